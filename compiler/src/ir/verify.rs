@@ -1,0 +1,1 @@
+//! Checks the invariants listed in [the parent module](super).

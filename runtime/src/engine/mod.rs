@@ -1,0 +1,68 @@
+//! Runs a compiled [`Program`](program::Program): arena, threads, schedule.
+
+pub mod spec;
+
+pub use spec::{DType, DetectorSpec, Head, ModelSpec, RawLevel, TensorSpec};
+
+/// Elements of one model input: one or more images, each as long as its [`TensorSpec`].
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub enum TensorRef<'a> {
+    F32(&'a [f32]),
+    U8(&'a [u8]),
+}
+
+/// Room for one model output, as many images as the inputs hold.
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub enum TensorMut<'a> {
+    F32(&'a mut [f32]),
+    U8(&'a mut [u8]),
+}
+
+/// A model that can run: the compiled engine, or a stand-in in tests.
+pub trait Infer: Send {
+    /// What the model says about itself.
+    fn spec(&self) -> &'static ModelSpec;
+
+    /// Runs a whole number of images, at least one, from `inputs` to `outputs`, both in the order of the spec.
+    ///
+    /// # Errors
+    /// [`RunError`] when the number, element type or length of the tensors does not fit the spec; nothing is computed then.
+    fn run(&mut self, inputs: &[TensorRef<'_>], outputs: &mut [TensorMut<'_>]) -> Result<(), RunError>;
+}
+
+/// A call that does not fit the model.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RunError {
+    /// Wrong number of inputs or outputs.
+    #[error("the model has {expected} {what}, the call passes {got}")]
+    Count {
+        /// "inputs" or "outputs".
+        what: &'static str,
+        /// Tensors in the spec.
+        expected: usize,
+        /// Tensors in the call.
+        got: usize,
+    },
+    /// Wrong element type.
+    #[error("tensor `{name}` holds {expected:?} elements, the call passes another type")]
+    DType {
+        /// Tensor in the spec.
+        name: &'static str,
+        /// Its element type.
+        expected: DType,
+    },
+    /// Wrong length.
+    #[error("tensor `{name}` has {per_image} elements per image, the call passes {got} for {images} images")]
+    Length {
+        /// Tensor in the spec.
+        name: &'static str,
+        /// Elements per image.
+        per_image: usize,
+        /// Elements in the call.
+        got: usize,
+        /// Images in the call, from its first input.
+        images: usize,
+    },
+}

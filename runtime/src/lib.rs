@@ -1,0 +1,4 @@
+//! The runtime that crates emitted by the Peristyle compiler link with.
+
+pub mod engine;
+pub mod simd;

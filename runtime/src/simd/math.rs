@@ -1,0 +1,107 @@
+//! The elementwise functions of epilogues, defined operation by operation.
+//!
+//! Every function here is a fixed sequence of IEEE 754 `f32` operations (add, multiply, divide, fused
+//! multiply-add, round-half-even), so that any instruction set that rounds correctly gives the same bits.
+//! The vector forms and the compiler's interpreter follow these definitions exactly; that is what makes
+//! int8 results equal on every machine.
+
+const LOG2_E: f32 = std::f32::consts::LOG2_E;
+/// High and low part of ln 2; the high part has few enough bits that `n * LN2_HI` is exact.
+pub(crate) const LN2_HI: f32 = 0.693_359_4;
+pub(crate) const LN2_LO: f32 = -2.121_944_4e-4;
+/// Minimax polynomial of `(exp(r) - 1 - r) / r^2` on `[-ln2/2, ln2/2]`, highest degree first (Cephes `expf`).
+pub(crate) const EXP_POLY: [f32; 6] =
+    [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5e-1];
+/// Arguments of [`exp`] are clamped to `[-EXP_LIMIT, EXP_LIMIT]`, where the result is a normal number.
+pub(crate) const EXP_LIMIT: f32 = 87.0;
+
+/// `exp(x)` for `x` clamped to ±87, within 1e-7 relative.
+#[inline]
+pub fn exp(x: f32) -> f32 {
+    // Ordered so that a NaN becomes the lower limit, as `maxps` then `minps` do.
+    let x = if x > -EXP_LIMIT { x } else { -EXP_LIMIT };
+    let x = if x < EXP_LIMIT { x } else { EXP_LIMIT };
+    let n = (x * LOG2_E).round_ties_even();
+    let r = n.mul_add(-LN2_HI, x);
+    let r = n.mul_add(-LN2_LO, r);
+    let mut p = EXP_POLY[0];
+    for c in &EXP_POLY[1..] {
+        p = p.mul_add(r, *c);
+    }
+    let y = p.mul_add(r * r, r) + 1.0;
+    f32::from_bits((y.to_bits() as i32 + ((n as i32) << 23)) as u32)
+}
+
+/// `1 / (1 + exp(-x))`.
+#[inline]
+pub fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+/// `x / (1 + exp(-x))`.
+#[inline]
+pub fn silu(x: f32) -> f32 {
+    x / (1.0 + exp(-x))
+}
+
+/// `x * clamp(x * (1/6) + 0.5, 0, 1)`.
+#[inline]
+pub fn hard_swish(x: f32) -> f32 {
+    x * hard_sigmoid(x, 1.0 / 6.0, 0.5)
+}
+
+/// `clamp(fma(x, alpha, beta), 0, 1)`.
+#[inline]
+pub fn hard_sigmoid(x: f32, alpha: f32, beta: f32) -> f32 {
+    clamp(x.mul_add(alpha, beta), 0.0, 1.0)
+}
+
+/// `min(max(x, lo), hi)`; a NaN becomes `lo`.
+#[inline]
+pub fn clamp(x: f32, lo: f32, hi: f32) -> f32 {
+    let x = if x > lo { x } else { lo };
+    if x < hi { x } else { hi }
+}
+
+/// `clamp(round_half_even(x * inv_scale) + zero, 0, 255)`; a NaN becomes 0.
+#[inline]
+pub fn quantize_u8(x: f32, inv_scale: f32, zero: u8) -> u8 {
+    let z = f32::from(zero);
+    let v = clamp(x * inv_scale, -z, 255.0 - z).round_ties_even();
+    (v as i32 + i32::from(zero)) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exp_is_within_two_ulp_of_the_true_value() {
+        let mut worst = 0f64;
+        for i in -87_000..=87_000 {
+            let x = i as f32 / 1000.0;
+            let y = f64::from(x).exp();
+            worst = worst.max(((f64::from(exp(x)) - y) / y).abs());
+        }
+        assert!(worst < 1.2e-7, "worst relative error {worst:e}");
+    }
+
+    #[test]
+    fn sigmoid_and_silu_saturate_cleanly() {
+        assert_eq!(sigmoid(200.0), 1.0);
+        assert!(sigmoid(-200.0) < 1e-37);
+        assert_eq!(silu(200.0), 200.0);
+        assert!(silu(-200.0).abs() < 1e-34);
+        assert_eq!(silu(0.0), 0.0);
+    }
+
+    #[test]
+    fn quantize_rounds_half_to_even_and_saturates() {
+        assert_eq!(quantize_u8(0.5, 1.0, 10), 10);
+        assert_eq!(quantize_u8(1.5, 1.0, 10), 12);
+        assert_eq!(quantize_u8(-0.5, 1.0, 10), 10);
+        assert_eq!(quantize_u8(1e30, 1.0, 10), 255);
+        assert_eq!(quantize_u8(-1e30, 1.0, 10), 0);
+        assert_eq!(quantize_u8(f32::NAN, 1.0, 10), 0);
+    }
+}

@@ -1,0 +1,3 @@
+//! Instruction sets: what this machine has, and the arithmetic the kernels are defined by.
+
+pub mod math;
