@@ -1,8 +1,63 @@
 //! Runs a compiled [`Program`](program::Program): arena, threads, schedule.
 
+mod arena;
+pub mod program;
+mod run;
 pub mod spec;
+mod threads;
 
+pub use program::{Kind, Layer, Program, Step};
+pub use run::Engine;
 pub use spec::{DType, DetectorSpec, Head, ModelSpec, RawLevel, TensorSpec};
+
+use crate::kernels::strided::Base;
+
+/// Memory of one run as a layer sees it.
+#[derive(Clone, Copy)]
+pub struct Buffers<'a> {
+    /// What the model says about itself.
+    pub spec: &'static ModelSpec,
+    /// Start of the arena.
+    pub arena: *mut u8,
+    /// Start of this thread's scratch.
+    pub scratch: *mut u8,
+    /// First byte of every model input.
+    pub inputs: &'a [*const u8],
+    /// First byte of every model output.
+    pub outputs: &'a [*mut u8],
+    /// Which image of the inputs and outputs is computed.
+    pub image: usize,
+}
+
+impl Buffers<'_> {
+    /// First byte of this image in a model input.
+    ///
+    /// # Safety
+    /// The inputs hold this image.
+    pub unsafe fn input(&self, index: usize) -> *const u8 {
+        let spec = &self.spec.inputs[index];
+        // SAFETY: by the contract.
+        unsafe { self.inputs[index].add(self.image * spec.len() * spec.dtype.size()) }
+    }
+
+    /// First byte of a base.
+    ///
+    /// # Safety
+    /// Inputs and outputs hold this image. Inputs and constants must not be written through the pointer.
+    pub unsafe fn base(&self, base: &Base) -> *mut u8 {
+        match base {
+            Base::Arena => self.arena,
+            // SAFETY: by the contract.
+            &Base::Input(index) => unsafe { self.input(index).cast_mut() },
+            &Base::Output(index) => {
+                let spec = &self.spec.outputs[index];
+                // SAFETY: by the contract.
+                unsafe { self.outputs[index].add(self.image * spec.len() * spec.dtype.size()) }
+            }
+            Base::Constant(values) => values.as_ptr().cast_mut().cast(),
+        }
+    }
+}
 
 /// Elements of one model input: one or more images, each as long as its [`TensorSpec`].
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +75,7 @@ pub enum TensorMut<'a> {
     U8(&'a mut [u8]),
 }
 
-/// A model that can run: the compiled engine, or a stand-in in tests.
+/// A model that can run: the compiled [`Engine`], or a stand-in in tests.
 pub trait Infer: Send {
     /// What the model says about itself.
     fn spec(&self) -> &'static ModelSpec;

@@ -12,6 +12,9 @@ pub(crate) const LN2_LO: f32 = -2.121_944_4e-4;
 /// Minimax polynomial of `(exp(r) - 1 - r) / r^2` on `[-ln2/2, ln2/2]`, highest degree first (Cephes `expf`).
 pub(crate) const EXP_POLY: [f32; 6] =
     [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5e-1];
+/// Adding and subtracting this rounds `|x| < 2^22` to the nearest integer, ties to even; between the two steps
+/// the integer stands in the low bits of the sum.
+pub(crate) const ROUND: f32 = 12_582_912.0;
 /// Arguments of [`exp`] are clamped to `[-EXP_LIMIT, EXP_LIMIT]`, where the result is a normal number.
 pub(crate) const EXP_LIMIT: f32 = 87.0;
 
@@ -21,7 +24,8 @@ pub fn exp(x: f32) -> f32 {
     // Ordered so that a NaN becomes the lower limit, as `maxps` then `minps` do.
     let x = if x > -EXP_LIMIT { x } else { -EXP_LIMIT };
     let x = if x < EXP_LIMIT { x } else { EXP_LIMIT };
-    let n = (x * LOG2_E).round_ties_even();
+    let shifted = x * LOG2_E + ROUND;
+    let n = shifted - ROUND;
     let r = n.mul_add(-LN2_HI, x);
     let r = n.mul_add(-LN2_LO, r);
     let mut p = EXP_POLY[0];
@@ -29,7 +33,7 @@ pub fn exp(x: f32) -> f32 {
         p = p.mul_add(r, *c);
     }
     let y = p.mul_add(r * r, r) + 1.0;
-    f32::from_bits((y.to_bits() as i32 + ((n as i32) << 23)) as u32)
+    f32::from_bits(y.to_bits().wrapping_add(shifted.to_bits() << 23))
 }
 
 /// `1 / (1 + exp(-x))`.
@@ -67,8 +71,8 @@ pub fn clamp(x: f32, lo: f32, hi: f32) -> f32 {
 #[inline]
 pub fn quantize_u8(x: f32, inv_scale: f32, zero: u8) -> u8 {
     let z = f32::from(zero);
-    let v = clamp(x * inv_scale, -z, 255.0 - z).round_ties_even();
-    (v as i32 + i32::from(zero)) as u8
+    let shifted = clamp(x * inv_scale, -z, 255.0 - z) + ROUND;
+    (shifted.to_bits() as u8).wrapping_add(zero)
 }
 
 #[cfg(test)]

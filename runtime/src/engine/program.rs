@@ -1,0 +1,73 @@
+//! A compiled model as data: layers, their order, and the arena they share.
+
+use super::spec::ModelSpec;
+use crate::kernels::conv::Conv;
+use crate::kernels::detect_head::DetectHead;
+use crate::kernels::map::Map;
+use crate::kernels::pool::{AveragePool, MaxPool, Resize};
+use crate::kernels::strided::{Binary, MatMul, Softmax, Unary};
+use crate::kernels::transfer::{CopyMap, LoadInput};
+use std::borrow::Cow;
+
+/// A compiled model.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// What the model says about itself.
+    pub spec: &'static ModelSpec,
+    /// Bytes of the arena, the tail that tiles may read included.
+    pub arena_bytes: usize,
+    /// Layers, by index.
+    pub layers: Cow<'static, [Layer]>,
+    /// The order of the work. Each step starts when the one before is complete.
+    pub schedule: Cow<'static, [Step]>,
+}
+
+/// A part of a layer: some of its output rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Index of the layer.
+    pub layer: u32,
+    /// First output row.
+    pub first: u32,
+    /// One past the last output row. Layers without rows have exactly the row 0.
+    pub end: u32,
+}
+
+/// A layer of a compiled model.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// Name of the node in the source model.
+    pub name: Cow<'static, str>,
+    /// Maps whose padding must be written before the layer's consumers read it.
+    pub pads: Cow<'static, [Map]>,
+    /// What is computed.
+    pub kind: Kind,
+}
+
+/// What a layer computes.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub enum Kind {
+    LoadInput(LoadInput),
+    CopyMap(CopyMap),
+    Conv(Conv),
+    MaxPool(MaxPool),
+    AveragePool(AveragePool),
+    Resize(Resize),
+    Unary(Unary),
+    Binary(Binary),
+    Softmax(Softmax),
+    MatMul(MatMul),
+    DetectHead(DetectHead),
+}
+
+impl Kind {
+    /// Bytes of scratch one thread needs.
+    pub const fn scratch_bytes(&self) -> usize {
+        match self {
+            Kind::Conv(conv) => conv.scratch_bytes(),
+            Kind::MaxPool(pool) => pool.scratch_bytes(),
+            _ => 0,
+        }
+    }
+}

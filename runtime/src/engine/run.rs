@@ -1,0 +1,282 @@
+//! The engine: executes a program's schedule with a team of threads.
+
+use super::arena::Arena;
+use super::program::{Kind, Program, Step};
+use super::threads::{Barrier, Team};
+use super::{Buffers, DType, Infer, ModelSpec, RunError, TensorMut, TensorRef, TensorSpec};
+use crate::simd::Isa;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A compiled model ready to run.
+///
+/// One image is computed by all threads together, layer by layer; of a larger batch every thread takes whole images.
+pub struct Engine {
+    program: &'static Program,
+    isa: Isa,
+    team: Team,
+    /// One per thread; the first also serves runs of all threads together.
+    arenas: Vec<Arena>,
+    scratch: Vec<Arena>,
+    /// Next unit of every step of the image that all threads compute together.
+    next_unit: Vec<AtomicU32>,
+    next_image: AtomicU32,
+    barrier: Barrier,
+    /// Tensor pointers of one call, here so that a run allocates nothing.
+    inputs: Vec<*const u8>,
+    outputs: Vec<*mut u8>,
+}
+
+// SAFETY: the pointers are only set and used within a run.
+unsafe impl Send for Engine {}
+
+impl Engine {
+    /// Allocates arenas and starts `threads` threads, at least one, for the best instruction set of this machine.
+    ///
+    /// # Errors
+    /// When the operating system refuses a thread.
+    pub fn new(program: &'static Program, threads: usize) -> std::io::Result<Engine> {
+        Engine::with_isa(program, threads, Isa::detect())
+    }
+
+    /// As [`Engine::new`], for an instruction set that the machine must have.
+    ///
+    /// # Errors
+    /// When the operating system refuses a thread.
+    pub fn with_isa(program: &'static Program, threads: usize, isa: Isa) -> std::io::Result<Engine> {
+        let team = Team::new(threads)?;
+        let isa = isa.min(Isa::detect());
+        let scratch_bytes = program.layers.iter().map(|l| l.kind.scratch_bytes()).max().unwrap_or(0);
+        Ok(Engine {
+            program,
+            isa,
+            arenas: (0..team.len()).map(|_| Arena::new(program.arena_bytes)).collect(),
+            scratch: (0..team.len()).map(|_| Arena::new(scratch_bytes)).collect(),
+            next_unit: program.schedule.iter().map(|_| AtomicU32::new(0)).collect(),
+            next_image: AtomicU32::new(0),
+            barrier: Barrier::default(),
+            inputs: Vec::with_capacity(program.spec.inputs.len()),
+            outputs: Vec::with_capacity(program.spec.outputs.len()),
+            team,
+        })
+    }
+
+    /// Threads of the team.
+    pub fn threads(&self) -> usize {
+        self.team.len()
+    }
+
+    /// The instruction set that runs.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    fn run_images(&mut self, images: usize) {
+        let threads = self.team.len();
+        let together = if threads == 1 { images } else { images % threads };
+        let apart = images - together;
+        let job = Job {
+            program: self.program,
+            isa: self.isa,
+            arenas: &self.arenas,
+            scratch: &self.scratch,
+            inputs: &self.inputs,
+            outputs: &self.outputs,
+        };
+        // SAFETY: `check` proved that every tensor holds `images` images; arenas and scratch belong to this engine.
+        unsafe {
+            if apart > 0 {
+                self.next_image.store(0, Ordering::Relaxed);
+                let next_image = &self.next_image;
+                self.team.run(&|member| {
+                    loop {
+                        let image = next_image.fetch_add(1, Ordering::Relaxed) as usize;
+                        if image >= apart {
+                            break;
+                        }
+                        job.run_alone(member, image);
+                    }
+                });
+            }
+            for image in apart..images {
+                if threads == 1 {
+                    job.run_alone(0, image);
+                    continue;
+                }
+                self.next_unit.iter_mut().for_each(|n| *n.get_mut() = 0);
+                let (next_unit, barrier) = (&self.next_unit, &self.barrier);
+                self.team.run(&|member| job.run_member(member, threads, image, next_unit, barrier));
+            }
+        }
+    }
+}
+
+impl Infer for Engine {
+    fn spec(&self) -> &'static ModelSpec {
+        self.program.spec
+    }
+
+    fn run(&mut self, inputs: &[TensorRef<'_>], outputs: &mut [TensorMut<'_>]) -> Result<(), RunError> {
+        let spec = self.program.spec;
+        let images = check(spec, inputs, outputs)?;
+        self.inputs.clear();
+        self.inputs.extend(inputs.iter().map(|t| match t {
+            TensorRef::F32(v) => v.as_ptr().cast::<u8>(),
+            TensorRef::U8(v) => v.as_ptr(),
+        }));
+        self.outputs.clear();
+        self.outputs.extend(outputs.iter_mut().map(|t| match t {
+            TensorMut::F32(v) => v.as_mut_ptr().cast::<u8>(),
+            TensorMut::U8(v) => v.as_mut_ptr(),
+        }));
+        self.run_images(images);
+        Ok(())
+    }
+}
+
+/// Checks tensors against the spec and returns the number of images.
+fn check(spec: &ModelSpec, inputs: &[TensorRef<'_>], outputs: &[TensorMut<'_>]) -> Result<usize, RunError> {
+    let count = |what, expected: usize, got: usize| {
+        if expected == got { Ok(()) } else { Err(RunError::Count { what, expected, got }) }
+    };
+    count("inputs", spec.inputs.len(), inputs.len())?;
+    count("outputs", spec.outputs.len(), outputs.len())?;
+    let inputs = inputs.iter().map(|t| match t {
+        TensorRef::F32(v) => (DType::F32, v.len()),
+        TensorRef::U8(v) => (DType::U8, v.len()),
+    });
+    let outputs = outputs.iter().map(|t| match t {
+        TensorMut::F32(v) => (DType::F32, v.len()),
+        TensorMut::U8(v) => (DType::U8, v.len()),
+    });
+    let mut images = None;
+    for (spec, (dtype, got)) in spec.inputs.iter().zip(inputs).chain(spec.outputs.iter().zip(outputs)) {
+        let TensorSpec { name, dtype: expected, .. } = *spec;
+        if dtype != expected {
+            return Err(RunError::DType { name, expected });
+        }
+        let per_image = spec.len();
+        let images = *images.get_or_insert((got / per_image).max(1));
+        if got != images * per_image {
+            return Err(RunError::Length { name, per_image, got, images });
+        }
+    }
+    Ok(images.unwrap_or(1))
+}
+
+/// What the members of a run share.
+struct Job<'a> {
+    program: &'static Program,
+    isa: Isa,
+    arenas: &'a [Arena],
+    scratch: &'a [Arena],
+    inputs: &'a [*const u8],
+    outputs: &'a [*mut u8],
+}
+
+// SAFETY: the pointers are valid for the whole run, inputs are only read, and members write disjoint parts.
+unsafe impl Sync for Job<'_> {}
+
+impl Job<'_> {
+    fn buffers(&self, arena: usize, scratch: usize, image: usize) -> Buffers<'_> {
+        Buffers {
+            spec: self.program.spec,
+            arena: self.arenas[arena].as_ptr(),
+            scratch: self.scratch[scratch].as_ptr(),
+            inputs: self.inputs,
+            outputs: self.outputs,
+            image,
+        }
+    }
+
+    /// # Safety
+    /// Tensors hold image `image`; nobody else uses the member's arena and scratch.
+    unsafe fn run_alone(&self, member: usize, image: usize) {
+        let buffers = self.buffers(member, member, image);
+        for step in self.program.schedule.iter() {
+            for unit in 0..self.units(step) {
+                // SAFETY: steps before this one are complete; this thread is alone on the arena.
+                unsafe { self.run_unit(&buffers, step, unit) };
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for `run_alone`, with all members on the first arena in the same call.
+    unsafe fn run_member(
+        &self,
+        member: usize,
+        members: usize,
+        image: usize,
+        next_unit: &[AtomicU32],
+        barrier: &Barrier,
+    ) {
+        let buffers = self.buffers(0, member, image);
+        for (step, next) in self.program.schedule.iter().zip(next_unit) {
+            let units = self.units(step);
+            loop {
+                let unit = next.fetch_add(1, Ordering::Relaxed) as usize;
+                if unit >= units {
+                    break;
+                }
+                // SAFETY: the barrier completes the steps before this one; the counter gives each unit to one member.
+                unsafe { self.run_unit(&buffers, step, unit) };
+            }
+            barrier.wait(members);
+        }
+    }
+
+    fn units(&self, step: &Step) -> usize {
+        let layer = &self.program.layers[step.layer as usize];
+        let rows = rows(step);
+        let pads = usize::from(rows.start == 0 && !layer.pads.is_empty());
+        pads + match &layer.kind {
+            Kind::Conv(conv) => conv.units(&rows),
+            Kind::LoadInput(load) => load.stores[0].map.channels,
+            Kind::CopyMap(copy) => copy.to.channels,
+            Kind::MaxPool(pool) => pool.output.channels,
+            Kind::AveragePool(pool) => pool.output.channels,
+            Kind::Resize(resize) => resize.output.channels,
+            Kind::Unary(unary) => unary.units(),
+            Kind::Binary(binary) => binary.units(),
+            Kind::Softmax(_) => 1,
+            Kind::MatMul(product) => product.units(),
+            Kind::DetectHead(head) => head.units(),
+        }
+    }
+
+    /// # Safety
+    /// The inputs of the step's layer are complete for its rows, and nobody else computes this unit.
+    unsafe fn run_unit(&self, buffers: &Buffers<'_>, step: &Step, mut unit: usize) {
+        let layer = &self.program.layers[step.layer as usize];
+        let rows = rows(step);
+        let (arena, scratch) = (buffers.arena, buffers.scratch);
+        // SAFETY: forwarded; pads are written by the first unit of a layer's first step, everything else by the others.
+        unsafe {
+            if rows.start == 0 && !layer.pads.is_empty() {
+                if unit == 0 {
+                    layer.pads.iter().for_each(|map| map.fill_padding(arena));
+                    return;
+                }
+                unit -= 1;
+            }
+            match &layer.kind {
+                Kind::Conv(conv) => conv.run_unit(self.isa, arena, scratch, &rows, unit),
+                Kind::LoadInput(load) => load.run_channel(arena, buffers.input(load.input), unit, &rows),
+                Kind::CopyMap(copy) => copy.run_channel(arena, unit, &rows),
+                Kind::MaxPool(pool) => pool.run_channel(arena, scratch, unit, &rows),
+                Kind::AveragePool(pool) => pool.run_channel(arena, unit, &rows),
+                Kind::Resize(resize) => resize.run_channel(arena, unit, &rows),
+                Kind::Unary(unary) => unary.run_unit(buffers, unit),
+                Kind::Binary(binary) => binary.run_unit(buffers, unit),
+                Kind::Softmax(softmax) => softmax.run(buffers),
+                Kind::MatMul(product) => product.run_unit(buffers, unit),
+                Kind::DetectHead(head) => head.run_unit(self.isa, buffers, unit),
+            }
+        }
+    }
+}
+
+fn rows(step: &Step) -> Range<usize> {
+    step.first as usize..step.end as usize
+}

@@ -1,0 +1,85 @@
+//! The nonzeros of a convolution, as the kernels read them.
+
+use std::borrow::Cow;
+
+/// An accumulation kernel unrolled at compile time for one group of one layer.
+///
+/// `(x, accumulators, weights, tiles)`: computes `tiles` register tiles from the input pixel at `x` on, leaving the
+/// accumulators of output `j` of the group at `accumulators + j * stride * 4`, where the stride is baked in.
+pub type Unrolled = unsafe extern "sysv64" fn(*const u8, *mut u8, *const u8, usize);
+
+/// Nonzeros of a layer.
+///
+/// A group's entries follow each other in `offsets` and `weights` in the order of its segments. For `F32` an entry is
+/// one row: one offset, and one `f32` weight per output in the mask, lowest output first. For `U8S8` an entry is a
+/// pair of rows: two offsets, and per output in the mask one word that holds the two `i8` weights twice, `(w1 << 8 |
+/// w0) * 0x10001`.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// Groups of outputs.
+    pub groups: Cow<'static, [Group]>,
+    /// Runs of entries that share a mask.
+    pub segments: Cow<'static, [Segment]>,
+    /// Signed byte offsets of input rows, little-endian `i32`.
+    pub offsets: Cow<'static, [i32]>,
+    /// Weight words in the machine's byte order.
+    pub weights: Cow<'static, [u32]>,
+}
+
+/// Up to [`MAX_GROUP`](super::MAX_GROUP) outputs that share the loads of their input rows.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Output channels, in accumulator order.
+    pub outputs: Cow<'static, [u16]>,
+    /// First segment and number of segments.
+    pub segments: (u32, u32),
+    /// First offset.
+    pub offset: u32,
+    /// First weight word.
+    pub weight: u32,
+    /// The same sums as straight-line code, when the planner chose to unroll this layer.
+    pub unrolled: Option<Unrolled>,
+}
+
+/// A run of entries with the same mask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Segment {
+    /// Bit `j` is set when output `j` of the group uses the rows.
+    pub mask: u8,
+    /// Nonzero when the 16-bit sums of every output must be added to the 32-bit sums after this segment (`U8S8`).
+    pub spill: u8,
+    /// Entries.
+    pub count: u16,
+}
+
+impl Table {
+    /// Segments of a group.
+    pub fn segments(&self, group: &Group) -> &[Segment] {
+        &self.segments[group.segments.0 as usize..][..group.segments.1 as usize]
+    }
+}
+
+/// Bytes with the alignment of a cache line, for tables included from files.
+#[repr(C, align(64))]
+pub struct Aligned<T: ?Sized>(pub T);
+
+impl<const N: usize> Aligned<[u8; N]> {
+    /// The bytes as words of the target's byte order.
+    pub const fn words(&'static self) -> &'static [u32] {
+        // SAFETY: aligned to 64 bytes, every bit pattern is a `u32`, and the length is rounded down.
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), N / 4) }
+    }
+
+    /// The bytes as signed words of the target's byte order.
+    pub const fn offsets(&'static self) -> &'static [i32] {
+        // SAFETY: as in `words`.
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), N / 4) }
+    }
+
+    /// The bytes as segments.
+    pub const fn segments(&'static self) -> &'static [Segment] {
+        // SAFETY: as in `words`; `Segment` is `repr(C)` of size 4 without invalid bit patterns.
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), N / 4) }
+    }
+}
