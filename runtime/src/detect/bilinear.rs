@@ -178,9 +178,11 @@ fn average_two_rows<S: Sample>(upper: &[u8], lower: &[u8], channel: usize, out: 
 mod tests {
     use super::*;
 
+    type Size = (usize, usize);
+
     /// FNV-1a of `cv2.resize(picture, (nw, nh), interpolation=cv2.INTER_LINEAR)` in planar order, where byte `i` of
     /// the picture is the high byte of `i * 2654435761 mod 2^32`.
-    const OPENCV: &[((usize, usize), (usize, usize), u64)] = &[
+    const OPENCV: &[(Size, Size, u64)] = &[
         ((81, 108), (48, 64), 0x4544_11fc_e9f0_58bc),
         ((128, 72), (64, 36), 0x1a33_8d9f_70f7_966a),
         ((50, 37), (64, 47), 0x81a7_aef0_5e19_be9e),

@@ -126,7 +126,7 @@ mod tests {
         };
         assert_eq!(ids(Filter { multi_label: true, ..ALL }), [0, 1]);
         assert_eq!(ids(Filter { multi_label: true, wanted: &[true, false, true], ..ALL }), [0]);
-        assert_eq!(ids(Filter { wanted: &[true, false, true], ..ALL }), []);
+        assert!(ids(Filter { wanted: &[true, false, true], ..ALL }).is_empty());
     }
 
     #[test]

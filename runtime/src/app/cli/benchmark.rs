@@ -1,0 +1,283 @@
+//! `benchmark`: how fast the network runs.
+
+use std::path::{Path, PathBuf};
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::Context;
+use super::timing::Latencies;
+use crate::app::failure::Failure;
+use crate::app::threads::{available_cores, cpu_model};
+use crate::app::{NewEngine, files};
+use crate::engine::{DType, ModelSpec, RunError, TensorMut, TensorRef, TensorSpec};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Scenario {
+    /// One batch after the other, every core on each: latency.
+    Sync,
+    /// Several streams at a time, each with its share of the cores: throughput.
+    Async,
+    /// As async.
+    Elastic,
+}
+
+/// Time the network on random input
+///
+/// The input is made once and reused; reading images and suppressing boxes is not part of it. Throughput is
+/// batch size times iterations, divided by the time from the first start to the last end.
+#[derive(Args, Debug)]
+pub(super) struct BenchmarkArgs {
+    /// Images per run [default: what the model was compiled for]
+    #[arg(short, long, value_name = "N", value_parser = positive)]
+    batch_size: Option<usize>,
+
+    /// How runs are issued
+    #[arg(short, long, default_value = "sync")]
+    scenario: Scenario,
+
+    /// Seconds to measure
+    #[arg(short, long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    time: f64,
+
+    /// Seconds to run before measuring
+    #[arg(short, long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
+    warmup_time: f64,
+
+    /// Streams of the async and elastic scenarios, also `-nstreams` [default: half the cores]
+    #[arg(long, alias = "nstreams", value_name = "N", value_parser = positive)]
+    num_streams: Option<usize>,
+
+    /// Cores to use, also `-ncores` [default: all that this process may use]
+    #[arg(long, aliases = ["ncores", "threads"], value_name = "N", value_parser = positive)]
+    num_cores: Option<usize>,
+
+    /// Accepted for scripts of other tools, also `-pin`; threads are not pinned
+    #[arg(long, alias = "pin", value_name = "WHAT", value_parser = ["none", "core", "numa"])]
+    thread_pinning: Option<String>,
+
+    /// No notices
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// Write the result to this JSON file too
+    #[arg(short = 'x', long, value_name = "FILE")]
+    export_path: Option<PathBuf>,
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "expected a whole number above 0".into())
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse().ok().filter(|s| (0.0..=1e9).contains(s));
+    seconds.ok_or_else(|| "expected a number of seconds".into())
+}
+
+pub(super) fn run(args: &BenchmarkArgs, context: &mut Context<'_, '_>) -> Result<(), Failure> {
+    let spec = context.spec;
+    let batch = args.batch_size.unwrap_or(spec.batch).max(1);
+    let cores = args.num_cores.unwrap_or_else(available_cores);
+    let mut notice = |text: String| {
+        if !args.quiet {
+            context.console.complain(format_args!("notice: {text}"));
+        }
+    };
+    let streams = match (args.scenario, args.num_streams) {
+        (Scenario::Sync, Some(n)) if n > 1 => {
+            notice(format!("the sync scenario has one stream; -nstreams {n} is ignored"));
+            1
+        }
+        (Scenario::Sync, _) => 1,
+        (_, n) => n.unwrap_or((cores / 2).max(1)),
+    };
+    if args.thread_pinning.as_deref().is_some_and(|what| what != "none") {
+        notice("threads are not pinned".into());
+    }
+    let plan = Plan { batch, streams, threads: (cores / streams).max(1), warmup: args.warmup_time, time: args.time };
+    let measured = measure(&plan, context.new, spec).map_err(Failure::new)?;
+
+    let name = args.scenario.to_possible_value().expect("every scenario has a name").get_name().to_owned();
+    let out = &mut context.console.out;
+    writeln!(out, "Original Model Path: {}", spec.source)?;
+    writeln!(out, "Batch Size: {batch}")?;
+    writeln!(out, "Scenario: {name}")?;
+    writeln!(out, "Throughput (items/sec): {:.4}", measured.items_per_sec(batch))?;
+    writeln!(out, "Latency Mean (ms/batch): {:.4}", measured.latencies.mean())?;
+    writeln!(out, "Latency Median (ms/batch): {:.4}", measured.latencies.percentile(50.0))?;
+    writeln!(out, "Latency Std (ms/batch): {:.4}", measured.latencies.std())?;
+    writeln!(out, "Iterations: {}", measured.latencies.count())?;
+    match &args.export_path {
+        Some(path) => export(path, args, spec, &plan, cores, &measured),
+        None => Ok(()),
+    }
+}
+
+/// What to run.
+struct Plan {
+    batch: usize,
+    streams: usize,
+    /// Threads of each stream.
+    threads: usize,
+    /// Seconds.
+    warmup: f64,
+    /// Seconds.
+    time: f64,
+}
+
+struct Measured {
+    latencies: Latencies,
+    /// From the first start to the last end.
+    seconds: f64,
+}
+
+impl Measured {
+    fn items_per_sec(&self, batch: usize) -> f64 {
+        (batch * self.latencies.count()) as f64 / self.seconds.max(1e-9)
+    }
+}
+
+/// Start and end of every measured run of one stream.
+type Spans = Vec<(Instant, Instant)>;
+
+fn measure(plan: &Plan, new: NewEngine, spec: &'static ModelSpec) -> Result<Measured, RunError> {
+    let barrier = Barrier::new(plan.streams);
+    let streams: Vec<Result<Spans, RunError>> = std::thread::scope(|scope| {
+        let workers: Vec<_> =
+            (0..plan.streams).map(|_| scope.spawn(|| measure_stream(plan, new, spec, &barrier))).collect();
+        workers.into_iter().map(|w| w.join().expect("a stream does not panic")).collect()
+    });
+    let spans: Spans = streams.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
+    let first = spans.iter().map(|s| s.0).min().expect("every stream runs at least once");
+    let last = spans.iter().map(|s| s.1).max().expect("every stream runs at least once");
+    let latencies = spans.iter().map(|(start, end)| (*end - *start).as_secs_f64() * 1e3).collect();
+    Ok(Measured {
+        latencies: Latencies::new(latencies).expect("every stream runs at least once"),
+        seconds: (last - first).as_secs_f64(),
+    })
+}
+
+fn measure_stream(plan: &Plan, new: NewEngine, spec: &ModelSpec, barrier: &Barrier) -> Result<Spans, RunError> {
+    let mut engine = new(plan.threads);
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let inputs: Vec<_> = spec.inputs.iter().map(|i| Memory::random(i, plan.batch, &mut random)).collect();
+    let mut outputs: Vec<_> = spec.outputs.iter().map(|o| Memory::zeros(o, plan.batch)).collect();
+    let inputs: Vec<_> = inputs.iter().map(Memory::tensor).collect();
+    let mut outputs: Vec<_> = outputs.iter_mut().map(Memory::tensor_mut).collect();
+
+    let warm_until = Instant::now() + Duration::from_secs_f64(plan.warmup);
+    let mut warmed = engine.run(&inputs, &mut outputs);
+    while warmed.is_ok() && Instant::now() < warm_until {
+        warmed = engine.run(&inputs, &mut outputs);
+    }
+    barrier.wait();
+    warmed?;
+    let end = Instant::now() + Duration::from_secs_f64(plan.time);
+    let mut spans = Spans::new();
+    while spans.is_empty() || Instant::now() < end {
+        let started = Instant::now();
+        engine.run(&inputs, &mut outputs)?;
+        spans.push((started, Instant::now()));
+    }
+    Ok(spans)
+}
+
+/// Elements of one tensor of a batch.
+enum Memory {
+    F32(Vec<f32>),
+    U8(Vec<u8>),
+}
+
+impl Memory {
+    fn zeros(spec: &TensorSpec, batch: usize) -> Self {
+        match spec.dtype {
+            DType::F32 => Self::F32(vec![0.0; spec.len() * batch]),
+            DType::U8 => Self::U8(vec![0; spec.len() * batch]),
+        }
+    }
+
+    /// Levels 0 to 255, or those levels divided by 255.
+    fn random(spec: &TensorSpec, batch: usize, random: &mut Random) -> Self {
+        let mut memory = Self::zeros(spec, batch);
+        match &mut memory {
+            Self::F32(data) => data.fill_with(|| f32::from(random.level()) / 255.0),
+            Self::U8(data) => data.fill_with(|| random.level()),
+        }
+        memory
+    }
+
+    fn tensor(&self) -> TensorRef<'_> {
+        match self {
+            Self::F32(data) => TensorRef::F32(data),
+            Self::U8(data) => TensorRef::U8(data),
+        }
+    }
+
+    fn tensor_mut(&mut self) -> TensorMut<'_> {
+        match self {
+            Self::F32(data) => TensorMut::F32(data),
+            Self::U8(data) => TensorMut::U8(data),
+        }
+    }
+}
+
+/// Marsaglia's xorshift64.
+struct Random(u64);
+
+impl Random {
+    fn level(&mut self) -> u8 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 32) as u8
+    }
+}
+
+fn export(
+    path: &Path,
+    args: &BenchmarkArgs,
+    spec: &ModelSpec,
+    plan: &Plan,
+    cores: usize,
+    measured: &Measured,
+) -> Result<(), Failure> {
+    let (scenario, scheduler) = match args.scenario {
+        Scenario::Sync => ("singlestream", "single_stream"),
+        Scenario::Async => ("multistream", "multi_stream"),
+        Scenario::Elastic => ("elastic", "elastic"),
+    };
+    let shapes: Vec<Vec<usize>> = (spec.inputs.iter())
+        .map(|input| std::iter::once(plan.batch).chain(input.shape.iter().skip(1).copied()).collect())
+        .collect();
+    let program = std::env::current_exe().unwrap_or_default();
+    let result = json!({
+        "engine": "peristyle",
+        "version": spec.compiler,
+        "orig_model_path": spec.source,
+        "model_path": program.to_string_lossy(),
+        "model_sha256": spec.sha256,
+        "batch_size": plan.batch,
+        "input_shapes": shapes,
+        "num_cores": cores,
+        "scenario": scenario,
+        "scheduler": scheduler,
+        "seconds_to_run": plan.time,
+        "num_streams": plan.streams,
+        "benchmark_result": measured.latencies.to_json(scenario, measured.items_per_sec(plan.batch), measured.seconds),
+        "fraction_of_supported_ops": 1.0,
+        "cpu": cpu_model(),
+        "peak_rss_bytes": peak_rss(),
+        "binary_bytes": std::fs::metadata(&program).ok().map(|m| m.len()),
+    });
+    let text = serde_json::to_string_pretty(&result).map_err(Failure::new)?;
+    files::replace(path, text.as_bytes())
+}
+
+/// Most memory that the process held at a time, where the system tells.
+fn peak_rss() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}

@@ -1,0 +1,110 @@
+//! Commands and their arguments.
+
+mod argv;
+mod benchmark;
+mod detect;
+mod params;
+mod timing;
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use super::failure::Failure;
+use super::{Console, NewEngine};
+use crate::engine::ModelSpec;
+
+#[derive(Parser)]
+#[command(subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Detect(detect::DetectArgs),
+    Benchmark(benchmark::BenchmarkArgs),
+}
+
+/// What every command gets.
+pub(super) struct Context<'a, 'b> {
+    pub new: NewEngine,
+    pub spec: &'static ModelSpec,
+    /// File name of the program.
+    pub program: &'a str,
+    pub console: &'a mut Console<'b>,
+}
+
+/// Runs the command in `args`, the first of which is the program's path; returns the exit code.
+pub(super) fn run(args: Vec<OsString>, new: NewEngine, spec: &'static ModelSpec, console: &mut Console<'_>) -> u8 {
+    let program = args
+        .first()
+        .and_then(|path| Path::new(path).file_name())
+        .map_or_else(|| spec.name.to_owned(), |name| name.to_string_lossy().into_owned());
+    let matches = describe(&program, spec).try_get_matches_from(argv::normalise(args));
+    let cli = match matches.and_then(|m| Cli::from_arg_matches(&m)) {
+        Ok(cli) => cli,
+        Err(message) => return print_clap(&message, console),
+    };
+    let mut context = Context { new, spec, program: &program, console };
+    let result = match cli.command {
+        Command::Detect(args) => detect::run(&args, &mut context),
+        Command::Benchmark(args) => benchmark::run(&args, &mut context),
+    };
+    let result = result.and_then(|()| Ok(console.out.flush()?));
+    match result {
+        Ok(()) => 0,
+        Err(failure) => {
+            if let Failure::Usage(message) | Failure::Failed(message) = &failure {
+                console.complain(format_args!("error: {message}"));
+            }
+            failure.exit_code()
+        }
+    }
+}
+
+/// Help and version go to the output, usage errors to the error output.
+fn print_clap(message: &clap::Error, console: &mut Console<'_>) -> u8 {
+    let text = message.render();
+    let text = if console.color { text.ansi().to_string() } else { text.to_string() };
+    if message.use_stderr() {
+        let _ = console.err.write_all(text.as_bytes());
+        2
+    } else {
+        let _ = console.out.write_all(text.as_bytes());
+        0
+    }
+}
+
+/// The command line with the texts that depend on the model. They live as long as the process.
+fn describe(program: &str, spec: &'static ModelSpec) -> clap::Command {
+    let keep = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
+    let about = match &spec.detector {
+        Some(head) => format!("Finds objects of {} classes in images with {}.", head.classes, spec.source),
+        None => format!("Runs {}.", spec.source),
+    };
+    let version = format!("(compiled by peristyle {})\n{}", spec.compiler, model_lines(spec));
+    let program = keep(program.to_owned());
+    Cli::command()
+        .name(program)
+        .bin_name(program)
+        .about(keep(about))
+        .version(keep(version))
+        .after_help(keep(format!("{}\ncompiler: peristyle {}", model_lines(spec), spec.compiler)))
+}
+
+fn model_lines(spec: &ModelSpec) -> String {
+    let percent = |(all, nonzero): (u64, u64)| 100.0 * (1.0 - nonzero as f64 / all.max(1) as f64);
+    let mut lines = format!("model:    {}\nsha256:   {}", spec.source, spec.sha256);
+    for input in spec.inputs {
+        lines += &format!("\ninput:    {} {:?} {:?}", input.name, input.dtype, input.shape);
+    }
+    for output in spec.outputs {
+        lines += &format!("\noutput:   {} {:?} {:?}", output.name, output.dtype, output.shape);
+    }
+    let (weights, macs) = (spec.weights, spec.macs);
+    lines += &format!("\nweights:  {}, {:.1} % of them zero", weights.0, percent(weights));
+    lines + &format!("\nMACs:     {} per image, {:.1} % of them skipped", macs.0, percent(macs))
+}

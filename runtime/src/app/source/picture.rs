@@ -1,0 +1,155 @@
+//! Reading image files.
+
+use std::io::{Cursor, Read};
+use std::path::Path;
+
+use image::{DynamicImage, ImageDecoder, ImageReader};
+
+use crate::detect::ImageRef;
+
+/// A decoded picture: 8-bit RGB, upright, rows without a gap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    pixels: Vec<u8>,
+    width: usize,
+    height: usize,
+}
+
+/// How large an image may be. Sizes are checked before the pixels are decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the file.
+    pub file_bytes: u64,
+    /// Width times height.
+    pub pixels: u64,
+    /// Bytes that the decoder may allocate.
+    pub decoder_bytes: u64,
+}
+
+impl Default for Limits {
+    /// 512 MiB of file, 2^28 pixels, 2 GiB of decoder memory.
+    fn default() -> Self {
+        Self { file_bytes: 512 << 20, pixels: 1 << 28, decoder_bytes: 2 << 30 }
+    }
+}
+
+/// An image that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum PictureError {
+    /// The file cannot be read.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// The file is too long.
+    #[error("the file is larger than {limit} bytes")]
+    FileTooLarge {
+        /// [`Limits::file_bytes`].
+        limit: u64,
+    },
+    /// Nothing was in the file.
+    #[error("the file is empty")]
+    Empty,
+    /// The format is none of those that are read.
+    #[error("not an image in a known format (JPEG, PNG, WebP, BMP, TIFF, GIF)")]
+    UnknownFormat,
+    /// The picture is too large.
+    #[error("an image of {width}x{height} pixels is larger than the limit of {limit} pixels")]
+    TooManyPixels {
+        /// Pixels per row.
+        width: u32,
+        /// Rows.
+        height: u32,
+        /// [`Limits::pixels`].
+        limit: u64,
+    },
+    /// The picture has no pixels.
+    #[error("the image has no pixels")]
+    NoPixels,
+    /// The contents are damaged or use a feature that is not supported.
+    #[error("{0}")]
+    Decode(#[from] image::ImageError),
+}
+
+impl Picture {
+    /// Reads an image file; its contents, not its name, tell the format.
+    ///
+    /// # Errors
+    /// [`PictureError`]; the message does not name the file.
+    pub fn open(path: &Path, limits: &Limits) -> Result<Self, PictureError> {
+        let mut bytes = Vec::new();
+        std::fs::File::open(path)?.take(limits.file_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
+        Self::decode(&bytes, limits)
+    }
+
+    /// Decodes an image file in memory: JPEG, PNG, WebP, BMP, TIFF or the first frame of a GIF.
+    ///
+    /// Grey, palette, CMYK and 16-bit images become 8-bit RGB, transparency is ignored, and the picture is turned
+    /// upright as its EXIF orientation says.
+    ///
+    /// # Errors
+    /// [`PictureError`] when the bytes are no such image, are damaged, or exceed `limits`.
+    pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Self, PictureError> {
+        if bytes.is_empty() {
+            return Err(PictureError::Empty);
+        }
+        if bytes.len() as u64 > limits.file_bytes {
+            return Err(PictureError::FileTooLarge { limit: limits.file_bytes });
+        }
+        let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
+        if reader.format().is_none() {
+            return Err(PictureError::UnknownFormat);
+        }
+        let mut decoder_limits = image::Limits::no_limits();
+        decoder_limits.max_alloc = Some(limits.decoder_bytes);
+        reader.limits(decoder_limits);
+        let mut decoder = reader.into_decoder()?;
+        let (width, height) = decoder.dimensions();
+        let too_many = PictureError::TooManyPixels { width, height, limit: limits.pixels };
+        if u64::from(width) * u64::from(height) > limits.pixels || decoder.total_bytes() > limits.decoder_bytes {
+            return Err(too_many);
+        }
+        if width == 0 || height == 0 {
+            return Err(PictureError::NoPixels);
+        }
+        let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
+        let mut decoded = DynamicImage::from_decoder(decoder)?;
+        decoded.apply_orientation(orientation);
+        let rgb = decoded.into_rgb8();
+        let (width, height) = (rgb.width() as usize, rgb.height() as usize);
+        Ok(Self { pixels: rgb.into_raw(), width, height })
+    }
+
+    /// The picture for a pipeline.
+    pub fn as_ref(&self) -> ImageRef<'_> {
+        ImageRef::rgb(&self.pixels, self.width, self.height).expect("a decoded picture has pixels and holds them all")
+    }
+
+    /// Pixels per row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Rows.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// The pixels, `3 * width * height` bytes of interleaved RGB.
+    pub fn pixels_mut(&mut self) -> &mut [u8] {
+        &mut self.pixels
+    }
+
+    /// The picture as a JPEG file of a quality from 1 to 100.
+    ///
+    /// # Errors
+    /// [`PictureError::Decode`] when the picture has a side above 65,535 pixels, which JPEG cannot hold.
+    pub fn to_jpeg(&self, quality: u8) -> Result<Vec<u8>, PictureError> {
+        let mut bytes = Vec::new();
+        image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, quality).encode(
+            &self.pixels,
+            self.width as u32,
+            self.height as u32,
+            image::ExtendedColorType::Rgb8,
+        )?;
+        Ok(bytes)
+    }
+}
