@@ -1,0 +1,202 @@
+//! From a graph to a program: layouts, kernels, columns, arena, packed nonzeros.
+//!
+//! A [`Plan`] is the contract between analysis and emission: after it no ONNX idea survives, and the emitter decides
+//! nothing. Its layers are the runtime's own types, so a plan can also be run in this process (see
+//! [`Plan::leak`]), which is how the kernels are tested against the interpreter.
+
+pub mod column;
+mod draft;
+pub mod halo;
+pub mod kernel;
+mod lower;
+pub mod memory;
+pub mod pack;
+pub mod place;
+
+pub use column::Columns;
+
+use crate::ir::{DType, Graph};
+use column::Column;
+use draft::Draft;
+use kernel::{Candidate, Choice, Sparsity};
+use peristyle_runtime::engine::{self, Layer, ModelSpec, Program, Step};
+use place::Places;
+
+/// What the planner may choose from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Which layers run in columns.
+    pub columns: Columns,
+    /// Bytes of straight-line code that unrolling may cost.
+    pub code_budget: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { columns: Columns::Auto, code_budget: 16 << 20 }
+    }
+}
+
+/// A graph that cannot be planned.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum PlanError {
+    #[error("value `{value}` is {dtype}; compiled networks hold f32 and u8 maps only")]
+    ElementType { value: String, dtype: DType },
+    #[error("convolution `{node}` reads a padded map with another zero point than its other readers do")]
+    ZeroPoints { node: String },
+    #[error("node `{node}` ({op}): {reason}")]
+    Unsupported { node: String, op: String, reason: String },
+}
+
+/// A compiled network before it becomes source code.
+#[derive(Debug)]
+pub struct Plan {
+    /// Inputs and outputs: name, element type, shape for one image.
+    pub inputs: Vec<Port>,
+    /// As `inputs`.
+    pub outputs: Vec<Port>,
+    /// Layers in order, in the runtime's form.
+    pub layers: Vec<Layer>,
+    /// What a reader of the emitted code wants to know about each layer.
+    pub notes: Vec<Note>,
+    /// The order of the work.
+    pub schedule: Vec<Step>,
+    /// The runs of layers that the schedule stripes.
+    pub columns: Vec<Column>,
+    /// Bytes of the arena.
+    pub arena_bytes: usize,
+}
+
+/// A model input or output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// Name in the source model.
+    pub name: String,
+    /// Element type.
+    pub dtype: engine::DType,
+    /// Shape for one image.
+    pub shape: Vec<usize>,
+}
+
+/// Facts about a layer that its code does not show.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Note {
+    /// What the layer computes, in the words of the source model.
+    pub summary: String,
+    /// Facts about a convolution.
+    pub conv: Option<ConvNote>,
+}
+
+/// Facts about a convolution.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConvNote {
+    /// The zeros of its weights.
+    pub sparsity: Sparsity,
+    /// Multiply-accumulates per image when no weight is skipped.
+    pub macs: u64,
+    /// Those of the nonzeros.
+    pub nnz_macs: u64,
+    /// The kernel, and why.
+    pub choice: Choice,
+}
+
+/// Plans a graph that went through all passes.
+///
+/// # Errors
+/// [`PlanError`] when the graph holds something no layer computes.
+pub fn build(graph: &Graph, options: &Options) -> Result<Plan, PlanError> {
+    let places = Places::new(graph)?;
+    let drafts = draft::drafts(graph, &places);
+    let sizes: Vec<usize> = places.buffers.iter().map(place::Buffer::bytes).collect();
+    let written: Vec<usize> =
+        drafts.iter().map(|d| d.writes.iter().map(|&b| sizes[b]).max().unwrap_or(0)).collect();
+    let columns = column::columns(&drafts, options.columns, &written);
+    let schedule = column::schedule(graph, &drafts, &columns);
+    let layout = memory::layout(&sizes, &lives(&drafts, &schedule, sizes.len()));
+    let candidates = lower::candidates(graph, &drafts);
+    let known: Vec<Candidate> = candidates.iter().flatten().copied().collect();
+    let mut choices = kernel::choose(&known, options.code_budget).into_iter();
+    let choices: Vec<Option<Choice>> =
+        candidates.iter().map(|c| c.map(|_| choices.next().expect("one choice per candidate"))).collect();
+    let lowering = lower::Lowering { graph, places: &places, layout: &layout };
+    let mut layers = Vec::new();
+    let mut notes = Vec::new();
+    for (draft, choice) in drafts.iter().zip(choices) {
+        let (layer, note) = lowering.lower(draft, choice)?;
+        layers.push(layer);
+        notes.push(note);
+    }
+    Ok(Plan {
+        inputs: lower::ports(graph, &graph.inputs)?,
+        outputs: lower::ports(graph, &graph.outputs)?,
+        layers,
+        notes,
+        schedule,
+        columns,
+        arena_bytes: layout.bytes,
+    })
+}
+
+/// For every buffer the steps from its first use to its last.
+fn lives(drafts: &[Draft], schedule: &[Step], buffers: usize) -> Vec<std::ops::Range<usize>> {
+    let mut lives = vec![0..0; buffers];
+    for (at, step) in schedule.iter().enumerate() {
+        let draft = &drafts[step.layer as usize];
+        for buffer in draft.writes.iter().copied().chain(draft.reads.iter().map(|r| r.0)) {
+            if lives[buffer].is_empty() {
+                lives[buffer] = at..at + 1;
+            }
+            lives[buffer].end = at + 1;
+        }
+    }
+    lives
+}
+
+impl Plan {
+    /// Weights of all convolutions, and how many are not zero.
+    pub fn weights(&self) -> (u64, u64) {
+        self.convs().fold((0, 0), |(w, n), c| (w + c.sparsity.weights as u64, n + c.sparsity.nnz as u64))
+    }
+
+    /// Multiply-accumulates per image of all convolutions, and those left after skipping zeros.
+    pub fn macs(&self) -> (u64, u64) {
+        self.convs().fold((0, 0), |(m, n), c| (m + c.macs, n + c.nnz_macs))
+    }
+
+    fn convs(&self) -> impl Iterator<Item = &ConvNote> {
+        self.notes.iter().filter_map(|n| n.conv.as_ref())
+    }
+
+    /// The plan as a program for this process, without unrolled code. The memory is never freed.
+    pub fn leak(self) -> &'static Program {
+        fn leak<T>(values: Vec<T>) -> &'static [T] {
+            Vec::leak(values)
+        }
+        let (weights, macs) = (self.weights(), self.macs());
+        let port = |p: Port| engine::TensorSpec {
+            name: String::leak(p.name),
+            dtype: p.dtype,
+            shape: leak(p.shape),
+        };
+        let spec = Box::leak(Box::new(ModelSpec {
+            name: "in-process",
+            source: "",
+            sha256: "",
+            compiler: env!("CARGO_PKG_VERSION"),
+            batch: 1,
+            inputs: leak(self.inputs.into_iter().map(port).collect()),
+            outputs: leak(self.outputs.into_iter().map(port).collect()),
+            class_names: &[],
+            detector: None,
+            weights,
+            macs,
+        }));
+        Box::leak(Box::new(Program {
+            spec,
+            arena_bytes: self.arena_bytes,
+            layers: self.layers.into(),
+            schedule: self.schedule.into(),
+        }))
+    }
+}
