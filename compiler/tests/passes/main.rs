@@ -1,0 +1,9 @@
+//! What every pass must preserve, and what it must leave.
+
+mod channels;
+mod detect;
+mod epilogue;
+mod graphs;
+mod layout;
+mod models;
+mod quantization;
