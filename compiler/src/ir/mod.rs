@@ -8,7 +8,8 @@
 //! 3. Nodes are in topological order: a node reads only graph inputs, constants and outputs of earlier nodes.
 //! 4. The types of a node's inputs and outputs are those its [`Op`] prescribes; a constant has its value's type.
 //! 5. The batch axis of every graph input and feature map is 1: a batch is a loop around the graph.
-//! 6. Weights, biases and normalisation parameters are constants.
+//! 6. Weights, biases and normalisation parameters are constants. The weight of a convolution may instead be a
+//!    dequantised constant, until the quantisation pass has folded or evaluated it.
 //! 7. Quantisation scales are finite and positive; zero points lie in the range of the stored type.
 //!
 //! No ONNX idea survives in here: no attribute bags, no optional inputs, no dynamic axes.

@@ -123,11 +123,17 @@ fn check_node(graph: &Graph, node: &Node, place: impl Fn() -> String) -> Result<
     };
     for input in constant_inputs {
         let id = node.inputs[input];
-        if graph.constant(id).is_none() {
+        let is_weight = matches!(node.op, Op::Conv(_)) && input == 1;
+        if graph.constant(id).is_none() && !(is_weight && is_dequantized_constant(graph, id)) {
             return Err(VerifyError::NotConstant { node: place(), input, id });
         }
     }
     check_quantization(&node.op, &inputs).map_err(|message| VerifyError::Quantization { node: place(), message })
+}
+
+fn is_dequantized_constant(graph: &Graph, id: ValueId) -> bool {
+    let dequantizes = |node: &Node| matches!(node.op, Op::Dequantize(_)) && graph.constant(node.inputs[0]).is_some();
+    graph.nodes.iter().any(|node| node.outputs.contains(&id) && dequantizes(node))
 }
 
 fn check_quantization(op: &Op, inputs: &[&Type]) -> Result<(), String> {
