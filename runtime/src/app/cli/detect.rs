@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Context;
+use super::annotated::AnnotatedDir;
 use super::params::ParamArgs;
 use crate::app::failure::Failure;
 use crate::app::report;
@@ -56,6 +57,11 @@ pub(super) fn run(args: &DetectArgs, context: &mut Context<'_, '_>) -> Result<()
     let mut pipeline = Pipeline::builder_boxed((context.new)(threads)).build().map_err(Failure::new)?;
     let params = args.params.params(&pipeline)?;
 
+    let mut copies = match &args.output {
+        Some(directory) => Some(AnnotatedDir::create(directory, &sources.images)?),
+        None => None,
+    };
+
     let mut total = Timings::default();
     let mut done = 0;
     for (index, path) in sources.images.iter().enumerate() {
@@ -79,9 +85,15 @@ pub(super) fn run(args: &DetectArgs, context: &mut Context<'_, '_>) -> Result<()
         };
         writeln!(context.console.out, "{line}")?;
         context.console.out.flush()?;
+        if let Some(copies) = &mut copies {
+            copies.save(path, picture, &found, &pipeline)?;
+        }
     }
     if !args.json && done > 0 {
         writeln!(context.console.out, "{}", report::speed_line(&total, done, &pipeline))?;
+        if let Some(directory) = &args.output {
+            writeln!(context.console.out, "Results saved to {}", directory.display())?;
+        }
     }
     if failed { Err(Failure::Reported) } else { Ok(()) }
 }

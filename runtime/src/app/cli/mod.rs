@@ -1,5 +1,6 @@
 //! Commands and their arguments.
 
+mod annotated;
 mod argv;
 mod benchmark;
 mod detect;
