@@ -19,7 +19,7 @@ impl Display for Attributes<'_> {
             }
             Op::BatchNorm { epsilon } => write!(f, " epsilon={epsilon:?}"),
             Op::Activation(activation) => write!(f, " {}", Named(*activation)),
-            Op::Binary(binary) => write!(f, " {}", binary_name(*binary)),
+            Op::Binary(binary) => write!(f, " {}", binary.name()),
             Op::Quantize(q) | Op::Dequantize(q) => fmt_quantization(f, q),
             Op::Cast(dtype) => write!(f, " {dtype}"),
             Op::MaxPool(pool) => fmt_pool(f, pool),
@@ -104,15 +104,18 @@ fn fmt_head(f: &mut Formatter<'_>, head: &DetectHead) -> fmt::Result {
     Ok(())
 }
 
-fn binary_name(binary: Binary) -> &'static str {
-    match binary {
-        Binary::Add => "add",
-        Binary::Sub => "sub",
-        Binary::Mul => "mul",
-        Binary::Div => "div",
-        Binary::Pow => "pow",
-        Binary::Max => "max",
-        Binary::Min => "min",
+impl Binary {
+    /// Lower-case name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Binary::Add => "add",
+            Binary::Sub => "sub",
+            Binary::Mul => "mul",
+            Binary::Div => "div",
+            Binary::Pow => "pow",
+            Binary::Max => "max",
+            Binary::Min => "min",
+        }
     }
 }
 
