@@ -12,6 +12,7 @@ mod lower;
 pub mod memory;
 pub mod pack;
 pub mod place;
+mod print;
 
 pub use column::Columns;
 
@@ -195,7 +196,7 @@ impl Plan {
         Box::leak(Box::new(Program {
             spec,
             arena_bytes: self.arena_bytes,
-            layers: self.layers.into(),
+            layers: self.layers.into_iter().map(|l| &*Box::leak(Box::new(l))).collect(),
             schedule: self.schedule.into(),
         }))
     }

@@ -17,7 +17,7 @@ pub struct Program {
     /// Bytes of the arena, the tail that tiles may read included.
     pub arena_bytes: usize,
     /// Layers, by index.
-    pub layers: Cow<'static, [Layer]>,
+    pub layers: Cow<'static, [&'static Layer]>,
     /// The order of the work. Each step starts when the one before is complete.
     pub schedule: Cow<'static, [Step]>,
 }
@@ -31,6 +31,13 @@ pub struct Step {
     pub first: u32,
     /// One past the last output row. Layers without rows have exactly the row 0.
     pub end: u32,
+}
+
+impl Step {
+    /// A step from its parts.
+    pub const fn new(layer: u32, first: u32, end: u32) -> Step {
+        Step { layer, first, end }
+    }
 }
 
 /// A layer of a compiled model.

@@ -227,7 +227,7 @@ impl Job<'_> {
     }
 
     fn units(&self, step: &Step) -> usize {
-        let layer = &self.program.layers[step.layer as usize];
+        let layer = self.program.layers[step.layer as usize];
         let rows = rows(step);
         let pads = usize::from(rows.start == 0 && !layer.pads.is_empty());
         pads + match &layer.kind {
@@ -248,7 +248,7 @@ impl Job<'_> {
     /// # Safety
     /// The inputs of the step's layer are complete for its rows, and nobody else computes this unit.
     unsafe fn run_unit(&self, buffers: &Buffers<'_>, step: &Step, mut unit: usize) {
-        let layer = &self.program.layers[step.layer as usize];
+        let layer = self.program.layers[step.layer as usize];
         let rows = rows(step);
         let (arena, scratch) = (buffers.arena, buffers.scratch);
         // SAFETY: forwarded; pads are written by the first unit of a layer's first step, everything else by the others.

@@ -11,7 +11,7 @@ pub mod table;
 pub mod u8s8_spconv;
 
 pub use epilogue::{Epilogue, Residual, ResidualAt, StoreTo};
-pub use table::{Group, Segment, Table};
+pub use table::{Aligned, Group, Segment, Table, Unrolled};
 
 use super::map::Map;
 use crate::simd::Isa;

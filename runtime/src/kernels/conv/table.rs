@@ -53,6 +53,19 @@ pub struct Segment {
     pub count: u16,
 }
 
+impl Group {
+    /// A group from its parts.
+    pub const fn new(
+        outputs: &'static [u16],
+        segments: (u32, u32),
+        offset: u32,
+        weight: u32,
+        unrolled: Option<Unrolled>,
+    ) -> Group {
+        Group { outputs: Cow::Borrowed(outputs), segments, offset, weight, unrolled }
+    }
+}
+
 impl Table {
     /// Segments of a group.
     pub fn segments(&self, group: &Group) -> &[Segment] {
@@ -65,21 +78,42 @@ impl Table {
 pub struct Aligned<T: ?Sized>(pub T);
 
 impl<const N: usize> Aligned<[u8; N]> {
-    /// The bytes as words of the target's byte order.
-    pub const fn words(&'static self) -> &'static [u32] {
-        // SAFETY: aligned to 64 bytes, every bit pattern is a `u32`, and the length is rounded down.
-        unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), N / 4) }
+    const fn start(&'static self, at: usize, count: usize) -> *const u8 {
+        assert!(at.is_multiple_of(4) && at + count * 4 <= N, "the table lies inside its file");
+        // SAFETY: `at` lies inside the array.
+        unsafe { self.0.as_ptr().add(at) }
     }
 
-    /// The bytes as signed words of the target's byte order.
-    pub const fn offsets(&'static self) -> &'static [i32] {
+    /// `count` words of the target's byte order from byte `at` on.
+    pub const fn words(&'static self, at: usize, count: usize) -> &'static [u32] {
+        // SAFETY: in bounds and aligned by `start`; every bit pattern is a `u32`.
+        unsafe { std::slice::from_raw_parts(self.start(at, count).cast(), count) }
+    }
+
+    /// `count` signed words of the target's byte order from byte `at` on.
+    pub const fn offsets(&'static self, at: usize, count: usize) -> &'static [i32] {
         // SAFETY: as in `words`.
-        unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), N / 4) }
+        unsafe { std::slice::from_raw_parts(self.start(at, count).cast(), count) }
     }
 
-    /// The bytes as segments.
-    pub const fn segments(&'static self) -> &'static [Segment] {
+    /// `count` segments from byte `at` on.
+    pub const fn segments(&'static self, at: usize, count: usize) -> &'static [Segment] {
         // SAFETY: as in `words`; `Segment` is `repr(C)` of size 4 without invalid bit patterns.
-        unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), N / 4) }
+        unsafe { std::slice::from_raw_parts(self.start(at, count).cast(), count) }
     }
+}
+
+/// The kernel with this name on targets that assemble it, and nothing elsewhere.
+#[macro_export]
+macro_rules! unrolled {
+    ($name:ident) => {{
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        {
+            Some($name as $crate::kernels::conv::Unrolled)
+        }
+        #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+        {
+            None
+        }
+    }};
 }

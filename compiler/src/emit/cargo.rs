@@ -1,0 +1,104 @@
+//! The files that make the modules a crate: manifest, build script, library, program.
+
+use super::entry::header;
+use super::{Identity, Package, RuntimeSource};
+
+/// Adds the crate's own files.
+pub fn emit(identity: &Identity, runtime: &RuntimeSource, assembly: &[String], package: &mut Package) {
+    package.insert("Cargo.toml", manifest(identity, runtime, !assembly.is_empty()));
+    if !assembly.is_empty() {
+        package.insert("build.rs", build_script(identity, assembly));
+    }
+    package.insert("src/lib.rs", library(identity));
+    package.insert("src/main.rs", program(identity));
+}
+
+fn manifest(identity: &Identity, runtime: &RuntimeSource, assembly: bool) -> String {
+    let Identity { name, source, .. } = identity;
+    let version = env!("CARGO_PKG_VERSION");
+    let runtime = match runtime {
+        RuntimeSource::Path(path) => format!("{{ path = {path:?}, version = \"{version}\", default-features = false }}"),
+        RuntimeSource::Registry => format!("{{ version = \"{version}\", default-features = false }}"),
+    };
+    let build = if assembly { "\n[build-dependencies]\ncc = \"1\"\n" } else { "" };
+    format!(
+        "# {header}\n\
+         [package]\n\
+         name = {name:?}\n\
+         version = \"0.1.0\"\n\
+         edition = \"2024\"\n\
+         description = \"Compiled from {source}; the licence of the model is its owner's\"\n\
+         publish = false\n\
+         \n\
+         [features]\n\
+         default = [\"app\"]\n\
+         # The command-line program. Without it this crate is a library with `Model` and no image codecs.\n\
+         app = [\"peristyle-runtime/app\"]\n\
+         \n\
+         [[bin]]\n\
+         name = {name:?}\n\
+         path = \"src/main.rs\"\n\
+         required-features = [\"app\"]\n\
+         \n\
+         [dependencies]\n\
+         peristyle-runtime = {runtime}\n\
+         {build}\n\
+         [profile.release]\n\
+         codegen-units = 4\n\
+         strip = true\n\
+         \n\
+         [workspace]\n",
+        header = header(identity),
+    )
+}
+
+fn build_script(identity: &Identity, assembly: &[String]) -> String {
+    let files: String = assembly.iter().map(|path| format!("    {path:?},\n")).collect();
+    let library = format!("{}_kernels", identity.name.replace('-', "_"));
+    format!(
+        "// {header}\n\
+         \n\
+         //! Assembles the unrolled kernels.\n\
+         \n\
+         const KERNELS: &[&str] = &[\n{files}];\n\
+         \n\
+         fn main() {{\n\
+         \x20   for file in KERNELS {{\n\
+         \x20       println!(\"cargo::rerun-if-changed={{file}}\");\n\
+         \x20   }}\n\
+         \x20   let target = |key: &str| std::env::var(key).unwrap_or_default();\n\
+         \x20   if target(\"CARGO_CFG_TARGET_ARCH\") == \"x86_64\" && target(\"CARGO_CFG_TARGET_OS\") == \"linux\" {{\n\
+         \x20       cc::Build::new().files(KERNELS).compile({library:?});\n\
+         \x20   }}\n\
+         }}\n",
+        header = header(identity),
+    )
+}
+
+fn library(identity: &Identity) -> String {
+    format!(
+        "// {header}\n\
+         \n\
+         //! The compiled model `{name}`.\n\
+         \n\
+         mod model;\n\
+         \n\
+         pub use model::*;\n",
+        header = header(identity),
+        name = identity.name,
+    )
+}
+
+fn program(identity: &Identity) -> String {
+    let library = identity.name.replace('-', "_");
+    format!(
+        "// {header}\n\
+         \n\
+         //! The program of the compiled model: `--help` lists its commands.\n\
+         \n\
+         fn main() -> std::process::ExitCode {{\n\
+         \x20   peristyle_runtime::app::main(|threads| Ok(Box::new({library}::Model::new(threads)?.into_engine())), &{library}::SPEC)\n\
+         }}\n",
+        header = header(identity),
+    )
+}

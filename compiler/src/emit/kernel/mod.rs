@@ -1,0 +1,52 @@
+//! Unrolled kernels as assembly text: one function per group of outputs, the offsets of its nonzeros baked in.
+//!
+//! GNU assembler, AT&T syntax, System V calling convention:
+//! `rdi` input pixel, `rsi` accumulators, `rdx` weights in the order of the table, `rcx` tiles.
+
+pub mod f32_spconv;
+pub mod u8s8_spconv;
+
+use peristyle_runtime::kernels::conv::{Arithmetic, Conv};
+use std::fmt::Write;
+
+/// Assembly of every group of a layer; `symbol(g)` names the function of group `g`.
+pub fn assembly(conv: &Conv, header: &str, symbol: impl Fn(usize) -> String) -> String {
+    let mut text = format!("# {header}\n.text\n");
+    for (index, group) in conv.table.groups.iter().enumerate() {
+        let name = symbol(index);
+        // Writing to a `String` cannot fail.
+        let _ = write!(text, ".globl {name}\n.hidden {name}\n.type {name},@function\n.p2align 6\n{name}:\n");
+        match conv.arithmetic {
+            Arithmetic::F32 => f32_spconv::emit(&mut text, conv, group),
+            Arithmetic::U8S8 => u8s8_spconv::emit(&mut text, conv, group),
+        }
+        let _ = writeln!(text, ".size {name},.-{name}");
+    }
+    text.push_str(".section .note.GNU-stack,\"\",@progbits\n");
+    text
+}
+
+/// Addresses weight words with one-byte displacements: `rax` follows the word being read.
+struct Weights {
+    next: usize,
+    base: usize,
+}
+
+impl Weights {
+    /// Starts a pass over the group's words: `rax = rdx + 128`.
+    fn start(text: &mut String) -> Weights {
+        text.push_str("lea 128(%rdx),%rax\n");
+        Weights { next: 0, base: 128 }
+    }
+
+    /// Displacement from `rax` of the next word.
+    fn next(&mut self, text: &mut String) -> isize {
+        if self.next * 4 > self.base + 124 {
+            self.base += 256;
+            text.push_str("add $256,%rax\n");
+        }
+        let displacement = (self.next * 4) as isize - self.base as isize;
+        self.next += 1;
+        displacement
+    }
+}

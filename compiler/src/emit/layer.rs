@@ -1,0 +1,321 @@
+//! One module per layer: its constants, its tables, its declaration of unrolled kernels.
+
+use super::literal::{self, size};
+use super::{Identity, Package, kernel, unrolled};
+use crate::plan::{Note, Plan};
+use peristyle_runtime::engine::{Kind, Layer};
+use peristyle_runtime::kernels::conv::{Arithmetic, Conv, Residual, ResidualAt, Segment};
+use peristyle_runtime::kernels::detect_head::DetectHead;
+use proc_macro2::{Ident, Literal, Span, TokenStream};
+use quote::{format_ident, quote};
+use std::collections::BTreeSet;
+
+/// Module names by order and source name: `l017_model_6_m_0_cv2`.
+pub fn module_names(plan: &Plan) -> Vec<String> {
+    let name = |(index, layer): (usize, &Layer)| {
+        let mut words: Vec<String> = layer
+            .name
+            .split(|c: char| !c.is_ascii_alphanumeric())
+            .filter(|w| !w.is_empty())
+            .map(str::to_ascii_lowercase)
+            .collect();
+        // `/model.6/m/m.0/cv2/conv/Conv`: the repetition and the operator at the end carry nothing.
+        words.retain(|w| w != "conv" && w != "output");
+        words.dedup();
+        words.truncate(8);
+        format!("l{index:03}_{}", words.join("_")).trim_end_matches('_').to_string()
+    };
+    plan.layers.iter().enumerate().map(name).collect()
+}
+
+/// Emits the module of a layer and the files it includes.
+pub fn emit(plan: &Plan, identity: &Identity, index: usize, name: &str, package: &mut Package) {
+    let (layer, note) = (&plan.layers[index], &plan.notes[index]);
+    let symbol = |group: usize| format!("peristyle_{}_l{index:03}_g{group}", &identity.sha256[..12]);
+    let mut imports = BTreeSet::from(["engine::{Kind, Layer}", "std::borrow::Cow"]);
+    let (before, kind) = kind(plan, index, name, &symbol, &mut imports, package);
+    if let (Kind::Conv(conv), true) = (&layer.kind, unrolled(plan, index)) {
+        let header = super::entry::header(identity);
+        package.insert(format!("{name}.S"), kernel::assembly(conv, &header, symbol));
+    }
+    let onnx_name = &layer.name;
+    if !layer.pads.is_empty() {
+        imports.extend(["kernels::map::Map", "engine::DType"]);
+    }
+    let pads = literal::maps(&layer.pads);
+    let uses = uses(&identity.runtime, &imports);
+    let docs = docs(layer, note);
+    let doc_lines = docs.iter().map(|d| quote!(#![doc = #d]));
+    let tokens = quote! {
+        #(#doc_lines)*
+        #uses
+        #before
+        /// The layer.
+        pub static LAYER: Layer = Layer { name: Cow::Borrowed(#onnx_name), pads: #pads, kind: #kind };
+    };
+    package.insert(format!("{name}.rs"), super::entry::format(identity, &tokens));
+}
+
+fn uses(runtime: &str, imports: &BTreeSet<&str>) -> TokenStream {
+    let lines = imports.iter().map(|path| {
+        let text = if path.starts_with("std::") { format!("use {path};") } else { format!("use {runtime}::{path};") };
+        text.parse::<TokenStream>().expect("imports are valid Rust")
+    });
+    quote!(#(#lines)*)
+}
+
+fn docs(layer: &Layer, note: &Note) -> Vec<String> {
+    let mut lines = vec![format!(" `{}`", layer.name), String::new(), format!(" {}", note.summary)];
+    if let Some(conv) = &note.conv {
+        let s = conv.sparsity;
+        lines.push(String::new());
+        lines.push(format!(
+            " {} of {} weights are not zero (density {:.3}, {}); {:.2} of {:.2} million multiply-accumulates remain.",
+            s.nnz,
+            s.weights,
+            s.density(),
+            s.pattern,
+            conv.nnz_macs as f64 / 1e6,
+            conv.macs as f64 / 1e6,
+        ));
+        lines.push(String::new());
+        lines.push(format!(" Kernel `{}`: {}.", conv.choice.name(), conv.choice.reason));
+    }
+    lines
+}
+
+type Symbol<'a> = &'a dyn Fn(usize) -> String;
+
+/// Items before the layer, and the expression of its kind.
+fn kind(
+    plan: &Plan,
+    index: usize,
+    name: &str,
+    symbol: Symbol<'_>,
+    imports: &mut BTreeSet<&'static str>,
+    package: &mut Package,
+) -> (TokenStream, TokenStream) {
+    let nothing = TokenStream::new();
+    let two = |a, b| (literal::sizes(a), literal::sizes(b));
+    match &plan.layers[index].kind {
+        Kind::Conv(conv) => {
+            imports.extend([
+                "engine::DType",
+                "kernels::Activation",
+                "kernels::conv::{Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table}",
+                "kernels::map::Map",
+            ]);
+            if unrolled(plan, index) {
+                imports.insert("unrolled");
+            }
+            if conv.epilogue.residual.is_some() {
+                imports.insert("kernels::conv::{Residual, ResidualAt}");
+            }
+            self::conv(conv, unrolled(plan, index).then_some(symbol), name, package)
+        }
+        Kind::LoadInput(load) => {
+            imports.extend(["engine::DType", "kernels::conv::StoreTo", "kernels::map::Map", "kernels::transfer::LoadInput"]);
+            let (input, dtype, stores) =
+                (size(load.input), literal::dtype(load.dtype), literal::stores(&load.stores));
+            (nothing, quote!(Kind::LoadInput(LoadInput { input: #input, dtype: #dtype, stores: #stores })))
+        }
+        Kind::CopyMap(copy) => {
+            imports.extend(["engine::DType", "kernels::map::Map", "kernels::transfer::CopyMap"]);
+            let (from, to) = (literal::map(&copy.from), literal::map(&copy.to));
+            (nothing, quote!(Kind::CopyMap(CopyMap { from: #from, to: #to })))
+        }
+        Kind::MaxPool(pool) => {
+            imports.extend(["engine::DType", "kernels::map::Map", "kernels::pool::MaxPool"]);
+            let (input, output) = (literal::map(&pool.input), literal::map(&pool.output));
+            let (kernel, stride) = two(&pool.kernel, &pool.stride);
+            let pad = literal::sizes(&pool.pad);
+            let fields = quote!(input: #input, output: #output, kernel: #kernel, stride: #stride, pad: #pad);
+            (nothing, quote!(Kind::MaxPool(MaxPool { #fields })))
+        }
+        Kind::AveragePool(pool) => {
+            imports.extend(["engine::DType", "kernels::map::Map", "kernels::pool::AveragePool"]);
+            let (input, output) = (literal::map(&pool.input), literal::map(&pool.output));
+            let (kernel, stride) = two(&pool.kernel, &pool.stride);
+            let (pad, count) = (literal::sizes(&pool.pad), pool.count_include_pad);
+            let fields = quote! {
+                input: #input, output: #output, kernel: #kernel, stride: #stride, pad: #pad, count_include_pad: #count
+            };
+            (nothing, quote!(Kind::AveragePool(AveragePool { #fields })))
+        }
+        Kind::Resize(resize) => {
+            imports.extend(["engine::DType", "kernels::map::Map", "kernels::pool::Resize"]);
+            let (input, output) = (literal::map(&resize.input), literal::map(&resize.output));
+            let scale = literal::sizes(&resize.scale);
+            (nothing, quote!(Kind::Resize(Resize { input: #input, output: #output, scale: #scale })))
+        }
+        Kind::DetectHead(head) => {
+            imports.extend([
+                "engine::DType",
+                "kernels::detect_head::{DetectHead, Level}",
+                "kernels::map::Map",
+                "kernels::strided::{Base, View}",
+            ]);
+            (nothing, detect_head(head))
+        }
+        strided => {
+            imports.insert("engine::DType");
+            (nothing, self::strided(strided, imports))
+        }
+    }
+}
+
+fn strided(kind: &Kind, imports: &mut BTreeSet<&'static str>) -> TokenStream {
+    match kind {
+        Kind::Unary(unary) => {
+            imports.insert("kernels::strided::{Base, Unary, UnaryFn, View}");
+            if matches!(unary.function, peristyle_runtime::kernels::strided::UnaryFn::Activation(_)) {
+                imports.insert("kernels::Activation");
+            }
+            let (x, y, function) =
+                (literal::view(&unary.x), literal::view(&unary.y), literal::unary(unary.function));
+            quote!(Kind::Unary(Unary { x: #x, y: #y, function: #function }))
+        }
+        Kind::Binary(binary) => {
+            imports.insert("kernels::strided::{Base, Binary, BinaryFn, View}");
+            let (a, b, y) = (literal::view(&binary.a), literal::view(&binary.b), literal::view(&binary.y));
+            let function = literal::binary(binary.function);
+            quote!(Kind::Binary(Binary { a: #a, b: #b, y: #y, function: #function }))
+        }
+        Kind::Softmax(softmax) => {
+            imports.insert("kernels::strided::{Base, Softmax, View}");
+            let (x, y, axis) = (literal::view(&softmax.x), literal::view(&softmax.y), size(softmax.axis));
+            quote!(Kind::Softmax(Softmax { x: #x, y: #y, axis: #axis }))
+        }
+        Kind::MatMul(product) => {
+            imports.insert("kernels::strided::{Base, MatMul, View}");
+            let (a, b, y) = (literal::view(&product.a), literal::view(&product.b), literal::view(&product.y));
+            quote!(Kind::MatMul(MatMul { a: #a, b: #b, y: #y }))
+        }
+        _ => unreachable!("every other kind is handled by `kind`"),
+    }
+}
+
+fn detect_head(head: &DetectHead) -> TokenStream {
+    let outputs = size(head.outputs);
+    let y = literal::view(&head.y);
+    let levels = head.levels.iter().map(|level| {
+        let (map, stride) = (literal::map(&level.map), literal::float(level.stride));
+        let anchors = level.anchors.iter().map(|[w, h]| {
+            let (w, h) = (literal::float(*w), literal::float(*h));
+            quote!([#w, #h])
+        });
+        quote!(Level { map: #map, stride: #stride, anchors: Cow::Borrowed(&[#(#anchors),*]) })
+    });
+    quote! {
+        Kind::DetectHead(DetectHead { outputs: #outputs, levels: Cow::Borrowed(&[#(#levels),*]), y: #y })
+    }
+}
+
+fn conv(conv: &Conv, symbol: Option<Symbol<'_>>, name: &str, package: &mut Package) -> (TokenStream, TokenStream) {
+    let (blob, parts) = blob(conv);
+    let bytes = size(blob.len());
+    let file = format!("{name}.bin");
+    package.insert(file.as_str(), blob);
+    let externs = symbol.map(|symbol| externs(conv, symbol));
+    let groups = conv.table.groups.iter().enumerate().map(|(index, group)| {
+        let outputs = group.outputs.iter().map(|&o| Literal::u16_unsuffixed(o));
+        let (first, count) = group.segments;
+        let [first, count, offset, weight] =
+            [first, count, group.offset, group.weight].map(Literal::u32_unsuffixed);
+        let kernel = match symbol {
+            Some(symbol) => {
+                let name = Ident::new(&symbol(index), Span::call_site());
+                quote!(unrolled!(#name))
+            }
+            None => quote!(None),
+        };
+        quote!(Group::new(&[#(#outputs),*], (#first, #count), #offset, #weight, #kernel))
+    });
+    let before = quote! {
+        #externs
+        static TABLE: &Aligned<[u8; #bytes]> = &Aligned(*include_bytes!(#file));
+        static GROUPS: &[Group] = &[#(#groups),*];
+    };
+    let [(segments, segment_count), (offsets, offset_count), (weights, weight_count)] =
+        parts.map(|(at, count)| (size(at), size(count)));
+    let arithmetic = match conv.arithmetic {
+        Arithmetic::F32 => quote!(Arithmetic::F32),
+        Arithmetic::U8S8 => quote!(Arithmetic::U8S8),
+    };
+    let input = literal::map(&conv.input);
+    let [height, width, chunk] = [conv.out_height, conv.out_width, conv.chunk_tiles].map(size);
+    let epilogue = epilogue(conv);
+    let kind = quote! {
+        Kind::Conv(Conv {
+            arithmetic: #arithmetic,
+            input: #input,
+            out_height: #height,
+            out_width: #width,
+            table: Table {
+                groups: Cow::Borrowed(GROUPS),
+                segments: Cow::Borrowed(TABLE.segments(#segments, #segment_count)),
+                offsets: Cow::Borrowed(TABLE.offsets(#offsets, #offset_count)),
+                weights: Cow::Borrowed(TABLE.words(#weights, #weight_count)),
+            },
+            chunk_tiles: #chunk,
+            epilogue: #epilogue,
+        })
+    };
+    (before, kind)
+}
+
+fn externs(conv: &Conv, symbol: Symbol<'_>) -> TokenStream {
+    let functions = (0..conv.table.groups.len()).map(|g| {
+        let name = format_ident!("{}", symbol(g));
+        quote!(fn #name(x: *const u8, accumulators: *mut u8, weights: *const u8, tiles: usize);)
+    });
+    quote! {
+        // One function per group, in the assembly file of the same name as this module.
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        unsafe extern "sysv64" {
+            #(#functions)*
+        }
+    }
+}
+
+fn epilogue(conv: &Conv) -> TokenStream {
+    let e = &conv.epilogue;
+    let (acc_bias, scale, bias) =
+        (literal::integers(&e.acc_bias), literal::floats(&e.scale), literal::floats(&e.bias));
+    let (activation, stores) = (literal::activation(e.activation), literal::stores(&e.stores));
+    let residual = match &e.residual {
+        None => quote!(None),
+        Some(Residual { map, at }) => {
+            let map = literal::map(map);
+            let at = match at {
+                ResidualAt::BeforeActivation => quote!(ResidualAt::BeforeActivation),
+                ResidualAt::AfterActivation => quote!(ResidualAt::AfterActivation),
+            };
+            quote!(Some(Residual { map: #map, at: #at }))
+        }
+    };
+    quote! {
+        Epilogue {
+            acc_bias: #acc_bias, scale: #scale, bias: #bias,
+            activation: #activation, residual: #residual, stores: #stores,
+        }
+    }
+}
+
+/// The tables of a layer as one file, and where segments, offsets and weights lie in it (byte, count).
+fn blob(conv: &Conv) -> (Vec<u8>, [(usize, usize); 3]) {
+    let table = &conv.table;
+    let mut bytes = Vec::new();
+    let segments = (bytes.len(), table.segments.len());
+    for &Segment { mask, spill, count } in table.segments.iter() {
+        bytes.extend([mask, spill]);
+        bytes.extend(count.to_le_bytes());
+    }
+    bytes.resize(bytes.len().next_multiple_of(64), 0);
+    let offsets = (bytes.len(), table.offsets.len());
+    table.offsets.iter().for_each(|o| bytes.extend(o.to_le_bytes()));
+    bytes.resize(bytes.len().next_multiple_of(64), 0);
+    let weights = (bytes.len(), table.weights.len());
+    table.weights.iter().for_each(|w| bytes.extend(w.to_le_bytes()));
+    (bytes, [segments, offsets, weights])
+}

@@ -1,0 +1,89 @@
+//! From a plan to source code: one module per layer, its tables beside it, unrolled kernels as assembly text.
+//!
+//! The emitter decides nothing and touches no file: it maps a plan to a [`Package`], the same bytes every time.
+
+mod cargo;
+mod entry;
+pub mod kernel;
+mod layer;
+mod literal;
+mod package;
+
+pub use package::Package;
+
+use crate::plan::Plan;
+use peristyle_runtime::engine::Kind;
+
+/// What the emitted source says about its origin, and how it refers to the runtime.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Identity {
+    /// Name of the emitted crate, also that of its binary.
+    pub name: String,
+    /// File name of the source model.
+    pub source: String,
+    /// SHA-256 of the source model, hexadecimal.
+    pub sha256: String,
+    /// Nominal images per call.
+    pub batch: usize,
+    /// Class names by index.
+    pub class_names: Vec<String>,
+    /// How the outputs are read as boxes.
+    pub detector: Option<Detector>,
+    /// Path of the runtime crate in the emitted code.
+    pub runtime: String,
+}
+
+/// How a detector's outputs are read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Detector {
+    /// Number of classes.
+    pub classes: usize,
+    /// One per raw output; empty when output 0 is decoded.
+    pub raw: Vec<RawLevel>,
+}
+
+/// One scale of a raw head.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RawLevel {
+    /// Index among the outputs.
+    pub output: usize,
+    /// Pixels per cell.
+    pub stride: f32,
+    /// Width and height of every anchor, in pixels.
+    pub anchors: Vec<[f32; 2]>,
+}
+
+/// Where the emitted crate finds the runtime.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RuntimeSource {
+    /// A path, as written into `Cargo.toml`.
+    Path(String),
+    /// The version of this compiler, from the registry.
+    Registry,
+}
+
+/// Emits the model's modules: `mod.rs`, one file per layer, tables and assembly.
+pub fn modules(plan: &Plan, identity: &Identity) -> Package {
+    let mut package = Package::default();
+    let names = layer::module_names(plan);
+    for (index, name) in names.iter().enumerate() {
+        layer::emit(plan, identity, index, name, &mut package);
+    }
+    package.insert("mod.rs", entry::emit(plan, identity, &names));
+    package
+}
+
+/// Emits a whole crate with a library and the detector's program.
+pub fn crate_package(plan: &Plan, identity: &Identity, runtime: &RuntimeSource) -> Package {
+    let mut package = modules(plan, identity).prefixed("src/model");
+    let assembly: Vec<String> =
+        package.paths().filter(|p| p.ends_with(".S")).map(str::to_string).collect();
+    cargo::emit(identity, runtime, &assembly, &mut package);
+    package
+}
+
+/// Whether a layer's kernel is unrolled.
+fn unrolled(plan: &Plan, layer: usize) -> bool {
+    matches!(plan.layers[layer].kind, Kind::Conv(_))
+        && plan.notes[layer].conv.as_ref().is_some_and(|c| c.choice.unrolled)
+}

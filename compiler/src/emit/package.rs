@@ -1,0 +1,109 @@
+//! Emitted files in memory, and writing them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// A map from relative paths (with `/`) to contents.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Package {
+    files: BTreeMap<String, Vec<u8>>,
+}
+
+impl Package {
+    /// Adds a file, replacing one of the same path.
+    pub fn insert(&mut self, path: impl Into<String>, contents: impl Into<Vec<u8>>) {
+        self.files.insert(path.into(), contents.into());
+    }
+
+    /// Paths in order.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
+    }
+
+    /// Contents of a file.
+    pub fn get(&self, path: &str) -> Option<&[u8]> {
+        self.files.get(path).map(Vec::as_slice)
+    }
+
+    /// Bytes of all files.
+    pub fn bytes(&self) -> usize {
+        self.files.values().map(Vec::len).sum()
+    }
+
+    /// The same files below a folder.
+    #[must_use]
+    pub fn prefixed(self, folder: &str) -> Package {
+        Package { files: self.files.into_iter().map(|(path, c)| (format!("{folder}/{path}"), c)).collect() }
+    }
+
+    /// Makes `dir` hold exactly these files: writes those that differ (to a temporary file, then renamed into
+    /// place) and removes files in the folders of this package that it does not hold. Folders and files named
+    /// `target`, `Cargo.lock` or starting with a dot are left alone.
+    ///
+    /// # Errors
+    /// The first failure of the file system, with the path in its message.
+    pub fn write_to(&self, dir: &Path) -> io::Result<()> {
+        let mut folders = BTreeSet::new();
+        for (path, contents) in &self.files {
+            let target = dir.join(path);
+            let folder = target.parent().unwrap_or(dir).to_path_buf();
+            std::fs::create_dir_all(&folder).map_err(|e| named(&folder, &e))?;
+            if std::fs::read(&target).is_ok_and(|old| old == *contents) {
+                folders.insert(folder);
+                continue;
+            }
+            let mut file = tempfile::NamedTempFile::new_in(&folder).map_err(|e| named(&folder, &e))?;
+            file.write_all(contents).map_err(|e| named(&target, &e))?;
+            set_readable(&file).map_err(|e| named(&target, &e))?;
+            file.persist(&target).map_err(|e| named(&target, &e.error))?;
+            folders.insert(folder);
+        }
+        for folder in folders {
+            self.remove_stale(dir, &folder)?;
+        }
+        Ok(())
+    }
+
+    fn remove_stale(&self, dir: &Path, folder: &Path) -> io::Result<()> {
+        for entry in std::fs::read_dir(folder).map_err(|e| named(folder, &e))? {
+            let path = entry.map_err(|e| named(folder, &e))?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if path.is_dir() || name.starts_with('.') || name == "Cargo.lock" || name == "target" {
+                continue;
+            }
+            if !self.files.contains_key(&relative(dir, &path)) {
+                std::fs::remove_file(&path).map_err(|e| named(&path, &e))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Paths whose contents on disk differ from this package or are missing.
+    pub fn stale_in(&self, dir: &Path) -> Vec<String> {
+        let stale = |(path, contents): (&String, &Vec<u8>)| {
+            (std::fs::read(dir.join(path)).ok().as_ref() != Some(contents)).then(|| path.clone())
+        };
+        self.files.iter().filter_map(stale).collect()
+    }
+}
+
+/// Temporary files are private; emitted source is for everybody who may read the folder.
+fn set_readable(file: &tempfile::NamedTempFile) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    }
+    let _ = file;
+    Ok(())
+}
+
+fn relative(dir: &Path, path: &Path) -> String {
+    let relative: PathBuf = path.strip_prefix(dir).unwrap_or(path).to_path_buf();
+    relative.components().map(|c| c.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
+}
+
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,152 @@
+//! Compiled networks against the interpreter, in this process: same graph, every instruction set, team size and
+//! stripe height. Integer networks must agree to the bit, float networks within a stated bound.
+
+mod models;
+
+use peristyle_compiler::ir::{DType, Data, Graph, Op, Tensor};
+use peristyle_compiler::plan::{self, Columns, Options};
+use peristyle_compiler::{interp, passes};
+use peristyle_runtime::engine::{Engine, Infer, TensorMut, TensorRef};
+use peristyle_runtime::simd::Isa;
+
+/// Largest difference of float networks, relative to the largest magnitude of the output.
+const FLOAT_BOUND: f32 = 2e-5;
+
+fn pseudo_random(graph: &Graph, seed: u32) -> Vec<Tensor> {
+    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
+    let mut next = move || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state
+    };
+    let tensor = |&input| {
+        let ty = graph.ty(input);
+        let data = match ty.dtype {
+            DType::U8 => Data::U8((0..ty.len()).map(|_| (next() >> 9) as u8).collect()),
+            _ => Data::F32((0..ty.len()).map(|_| (next() >> 8) as f32 / (1 << 24) as f32).collect()),
+        };
+        Tensor::new(ty.shape.clone(), data)
+    };
+    graph.inputs.iter().map(tensor).collect()
+}
+
+fn run_compiled(graph: &Graph, options: &Options, isa: Isa, threads: usize, inputs: &[Tensor]) -> Vec<Tensor> {
+    let program = plan::build(graph, options).expect("the graph can be planned").leak();
+    let mut engine = Engine::with_isa(program, threads, isa).expect("threads start");
+    let mut outputs: Vec<Tensor> = graph
+        .outputs
+        .iter()
+        .map(|&o| {
+            let ty = graph.ty(o);
+            let data = match ty.dtype {
+                DType::U8 => Data::U8(vec![0; ty.len()]),
+                _ => Data::F32(vec![f32::NAN; ty.len()]),
+            };
+            Tensor::new(ty.shape.clone(), data)
+        })
+        .collect();
+    let refs: Vec<TensorRef<'_>> = inputs
+        .iter()
+        .map(|t| match &t.data {
+            Data::F32(v) => TensorRef::F32(v),
+            Data::U8(v) => TensorRef::U8(v),
+            other => panic!("compiled inputs are f32 or u8, not {other:?}"),
+        })
+        .collect();
+    // Twice, so that what the first run leaves in the arena cannot hide a read of stale memory.
+    for _ in 0..2 {
+        let mut muts: Vec<TensorMut<'_>> = outputs
+            .iter_mut()
+            .map(|t| match &mut t.data {
+                Data::F32(v) => TensorMut::F32(v),
+                Data::U8(v) => TensorMut::U8(v),
+                other => panic!("compiled outputs are f32 or u8, not {other:?}"),
+            })
+            .collect();
+        engine.run(&refs, &mut muts).expect("tensors fit the spec");
+    }
+    outputs
+}
+
+/// Every convolution runs on integers and nothing else computes with rounding the two sides could order differently.
+fn exact(graph: &Graph) -> bool {
+    graph.nodes.iter().all(|n| match &n.op {
+        Op::Conv(conv) => conv.quant.is_some(),
+        Op::MatMul | Op::Softmax { .. } | Op::GlobalAveragePool | Op::AveragePool { .. } => false,
+        Op::Binary(b) => *b != peristyle_compiler::ir::Binary::Pow,
+        _ => true,
+    })
+}
+
+fn compare(case: &str, graph: &Graph, expected: &[Tensor], got: &[Tensor]) {
+    for (output, (e, g)) in expected.iter().zip(got).enumerate() {
+        if exact(graph) {
+            assert!(e == g, "{case}: output {output} differs{}", first_difference(e, g));
+            continue;
+        }
+        match (&e.data, &g.data) {
+            (Data::F32(e), Data::F32(g)) => {
+                let scale = e.iter().fold(1.0f32, |m, v| m.max(v.abs()));
+                let worst = e.iter().zip(g).map(|(e, g)| (e - g).abs()).fold(0.0, f32::max);
+                assert!(worst <= FLOAT_BOUND * scale, "{case}: output {output} differs by {worst} (scale {scale})");
+                assert!(g.iter().all(|v| v.is_finite()), "{case}: output {output} is not finite");
+            }
+            (Data::U8(e), Data::U8(g)) => {
+                assert!(e.iter().zip(g).all(|(e, g)| e.abs_diff(*g) <= 1), "{case}: output {output} differs");
+            }
+            _ => panic!("{case}: output {output} has another type"),
+        }
+    }
+}
+
+fn first_difference(e: &Tensor, g: &Tensor) -> String {
+    match (&e.data, &g.data) {
+        (Data::F32(e), Data::F32(g)) => {
+            let count = e.iter().zip(g).filter(|(e, g)| e != g).count();
+            let at = e.iter().zip(g).position(|(e, g)| e != g).unwrap_or(0);
+            format!(" in {count} of {} places, first at {at}: {} and {}", e.len(), e[at], g[at])
+        }
+        _ => String::new(),
+    }
+}
+
+fn check(case: &str, graph: &Graph, variants: &[(Columns, Isa, usize)]) {
+    let inputs = pseudo_random(graph, 7);
+    let expected = interp::run(graph, &inputs).expect("the interpreter runs the graph");
+    for &(columns, isa, threads) in variants {
+        let options = Options { columns, ..Options::default() };
+        let got = run_compiled(graph, &options, isa, threads, &inputs);
+        compare(&format!("{case} {columns:?} {isa:?} {threads} threads"), graph, &expected, &got);
+    }
+}
+
+const ALL: &[(Columns, Isa, usize)] = &[
+    (Columns::Off, Isa::Avx2, 1),
+    (Columns::Off, Isa::Portable, 1),
+    (Columns::Off, Isa::Avx2, 2),
+    (Columns::Rows(1), Isa::Avx2, 1),
+    (Columns::Rows(2), Isa::Portable, 2),
+    (Columns::Rows(3), Isa::Avx2, 1),
+    (Columns::Rows(5), Isa::Avx2, 2),
+    (Columns::Auto, Isa::Avx2, 2),
+];
+
+#[test]
+fn corpus_agrees_with_the_interpreter() {
+    let mut checked = 0;
+    for (case, mut graph) in models::corpus() {
+        passes::run(&mut graph).unwrap_or_else(|e| panic!("{case}: {e}"));
+        check(&case, &graph, ALL);
+        checked += 1;
+    }
+    assert!(checked > 20, "only {checked} corpus models found");
+}
+
+#[test]
+fn real_models_agree_with_the_interpreter() {
+    for (name, mut graph) in models::real(&["yolov5n.onnx", "yolov5n-pruned65_quant.onnx"]) {
+        passes::run(&mut graph).unwrap_or_else(|e| panic!("{name}: {e}"));
+        check(&name, &graph, &[(Columns::Off, Isa::Avx2, 2), (Columns::Rows(4), Isa::Avx2, 2), (Columns::Off, Isa::Portable, 2)]);
+    }
+}
