@@ -31,8 +31,8 @@ fn pseudo_random(graph: &Graph, seed: u32) -> Vec<Tensor> {
     graph.inputs.iter().map(tensor).collect()
 }
 
-fn run_compiled(graph: &Graph, options: &Options, isa: Isa, threads: usize, inputs: &[Tensor]) -> Vec<Tensor> {
-    let program = plan::build(graph, options).expect("the graph can be planned").leak();
+fn run_compiled(graph: &Graph, options: &Options, isa: Isa, threads: usize, inputs: &[Tensor]) -> Result<Vec<Tensor>, String> {
+    let program = plan::build(graph, options).map_err(|e| e.to_string())?.leak();
     let mut engine = Engine::with_isa(program, threads, isa).expect("threads start");
     let mut outputs: Vec<Tensor> = graph
         .outputs
@@ -66,7 +66,7 @@ fn run_compiled(graph: &Graph, options: &Options, isa: Isa, threads: usize, inpu
             .collect();
         engine.run(&refs, &mut muts).expect("tensors fit the spec");
     }
-    outputs
+    Ok(outputs)
 }
 
 /// Every convolution runs on integers and nothing else computes with rounding the two sides could order differently.
@@ -79,25 +79,31 @@ fn exact(graph: &Graph) -> bool {
     })
 }
 
-fn compare(case: &str, graph: &Graph, expected: &[Tensor], got: &[Tensor]) {
+fn compare(case: &str, graph: &Graph, expected: &[Tensor], got: &[Tensor]) -> Result<(), String> {
     for (output, (e, g)) in expected.iter().zip(got).enumerate() {
         if exact(graph) {
-            assert!(e == g, "{case}: output {output} differs{}", first_difference(e, g));
+            if e != g {
+                return Err(format!("{case}: output {output} differs{}", first_difference(e, g)));
+            }
             continue;
         }
         match (&e.data, &g.data) {
             (Data::F32(e), Data::F32(g)) => {
                 let scale = e.iter().fold(1.0f32, |m, v| m.max(v.abs()));
                 let worst = e.iter().zip(g).map(|(e, g)| (e - g).abs()).fold(0.0, f32::max);
-                assert!(worst <= FLOAT_BOUND * scale, "{case}: output {output} differs by {worst} (scale {scale})");
-                assert!(g.iter().all(|v| v.is_finite()), "{case}: output {output} is not finite");
+                if !(worst <= FLOAT_BOUND * scale && g.iter().all(|v| v.is_finite())) {
+                    return Err(format!("{case}: output {output} differs by {worst} (scale {scale})"));
+                }
             }
             (Data::U8(e), Data::U8(g)) => {
-                assert!(e.iter().zip(g).all(|(e, g)| e.abs_diff(*g) <= 1), "{case}: output {output} differs");
+                if e.iter().zip(g).any(|(e, g)| e.abs_diff(*g) > 1) {
+                    return Err(format!("{case}: output {output} differs by more than one step"));
+                }
             }
-            _ => panic!("{case}: output {output} has another type"),
+            _ => return Err(format!("{case}: output {output} has another type")),
         }
     }
+    Ok(())
 }
 
 fn first_difference(e: &Tensor, g: &Tensor) -> String {
@@ -111,14 +117,15 @@ fn first_difference(e: &Tensor, g: &Tensor) -> String {
     }
 }
 
-fn check(case: &str, graph: &Graph, variants: &[(Columns, Isa, usize)]) {
+fn check(case: &str, graph: &Graph, variants: &[(Columns, Isa, usize)]) -> Result<(), String> {
     let inputs = pseudo_random(graph, 7);
     let expected = interp::run(graph, &inputs).expect("the interpreter runs the graph");
     for &(columns, isa, threads) in variants {
         let options = Options { columns, ..Options::default() };
-        let got = run_compiled(graph, &options, isa, threads, &inputs);
-        compare(&format!("{case} {columns:?} {isa:?} {threads} threads"), graph, &expected, &got);
+        let got = run_compiled(graph, &options, isa, threads, &inputs).map_err(|e| format!("{case}: {e}"))?;
+        compare(&format!("{case} {columns:?} {isa:?} {threads} threads"), graph, &expected, &got)?;
     }
+    Ok(())
 }
 
 const ALL: &[(Columns, Isa, usize)] = &[
@@ -132,21 +139,32 @@ const ALL: &[(Columns, Isa, usize)] = &[
     (Columns::Auto, Isa::Avx2, 2),
 ];
 
+/// Corpus models that import but cannot be compiled, and what the error says.
+const REFUSED: &[(&str, &str)] = &[("conv_integer_forms", "its i32 result is used without conversion to f32")];
+
 #[test]
 fn corpus_agrees_with_the_interpreter() {
-    let mut checked = 0;
-    for (case, mut graph) in models::corpus() {
-        passes::run(&mut graph).unwrap_or_else(|e| panic!("{case}: {e}"));
-        check(&case, &graph, ALL);
-        checked += 1;
+    let mut failures = Vec::new();
+    let cases = models::corpus();
+    assert!(cases.len() > 20, "only {} corpus models found", cases.len());
+    for (case, mut graph) in cases {
+        if let Err(error) = passes::run(&mut graph) {
+            let refused = REFUSED.iter().any(|(name, why)| *name == case && error.to_string().contains(why));
+            if !refused {
+                failures.push(format!("{case}: {error}"));
+            }
+            continue;
+        }
+        failures.extend(check(&case, &graph, ALL).err());
     }
-    assert!(checked > 20, "only {checked} corpus models found");
+    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
 }
 
 #[test]
 fn real_models_agree_with_the_interpreter() {
     for (name, mut graph) in models::real(&["yolov5n.onnx", "yolov5n-pruned65_quant.onnx"]) {
         passes::run(&mut graph).unwrap_or_else(|e| panic!("{name}: {e}"));
-        check(&name, &graph, &[(Columns::Off, Isa::Avx2, 2), (Columns::Rows(4), Isa::Avx2, 2), (Columns::Off, Isa::Portable, 2)]);
+        check(&name, &graph, &[(Columns::Off, Isa::Avx2, 2), (Columns::Rows(4), Isa::Avx2, 2), (Columns::Off, Isa::Portable, 2)])
+            .unwrap_or_else(|e| panic!("{e}"));
     }
 }

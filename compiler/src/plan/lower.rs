@@ -220,15 +220,8 @@ impl Lowering<'_> {
             }
             Op::Binary(f) => self.binary(node, binary(*f))?,
             Op::Reshape => {
-                let (mut from, mut to) = (self.view(x)?, self.view(y)?);
-                // One side is row-major, so it can be read under the other's shape.
-                if is_map(graph, x) && is_map(graph, y) {
-                    return Err(unsupported(node, "reshaping a feature map into another one has no compiled form"));
-                } else if is_map(graph, x) {
-                    to = self.reinterpret(to, &graph.ty(x).shape);
-                } else {
-                    from = self.reinterpret(from, &graph.ty(y).shape);
-                }
+                let (from, to) = refine(&self.view(x)?, &self.view(y)?)
+                    .ok_or_else(|| unsupported(node, "has no compiled form between these layouts"))?;
                 Kind::Unary(Unary { x: from, y: to, function: UnaryFn::Copy })
             }
             Op::Transpose { perm } => {
@@ -442,6 +435,50 @@ fn rows<W>(
         row
     };
     (0..out).map(row).collect()
+}
+
+/// Two views whose elements correspond in row-major order, cut into axes that both have. `None` when that takes more
+/// than [`AXES`] axes or the extents do not divide each other.
+fn refine(from: &View, to: &View) -> Option<(View, View)> {
+    let mut axes = Vec::new();
+    let mut next = [AXES; 2];
+    let mut left = [1, 1];
+    let mut step = [0, 0];
+    loop {
+        for (side, view) in [from, to].into_iter().enumerate() {
+            while left[side] == 1 && next[side] > 0 {
+                next[side] -= 1;
+                left[side] = view.shape[next[side]];
+                step[side] = view.strides[next[side]];
+            }
+        }
+        let extent = left[0].min(left[1]);
+        if left == [1, 1] {
+            break;
+        }
+        if extent == 1 || left[0] % extent != 0 || left[1] % extent != 0 {
+            return None;
+        }
+        axes.push((extent, step));
+        for side in 0..2 {
+            left[side] /= extent;
+            step[side] *= extent;
+        }
+    }
+    if axes.len() > AXES {
+        return None;
+    }
+    let (mut from, mut to) = (from.clone(), to.clone());
+    for view in [&mut from, &mut to] {
+        view.shape = [1; AXES];
+        view.strides = [0; AXES];
+    }
+    for (at, (extent, [step_from, step_to])) in axes.into_iter().enumerate() {
+        let axis = AXES - 1 - at;
+        (from.shape[axis], to.shape[axis]) = (extent, extent);
+        (from.strides[axis], to.strides[axis]) = (step_from, step_to);
+    }
+    Some((from, to))
 }
 
 fn op_name(op: &Op) -> String {

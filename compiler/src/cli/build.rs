@@ -1,0 +1,121 @@
+//! `peristyle build`: a model to a static binary.
+
+use super::compile::{CodeArgs, default_dir, describe};
+use super::elf;
+use anyhow::{Context, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Arguments of `build`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    code: CodeArgs,
+
+    /// The binary to write [default: the crate's name, in this folder].
+    #[arg(short, long, value_name = "BINARY")]
+    output: Option<PathBuf>,
+
+    /// Folder of the emitted crate [default: generated/<model>].
+    #[arg(long, value_name = "DIR")]
+    crate_dir: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let start = Instant::now();
+    let progress = ProgressBar::new_spinner();
+    progress.set_style(ProgressStyle::with_template("{spinner} [{elapsed}] {msg}").expect("a valid template"));
+    progress.enable_steady_tick(Duration::from_millis(100));
+
+    progress.set_message(format!("compiling {}", args.code.model.model.display()));
+    let compilation = args.code.analyze()?;
+    let dir = args.crate_dir.clone().unwrap_or_else(|| default_dir(&compilation));
+    let name = &compilation.identity.name;
+    let output = args.output.clone().unwrap_or_else(|| PathBuf::from(name));
+    if output.is_dir() {
+        bail!("cannot write binary `{}`: it is a folder; pass another path with -o", output.display());
+    }
+    progress.set_message(format!("writing {}", dir.display()));
+    compilation.write_crate(&dir)?;
+
+    let built = cargo_build(&dir, name, &progress)?;
+    install(&built, &output).with_context(|| format!("cannot write binary `{}`", output.display()))?;
+    progress.finish_and_clear();
+
+    let binary = std::fs::read(&output)?;
+    println!("{}", describe(&compilation));
+    let code = elf::section_bytes(&binary, ".text").map_or_else(String::new, |n| format!("{} code, ", megabytes(n)));
+    println!(
+        "{}: {code}{} binary, {} working memory, built in {:.1} s",
+        output.display(),
+        megabytes(binary.len()),
+        megabytes(compilation.plan.arena_bytes),
+        start.elapsed().as_secs_f64()
+    );
+    Ok(())
+}
+
+fn megabytes(bytes: usize) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+/// Builds the crate statically and returns the path of its binary.
+fn cargo_build(dir: &Path, name: &str, progress: &ProgressBar) -> anyhow::Result<PathBuf> {
+    let target = host_target()?;
+    // All crates of a folder share one build folder, so that the runtime is built once for all of them.
+    let dir = std::path::absolute(dir)?;
+    let shared = dir.parent().map_or_else(|| dir.join("target"), |parent| parent.join("target"));
+    let target_dir = std::env::var_os("CARGO_TARGET_DIR").map_or(shared, PathBuf::from);
+    let flags = format!("CARGO_TARGET_{}_RUSTFLAGS", target.to_uppercase().replace('-', "_"));
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .args(["build", "--release", "--target", &target, "--bin", name])
+        .current_dir(&dir)
+        .env("CARGO_TARGET_DIR", &target_dir)
+        .env(flags, "-C target-feature=+crt-static")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = cargo.spawn().context("cannot start `cargo`; install Rust from https://rustup.rs")?;
+    let mut log = String::new();
+    for line in BufReader::new(child.stderr.take().expect("stderr is piped")).lines() {
+        let line = line?;
+        if let Some(unit) = line.trim().strip_prefix("Compiling ") {
+            progress.set_message(format!("building {}", unit.split(" (").next().unwrap_or(unit)));
+        }
+        log.push_str(&line);
+        log.push('\n');
+    }
+    if !child.wait()?.success() {
+        progress.finish_and_clear();
+        eprint!("{log}");
+        bail!("`cargo build` failed in `{}`; its messages are above", dir.display());
+    }
+    Ok(target_dir.join(target).join("release").join(name))
+}
+
+/// The target that this machine's compiler builds for by default.
+fn host_target() -> anyhow::Result<String> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc).arg("-vV").output().context("cannot start `rustc`; install Rust from https://rustup.rs")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_string).context("`rustc -vV` names no host")
+}
+
+/// Copies the binary beside its destination and renames it into place, so that a running one is replaced whole.
+fn install(built: &Path, output: &Path) -> anyhow::Result<()> {
+    let folder = match output.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    std::fs::create_dir_all(folder)?;
+    let temporary = tempfile::NamedTempFile::new_in(folder)?.into_temp_path();
+    std::fs::copy(built, &temporary)?;
+    temporary.persist(output)?;
+    Ok(())
+}

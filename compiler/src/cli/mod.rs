@@ -1,0 +1,72 @@
+//! The commands of `peristyle`. Exit codes: 0 for success, 1 for an error (one line on standard error), 2 for wrong use.
+
+mod build;
+mod compile;
+mod elf;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Compiles sparse ONNX detectors to static binaries.
+#[derive(Debug, Parser)]
+#[command(name = "peristyle", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Compile a model into a Rust crate.
+    Compile(compile::Args),
+    /// Compile a model and build its static binary.
+    Build(build::Args),
+}
+
+/// Options of every command that reads a model.
+#[derive(Debug, clap::Args)]
+pub struct ModelArgs {
+    /// The model: an ONNX file, dense, pruned or quantised.
+    #[arg(value_name = "MODEL.onnx")]
+    pub model: std::path::PathBuf,
+
+    /// Height and width of the network input, for models that leave them open; one number for a square.
+    #[arg(long, value_name = "SIZE", num_args = 1..=2, value_parser = clap::value_parser!(u32).range(1..=16384))]
+    pub imgsz: Option<Vec<u32>>,
+}
+
+impl ModelArgs {
+    /// Height and width, when given.
+    pub fn size(&self) -> Option<[usize; 2]> {
+        let sizes = self.imgsz.as_deref()?;
+        Some([sizes[0] as usize, sizes[sizes.len() - 1] as usize])
+    }
+}
+
+/// Parses the command line and runs the command.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Compile(args) => compile::run(&args),
+        Command::Build(args) => build::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// An error and its causes on one line; a cause that its effect already quotes is left out.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
