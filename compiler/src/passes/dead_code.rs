@@ -23,6 +23,9 @@ pub fn share_equal(graph: &mut Graph, report: &mut Report) -> Result<(), Error> 
             let pairs: Vec<_> = node.outputs.iter().copied().zip(twin.outputs.iter().copied()).collect();
             graph.nodes.remove(n);
             for (duplicate, original) in pairs {
+                if graph.outputs.contains(&duplicate) {
+                    graph.values[original.index()].name = graph.value(duplicate).name.clone();
+                }
                 graph.replace_uses(duplicate, original);
             }
             report.shared_nodes += 1;

@@ -40,9 +40,8 @@ fn cancel(graph: &mut Graph, uses: &Uses, n: usize) -> bool {
 /// Replaces `op(Dequantize(a), Dequantize(b), ...)` by `Dequantize(op(a, b, ...))`.
 fn lower_dequantize(graph: &mut Graph, uses: &Uses, n: usize) -> bool {
     let node = &graph.nodes[n];
-    let is_map = graph.ty(node.outputs[0]).shape.len() == 4;
-    let keeps_maps = !matches!(node.op, Op::Reshape | Op::Transpose { .. });
-    if !selects_elements(&node.op) || !is_map || !keeps_maps {
+    // Only toward convolutions, which read maps of four axes: the decode of a detection head starts at the f32 head.
+    if !selects_elements(&node.op) || graph.ty(node.outputs[0]).shape.len() != 4 {
         return false;
     }
     let mut parameters: Option<&Quantization> = None;
@@ -85,7 +84,7 @@ fn raise_quantize(graph: &mut Graph, uses: &Uses, n: usize) -> bool {
     if readers.is_empty() || uses.is_output(output) || !all_quantize {
         return false;
     }
-    let (op, inputs) = (node.op.clone(), node.inputs.clone());
+    let (name, op, inputs) = (node.name.clone(), node.op.clone(), node.inputs.clone());
     let mut quantised: Vec<(Quantization, Vec<ValueId>)> = Vec::new();
     for reader in readers.to_vec() {
         let Op::Quantize(q) = graph.nodes[reader].op.clone() else { unreachable!("all readers quantise") };
@@ -97,6 +96,7 @@ fn raise_quantize(graph: &mut Graph, uses: &Uses, n: usize) -> bool {
                 operands
             }
         };
+        graph.nodes[reader].name = name.clone();
         graph.nodes[reader].op = op.clone();
         graph.nodes[reader].inputs = operands;
     }

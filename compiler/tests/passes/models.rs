@@ -1,11 +1,12 @@
 //! Real models, when `PERISTYLE_TEST_DATA` (or `../shared` beside the workspace) has them.
 
-use crate::graphs::ops;
-use peristyle_compiler::ir::{Activation, Graph, Op, Store};
+use crate::graphs::{Noise, ops};
+use peristyle_compiler::interp;
+use peristyle_compiler::ir::{Activation, DType, Graph, Op, Store, Tensor};
 use peristyle_compiler::onnx::{self, ImportOptions};
 use peristyle_compiler::passes::{self, Report};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 fn models() -> Option<PathBuf> {
     let data = std::env::var_os("PERISTYLE_TEST_DATA").map_or_else(
@@ -15,11 +16,15 @@ fn models() -> Option<PathBuf> {
     Some(data.join("models")).filter(|models| models.is_dir())
 }
 
-fn compiled(path: &std::path::Path) -> (Graph, Report) {
+fn imported(path: &Path, imgsz: usize) -> Graph {
     let bytes = std::fs::read(path).expect("the model is readable");
     let model = onnx::decode(&bytes).expect("the model decodes");
-    let options = ImportOptions { imgsz: Some([640, 640]), ..ImportOptions::default() };
-    let mut graph = onnx::import(&model, &options).expect("the model imports");
+    let options = ImportOptions { imgsz: Some([imgsz; 2]), ..ImportOptions::default() };
+    onnx::import(&model, &options).expect("the model imports")
+}
+
+fn compiled(path: &Path) -> (Graph, Report) {
+    let mut graph = imported(path, 640);
     let report = passes::run(&mut graph).expect("the passes succeed");
     (graph, report)
 }
@@ -86,5 +91,59 @@ fn every_model_reaches_canonical_form() {
             assert!(expected, "{name}: {} is left as {}", node.name, node.op.name());
         }
         assert_eq!(ops(&graph).iter().filter(|op| **op == "detect_head").count(), 1, "{name}");
+    }
+}
+
+/// Largest difference of box coordinates, in pixels, and of scores.
+fn decoded_difference(expected: &Tensor, actual: &Tensor) -> [f32; 2] {
+    assert_eq!(expected.ty(), actual.ty());
+    let outputs = expected.shape[2];
+    let mut worst = [0f32; 2];
+    let pairs = expected.as_f32().expect("f32").iter().zip(actual.as_f32().expect("f32"));
+    for (i, (e, a)) in pairs.enumerate() {
+        let kind = usize::from(i % outputs >= 4);
+        worst[kind] = worst[kind].max((e - a).abs());
+    }
+    worst
+}
+
+fn before_and_after(path: &Path, imgsz: usize) -> [f32; 2] {
+    let before = imported(path, imgsz);
+    let mut after = before.clone();
+    passes::run(&mut after).expect("the passes succeed");
+    let input = match before.ty(before.inputs[0]) {
+        ty if ty.dtype == DType::U8 => Noise::new(5).tensor(ty),
+        ty => {
+            let mut noise = Noise::new(5);
+            Tensor::f32(ty.shape.clone(), (0..ty.len()).map(|_| noise.below(256) as f32 / 255.0).collect())
+        }
+    };
+    let expected = interp::run(&before, std::slice::from_ref(&input)).expect("the graph before runs");
+    let actual = interp::run(&after, &[input]).expect("the graph after runs");
+    decoded_difference(&expected[0], &actual[0])
+}
+
+#[test]
+fn a_float_model_computes_the_same_at_a_small_size() {
+    let Some(models) = models() else {
+        eprintln!("SKIPPED: no test models; set PERISTYLE_TEST_DATA");
+        return;
+    };
+    let [pixels, scores] = before_and_after(&models.join("yolov5n-dynamic.onnx"), 64);
+    eprintln!("differences: {pixels:e} pixels, {scores:e} of scores");
+    assert!(pixels < 1e-2 && scores < 1e-4);
+}
+
+/// Rounding differently in one SiLU tips a quantised value by one step here and there; boxes hardly move.
+#[test]
+#[ignore = "takes a minute"]
+fn quantised_models_compute_nearly_the_same() {
+    let Some(models) = models() else {
+        eprintln!("SKIPPED: no test models; set PERISTYLE_TEST_DATA");
+        return;
+    };
+    for name in ["yolov5n-pruned65_quant.onnx", "yolov5n-pruned65_quant.qdq.onnx"] {
+        let [pixels, scores] = before_and_after(&models.join(name), 640);
+        eprintln!("{name}: differences: {pixels:e} pixels, {scores:e} of scores");
     }
 }
