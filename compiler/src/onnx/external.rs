@@ -3,7 +3,7 @@
 use super::error::Error;
 use super::proto::TensorProto;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 
 /// Reads the bytes of a tensor whose data is external; `bytes` is what its shape and element type require.
@@ -31,7 +31,10 @@ pub(super) fn read(tensor: &TensorProto, bytes: Option<usize>, base_dir: Option<
     if !inside {
         return Err(fail("the path leaves the model's folder".to_owned()));
     }
-    let io = |error: std::io::Error| fail(format!("{error} (looked for in `{}`)", base_dir.display()));
+    let io = |error: std::io::Error| match error.kind() {
+        ErrorKind::NotFound => fail(format!("there is no such file in `{}`: copy it there", base_dir.display())),
+        _ => fail(format!("{error} (in `{}`)", base_dir.display())),
+    };
     let folder = base_dir.canonicalize().map_err(io)?;
     let path = folder.join(&file).canonicalize().map_err(io)?;
     if !path.starts_with(&folder) {

@@ -60,6 +60,18 @@ pub(super) enum Binding {
 }
 
 pub(super) fn import(model: &ModelProto, options: &ImportOptions) -> Result<Graph, Error> {
+    let (imported, resized) = import_at(model, options)?;
+    let (Err(_), Some(exported), Some(asked)) = (&imported, resized, options.imgsz) else { return imported };
+    // Only a model that imports at its own size fails because of the size.
+    let at_exported = ImportOptions { imgsz: Some(exported), ..options.clone() };
+    match import_at(model, &at_exported)? {
+        (Ok(_), _) => imported.map_err(|source| Error::ExportedSize { exported, asked, source: Box::new(source) }),
+        (failed, _) => failed,
+    }
+}
+
+/// Imports at the size in `options`; also returns the exported height and width if they were changed.
+fn import_at(model: &ModelProto, options: &ImportOptions) -> Result<(Result<Graph, Error>, Option<[usize; 2]>), Error> {
     let source = model.graph.as_ref().ok_or(Error::NoGraph)?;
     let opset = opset(model)?;
     let order = topology::live_nodes(source)?;
@@ -82,19 +94,13 @@ pub(super) fn import(model: &ModelProto, options: &ImportOptions) -> Result<Grap
     importer.graph.metadata = metadata::read(&model.metadata_props);
     let mut resized = None;
     for input in &source.input {
-        if !importer.initializers.contains_key(input.name()) && !importer.sparse_initializers.contains_key(input.name())
-        {
+        let stored = importer.initializers.contains_key(input.name());
+        if !stored && !importer.sparse_initializers.contains_key(input.name()) {
             resized = importer.add_input(input)?.or(resized);
         }
     }
     let imported = importer.add_nodes(source, &order, opset).and_then(|()| importer.add_outputs(source));
-    match (imported, resized, options.imgsz) {
-        (Ok(()), ..) => Ok(live::compacted(&importer.graph)),
-        (Err(error), Some(exported), Some(asked)) => {
-            Err(Error::ExportedSize { exported, asked, source: Box::new(error) })
-        }
-        (Err(error), ..) => Err(error),
-    }
+    Ok((imported.map(|()| live::compacted(&importer.graph)), resized))
 }
 
 /// Version of the standard operator set.

@@ -1,6 +1,7 @@
 //! Which nodes the outputs depend on, and an order to read them in.
 
 use super::error::Error;
+use super::node::node_name;
 use super::proto::GraphProto;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -61,7 +62,7 @@ pub(super) fn live_nodes(graph: &GraphProto) -> Result<Vec<usize>, Error> {
                     pending.push(p);
                 }
                 Err(()) => {
-                    let (op, name) = (node.op_type(), node.name());
+                    let (op, name) = (node.op_type(), node_name(node));
                     return malformed(format!("the {op} node `{name}` reads `{input}`, which is not defined"));
                 }
             }
@@ -82,7 +83,11 @@ pub(super) fn live_nodes(graph: &GraphProto) -> Result<Vec<usize>, Error> {
     match (0..live.len()).find(|&n| live[n] && unread[n] > 0) {
         Some(n) => {
             let node = &graph.node[n];
-            malformed(format!("the {} node `{}` lies on a cycle of nodes, or behind one", node.op_type(), node.name()))
+            malformed(format!(
+                "the {} node `{}` lies on a cycle of nodes, or behind one",
+                node.op_type(),
+                node_name(node)
+            ))
         }
         None => Ok(order),
     }

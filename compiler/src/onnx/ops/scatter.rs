@@ -18,8 +18,16 @@ fn scatter_nd(ctx: &mut NodeContext<'_, '_>) -> Outcome {
     if !matches!(ctx.attributes.string("reduction")?, "" | "none") {
         return Fault::unsupported("attribute `reduction` is set");
     }
-    let (shape, index_shape) = (ctx.shape(data), ctx.shape(index_id));
-    let indices = ctx.integers(1, "indices")?;
+    let (shape, mut index_shape) = (ctx.shape(data), ctx.shape(index_id));
+    let mut indices = ctx.integers(1, "indices")?;
+    if let (Some(batch), Some(1), Some(lead)) = (ctx.importer.baked_batch, shape.first(), index_shape.first_mut())
+        && *lead == batch
+        && ctx.ty(updates).shape.first() == Some(&1)
+    {
+        // Of the exported batch, the first entry is left.
+        *lead = 1;
+        indices.truncate(indices.len() / batch);
+    }
     let depth = match index_shape.last() {
         Some(&depth) if (1..=shape.len()).contains(&depth) => depth,
         _ => return Fault::malformed(format!("its indices have the shape [{}]", listed(&index_shape))),
