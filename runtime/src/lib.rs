@@ -6,6 +6,7 @@ pub mod detect;
 pub mod engine;
 pub mod kernels;
 pub mod simd;
+pub mod tensor_io;
 
 /// Includes a model that a build script compiled with `peristyle_compiler::compile`: `Model`, `SPEC`, `PROGRAM`.
 ///
