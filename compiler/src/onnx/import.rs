@@ -1,13 +1,12 @@
 //! The walk over the model: inputs get static types, every live node is handed to its operator's import function.
 
 use super::attr::Attributes;
-use super::error::{Error, Fault, FaultKind, NodeFault, NodeFaults, listed};
+use super::error::{Error, Fault, FaultKind, NodeFault, NodeFaults};
+use super::interface::declared_map;
 use super::node::NodeContext;
-use super::proto::tensor_shape_proto::dimension::Value as Extent;
-use super::proto::type_proto::Value as TypeValue;
 use super::proto::{GraphProto, ModelProto, SparseTensorProto, TensorProto, ValueInfoProto};
 use super::{ImportOptions, live, metadata, ops, tensor, topology};
-use crate::ir::{Graph, Op, Quantization, Type, ValueId};
+use crate::ir::{Graph, Quantization, ValueId};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Supported versions of the standard operator set.
@@ -33,8 +32,10 @@ pub(super) struct Importer<'m> {
     weight_names: HashSet<&'m str>,
     initializers: HashMap<&'m str, &'m TensorProto>,
     sparse_initializers: HashMap<&'m str, &'m SparseTensorProto>,
-    bindings: HashMap<&'m str, Binding>,
+    pub(super) bindings: HashMap<&'m str, Binding>,
     budget: usize,
+    /// Position in the model of the node being imported.
+    current: usize,
 }
 
 /// A map with a border that no operator computes.
@@ -70,8 +71,11 @@ pub(super) fn import(model: &ModelProto, options: &ImportOptions) -> Result<Grap
     }
 }
 
-/// Imports at the size in `options`; also returns the exported height and width if they were changed.
-fn import_at(model: &ModelProto, options: &ImportOptions) -> Result<(Result<Graph, Error>, Option<[usize; 2]>), Error> {
+/// The outcome of an import, and the exported height and width if the options changed them.
+type Attempt = (Result<Graph, Error>, Option<[usize; 2]>);
+
+/// Imports at the size in `options`.
+fn import_at(model: &ModelProto, options: &ImportOptions) -> Result<Attempt, Error> {
     let source = model.graph.as_ref().ok_or(Error::NoGraph)?;
     let opset = opset(model)?;
     let order = topology::live_nodes(source)?;
@@ -90,6 +94,7 @@ fn import_at(model: &ModelProto, options: &ImportOptions) -> Result<(Result<Grap
             .collect(),
         bindings: HashMap::new(),
         budget: FOLDED_ELEMENTS,
+        current: 0,
     };
     importer.graph.metadata = metadata::read(&model.metadata_props);
     let mut resized = None;
@@ -114,84 +119,18 @@ fn opset(model: &ModelProto) -> Result<i64, Error> {
 
 /// Names read as the second operand of a convolution or matrix product.
 fn weight_names(graph: &GraphProto) -> HashSet<&str> {
-    let weighted = graph.node.iter().filter(|n| matches!(n.op_type(), "Conv" | "Gemm" | "MatMul" | "FusedConv"));
+    let weighted = graph.node.iter().filter(|n| matches!(n.op_type(), "Conv" | "Gemm" | "MatMul"));
     weighted.filter_map(|n| n.input.get(1).map(String::as_str)).collect()
 }
 
 impl<'m> Importer<'m> {
-    /// Adds a graph input with its batch set to 1; returns the exported height and width when the options change them.
-    fn add_input(&mut self, input: &'m ValueInfoProto) -> Result<Option<[usize; 2]>, Error> {
-        let name = input.name();
-        let fail = |reason: String| Error::Input { input: name.to_owned(), reason };
-        let Some(TypeValue::TensorType(declared)) = input.r#type.as_ref().and_then(|t| t.value.as_ref()) else {
-            return Err(fail("it is not a tensor".to_owned()));
-        };
-        let dtype = tensor::dtype(declared.elem_type()).ok_or_else(|| {
-            fail(format!("element type {} is not supported", tensor::dtype_name(declared.elem_type())))
-        })?;
-        let Some(dims) = declared.shape.as_ref().map(|s| &s.dim) else {
-            return Err(fail(
-                "its number of axes is not stated: export the model with a shape for its input".to_owned(),
-            ));
-        };
-        if dims.len() > tensor::MAX_RANK {
-            return Err(fail(format!("{} axes, at most {} are supported", dims.len(), tensor::MAX_RANK)));
-        }
-        let mut extents: Vec<Option<usize>> = Vec::new();
-        for dim in dims {
-            extents.push(match dim.value {
-                Some(Extent::DimValue(n)) if n > 0 => {
-                    Some(usize::try_from(n).map_err(|_| fail(format!("extent {n}")))?)
-                }
-                Some(Extent::DimValue(n)) if n < -1 => return Err(fail(format!("the extent {n} is negative"))),
-                _ => None,
-            });
-        }
-        let shown = || {
-            listed(dims.iter().map(|d| match &d.value {
-                Some(Extent::DimValue(n)) => n.to_string(),
-                Some(Extent::DimParam(symbol)) if !symbol.is_empty() => symbol.clone(),
-                _ => "?".to_owned(),
-            }))
-        };
-        if extents.is_empty() {
-            return Err(fail("it is a scalar, expected a tensor with a batch axis".to_owned()));
-        }
-        self.baked_batch = extents[0].filter(|&n| n > 1).or(self.baked_batch);
-        extents[0] = Some(1);
-        let mut resized = None;
-        if let ([_, _, height, width], Some(asked)) = (&mut extents[..], self.options.imgsz) {
-            if asked.contains(&0) {
-                return Err(fail("--imgsz needs a height and width above 0".to_owned()));
-            }
-            let exported = [height.unwrap_or(asked[0]), width.unwrap_or(asked[1])];
-            resized = (exported != asked).then_some(exported);
-            (*height, *width) = (Some(asked[0]), Some(asked[1]));
-        }
-        let shape = match extents.iter().copied().collect::<Option<Vec<_>>>() {
-            Some(shape) => shape,
-            None if extents.len() == 4 && extents[1].is_some() => {
-                return Err(Error::SymbolicSize { input: name.to_owned(), shape: shown() });
-            }
-            None => {
-                return Err(fail(format!("the shape [{}] is not static: export the model with fixed sizes", shown())));
-            }
-        };
-        let elements = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
-        if elements.is_none_or(|n| n > MAX_ELEMENTS) {
-            return Err(fail(format!("the shape [{}] is too large", listed(&shape))));
-        }
-        let id = self.graph.add_value(name, Type::new(dtype, shape));
-        self.graph.inputs.push(id);
-        self.bindings.insert(name, Binding::Value(id));
-        Ok(resized)
-    }
-
     /// Imports the nodes in `order`, collecting those that fail.
     fn add_nodes(&mut self, source: &'m GraphProto, order: &[usize], opset: i64) -> Result<(), Error> {
+        let declared: HashMap<&str, &ValueInfoProto> = source.value_info.iter().map(|v| (v.name(), v)).collect();
         let mut faults = BTreeMap::new();
         for &n in order {
             let node = &source.node[n];
+            self.current = n;
             let fault = match ops::find(node.domain(), node.op_type()) {
                 None => Some(Fault::Unsupported(ops::hint(node.op_type()))),
                 Some(import_node) => match self.resolve(&node.input)? {
@@ -210,10 +149,11 @@ impl<'m> Importer<'m> {
                 None => {}
             }
             for output in node.output.iter().filter(|o| !o.is_empty()) {
-                self.bindings.entry(output).or_insert(Binding::Unknown);
+                if !self.bindings.contains_key(output.as_str()) {
+                    let stand_in = self.stand_in(output, declared.get(output.as_str()).copied());
+                    self.bindings.insert(output, stand_in);
+                }
             }
-            let at = self.padded.values_mut().filter(|p| p.node == usize::MAX);
-            at.for_each(|p| p.node = n);
         }
         let read = self.graph.nodes.iter().flat_map(|node| &node.inputs);
         for padded in read.filter_map(|id| self.padded.get(id)) {
@@ -232,39 +172,15 @@ impl<'m> Importer<'m> {
         Err(Error::Nodes(NodeFaults(faults.collect())))
     }
 
-    /// Makes the declared outputs outputs of the graph, each a value of its own made by a node.
-    fn add_outputs(&mut self, source: &'m GraphProto) -> Result<(), Error> {
-        if source.output.is_empty() {
-            return Err(Error::Graph("the graph has no outputs".to_owned()));
+    /// What stands for the output of a node that could not be imported: a map of the type that the model declares for
+    /// it, so that the nodes behind it are looked at too, or nothing.
+    fn stand_in(&mut self, name: &str, declared: Option<&ValueInfoProto>) -> Binding {
+        match declared.and_then(declared_map) {
+            Some(ty) if self.options.imgsz.is_none() && self.baked_batch.is_none() => {
+                Binding::Value(self.graph.add_value(name, ty))
+            }
+            _ => Binding::Unknown,
         }
-        for output in &source.output {
-            let name = output.name();
-            let fail = |reason: &str| Error::Output { output: name.to_owned(), reason: reason.to_owned() };
-            let id = match self.lookup(name)? {
-                Binding::Value(id) => id,
-                Binding::Unknown => return Err(fail("it could not be imported")),
-            };
-            if self.padded.contains_key(&id) {
-                return Err(fail("it is a padded map; padding is supported only in front of a convolution or pool"));
-            }
-            let ty = self.graph.ty(id).clone();
-            if self.baked_batch.is_some_and(|n| ty.shape.first() == Some(&n))
-                && declared_batch(output) == self.baked_batch
-            {
-                return Err(fail(
-                    "the batch that the model was exported with cannot be removed: export it with batch 1",
-                ));
-            }
-            let shared = self.graph.inputs.contains(&id) || self.graph.outputs.contains(&id);
-            if shared || self.graph.constant(id).is_some() {
-                let copy = self.graph.add_node(name, Op::Reshape, vec![id], ty);
-                self.graph.outputs.push(copy);
-            } else {
-                name.clone_into(&mut self.graph.values[id.index()].name);
-                self.graph.outputs.push(id);
-            }
-        }
-        Ok(())
     }
 
     /// The values behind input names; `None` when one of them could not be imported.
@@ -282,7 +198,7 @@ impl<'m> Importer<'m> {
         Ok(Some(inputs))
     }
 
-    fn lookup(&mut self, name: &'m str) -> Result<Binding, Error> {
+    pub(super) fn lookup(&mut self, name: &'m str) -> Result<Binding, Error> {
         if let Some(&binding) = self.bindings.get(name) {
             return Ok(binding);
         }
@@ -309,7 +225,7 @@ impl<'m> Importer<'m> {
 
     /// Registers a value that stands for a padded map.
     pub(super) fn pad(&mut self, id: ValueId, source: ValueId, pad: [usize; 4], lowest: bool) {
-        self.padded.insert(id, PaddedMap { source, pad, lowest, node: usize::MAX });
+        self.padded.insert(id, PaddedMap { source, pad, lowest, node: self.current });
     }
 
     /// Whether some convolution or matrix product reads this name as its weight.
@@ -321,14 +237,5 @@ impl<'m> Importer<'m> {
     pub(super) fn charge(&mut self, elements: usize) -> Result<(), String> {
         self.budget = self.budget.checked_sub(elements).ok_or("its constants expand to too many elements")?;
         Ok(())
-    }
-}
-
-/// The leading extent that an output declares.
-fn declared_batch(output: &ValueInfoProto) -> Option<usize> {
-    let Some(TypeValue::TensorType(declared)) = output.r#type.as_ref()?.value.as_ref() else { return None };
-    match declared.shape.as_ref()?.dim.first()?.value {
-        Some(Extent::DimValue(n)) => usize::try_from(n).ok(),
-        _ => None,
     }
 }

@@ -16,6 +16,7 @@ mod constant;
 mod error;
 mod external;
 mod import;
+mod interface;
 mod live;
 mod metadata;
 mod node;

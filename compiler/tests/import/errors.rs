@@ -232,6 +232,16 @@ fn refusals() {
             Err(error) => add(what, error.to_string()),
         }
     }
+    let mut declared = sized(
+        vec![
+            node("Elu", &["x"], &["a"], vec![]),
+            node("Conv", &["a", "w"], &["b"], vec![int("group", 3)]),
+            node("Softmax", &["b"], &["y"], vec![int("axis", 9)]),
+        ],
+        vec![ones("w", &[2, 4, 3, 3])],
+    );
+    declared.graph.as_mut().expect("a graph").value_info = vec![input("a", DataType::Float, &[1, 4, 6, 6])];
+    add("nodes behind one that failed", onnx::import(&declared, &options).expect_err("faults").to_string());
     let baked = sized(vec![node("Reshape", &["x", "s"], &["y"], vec![])], vec![longs("s", &[3], &[1, 4, 36])]);
     let options = ImportOptions { imgsz: Some([8, 8]), base_dir: None };
     add("another size", onnx::import(&baked, &options).expect_err("another size").to_string());

@@ -80,7 +80,8 @@ fn padding_joins_the_window() {
 fn activations() {
     let relu6 = Activation::Clip { lo: 0.0, hi: 6.0 };
     let bounds = || vec![floats("lo", &[], &[0.0]), floats("hi", &[], &[6.0])];
-    let cases: Vec<(i64, Vec<TensorProto>, &str, &[&str], Vec<AttributeProto>, Activation)> = vec![
+    type Case<'a> = (i64, Vec<TensorProto>, &'a str, &'a [&'a str], Vec<AttributeProto>, Activation);
+    let cases: Vec<Case> = vec![
         (10, vec![], "Clip", &["x"], vec![float("min", 0.0), float("max", 6.0)], relu6),
         (13, bounds(), "Clip", &["x", "lo", "hi"], vec![], relu6),
         (13, bounds(), "Clip", &["x", "lo"], vec![], Activation::Clip { lo: 0.0, hi: f32::MAX }),
