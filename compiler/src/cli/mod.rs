@@ -3,6 +3,7 @@
 mod build;
 mod compile;
 mod elf;
+mod run;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -21,6 +22,8 @@ enum Command {
     Compile(compile::Args),
     /// Compile a model and build its static binary.
     Build(build::Args),
+    /// Run a model in the reference interpreter.
+    Run(run::Args),
 }
 
 /// Options of every command that reads a model.
@@ -48,6 +51,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Compile(args) => compile::run(&args),
         Command::Build(args) => build::run(&args),
+        Command::Run(args) => run::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
