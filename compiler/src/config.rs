@@ -149,8 +149,8 @@ impl Config {
         if let Some(names) = &self.class_names {
             graph.metadata.class_names.clone_from(names);
         }
-        let plan = plan::build(&graph, &self.options)
-            .map_err(|source| Error::Plan { path: path.to_path_buf(), source })?;
+        let plan =
+            plan::build(&graph, &self.options).map_err(|source| Error::Plan { path: path.to_path_buf(), source })?;
         stages.push(("plan".to_string(), plan.to_string()));
         let identity = self.identity(path, &bytes, &graph);
         Ok(Compilation { graph, report, plan, identity, stages })
@@ -191,9 +191,7 @@ impl Config {
             let library = format!("{}_kernels", identity.name.replace('-', "_"));
             let mut build = cc::Build::new();
             build.files(kernels).out_dir(&dir).cargo_metadata(true);
-            build
-                .try_compile(&library)
-                .map_err(|source| Error::Assemble { name: identity.name.clone(), source })?;
+            build.try_compile(&library).map_err(|source| Error::Assemble { name: identity.name.clone(), source })?;
         }
         Ok(())
     }

@@ -31,7 +31,13 @@ fn pseudo_random(graph: &Graph, seed: u32) -> Vec<Tensor> {
     graph.inputs.iter().map(tensor).collect()
 }
 
-fn run_compiled(graph: &Graph, options: &Options, isa: Isa, threads: usize, inputs: &[Tensor]) -> Result<Vec<Tensor>, String> {
+fn run_compiled(
+    graph: &Graph,
+    options: &Options,
+    isa: Isa,
+    threads: usize,
+    inputs: &[Tensor],
+) -> Result<Vec<Tensor>, String> {
     let program = plan::build(graph, options).map_err(|e| e.to_string())?.leak();
     let mut engine = Engine::with_isa(program, threads, isa).expect("threads start");
     let mut outputs: Vec<Tensor> = graph
@@ -164,7 +170,11 @@ fn corpus_agrees_with_the_interpreter() {
 fn real_models_agree_with_the_interpreter() {
     for (name, mut graph) in models::real(&["yolov5n.onnx", "yolov5n-pruned65_quant.onnx"]) {
         passes::run(&mut graph).unwrap_or_else(|e| panic!("{name}: {e}"));
-        check(&name, &graph, &[(Columns::Off, Isa::Avx2, 2), (Columns::Rows(4), Isa::Avx2, 2), (Columns::Off, Isa::Portable, 2)])
-            .unwrap_or_else(|e| panic!("{e}"));
+        check(
+            &name,
+            &graph,
+            &[(Columns::Off, Isa::Avx2, 2), (Columns::Rows(4), Isa::Avx2, 2), (Columns::Off, Isa::Portable, 2)],
+        )
+        .unwrap_or_else(|e| panic!("{e}"));
     }
 }

@@ -101,7 +101,8 @@ fn cargo_build(dir: &Path, name: &str, progress: &ProgressBar) -> anyhow::Result
 /// The target that this machine's compiler builds for by default.
 fn host_target() -> anyhow::Result<String> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let output = Command::new(rustc).arg("-vV").output().context("cannot start `rustc`; install Rust from https://rustup.rs")?;
+    let output =
+        Command::new(rustc).arg("-vV").output().context("cannot start `rustc`; install Rust from https://rustup.rs")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
     host.map(str::to_string).context("`rustc -vV` names no host")

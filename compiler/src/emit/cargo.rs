@@ -17,7 +17,9 @@ fn manifest(identity: &Identity, runtime: &RuntimeSource, assembly: bool) -> Str
     let Identity { name, source, .. } = identity;
     let version = env!("CARGO_PKG_VERSION");
     let runtime = match runtime {
-        RuntimeSource::Path(path) => format!("{{ path = {path:?}, version = \"{version}\", default-features = false }}"),
+        RuntimeSource::Path(path) => {
+            format!("{{ path = {path:?}, version = \"{version}\", default-features = false }}")
+        }
         RuntimeSource::Registry => format!("{{ version = \"{version}\", default-features = false }}"),
     };
     let build = if assembly { "\n[build-dependencies]\ncc = \"1\"\n" } else { "" };
@@ -96,8 +98,20 @@ fn program(identity: &Identity) -> String {
          \n\
          //! The program of the compiled model: `--help` lists its commands.\n\
          \n\
+         use peristyle_runtime::engine::Infer;\n\
+         \n\
+         fn engine(threads: usize) -> Box<dyn Infer> {{\n\
+         \x20   match {library}::Model::new(threads) {{\n\
+         \x20       Ok(model) => Box::new(model.into_engine()),\n\
+         \x20       Err(error) => {{\n\
+         \x20           eprintln!(\"error: cannot start {{threads}} threads: {{error}}; ask for fewer\");\n\
+         \x20           std::process::exit(1)\n\
+         \x20       }}\n\
+         \x20   }}\n\
+         }}\n\
+         \n\
          fn main() -> std::process::ExitCode {{\n\
-         \x20   peristyle_runtime::app::main(|threads| Ok(Box::new({library}::Model::new(threads)?.into_engine())), &{library}::SPEC)\n\
+         \x20   peristyle_runtime::app::main(engine, &{library}::SPEC)\n\
          }}\n",
         header = header(identity),
     )

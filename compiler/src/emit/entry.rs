@@ -25,14 +25,21 @@ pub fn format(identity: &Identity, tokens: &TokenStream) -> String {
 /// The root module.
 pub fn emit(plan: &Plan, identity: &Identity, names: &[String]) -> String {
     let runtime: TokenStream = identity.runtime.parse().expect("the runtime's path is valid Rust");
-    let docs = docs(plan, identity);
-    let doc_lines = docs.iter().map(|d| quote!(#![doc = #d]));
     let modules = names.iter().map(|name| {
         let (ident, file) = (format_ident!("{name}"), format!("{name}.rs"));
         quote!(#[path = #file] mod #ident;)
     });
     let mut engine = vec![
-        "DType", "Engine", "Infer", "Layer", "ModelSpec", "Program", "RunError", "Step", "TensorMut", "TensorRef",
+        "DType",
+        "Engine",
+        "Infer",
+        "Layer",
+        "ModelSpec",
+        "Program",
+        "RunError",
+        "Step",
+        "TensorMut",
+        "TensorRef",
         "TensorSpec",
     ];
     if let Some(detector) = &identity.detector {
@@ -44,9 +51,8 @@ pub fn emit(plan: &Plan, identity: &Identity, names: &[String]) -> String {
     let engine = engine.into_iter().map(|name| Ident::new(name, Span::call_site()));
     let spec = spec(plan, identity);
     let program = program(plan, names);
-    let model = model(plan);
+    let model = model(plan, identity);
     let tokens = quote! {
-        #(#doc_lines)*
         #(#modules)*
 
         use #runtime::engine::{#(#engine),*};
@@ -62,7 +68,7 @@ pub fn emit(plan: &Plan, identity: &Identity, names: &[String]) -> String {
 fn docs(plan: &Plan, identity: &Identity) -> Vec<String> {
     let ((weights, nnz), (macs, nnz_macs)) = (plan.weights(), plan.macs());
     let mut lines = vec![
-        format!(" `{}`, compiled from `{}`.", identity.name, identity.source),
+        format!(" `{}`, compiled from `{}`, with its working memory and threads.", identity.name, identity.source),
         String::new(),
         format!(
             " {} layers; {nnz} of {weights} weights are not zero; {:.1} of {:.1} million multiply-accumulates per image remain.",
@@ -163,7 +169,8 @@ fn program(plan: &Plan, names: &[String]) -> TokenStream {
     }
 }
 
-fn model(plan: &Plan) -> TokenStream {
+fn model(plan: &Plan, identity: &Identity) -> TokenStream {
+    let docs = docs(plan, identity);
     let element = |port: &Port| match port.dtype {
         peristyle_runtime::engine::DType::F32 => (quote!(f32), quote!(F32)),
         peristyle_runtime::engine::DType::U8 => (quote!(u8), quote!(U8)),
@@ -187,7 +194,7 @@ fn model(plan: &Plan) -> TokenStream {
     let (input_types, input_forms): (Vec<_>, Vec<_>) = plan.inputs.iter().map(element).unzip();
     let (output_types, output_forms): (Vec<_>, Vec<_>) = plan.outputs.iter().map(element).unzip();
     quote! {
-        /// The compiled model with its working memory and threads.
+        #(#[doc = #docs])*
         pub struct Model(Engine);
 
         impl Model {

@@ -106,7 +106,7 @@ fn kind(
                 "kernels::map::Map",
             ]);
             if unrolled(plan, index) {
-                imports.insert("unrolled");
+                imports.insert("{declare_unrolled, unrolled}");
             }
             if conv.epilogue.residual.is_some() {
                 imports.insert("kernels::conv::{Residual, ResidualAt}");
@@ -114,9 +114,13 @@ fn kind(
             self::conv(conv, unrolled(plan, index).then_some(symbol), name, package)
         }
         Kind::LoadInput(load) => {
-            imports.extend(["engine::DType", "kernels::conv::StoreTo", "kernels::map::Map", "kernels::transfer::LoadInput"]);
-            let (input, dtype, stores) =
-                (size(load.input), literal::dtype(load.dtype), literal::stores(&load.stores));
+            imports.extend([
+                "engine::DType",
+                "kernels::conv::StoreTo",
+                "kernels::map::Map",
+                "kernels::transfer::LoadInput",
+            ]);
+            let (input, dtype, stores) = (size(load.input), literal::dtype(load.dtype), literal::stores(&load.stores));
             (nothing, quote!(Kind::LoadInput(LoadInput { input: #input, dtype: #dtype, stores: #stores })))
         }
         Kind::CopyMap(copy) => {
@@ -171,8 +175,7 @@ fn strided(kind: &Kind, imports: &mut BTreeSet<&'static str>) -> TokenStream {
             if matches!(unary.function, peristyle_runtime::kernels::strided::UnaryFn::Activation(_)) {
                 imports.insert("kernels::Activation");
             }
-            let (x, y, function) =
-                (literal::view(&unary.x), literal::view(&unary.y), literal::unary(unary.function));
+            let (x, y, function) = (literal::view(&unary.x), literal::view(&unary.y), literal::unary(unary.function));
             quote!(Kind::Unary(Unary { x: #x, y: #y, function: #function }))
         }
         Kind::Binary(binary) => {
@@ -220,8 +223,7 @@ fn conv(conv: &Conv, symbol: Option<Symbol<'_>>, name: &str, package: &mut Packa
     let groups = conv.table.groups.iter().enumerate().map(|(index, group)| {
         let outputs = group.outputs.iter().map(|&o| Literal::u16_unsuffixed(o));
         let (first, count) = group.segments;
-        let [first, count, offset, weight] =
-            [first, count, group.offset, group.weight].map(Literal::u32_unsuffixed);
+        let [first, count, offset, weight] = [first, count, group.offset, group.weight].map(Literal::u32_unsuffixed);
         let kernel = match symbol {
             Some(symbol) => {
                 let name = Ident::new(&symbol(index), Span::call_site());
@@ -265,23 +267,13 @@ fn conv(conv: &Conv, symbol: Option<Symbol<'_>>, name: &str, package: &mut Packa
 }
 
 fn externs(conv: &Conv, symbol: Symbol<'_>) -> TokenStream {
-    let functions = (0..conv.table.groups.len()).map(|g| {
-        let name = format_ident!("{}", symbol(g));
-        quote!(fn #name(x: *const u8, accumulators: *mut u8, weights: *const u8, tiles: usize);)
-    });
-    quote! {
-        // One function per group, in the assembly file of the same name as this module.
-        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        unsafe extern "sysv64" {
-            #(#functions)*
-        }
-    }
+    let names = (0..conv.table.groups.len()).map(|g| format_ident!("{}", symbol(g)));
+    quote!(declare_unrolled!(#(#names)*);)
 }
 
 fn epilogue(conv: &Conv) -> TokenStream {
     let e = &conv.epilogue;
-    let (acc_bias, scale, bias) =
-        (literal::integers(&e.acc_bias), literal::floats(&e.scale), literal::floats(&e.bias));
+    let (acc_bias, scale, bias) = (literal::integers(&e.acc_bias), literal::floats(&e.scale), literal::floats(&e.bias));
     let (activation, stores) = (literal::activation(e.activation), literal::stores(&e.stores));
     let residual = match &e.residual {
         None => quote!(None),

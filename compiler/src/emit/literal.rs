@@ -77,8 +77,7 @@ pub fn maps(maps: &[Map]) -> TokenStream {
 /// A borrowed slice of destinations.
 pub fn stores(stores: &[StoreTo]) -> TokenStream {
     let stores = stores.iter().map(|store| {
-        let (map, inv_scale, zero) =
-            (map(&store.map), float(store.inv_scale), Literal::u8_unsuffixed(store.zero));
+        let (map, inv_scale, zero) = (map(&store.map), float(store.inv_scale), Literal::u8_unsuffixed(store.zero));
         quote!(StoreTo { map: #map, inv_scale: #inv_scale, zero: #zero })
     });
     quote!(Cow::Borrowed(&[#(#stores),*]))

@@ -76,8 +76,7 @@ pub fn modules(plan: &Plan, identity: &Identity) -> Package {
 /// Emits a whole crate with a library and the detector's program.
 pub fn crate_package(plan: &Plan, identity: &Identity, runtime: &RuntimeSource) -> Package {
     let mut package = modules(plan, identity).prefixed("src/model");
-    let assembly: Vec<String> =
-        package.paths().filter(|p| p.ends_with(".S")).map(str::to_string).collect();
+    let assembly: Vec<String> = package.paths().filter(|p| p.ends_with(".S")).map(str::to_string).collect();
     cargo::emit(identity, runtime, &assembly, &mut package);
     package
 }

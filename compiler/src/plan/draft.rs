@@ -135,10 +135,7 @@ fn node_drafts(graph: &Graph, places: &Places, index: usize, drafts: &mut Vec<Dr
             copies.extend(copies_from(graph, places, output, primary));
         }
     }
-    let by_rows = matches!(
-        node.op,
-        Op::Conv(_) | Op::MaxPool(_) | Op::AveragePool { .. } | Op::ResizeNearest { .. }
-    );
+    let by_rows = matches!(node.op, Op::Conv(_) | Op::MaxPool(_) | Op::AveragePool { .. } | Op::ResizeNearest { .. });
     drafts.push(Draft {
         source: Source::Node(index),
         name: node.name.clone(),

@@ -43,9 +43,8 @@ impl Taps {
 /// Input rows `0..n` that output rows `0..rows` of an operator read, of an input with `height` rows.
 /// `None` when the operator needs its whole input at once.
 pub fn rows_needed(op: &Op, input: usize, rows: usize, height: usize) -> Option<usize> {
-    let window = |kernel: usize, stride: usize, pad: usize| {
-        ((rows - 1) * stride + kernel).saturating_sub(pad).min(height)
-    };
+    let window =
+        |kernel: usize, stride: usize, pad: usize| ((rows - 1) * stride + kernel).saturating_sub(pad).min(height);
     match op {
         _ if rows == 0 => Some(0),
         Op::Conv(conv) if input == 0 => {

@@ -165,7 +165,9 @@ pub fn choose(candidates: &[Candidate], code_budget: usize) -> Vec<Choice> {
         };
         let tile = candidate.arithmetic.tile();
         let reason = match (candidate.sparsity.pattern, unrolled) {
-            (Pattern::Dense, _) => "dense: every group has one mask, and a loop over it is as fast as straight-line code",
+            (Pattern::Dense, _) => {
+                "dense: every group has one mask, and a loop over it is as fast as straight-line code"
+            }
             (_, true) => "sparse, and its straight-line code fits the code budget",
             (_, false) => "sparse, but its straight-line code does not fit the code budget",
         };

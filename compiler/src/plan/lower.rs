@@ -14,9 +14,7 @@ use peristyle_runtime::kernels::conv::{Arithmetic, Conv, Epilogue, Residual, Res
 use peristyle_runtime::kernels::detect_head::{DetectHead, Level};
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::kernels::pool::{AveragePool, MaxPool, Resize};
-use peristyle_runtime::kernels::strided::{
-    AXES, Base, Binary, BinaryFn, MatMul, Softmax, Unary, UnaryFn, View,
-};
+use peristyle_runtime::kernels::strided::{AXES, Base, Binary, BinaryFn, MatMul, Softmax, Unary, UnaryFn, View};
 use peristyle_runtime::kernels::transfer::{CopyMap, LoadInput};
 
 /// For every draft that is a convolution, what its kernel is chosen from.
@@ -35,11 +33,7 @@ pub fn candidates(graph: &Graph, drafts: &[Draft]) -> Vec<Option<Candidate>> {
 pub fn ports(graph: &Graph, values: &[ValueId]) -> Result<Vec<Port>, PlanError> {
     let port = |&value: &ValueId| {
         let info = graph.value(value);
-        Ok(Port {
-            name: info.name.clone(),
-            dtype: element_type(graph, value)?,
-            shape: info.ty.shape.clone(),
-        })
+        Ok(Port { name: info.name.clone(), dtype: element_type(graph, value)?, shape: info.ty.shape.clone() })
     };
     values.iter().map(port).collect()
 }
@@ -265,7 +259,9 @@ impl Lowering<'_> {
             }
             op @ (Op::Concat { .. } | Op::Cast(_) | Op::BatchNorm { .. } | Op::ConvInteger { .. }) => {
                 let reason = match op {
-                    Op::Concat { .. } => "joining along an axis other than the channels of feature maps has no compiled form",
+                    Op::Concat { .. } => {
+                        "joining along an axis other than the channels of feature maps has no compiled form"
+                    }
                     _ => "no pass could fold it, and it has no compiled form",
                 };
                 return Err(unsupported(node, reason));
@@ -322,13 +318,7 @@ impl Lowering<'_> {
                 reason: format!("has {} axes, compiled networks have at most {AXES}", shape.len()),
             });
         }
-        let view = View {
-            base,
-            dtype: element_type(self.graph, value)?,
-            offset,
-            shape: [1; AXES],
-            strides: [0; AXES],
-        };
+        let view = View { base, dtype: element_type(self.graph, value)?, offset, shape: [1; AXES], strides: [0; AXES] };
         Ok(self.reinterpret(view, shape))
     }
 
@@ -406,12 +396,7 @@ impl Lowering<'_> {
 }
 
 /// Nonzeros of every output channel by the byte offset of the input row they multiply.
-fn rows<W>(
-    input: &Map,
-    conv: &ir::Conv,
-    weights: &Tensor,
-    weight: impl Fn(usize) -> Option<W>,
-) -> Vec<Row<W>> {
+fn rows<W>(input: &Map, conv: &ir::Conv, weights: &Tensor, weight: impl Fn(usize) -> Option<W>) -> Vec<Row<W>> {
     let [out, inputs, kh, kw] = weights.shape[..] else { unreachable!("weights have four axes (invariant 4)") };
     let taps = Taps::new(&conv.geometry);
     let [sh, sw] = input.split;

@@ -110,8 +110,7 @@ pub fn build(graph: &Graph, options: &Options) -> Result<Plan, PlanError> {
     let places = Places::new(graph)?;
     let drafts = draft::drafts(graph, &places);
     let sizes: Vec<usize> = places.buffers.iter().map(place::Buffer::bytes).collect();
-    let written: Vec<usize> =
-        drafts.iter().map(|d| d.writes.iter().map(|&b| sizes[b]).max().unwrap_or(0)).collect();
+    let written: Vec<usize> = drafts.iter().map(|d| d.writes.iter().map(|&b| sizes[b]).max().unwrap_or(0)).collect();
     let columns = column::columns(&drafts, options.columns, &written);
     let schedule = column::schedule(graph, &drafts, &columns);
     let layout = memory::layout(&sizes, &lives(&drafts, &schedule, sizes.len()));
@@ -175,11 +174,7 @@ impl Plan {
             Vec::leak(values)
         }
         let (weights, macs) = (self.weights(), self.macs());
-        let port = |p: Port| engine::TensorSpec {
-            name: String::leak(p.name),
-            dtype: p.dtype,
-            shape: leak(p.shape),
-        };
+        let port = |p: Port| engine::TensorSpec { name: String::leak(p.name), dtype: p.dtype, shape: leak(p.shape) };
         let spec = Box::leak(Box::new(ModelSpec {
             name: "in-process",
             source: "",

@@ -40,8 +40,7 @@ pub fn pack_u8s8(rows: &[Row<i8>], group: usize) -> Table {
         let mut entries: Vec<(u8, [i32; 2], Vec<[i8; 2]>)> = Vec::new();
         for (a, b) in pairs(merge(outputs)) {
             let b = b.unwrap_or((a.0, vec![None; outputs.len()]));
-            let weights: Vec<[i8; 2]> =
-                a.1.iter().zip(&b.1).map(|(a, b)| [a.unwrap_or(0), b.unwrap_or(0)]).collect();
+            let weights: Vec<[i8; 2]> = a.1.iter().zip(&b.1).map(|(a, b)| [a.unwrap_or(0), b.unwrap_or(0)]).collect();
             if weights.iter().all(|&w| fits(w)) {
                 entries.push(entry([a.0, b.0], weights));
             } else {

@@ -35,7 +35,10 @@ pub fn corpus() -> Vec<(String, Graph)> {
 /// The real models with these names; says so when the machine has none.
 pub fn real(names: &[&str]) -> Vec<(String, Graph)> {
     let Some(dir) = test_data() else {
-        eprintln!("SKIPPED: no real models; set PERISTYLE_TEST_DATA to a folder with models/{}", names.join(", models/"));
+        eprintln!(
+            "SKIPPED: no real models; set PERISTYLE_TEST_DATA to a folder with models/{}",
+            names.join(", models/")
+        );
         return Vec::new();
     };
     names.iter().map(|name| (name.to_string(), load(&dir.join("models").join(name)))).collect()

@@ -46,8 +46,7 @@ impl Team {
     /// When the operating system refuses a thread.
     pub fn new(threads: usize) -> std::io::Result<Team> {
         let state = State { generation: 0, job: None, running: 0, stopping: false };
-        let shared =
-            Arc::new(Shared { state: Mutex::new(state), started: Condvar::new(), finished: Condvar::new() });
+        let shared = Arc::new(Shared { state: Mutex::new(state), started: Condvar::new(), finished: Condvar::new() });
         let mut team = Team { shared, workers: Vec::new() };
         for member in 1..threads.max(1) {
             let shared = Arc::clone(&team.shared);

@@ -180,10 +180,7 @@ impl Resize {
             let (from, to) = unsafe {
                 let from = input.ptr::<T>(arena).add(input.index(channel, y / scale_y, 0));
                 let to = output.ptr::<T>(arena).add(output.index(channel, y, 0));
-                (
-                    std::slice::from_raw_parts(from, input.width),
-                    std::slice::from_raw_parts_mut(to, output.width),
-                )
+                (std::slice::from_raw_parts(from, input.width), std::slice::from_raw_parts_mut(to, output.width))
             };
             if scale_x == 2 {
                 to.chunks_exact_mut(2).zip(from).for_each(|(to, &x)| to.fill(x));

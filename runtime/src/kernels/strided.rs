@@ -156,7 +156,12 @@ pub struct MatMul {
 }
 
 /// Calls `f` with the element offsets of every line along the last axis, at index `unit` of the first axis longer than 1.
-fn lines<const N: usize>(shape: &[usize; AXES], strides: [&[usize; AXES]; N], unit: usize, mut f: impl FnMut([usize; N])) {
+fn lines<const N: usize>(
+    shape: &[usize; AXES],
+    strides: [&[usize; AXES]; N],
+    unit: usize,
+    mut f: impl FnMut([usize; N]),
+) {
     let fixed = parallel_axis(shape);
     let mut index = [0; AXES];
     if let Some(axis) = fixed {
@@ -248,8 +253,7 @@ impl Binary {
     pub unsafe fn run_unit(&self, buffers: &Buffers<'_>, unit: usize) {
         // SAFETY: by the caller's contract.
         unsafe {
-            let (a, b, y) =
-                (self.a.ptr::<f32>(buffers), self.b.ptr::<f32>(buffers), self.y.ptr::<f32>(buffers));
+            let (a, b, y) = (self.a.ptr::<f32>(buffers), self.b.ptr::<f32>(buffers), self.y.ptr::<f32>(buffers));
             let [step_a, step_b, step_y] = [&self.a, &self.b, &self.y].map(|v| v.strides[AXES - 1]);
             let strides = [&self.a.strides, &self.b.strides, &self.y.strides];
             lines(&self.y.shape, strides, unit, |[at_a, at_b, at_y]| {
@@ -311,8 +315,7 @@ impl MatMul {
         strides_b[AXES - 2] = 0;
         // SAFETY: by the caller's contract.
         unsafe {
-            let (a, b, y) =
-                (self.a.ptr::<f32>(buffers), self.b.ptr::<f32>(buffers), self.y.ptr::<f32>(buffers));
+            let (a, b, y) = (self.a.ptr::<f32>(buffers), self.b.ptr::<f32>(buffers), self.y.ptr::<f32>(buffers));
             lines(&self.y.shape, [&strides_a, &strides_b, &self.y.strides], unit, |[at_a, at_b, at_y]| {
                 for n in 0..self.y.shape[AXES - 1] {
                     let sum = (0..inner).fold(0.0f32, |sum, k| {

@@ -54,15 +54,7 @@ impl LoadInput {
 
 impl StoreTo {
     /// As [`StoreTo::write`], but a `u8` input is stored as it is.
-    unsafe fn write_input(
-        &self,
-        dtype: DType,
-        channel: usize,
-        y: usize,
-        x: usize,
-        values: &[f32],
-        arena: *mut u8,
-    ) {
+    unsafe fn write_input(&self, dtype: DType, channel: usize, y: usize, x: usize, values: &[f32], arena: *mut u8) {
         let mut store = *self;
         if dtype == DType::U8 {
             store.inv_scale = 1.0;

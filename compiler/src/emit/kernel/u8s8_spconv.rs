@@ -57,11 +57,7 @@ pub fn emit(text: &mut String, conv: &Conv, group: &Group) {
     for (j, sum) in sums.iter().enumerate() {
         store(text, *sum, j, conv.accumulator_stride() * 4, spilled);
     }
-    let _ = writeln!(
-        text,
-        "add ${TILE},%rdi\nadd ${},%rsi\ndec %rcx\njnz 1b\nvzeroupper\nleave\nret",
-        TILE * 4
-    );
+    let _ = writeln!(text, "add ${TILE},%rdi\nadd ${},%rsi\ndec %rcx\njnz 1b\nvzeroupper\nleave\nret", TILE * 4);
 }
 
 fn multiply_add(text: &mut String, sum: &mut Sum, j: usize, word: u32, weights: &mut Weights) {

@@ -150,19 +150,11 @@ fn runs(conv: &Conv, pixels: &Range<usize>) -> impl Iterator<Item = (usize, usiz
 }
 
 #[inline(always)]
-unsafe fn add_map(
-    conv: &Conv,
-    map: &Map,
-    channel: usize,
-    arena: *mut u8,
-    pixels: &Range<usize>,
-    values: &mut [f32],
-) {
+unsafe fn add_map(conv: &Conv, map: &Map, channel: usize, arena: *mut u8, pixels: &Range<usize>, values: &mut [f32]) {
     for (y, x, run) in runs(conv, pixels) {
         // SAFETY: the residual has the output's extents.
-        let addends = unsafe {
-            std::slice::from_raw_parts(map.ptr::<f32>(arena).add(map.index(channel, y, x)), run.len())
-        };
+        let addends =
+            unsafe { std::slice::from_raw_parts(map.ptr::<f32>(arena).add(map.index(channel, y, x)), run.len()) };
         values[run].iter_mut().zip(addends).for_each(|(v, a)| *v += a);
     }
 }

@@ -44,14 +44,7 @@ pub unsafe fn run(
 
 /// # Safety
 /// As for [`run`].
-unsafe fn portable(
-    table: &Table,
-    group: &Group,
-    x: *const u8,
-    accumulators: *mut f32,
-    stride: usize,
-    tiles: usize,
-) {
+unsafe fn portable(table: &Table, group: &Group, x: *const u8, accumulators: *mut f32, stride: usize, tiles: usize) {
     let pixels = tiles * TILE;
     // SAFETY: by the contract of `run`.
     unsafe {
@@ -82,20 +75,13 @@ unsafe fn portable(
 
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
-    use super::{GROUP, Group, Table, TILE};
+    use super::{GROUP, Group, TILE, Table};
     use std::arch::x86_64::*;
 
     /// # Safety
     /// As for [`super::run`]; the machine must have AVX2 and FMA.
     #[target_feature(enable = "avx2,fma")]
-    pub unsafe fn run(
-        table: &Table,
-        group: &Group,
-        x: *const u8,
-        accumulators: *mut f32,
-        stride: usize,
-        tiles: usize,
-    ) {
+    pub unsafe fn run(table: &Table, group: &Group, x: *const u8, accumulators: *mut f32, stride: usize, tiles: usize) {
         let segments = table.segments(group);
         // SAFETY: by the contract of `run`; entries of the group's segments lie in `offsets` and `weights`.
         unsafe {

@@ -103,6 +103,17 @@ impl<const N: usize> Aligned<[u8; N]> {
     }
 }
 
+/// Declares unrolled kernels, on targets that assemble them.
+#[macro_export]
+macro_rules! declare_unrolled {
+    ($($name:ident)*) => {
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        unsafe extern "sysv64" {
+            $(fn $name(x: *const u8, accumulators: *mut u8, weights: *const u8, tiles: usize);)*
+        }
+    };
+}
+
 /// The kernel with this name on targets that assemble it, and nothing elsewhere.
 #[macro_export]
 macro_rules! unrolled {

@@ -55,14 +55,7 @@ pub unsafe fn run(
 
 /// # Safety
 /// As for [`run`].
-unsafe fn portable(
-    table: &Table,
-    group: &Group,
-    x: *const u8,
-    accumulators: *mut i32,
-    stride: usize,
-    tiles: usize,
-) {
+unsafe fn portable(table: &Table, group: &Group, x: *const u8, accumulators: *mut i32, stride: usize, tiles: usize) {
     let pixels = tiles * TILE;
     // SAFETY: by the contract of `run`.
     unsafe {
@@ -95,20 +88,13 @@ unsafe fn portable(
 
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
-    use super::{GROUP, Group, Table, TILE};
+    use super::{GROUP, Group, TILE, Table};
     use std::arch::x86_64::*;
 
     /// # Safety
     /// As for [`super::run`]; the machine must have AVX2.
     #[target_feature(enable = "avx2")]
-    pub unsafe fn run(
-        table: &Table,
-        group: &Group,
-        x: *const u8,
-        accumulators: *mut i32,
-        stride: usize,
-        tiles: usize,
-    ) {
+    pub unsafe fn run(table: &Table, group: &Group, x: *const u8, accumulators: *mut i32, stride: usize, tiles: usize) {
         let segments = table.segments(group);
         let zero = _mm256_setzero_si256();
         let low_byte = _mm256_set1_epi16(255);
