@@ -8,3 +8,4 @@ mod graphs;
 mod layout;
 mod models;
 mod quantization;
+mod random;
