@@ -30,7 +30,7 @@ fn fold(graph: &mut Graph, report: &mut Report, may_fold: impl Fn(&Node) -> bool
         let inputs: Vec<_> = inputs.iter().map(Arc::as_ref).collect();
         let types: Vec<_> = node.outputs.iter().map(|&o| graph.ty(o).clone()).collect();
         let results = interp::eval_node(&node.op, &inputs, &types)
-            .map_err(|source| Error::Evaluate { node: node.name.clone(), source })?;
+            .map_err(|source| Error::Evaluate { node: node.name.clone(), source: source.into() })?;
         for (output, tensor) in node.outputs.iter().zip(results) {
             graph.values[output.index()].constant = Some(Arc::new(tensor));
         }

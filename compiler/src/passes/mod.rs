@@ -111,7 +111,7 @@ pub enum Error {
         /// The node.
         node: String,
         /// What the interpreter said.
-        source: interp::Error,
+        source: Box<interp::Error>,
     },
     /// An integer convolution in none of the forms exporters write.
     #[error(
@@ -130,7 +130,7 @@ pub enum Error {
         /// The pass.
         pass: &'static str,
         /// What the verifier said.
-        source: verify::VerifyError,
+        source: Box<verify::VerifyError>,
     },
 }
 
@@ -144,7 +144,7 @@ pub fn run_with(graph: &mut Graph, observer: &mut dyn FnMut(&str, &Graph)) -> Re
     let mut report = Report::default();
     for pass in PASSES {
         (pass.rewrite)(graph, &mut report)?;
-        verify::verify(graph).map_err(|source| Error::Invalid { pass: pass.name, source })?;
+        verify::verify(graph).map_err(|source| Error::Invalid { pass: pass.name, source: source.into() })?;
         observer(pass.name, graph);
     }
     Ok(report)

@@ -208,7 +208,7 @@ fn evaluate(node: &Node, op: &Op, operands: &[&Tensor], dtypes: &[DType]) -> Res
     };
     let types: Vec<Type> = dtypes.iter().map(|&d| Type::new(d, [1, channels, 1, 1])).collect();
     interp::eval_node(op, operands, &types)
-        .map_err(|source| Error::Evaluate { node: node.name.clone(), source })
+        .map_err(|source| Error::Evaluate { node: node.name.clone(), source: source.into() })
 }
 
 /// A map of one pixel.
