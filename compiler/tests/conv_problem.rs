@@ -1,0 +1,335 @@
+//! Convolutions of every shape against the interpreter: tables and unrolled code, every instruction set.
+//!
+//! The unrolled kernels of all problems are assembled into one shared object and loaded.
+
+use peristyle_compiler::emit::kernel::assembly;
+use peristyle_compiler::interp;
+use peristyle_compiler::ir::{
+    Activation, Conv, ConvGeometry, ConvQuant, DType, Data, Epilogue, Graph, Op, Residual, Store, Tensor, Type,
+};
+use peristyle_compiler::plan::{self, Columns, Options, Plan};
+use peristyle_runtime::engine::{Engine, Infer, Kind, Program, TensorMut, TensorRef};
+use peristyle_runtime::kernels::conv::Unrolled;
+use peristyle_runtime::simd::Isa;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use std::process::Command;
+
+/// How the weights of a problem are drawn.
+#[derive(Clone, Copy, Debug)]
+enum Weights {
+    /// Each is zero with this probability in percent.
+    Sparse(u32),
+    /// Blocks of four input channels are zero together, half of them.
+    Blocks,
+    /// One nonzero in the whole tensor.
+    Single,
+    /// All at the ends of the range.
+    Extreme,
+}
+
+/// A convolution to check.
+#[derive(Clone, Debug)]
+struct ConvProblem {
+    quantised: bool,
+    channels: usize,
+    outputs: usize,
+    group: usize,
+    size: [usize; 2],
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    pad: [usize; 4],
+    dilation: [usize; 2],
+    weights: Weights,
+    activation: Activation,
+    residual: bool,
+    zero: u8,
+    seed: u32,
+}
+
+fn problems() -> impl Strategy<Value = ConvProblem> {
+    let weights = prop_oneof![
+        4 => (0u32..98).prop_map(Weights::Sparse),
+        1 => Just(Weights::Blocks),
+        1 => Just(Weights::Single),
+        2 => Just(Weights::Extreme),
+    ];
+    let activation = prop_oneof![
+        Just(Activation::Identity),
+        Just(Activation::Silu),
+        Just(Activation::Relu),
+        Just(Activation::LeakyRelu { alpha: 0.1 }),
+        Just(Activation::HardSwish),
+        Just(Activation::Clip { lo: 0.0, hi: 6.0 }),
+    ];
+    let shape = (1usize..4, 1usize..9, 1usize..7, 1usize..40, 1usize..40);
+    let window = (1usize..5, 1usize..5, 1usize..4, 1usize..4, 1usize..3);
+    let pads = (0usize..3, 0usize..3, 0usize..3, 0usize..3);
+    (any::<bool>(), shape, window, pads, weights, activation, any::<bool>(), any::<u8>(), any::<u32>())
+        .prop_map(|(quantised, shape, window, pads, weights, activation, residual, zero, seed)| {
+            let (group, inputs, outputs, height, width) = shape;
+            let (kh, kw, sh, sw, d) = window;
+            ConvProblem {
+                quantised,
+                channels: group * inputs,
+                outputs: group * outputs,
+                group,
+                size: [height, width],
+                kernel: [kh, kw],
+                stride: [sh, sw],
+                pad: [pads.0, pads.1, pads.2, pads.3],
+                dilation: [d, d],
+                weights,
+                activation,
+                residual,
+                zero,
+                seed,
+            }
+        })
+        .prop_filter("the window fits", |p| p.output().iter().all(|&o| o > 0))
+}
+
+impl ConvProblem {
+    fn output(&self) -> [usize; 2] {
+        [0, 1].map(|a| {
+            let span = (self.kernel[a] - 1) * self.dilation[a] + 1;
+            let padded = self.size[a] + self.pad[a] + self.pad[a + 2];
+            if padded < span { 0 } else { (padded - span) / self.stride[a] + 1 }
+        })
+    }
+
+    fn random(&self) -> impl FnMut() -> u32 {
+        let mut state = self.seed | 1;
+        move || {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            state
+        }
+    }
+
+    fn weight_tensor(&self) -> Tensor {
+        let mut next = self.random();
+        let inputs = self.channels / self.group;
+        let taps = self.kernel[0] * self.kernel[1];
+        let count = self.outputs * inputs * taps;
+        let single = next() as usize % count;
+        let values: Vec<i8> = (0..count)
+            .map(|at| {
+                let any = (next() % 255) as i32 - 127;
+                let value = match self.weights {
+                    Weights::Sparse(percent) if next() % 100 < percent => 0,
+                    Weights::Sparse(_) => any,
+                    Weights::Blocks => {
+                        let block = (at / (inputs * taps), at / taps % inputs / 4, at % taps);
+                        let hash = (block.0 * 31 + block.1 * 7 + block.2).wrapping_mul(2_654_435_761);
+                        if hash & 64 == 0 { 0 } else { any }
+                    }
+                    Weights::Single => i32::from(at == single) * 77,
+                    Weights::Extreme => [-128, 127, 127, -127][next() as usize % 4],
+                };
+                value as i8
+            })
+            .collect();
+        let shape = [self.outputs, inputs, self.kernel[0], self.kernel[1]];
+        if self.quantised {
+            Tensor::new(shape, Data::I8(values))
+        } else {
+            Tensor::f32(shape, values.iter().map(|&v| f32::from(v) / 64.0).collect())
+        }
+    }
+
+    fn graph(&self) -> Graph {
+        let mut graph = Graph { name: "problem".to_string(), ..Graph::default() };
+        let [height, width] = self.output();
+        let dtype = if self.quantised { DType::U8 } else { DType::F32 };
+        let x = graph.add_value("x", Type::new(dtype, [1, self.channels, self.size[0], self.size[1]]));
+        let map = Type::new(DType::F32, [1, self.outputs, height, width]);
+        graph.inputs = vec![x];
+        let w = graph.add_constant("w", self.weight_tensor());
+        let bias = (0..self.outputs).map(|o| o as f32 / 8.0 - 1.0).collect();
+        let b = graph.add_constant("b", Tensor::f32([self.outputs], bias));
+        let mut inputs = vec![x, w, b];
+        if self.residual {
+            let r = graph.add_value("r", map.clone());
+            graph.inputs.push(r);
+            inputs.push(r);
+        }
+        let y = graph.add_value("y", map.clone());
+        let q = graph.add_value("q", Type::new(DType::U8, map.shape));
+        let quant = self.quantised.then(|| ConvQuant {
+            x_zero: self.zero,
+            scale: (0..self.outputs).map(|o| 0.0003 * (o + 1) as f32).collect(),
+            acc_bias: (0..self.outputs as i32).map(|o| o * 101 - 300).collect(),
+        });
+        let geometry = ConvGeometry {
+            kernel: self.kernel,
+            stride: self.stride,
+            pad: self.pad,
+            dilation: self.dilation,
+            group: self.group,
+        };
+        let epilogue = Epilogue {
+            activation: self.activation,
+            residual: self.residual.then_some(if self.seed & 2 == 0 {
+                Residual::AfterActivation
+            } else {
+                Residual::BeforeActivation
+            }),
+            stores: vec![Store::F32, Store::U8 { scale: 0.05, zero: self.zero }],
+        };
+        graph.nodes.push(peristyle_compiler::ir::Node {
+            name: "conv".to_string(),
+            op: Op::Conv(Conv { geometry, quant, epilogue }),
+            inputs,
+            outputs: vec![y, q],
+        });
+        graph.outputs = vec![y, q];
+        graph
+    }
+
+    fn inputs(&self, graph: &Graph) -> Vec<Tensor> {
+        let mut next = self.random();
+        let tensor = |&input| {
+            let ty = graph.ty(input);
+            let data = match ty.dtype {
+                DType::U8 => {
+                    Data::U8((0..ty.len()).map(|_| if next() % 3 == 0 { 255 } else { next() as u8 }).collect())
+                }
+                _ => Data::F32((0..ty.len()).map(|_| (next() >> 8) as f32 / 8e6 - 1.0).collect()),
+            };
+            Tensor::new(ty.shape.clone(), data)
+        };
+        graph.inputs.iter().map(tensor).collect()
+    }
+}
+
+fn run(program: &'static Program, isa: Isa, inputs: &[Tensor], outputs: &[Tensor]) -> Vec<Tensor> {
+    let mut outputs = outputs.to_vec();
+    let refs: Vec<TensorRef<'_>> = inputs
+        .iter()
+        .map(|t| match &t.data {
+            Data::F32(v) => TensorRef::F32(v),
+            Data::U8(v) => TensorRef::U8(v),
+            other => panic!("no such input: {other:?}"),
+        })
+        .collect();
+    let mut muts: Vec<TensorMut<'_>> = outputs
+        .iter_mut()
+        .map(|t| match &mut t.data {
+            Data::F32(v) => {
+                v.fill(f32::NAN);
+                TensorMut::F32(v)
+            }
+            Data::U8(v) => TensorMut::U8(v),
+            other => panic!("no such output: {other:?}"),
+        })
+        .collect();
+    let mut engine = Engine::with_isa(program, 1, isa).expect("one thread starts");
+    engine.run(&refs, &mut muts).expect("tensors fit");
+    outputs
+}
+
+fn compare(problem: &ConvProblem, what: &str, expected: &[Tensor], got: &[Tensor]) {
+    if problem.quantised {
+        assert!(expected == got, "{what}: {problem:?}");
+        return;
+    }
+    let (Data::F32(e), Data::F32(g)) = (&expected[0].data, &got[0].data) else { panic!("the first output is f32") };
+    let scale = e.iter().fold(1.0f32, |m, v| m.max(v.abs()));
+    let worst = e.iter().zip(g).map(|(e, g)| (e - g).abs()).fold(0.0, f32::max);
+    // 512 taps of magnitude 2 at most; every addition rounds relative to the running sum.
+    assert!(worst <= 1e-5 * scale, "{what}: differs by {worst} (scale {scale}): {problem:?}");
+    assert!(g.iter().all(|v| v.is_finite()), "{what}: {problem:?}");
+}
+
+/// Sums so large that 16 bits overflow many times and the kernels must spill.
+fn spilling() -> ConvProblem {
+    ConvProblem {
+        quantised: true,
+        channels: 96,
+        outputs: 5,
+        group: 1,
+        size: [7, 9],
+        kernel: [3, 3],
+        stride: [1, 1],
+        pad: [1, 1, 1, 1],
+        dilation: [1, 1],
+        weights: Weights::Extreme,
+        activation: Activation::Identity,
+        residual: false,
+        zero: 255,
+        seed: 77,
+    }
+}
+
+/// The plan with its unrolled kernels taken from `library`.
+fn link(mut plan: Plan, library: &libloading::Library, symbol: impl Fn(usize) -> String) -> &'static Program {
+    for layer in &mut plan.layers {
+        if let Kind::Conv(conv) = &mut layer.kind {
+            for (index, group) in conv.table.groups.to_mut().iter_mut().enumerate() {
+                // SAFETY: the symbol is a function of this type, assembled by this test.
+                group.unrolled =
+                    Some(unsafe { *library.get::<Unrolled>(symbol(index).as_bytes()).expect("assembled") });
+            }
+        }
+    }
+    plan.leak()
+}
+
+#[test]
+fn every_kernel_agrees_with_the_interpreter() {
+    let options = Options { columns: Columns::Off, code_budget: usize::MAX };
+    let mut runner = TestRunner::deterministic();
+    let mut problems: Vec<ConvProblem> =
+        (0..300).map(|_| problems().new_tree(&mut runner).expect("problems exist").current()).collect();
+    problems.push(spilling());
+    let symbol = |problem: usize, group: usize| format!("problem_{problem}_{group}");
+    let mut text = String::new();
+    let mut plans = Vec::new();
+    let mut spills = 0;
+    for (index, problem) in problems.iter().enumerate() {
+        let graph = problem.graph();
+        peristyle_compiler::ir::verify::verify(&graph).unwrap_or_else(|e| panic!("{e}: {problem:?}"));
+        let plan = plan::build(&graph, &options).unwrap_or_else(|e| panic!("{e}: {problem:?}"));
+        for layer in &plan.layers {
+            if let Kind::Conv(conv) = &layer.kind {
+                spills += conv.table.segments.iter().filter(|s| s.spill != 0).count();
+                text += &assembly(conv, "test", |group| symbol(index, group)).replace(".hidden", "# visible:");
+            }
+        }
+        let inputs = problem.inputs(&graph);
+        let expected = interp::run(&graph, &inputs).unwrap_or_else(|e| panic!("{e}: {problem:?}"));
+        plans.push((plan, inputs, expected));
+    }
+    assert!(spills > 0, "some problem must spill");
+    let library = if cfg!(all(target_arch = "x86_64", target_os = "linux")) && Isa::detect() >= Isa::Avx2 {
+        Some(assemble(&text))
+    } else {
+        eprintln!("SKIPPED: unrolled and AVX2 kernels; this machine has no AVX2");
+        None
+    };
+    for (index, (problem, (plan, inputs, expected))) in problems.iter().zip(plans).enumerate() {
+        let linked = library.as_ref().map(|library| {
+            let again = plan::build(&problem.graph(), &options).expect("planned before");
+            link(again, library, |group| symbol(index, group))
+        });
+        let tables = plan.leak();
+        compare(problem, "portable table", &expected, &run(tables, Isa::Portable, &inputs, &expected));
+        if let Some(linked) = linked {
+            compare(problem, "avx2 table", &expected, &run(tables, Isa::Avx2, &inputs, &expected));
+            compare(problem, "avx2 unrolled", &expected, &run(linked, Isa::Avx2, &inputs, &expected));
+        }
+    }
+}
+
+fn assemble(text: &str) -> libloading::Library {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (source, object) = (dir.path().join("kernels.S"), dir.path().join("kernels.so"));
+    std::fs::write(&source, text).expect("writable");
+    let status = Command::new("cc").arg("-shared").arg("-o").args([&object, &source]).status().expect("cc runs");
+    assert!(status.success(), "the kernels assemble");
+    // SAFETY: the object holds only the kernels; it has no initialisers.
+    unsafe { libloading::Library::new(&object).expect("loads") }
+}
