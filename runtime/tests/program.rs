@@ -1,0 +1,280 @@
+//! The command-line program around a fake model: what it prints, writes and returns.
+#![cfg(feature = "app")]
+
+mod support;
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use peristyle_runtime::app::{self, Console, NewEngine};
+use peristyle_runtime::engine::ModelSpec;
+use support::{DETECTOR, Fake, PLAIN, bright_box, picture};
+
+struct Ended {
+    code: u8,
+    out: String,
+    err: String,
+}
+
+fn run_on(spec: &'static ModelSpec, new: NewEngine, args: &[&str]) -> Ended {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let args = std::iter::once(&"/usr/bin/fake-detector").chain(args).map(Into::into);
+    let code = app::run(args, new, spec, &mut Console { out: &mut out, err: &mut err, color: false });
+    Ended { code, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
+}
+
+fn run(args: &[&str]) -> Ended {
+    run_on(&DETECTOR, |_| Box::new(Fake::new(&DETECTOR, bright_box)), args)
+}
+
+/// A new directory of this test binary.
+fn folder(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("program").join(name);
+    let _ = fs::remove_dir_all(&path);
+    fs::create_dir_all(&path).unwrap();
+    path
+}
+
+fn save_picture(path: &Path, rectangle: [usize; 4]) {
+    image::RgbImage::from_raw(64, 64, picture(64, 64, rectangle)).unwrap().save(path).unwrap();
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn json_lines_hold_boxes_in_pixels_of_the_picture() {
+    let path = folder("json").join("a \"quoted\".png");
+    save_picture(&path, [8, 16, 24, 48]);
+    let ended = run(&["detect", "--source", text(&path), "--json"]);
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    let escaped = text(&path).replace('"', "\\\"");
+    let expected = format!(
+        "{{\"image\": \"{escaped}\", \"boxes\": [[8.0,16.0,24.0,48.0],[28.0,28.0,36.0,36.0]], \
+         \"scores\": [0.9,0.3], \"labels\": [\"person\",\"bus\"], \"class_ids\": [0,1]}}\n"
+    );
+    assert_eq!(ended.out, expected);
+}
+
+#[test]
+fn console_lines_are_those_of_yolov5() {
+    let directory = folder("console");
+    save_picture(&directory.join("b.png"), [8, 16, 24, 48]);
+    save_picture(&directory.join("a.bmp"), [0, 0, 0, 0]);
+    fs::write(directory.join("notes.txt"), "x").unwrap();
+    fs::write(directory.join("data.json"), "{}").unwrap();
+    let ended = run(&["detect", "--source", text(&directory), "--iou_thres", "1"]);
+    assert_eq!(ended.code, 0);
+    let skipped = ended.err.strip_prefix("warning: skipped 2 files that are not images: ").unwrap();
+    assert!(skipped.find("data.json") < skipped.find("notes.txt"), "{skipped}");
+    let lines: Vec<_> = ended.out.lines().collect();
+    let start = |n: u8, name: &str| format!("image {n}/2 {}: 64x64 ", directory.join(name).display());
+    assert!(lines[0].starts_with(&(start(1, "a.bmp") + "(no detections), ")), "{}", lines[0]);
+    assert!(lines[1].starts_with(&(start(2, "b.png") + "2 persons, 1 bus, ")), "{}", lines[1]);
+    assert!(lines[1].ends_with("ms"));
+    assert!(lines[2].starts_with("Speed: ") && lines[2].ends_with("ms NMS per image at shape (1, 3, 64, 64)"));
+}
+
+#[test]
+fn an_unreadable_image_does_not_stop_the_others() {
+    let directory = folder("unreadable");
+    save_picture(&directory.join("c.png"), [8, 16, 24, 48]);
+    fs::write(directory.join("b.jpg"), "not a picture").unwrap();
+    fs::write(directory.join("empty.jpg"), "").unwrap();
+    let whole = fs::read(directory.join("c.png")).unwrap();
+    fs::write(directory.join("cut.png"), &whole[..whole.len() / 2]).unwrap();
+    let missing = directory.join("missing.jpg");
+    let ended = run(&["detect", "--json", "--source", text(&missing), text(&directory)]);
+    assert_eq!((ended.code, ended.out.lines().count()), (1, 1));
+    let errors: Vec<_> = ended.err.lines().collect();
+    assert_eq!(errors.len(), 4, "{errors:?}");
+    for (error, (name, cause)) in errors.iter().zip([
+        ("missing.jpg", "No such file"),
+        ("b.jpg", "not an image in a known format"),
+        ("cut.png", ""),
+        ("empty.jpg", "empty"),
+    ]) {
+        assert!(error.starts_with("error: ") && error.contains(name) && error.contains(cause), "{error}");
+    }
+}
+
+#[test]
+fn huge_pictures_are_refused_before_they_are_decoded() {
+    let path = folder("bomb").join("bomb.png");
+    let mut ihdr = b"IHDR".to_vec();
+    ihdr.extend([0, 1, 0, 0, 0, 1, 0, 0, 8, 2, 0, 0, 0]);
+    let mut bytes = b"\x89PNG\r\n\x1a\n\0\0\0\x0d".to_vec();
+    bytes.extend(&ihdr);
+    bytes.extend(crc32(&ihdr).to_be_bytes());
+    bytes.extend(b"\0\0\0\0IDAT");
+    bytes.extend(crc32(b"IDAT").to_be_bytes());
+    fs::write(&path, bytes).unwrap();
+    let ended = run(&["detect", "--source", text(&path)]);
+    assert_eq!(ended.code, 1);
+    assert!(ended.err.contains("65536x65536 pixels is larger than the limit"), "{}", ended.err);
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0u32, |crc, b| {
+        (0..8).fold(crc ^ u32::from(*b), |c, _| if c & 1 == 1 { c >> 1 ^ 0xedb8_8320 } else { c >> 1 })
+    })
+}
+
+#[test]
+fn sources_are_patterns_and_lists_too() {
+    let directory = folder("sources");
+    fs::create_dir_all(directory.join("deep/er")).unwrap();
+    for name in ["b.png", "a.png", "deep/c.png", "deep/er/d.png", ".hidden.png"] {
+        save_picture(&directory.join(name), [8, 16, 24, 48]);
+    }
+    fs::write(directory.join("list.txt"), "b.png\n\ndeep/c.png\n").unwrap();
+    let names = |source: &str| -> Vec<String> {
+        let ended = run(&["detect", "--json", "--source", text(&directory.join(source))]);
+        assert_eq!(ended.code, 0, "{source}: {}", ended.err);
+        let image = |line: &str| line.split('"').nth(3).unwrap().to_owned();
+        ended.out.lines().map(|l| image(l).strip_prefix(text(&directory)).unwrap().to_owned()).collect()
+    };
+    assert_eq!(names("*.png"), ["/a.png", "/b.png"]);
+    assert_eq!(names("**/*.png"), ["/a.png", "/b.png", "/deep/c.png", "/deep/er/d.png"]);
+    assert_eq!(names("d*/?.png"), ["/deep/c.png"]);
+    assert_eq!(names("list.txt"), ["/b.png", "/deep/c.png"]);
+    let none = run(&["detect", "--source", text(&directory.join("*.gif"))]);
+    assert_eq!((none.code, none.out.as_str()), (1, ""));
+    assert!(none.err.contains("no images there"), "{}", none.err);
+}
+
+#[test]
+fn options_reach_the_pipeline() {
+    let path = folder("options").join("a.png");
+    save_picture(&path, [8, 16, 24, 48]);
+    let ids = |extra: &[&str]| {
+        let args = [&["detect", "--json", "--source", text(&path)], extra].concat();
+        let ended = run(&args);
+        assert_eq!(ended.code, 0, "{}", ended.err);
+        ended.out.trim_end().rsplit_once("\"class_ids\": ").unwrap().1.trim_end_matches('}').to_owned()
+    };
+    assert_eq!(ids(&[]), "[0,1]");
+    assert_eq!(ids(&["--conf_thres", "0.5"]), "[0]");
+    assert_eq!(ids(&["--compat", "deepsparse"]), "[0]");
+    assert_eq!(ids(&["--compat", "deepsparse", "--conf-thres=0.2"]), "[0,1]");
+    assert_eq!(ids(&["--classes", "1", "2"]), "[1]");
+    assert_eq!(ids(&["--classes", "bus"]), "[1]");
+    assert_eq!(ids(&["--max_det", "1"]), "[0]");
+    assert_eq!(ids(&["--multi-label", "--conf-thres", "0.05"]), "[0,1,1]");
+    assert_eq!(ids(&["--resize", "stretch", "--agnostic-nms", "--threads", "3"]), "[0,1]");
+}
+
+#[test]
+fn copies_never_replace_a_source() {
+    let directory = folder("copies");
+    let source = directory.join("a.jpg");
+    save_picture(&source, [8, 16, 24, 48]);
+    save_picture(&directory.join("a.png"), [8, 16, 24, 48]);
+    let before = fs::read(&source).unwrap();
+    for _ in 0..2 {
+        let ended = run(&["detect", "--source", text(&source), text(&directory.join("a.png")), "-o", text(&directory)]);
+        assert_eq!(ended.code, 0, "{}", ended.err);
+        assert!(ended.out.ends_with(&format!("Results saved to {}\n", directory.display())));
+    }
+    assert_eq!(fs::read(&source).unwrap(), before);
+    let mut names: Vec<_> = fs::read_dir(&directory).unwrap().map(|e| e.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["a-2.jpg", "a-3.jpg", "a.jpg", "a.png"]);
+    let copy = image::open(directory.join("a-2.jpg")).unwrap().into_rgb8();
+    let [r, g, b] = copy.get_pixel(8, 40).0;
+    assert!(r > 180 && g < 110 && b < 120, "the frame of class 0 is red: {r} {g} {b}");
+}
+
+#[test]
+fn benchmark_prints_the_known_lines() {
+    let export = folder("benchmark").join("result.json");
+    let args = ["benchmark", "-s", "sync", "-b", "3", "-ncores", "1", "-nstreams", "2", "-t", "0.05", "-w", "0"];
+    let ended = run(&[&args[..], &["-x", text(&export)]].concat());
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert_eq!(ended.err, "notice: the sync scenario has one stream; -nstreams 2 is ignored\n");
+    let lines: Vec<_> = ended.out.lines().collect();
+    assert_eq!(lines[..3], ["Original Model Path: fake.onnx", "Batch Size: 3", "Scenario: sync"]);
+    for (line, start) in lines[3..].iter().zip([
+        "Throughput (items/sec): ",
+        "Latency Mean (ms/batch): ",
+        "Latency Median (ms/batch): ",
+        "Latency Std (ms/batch): ",
+    ]) {
+        let number = line.strip_prefix(start).unwrap();
+        assert!(number.parse::<f64>().is_ok() && number.split_once('.').unwrap().1.len() == 4, "{line}");
+    }
+    let iterations: u64 = lines[7].strip_prefix("Iterations: ").unwrap().parse().unwrap();
+    assert_eq!(lines.len(), 8);
+    let result: serde_json::Value = serde_json::from_slice(&fs::read(&export).unwrap()).unwrap();
+    assert_eq!(result["benchmark_result"]["iterations"], iterations);
+    assert_eq!(result["scenario"], "singlestream");
+    assert_eq!(result["input_shapes"], serde_json::json!([[3, 3, 64, 64]]));
+    for key in ["engine", "version", "orig_model_path", "model_path", "num_cores", "num_streams", "scheduler", "cpu"] {
+        assert!(!result[key].is_null(), "{key}");
+    }
+}
+
+#[test]
+fn benchmark_runs_streams_side_by_side_and_models_without_a_head() {
+    let new: NewEngine = |threads| {
+        assert_eq!(threads, 2);
+        Box::new(Fake::new(&PLAIN, bright_box))
+    };
+    let args = ["benchmark", "--scenario", "async", "--num_cores", "4", "-t", "0.02", "-w", "0.01", "-q"];
+    let ended = run_on(&PLAIN, new, &args);
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    assert!(ended.out.contains("Batch Size: 2\nScenario: async\n"), "{}", ended.out);
+}
+
+#[test]
+fn a_model_without_a_head_points_to_infer() {
+    let ended = run_on(&PLAIN, |_| Box::new(Fake::new(&PLAIN, bright_box)), &["detect", "--source", "a.png"]);
+    assert_eq!((ended.code, ended.err.lines().count()), (1, 1));
+    assert!(ended.err.contains("no detection head") && ended.err.contains("fake-detector infer"), "{}", ended.err);
+}
+
+#[test]
+fn misuse_has_exit_code_two_and_help_none() {
+    for args in [
+        &["detect"][..],
+        &["detect", "--source", "a.png", "--conf-thres", "2"],
+        &["detect", "--source", "a.png", "--conf-thres", "nan"],
+        &["detect", "--source", "a.png", "--classes", "zebra"],
+        &["benchmark", "-b", "0"],
+        &["benchmark", "-t", "-1"],
+        &["no-such-command"],
+    ] {
+        let ended = run(args);
+        assert_eq!((ended.code, ended.out.as_str()), (2, ""), "{args:?}");
+        assert!(ended.err.starts_with("error: "), "{args:?}: {}", ended.err);
+    }
+    for args in [&["--help"][..], &["--version"], &["detect", "--help"], &["benchmark", "-h"]] {
+        let ended = run(args);
+        assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{args:?}");
+    }
+    let version = run(&["--version"]).out;
+    assert!(version.starts_with("fake-detector ") && version.contains("0.0.0") && version.contains("5eed"));
+    assert!(run(&["--help"]).out.contains("Usage: fake-detector <COMMAND>"));
+}
+
+#[test]
+fn a_closed_output_ends_the_program_quietly() {
+    struct Closed;
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let path = folder("closed").join("a.png");
+    save_picture(&path, [8, 16, 24, 48]);
+    let mut err = Vec::new();
+    let args = ["fake", "detect", "--source", text(&path)].map(Into::into);
+    let mut console = Console { out: &mut Closed, err: &mut err, color: false };
+    let code = app::run(args, |_| Box::new(Fake::new(&DETECTOR, bright_box)), &DETECTOR, &mut console);
+    assert_eq!((code, err.as_slice()), (0, &[][..]));
+}
