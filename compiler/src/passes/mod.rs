@@ -8,7 +8,8 @@
 //!    can absorb it; a `Quantize` moved up arrives at the convolution that can store it.
 //! 4. `fold-quantization` before `fold-affine`: the rescaling `Mul` of a `ConvInteger` is then a factor like any other,
 //!    and a batch normalisation scales integers without touching them. What it could not use of dequantised
-//!    constants is folded right after.
+//!    constants is folded right after. `fold-focus` and `lower-batch-norm` follow: the one takes convolutions of either kind, the
+//!    other takes what `fold-affine` left.
 //! 5. `detect-head` once convolutions are bounded by their own results (the decode tail starts there), and before
 //!    activations are recognised, which would reshape the tail's sigmoids.
 //! 6. `recognise-activation`, `fuse-activation`, `fuse-residual`: the residual is added to an activated map, so the activation comes

@@ -86,7 +86,7 @@ fn raise_quantize(graph: &mut Graph, uses: &Uses, n: usize) -> bool {
     }
     let (name, op, inputs) = (node.name.clone(), node.op.clone(), node.inputs.clone());
     let mut quantised: Vec<(Quantization, Vec<ValueId>)> = Vec::new();
-    for reader in readers.to_vec() {
+    for &reader in readers {
         let Op::Quantize(q) = graph.nodes[reader].op.clone() else { unreachable!("all readers quantise") };
         let operands = match quantised.iter().find(|(seen, _)| *seen == q) {
             Some((_, operands)) => operands.clone(),

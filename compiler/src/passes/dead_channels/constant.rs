@@ -45,7 +45,7 @@ fn fold_into_bias(graph: &mut Graph, n: usize, known: &Known) -> usize {
     let mut weight = Tensor::clone(&weight);
     let mut bias = bias.as_f32().expect("a bias is f32").to_vec();
     let mut folded = vec![false; known.len()];
-    for output in 0..axes.outputs {
+    for (output, bias) in bias.iter_mut().enumerate() {
         let mut sum = 0.0;
         let mut columns = Vec::new();
         for column in 0..axes.inputs_per_group {
@@ -59,7 +59,7 @@ fn fold_into_bias(graph: &mut Graph, n: usize, known: &Known) -> usize {
         }
         let fits = match &mut conv.quant {
             Some(quant) => add_exactly(&mut quant.acc_bias[output], sum),
-            None => add_rounded(&mut bias[output], sum),
+            None => add_rounded(bias, sum),
         };
         if fits {
             for (input, column) in columns {
