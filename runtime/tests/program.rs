@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use peristyle_runtime::app::{self, Console, NewEngine};
 use peristyle_runtime::engine::ModelSpec;
+use peristyle_runtime::tensor_io::{Array, read_tensors, write_npz, write_tensor};
 use support::{DETECTOR, Fake, PLAIN, bright_box, picture};
 
 struct Ended {
@@ -233,6 +234,55 @@ fn a_model_without_a_head_points_to_infer() {
     let ended = run_on(&PLAIN, |_| Box::new(Fake::new(&PLAIN, bright_box)), &["detect", "--source", "a.png"]);
     assert_eq!((ended.code, ended.err.lines().count()), (1, 1));
     assert!(ended.err.contains("no detection head") && ended.err.contains("fake-detector infer"), "{}", ended.err);
+}
+
+#[test]
+fn infer_takes_any_number_of_images_and_names_what_does_not_fit() {
+    let directory = folder("infer");
+    let run = |input: &Path| {
+        run_on(
+            &PLAIN,
+            |_| Box::new(Fake::new(&PLAIN, bright_box)),
+            &["infer", "--input", text(input), "--output", text(&directory.join("out/put"))],
+        )
+    };
+    let save = |name: &str, array: &Array| {
+        let path = directory.join(name);
+        write_tensor(&path, array).unwrap();
+        path
+    };
+    let planes = |picture: Vec<u8>| {
+        (0..3).flat_map(|c| picture.clone().into_iter().skip(c).step_by(3).collect::<Vec<_>>()).collect::<Vec<_>>()
+    };
+    let data = [planes(picture(64, 64, [0, 0, 16, 16])), planes(picture(64, 64, [8, 0, 24, 16]))].concat();
+    let array = Array::U8 { shape: vec![2, 3, 64, 64], data };
+
+    let ended = run(&save("two.npy", &array));
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    let [(_, Array::F32 { shape, data })] = &read_tensors(&directory.join("out/put/output0.npy")).unwrap()[..] else {
+        panic!("one array of floats")
+    };
+    assert_eq!(shape, &[2, 12, 8]);
+    assert_eq!((data[7 * 8], data[12 * 8 + 7 * 8]), (8.0, 16.0));
+
+    let archive = directory.join("named.npz");
+    write_npz(&archive, &[("other".into(), array.clone()), ("images".into(), array.clone())]).unwrap();
+    assert_eq!(run(&archive).code, 0);
+    write_npz(&archive, &[("other".into(), array)]).unwrap();
+    let floats = Array::F32 { shape: vec![1, 3, 64, 64], data: vec![0.0; 3 * 64 * 64] };
+    let odd = Array::U8 { shape: vec![3, 64, 64], data: vec![0; 3 * 64 * 64] };
+    let none = Array::U8 { shape: vec![0, 3, 64, 64], data: vec![] };
+    for (path, message) in [
+        (archive, "no member is named `images`; there are: other"),
+        (save("floats.npy", &floats), "input `images`: expected u8[1x3x64x64], got f32[1x3x64x64]"),
+        (save("odd.npy", &odd), "input `images`: expected u8[Nx3x64x64], got u8[3x64x64]"),
+        (save("none.npy", &none), "input `images`: expected u8[Nx3x64x64], got u8[0x3x64x64]"),
+        (directory.join("missing.npy"), "No such file"),
+    ] {
+        let ended = run(&path);
+        assert_eq!((ended.code, ended.err.lines().count()), (1, 1), "{}", ended.err);
+        assert!(ended.err.contains(message) && ended.err.contains(text(&path)), "{}", ended.err);
+    }
 }
 
 #[test]

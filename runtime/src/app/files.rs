@@ -3,19 +3,22 @@
 use std::path::Path;
 
 use super::failure::Failure;
+use crate::tensor_io::write_atomically;
 
-/// Writes `bytes` to `path` through a temporary file beside it.
+/// Writes `bytes` to `path`; the file appears whole or not at all.
 ///
 /// # Errors
 /// [`Failure::Failed`] naming the path.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::new(format_args!("cannot write {}: {error}", path.display()));
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temporary = path.with_file_name(name);
-    let written = std::fs::write(&temporary, bytes).and_then(|()| std::fs::rename(&temporary, path));
-    written.map_err(|error| {
-        let _ = std::fs::remove_file(&temporary);
-        failed(error)
-    })
+    write_atomically(path, bytes)
+        .map_err(|error| Failure::new(format_args!("cannot write {}: {error}", path.display())))
+}
+
+/// Creates a directory and those above it where they are missing.
+///
+/// # Errors
+/// [`Failure::Failed`] naming the path.
+pub fn create_directory(path: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(path)
+        .map_err(|error| Failure::new(format_args!("cannot create {}: {error}", path.display())))
 }

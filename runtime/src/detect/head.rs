@@ -1,8 +1,8 @@
 //! A detector's head, checked once so that reading it cannot fail.
 
+use super::Error;
 use super::decode::{self, Filter};
 use super::nms::Candidate;
-use super::Error;
 use crate::engine::{DType, Head, ModelSpec, RawLevel, TensorMut, TensorSpec};
 
 /// The parts of a [`ModelSpec`] that turn pictures into boxes.
@@ -37,7 +37,8 @@ impl Detector {
         let size = match *input.shape {
             [1, 3, height, width] if height > 0 && width > 0 => [width, height],
             _ => {
-                let reason = format!("input `{}` has shape {:?}, expected [1, 3, height, width]", input.name, input.shape);
+                let reason =
+                    format!("input `{}` has shape {:?}, expected [1, 3, height, width]", input.name, input.shape);
                 return Err(unsupported(reason));
             }
         };

@@ -1,7 +1,7 @@
 //! Fitting a picture into the network input, and boxes back into the picture.
 
-use super::bilinear::{Bilinear, Sample, Window};
 use super::ImageRef;
+use super::bilinear::{Bilinear, Sample, Window};
 
 /// Grey level around a letterboxed picture.
 const PAD_LEVEL: u8 = 114;
@@ -38,8 +38,8 @@ impl Placement {
             Resize::Letterbox => {
                 let gain = ratio[0].min(ratio[1]);
                 // A side much longer than the other would round to zero.
-                let scaled = [0, 1]
-                    .map(|i| ((picture[i] as f64 * gain).round_ties_even() as usize).clamp(1, input[i].max(1)));
+                let scaled =
+                    [0, 1].map(|i| ((picture[i] as f64 * gain).round_ties_even() as usize).clamp(1, input[i].max(1)));
                 let pad = [0, 1].map(|i| {
                     let half = (input[i] - scaled[i]) as f64 / 2.0;
                     (half - 0.1).round_ties_even().max(0.0) as usize

@@ -188,8 +188,7 @@ impl Pipeline {
         self.model.run(&[input], &mut outputs)?;
         let ran = Instant::now();
 
-        let nms_params =
-            NmsParams { iou_thres: params.iou_thres, max_det: params.max_det, agnostic: params.agnostic };
+        let nms_params = NmsParams { iou_thres: params.iou_thres, max_det: params.max_det, agnostic: params.agnostic };
         for (index, placement) in self.placements.iter().enumerate() {
             self.candidates.clear();
             self.detector.candidates(&outputs, index, filter, &mut self.candidates);
@@ -203,8 +202,7 @@ impl Pipeline {
                 class_ids: self.candidates.iter().map(|c| c.class_id).collect(),
             });
         }
-        self.timings +=
-            Timings { pre_process: filled - started, inference: ran - filled, post_process: ran.elapsed() };
+        self.timings += Timings { pre_process: filled - started, inference: ran - filled, post_process: ran.elapsed() };
         Ok(())
     }
 

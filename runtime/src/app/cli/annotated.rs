@@ -22,8 +22,7 @@ pub(super) struct AnnotatedDir {
 impl AnnotatedDir {
     /// Creates the directory when it is missing.
     pub(super) fn create(directory: &Path, sources: &[PathBuf]) -> Result<Self, Failure> {
-        std::fs::create_dir_all(directory)
-            .map_err(|error| Failure::new(format_args!("cannot create {}: {error}", directory.display())))?;
+        files::create_directory(directory)?;
         let directory = std::fs::canonicalize(directory)
             .map_err(|error| Failure::new(format_args!("cannot open {}: {error}", directory.display())))?;
         let taken = sources.iter().filter_map(|source| std::fs::canonicalize(source).ok()).collect();

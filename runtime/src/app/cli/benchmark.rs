@@ -8,11 +8,12 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::Context;
+use super::tensors::{Memory, Random, batched_shape};
 use super::timing::Latencies;
 use crate::app::failure::Failure;
 use crate::app::threads::{available_cores, cpu_model};
 use crate::app::{NewEngine, files};
-use crate::engine::{DType, ModelSpec, RunError, TensorMut, TensorRef, TensorSpec};
+use crate::engine::{ModelSpec, RunError};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Scenario {
@@ -184,57 +185,6 @@ fn measure_stream(plan: &Plan, new: NewEngine, spec: &ModelSpec, barrier: &Barri
     Ok(spans)
 }
 
-/// Elements of one tensor of a batch.
-enum Memory {
-    F32(Vec<f32>),
-    U8(Vec<u8>),
-}
-
-impl Memory {
-    fn zeros(spec: &TensorSpec, batch: usize) -> Self {
-        match spec.dtype {
-            DType::F32 => Self::F32(vec![0.0; spec.len() * batch]),
-            DType::U8 => Self::U8(vec![0; spec.len() * batch]),
-        }
-    }
-
-    /// Levels 0 to 255, or those levels divided by 255.
-    fn random(spec: &TensorSpec, batch: usize, random: &mut Random) -> Self {
-        let mut memory = Self::zeros(spec, batch);
-        match &mut memory {
-            Self::F32(data) => data.fill_with(|| f32::from(random.level()) / 255.0),
-            Self::U8(data) => data.fill_with(|| random.level()),
-        }
-        memory
-    }
-
-    fn tensor(&self) -> TensorRef<'_> {
-        match self {
-            Self::F32(data) => TensorRef::F32(data),
-            Self::U8(data) => TensorRef::U8(data),
-        }
-    }
-
-    fn tensor_mut(&mut self) -> TensorMut<'_> {
-        match self {
-            Self::F32(data) => TensorMut::F32(data),
-            Self::U8(data) => TensorMut::U8(data),
-        }
-    }
-}
-
-/// Marsaglia's xorshift64.
-struct Random(u64);
-
-impl Random {
-    fn level(&mut self) -> u8 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 32) as u8
-    }
-}
-
 fn export(
     path: &Path,
     args: &BenchmarkArgs,
@@ -248,9 +198,7 @@ fn export(
         Scenario::Async => ("multistream", "multi_stream"),
         Scenario::Elastic => ("elastic", "elastic"),
     };
-    let shapes: Vec<Vec<usize>> = (spec.inputs.iter())
-        .map(|input| std::iter::once(plan.batch).chain(input.shape.iter().skip(1).copied()).collect())
-        .collect();
+    let shapes: Vec<_> = spec.inputs.iter().map(|input| batched_shape(input, plan.batch)).collect();
     let program = std::env::current_exe().unwrap_or_default();
     let result = json!({
         "engine": "peristyle",
@@ -272,7 +220,7 @@ fn export(
         "binary_bytes": std::fs::metadata(&program).ok().map(|m| m.len()),
     });
     let text = serde_json::to_string_pretty(&result).map_err(Failure::new)?;
-    files::replace(path, text.as_bytes())
+    files::replace(path, (text + "\n").as_bytes())
 }
 
 /// Most memory that the process held at a time, where the system tells.

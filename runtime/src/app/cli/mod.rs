@@ -4,7 +4,9 @@ mod annotated;
 mod argv;
 mod benchmark;
 mod detect;
+mod infer;
 mod params;
+mod tensors;
 mod timing;
 
 use std::ffi::OsString;
@@ -27,6 +29,7 @@ struct Cli {
 enum Command {
     Detect(detect::DetectArgs),
     Benchmark(benchmark::BenchmarkArgs),
+    Infer(infer::InferArgs),
 }
 
 /// What every command gets.
@@ -53,6 +56,7 @@ pub(super) fn run(args: Vec<OsString>, new: NewEngine, spec: &'static ModelSpec,
     let result = match cli.command {
         Command::Detect(args) => detect::run(&args, &mut context),
         Command::Benchmark(args) => benchmark::run(&args, &mut context),
+        Command::Infer(args) => infer::run(&args, &mut context),
     };
     let result = result.and_then(|()| Ok(console.out.flush()?));
     match result {
@@ -88,12 +92,11 @@ fn describe(program: &str, spec: &'static ModelSpec) -> clap::Command {
     };
     let version = format!("(compiled by peristyle {})\n{}", spec.compiler, model_lines(spec));
     let program = keep(program.to_owned());
-    Cli::command()
-        .name(program)
-        .bin_name(program)
-        .about(keep(about))
-        .version(keep(version))
-        .after_help(keep(format!("{}\ncompiler: peristyle {}", model_lines(spec), spec.compiler)))
+    Cli::command().name(program).bin_name(program).about(keep(about)).version(keep(version)).after_help(keep(format!(
+        "{}\ncompiler: peristyle {}",
+        model_lines(spec),
+        spec.compiler
+    )))
 }
 
 fn model_lines(spec: &ModelSpec) -> String {

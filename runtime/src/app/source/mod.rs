@@ -11,8 +11,7 @@ pub use glob::expand_glob;
 pub use picture::{Limits, Picture, PictureError};
 
 /// Extensions of the files that are taken from directories and patterns.
-const IMAGE_EXTENSIONS: &[&str] =
-    &["bmp", "gif", "jfif", "jpe", "jpeg", "jpg", "mpo", "png", "tif", "tiff", "webp"];
+const IMAGE_EXTENSIONS: &[&str] = &["bmp", "gif", "jfif", "jpe", "jpeg", "jpg", "mpo", "png", "tif", "tiff", "webp"];
 
 /// The pictures that sources stand for.
 #[derive(Debug, Default)]
@@ -45,9 +44,8 @@ impl Sources {
     }
 
     fn add_directory(&mut self, directory: &Path) {
-        let entries = fs::read_dir(directory).and_then(|entries| {
-            entries.map(|entry| entry.map(|e| e.path())).collect::<Result<Vec<_>, _>>()
-        });
+        let entries = fs::read_dir(directory)
+            .and_then(|entries| entries.map(|entry| entry.map(|e| e.path())).collect::<Result<Vec<_>, _>>());
         match entries {
             Ok(paths) => self.add_files(paths, directory),
             Err(error) => self.problems.push(format!("{}: {error}", directory.display())),
