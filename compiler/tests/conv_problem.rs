@@ -195,7 +195,7 @@ impl ConvProblem {
             let ty = graph.ty(input);
             let data = match ty.dtype {
                 DType::U8 => {
-                    Data::U8((0..ty.len()).map(|_| if next() % 3 == 0 { 255 } else { next() as u8 }).collect())
+                    Data::U8((0..ty.len()).map(|_| if next().is_multiple_of(3) { 255 } else { next() as u8 }).collect())
                 }
                 _ => Data::F32((0..ty.len()).map(|_| (next() >> 8) as f32 / 8e6 - 1.0).collect()),
             };

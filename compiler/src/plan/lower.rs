@@ -1,20 +1,21 @@
 //! Drafts to the runtime's layers, once every buffer has its address.
 
+mod conv;
+mod view;
+
 use super::draft::{Draft, Source};
-use super::halo::Taps;
 use super::kernel::{Candidate, Choice};
 use super::memory::Layout;
-use super::pack::{Row, pack_f32, pack_u8s8};
-use super::place::{Flat, Placement, Places, UNSPLIT, is_map};
-use super::{ConvNote, Note, PlanError, Port};
+use super::place::{Placement, Places, UNSPLIT, is_map};
+use super::{Note, PlanError, Port};
 use crate::ir::{self, DType, Graph, Node, Op, Tensor, ValueId};
 use peristyle_runtime::engine::{self, Kind, Layer};
 use peristyle_runtime::kernels::Activation;
-use peristyle_runtime::kernels::conv::{Arithmetic, Conv, Epilogue, Residual, ResidualAt, StoreTo, Table};
+use peristyle_runtime::kernels::conv::StoreTo;
 use peristyle_runtime::kernels::detect_head::{DetectHead, Level};
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::kernels::pool::{AveragePool, MaxPool, Resize};
-use peristyle_runtime::kernels::strided::{AXES, Base, Binary, BinaryFn, MatMul, Softmax, Unary, UnaryFn, View};
+use peristyle_runtime::kernels::strided::{AXES, Base, Binary, BinaryFn, MatMul, Softmax, Unary, UnaryFn};
 use peristyle_runtime::kernels::transfer::{CopyMap, LoadInput};
 
 /// For every draft that is a convolution, what its kernel is chosen from.
@@ -214,7 +215,7 @@ impl Lowering<'_> {
             }
             Op::Binary(f) => self.binary(node, binary(*f))?,
             Op::Reshape => {
-                let (from, to) = refine(&self.view(x)?, &self.view(y)?)
+                let (from, to) = view::refine(&self.view(x)?, &self.view(y)?)
                     .ok_or_else(|| unsupported(node, "has no compiled form between these layouts"))?;
                 Kind::Unary(Unary { x: from, y: to, function: UnaryFn::Copy })
             }
@@ -290,180 +291,6 @@ impl Lowering<'_> {
         let [a, b] = operands;
         Ok(Kind::Binary(Binary { a, b, y, function }))
     }
-
-    /// The view through which a value is read, or written when it has one placement.
-    fn view(&self, value: ValueId) -> Result<View, PlanError> {
-        if let Some(tensor) = self.graph.constant(value) {
-            let info = self.graph.value(value);
-            let values = tensor
-                .as_f32()
-                .ok_or_else(|| PlanError::ElementType { value: info.name.clone(), dtype: info.ty.dtype })?;
-            return self.contiguous(value, Base::Constant(values.to_vec().into()), 0);
-        }
-        match self.places.flats[value.index()] {
-            Some(Flat::Buffer(buffer)) => self.contiguous(value, Base::Arena, self.layout.offsets[buffer]),
-            Some(Flat::Input(index)) => self.contiguous(value, Base::Input(index), 0),
-            Some(Flat::Output(index)) => self.contiguous(value, Base::Output(index), 0),
-            None => Ok(View::of_map(&self.unsplit(value))),
-        }
-    }
-
-    fn contiguous(&self, value: ValueId, base: Base, offset: usize) -> Result<View, PlanError> {
-        let shape = &self.graph.ty(value).shape;
-        if shape.len() > AXES {
-            let info = self.graph.value(value);
-            return Err(PlanError::Unsupported {
-                node: info.name.clone(),
-                op: "value".to_string(),
-                reason: format!("has {} axes, compiled networks have at most {AXES}", shape.len()),
-            });
-        }
-        let view = View { base, dtype: element_type(self.graph, value)?, offset, shape: [1; AXES], strides: [0; AXES] };
-        Ok(self.reinterpret(view, shape))
-    }
-
-    /// A row-major view under another shape.
-    fn reinterpret(&self, mut view: View, shape: &[usize]) -> View {
-        view.shape = [1; AXES];
-        view.strides = [0; AXES];
-        let mut stride = 1;
-        for (axis, &extent) in shape.iter().enumerate().rev() {
-            let axis = AXES - shape.len() + axis;
-            view.shape[axis] = extent;
-            view.strides[axis] = stride;
-            stride *= extent;
-        }
-        view
-    }
-
-    fn conv(&self, node: &Node, conv: &ir::Conv, choice: Choice) -> (Kind, ConvNote) {
-        let graph = self.graph;
-        let input = self.map(node.inputs[0], self.places.placement(node.inputs[0], conv.geometry.stride));
-        let weights = weights(graph, node);
-        let shape = &graph.ty(node.outputs[0]).shape;
-        let table = match choice.arithmetic {
-            Arithmetic::F32 => {
-                let w = weights.as_f32().expect("float convolutions have f32 weights");
-                pack_f32(&rows(&input, conv, weights, |i| (w[i] != 0.0).then_some(w[i])), choice.group)
-            }
-            Arithmetic::U8S8 => {
-                let w = weights.as_i8().expect("quantised convolutions have i8 weights");
-                pack_u8s8(&rows(&input, conv, weights, |i| (w[i] != 0).then_some(w[i])), choice.group)
-            }
-        };
-        let bias = graph.constant(node.inputs[2]).and_then(|b| b.as_f32()).expect("biases are f32 constants");
-        let (acc_bias, scale) = match &conv.quant {
-            None => (Vec::new(), Vec::new()),
-            Some(quant) => {
-                let w = weights.as_i8().expect("quantised convolutions have i8 weights");
-                let sums = w.chunks(w.len() / shape[1]).map(|row| row.iter().map(|&w| i32::from(w)).sum::<i32>());
-                let zero = i32::from(quant.x_zero);
-                (quant.acc_bias.iter().zip(sums).map(|(b, sum)| b - zero * sum).collect(), quant.scale.clone())
-            }
-        };
-        let residual = conv.epilogue.residual.map(|at| Residual {
-            map: self.unsplit(node.inputs[3]),
-            at: match at {
-                ir::Residual::BeforeActivation => ResidualAt::BeforeActivation,
-                ir::Residual::AfterActivation => ResidualAt::AfterActivation,
-            },
-        });
-        let stores = conv.epilogue.stores.iter().zip(&node.outputs).flat_map(|(store, &value)| match *store {
-            ir::Store::F32 => self.stores(value, 1.0, 0),
-            ir::Store::U8 { scale, zero } => self.stores(value, scale, zero),
-        });
-        let pixels = (shape[2] * shape[3]) as u64;
-        let sparsity = super::kernel::Sparsity::of(weights);
-        let kind = Kind::Conv(Conv {
-            arithmetic: choice.arithmetic,
-            input,
-            out_height: shape[2],
-            out_width: shape[3],
-            table: Table { ..table },
-            chunk_tiles: choice.chunk_tiles,
-            epilogue: Epilogue {
-                acc_bias: acc_bias.into(),
-                scale: scale.into(),
-                bias: bias.to_vec().into(),
-                activation: activation(conv.epilogue.activation),
-                residual,
-                stores: stores.collect(),
-            },
-        });
-        let (macs, nnz_macs) = (sparsity.weights as u64 * pixels, sparsity.nnz as u64 * pixels);
-        (kind, ConvNote { sparsity, macs, nnz_macs, choice })
-    }
-}
-
-/// Nonzeros of every output channel by the byte offset of the input row they multiply.
-fn rows<W>(input: &Map, conv: &ir::Conv, weights: &Tensor, weight: impl Fn(usize) -> Option<W>) -> Vec<Row<W>> {
-    let [out, inputs, kh, kw] = weights.shape[..] else { unreachable!("weights have four axes (invariant 4)") };
-    let taps = Taps::new(&conv.geometry);
-    let [sh, sw] = input.split;
-    let per_group = out / conv.geometry.group;
-    let row = |o: usize| {
-        let mut row = Vec::new();
-        for i in 0..inputs {
-            let channel = o / per_group * inputs + i;
-            for ky in 0..kh {
-                for kx in 0..kw {
-                    let Some(w) = weight(((o * inputs + i) * kh + ky) * kw + kx) else { continue };
-                    let ((phase_y, y), (phase_x, x)) = (taps.rows[ky], taps.columns[kx]);
-                    let plane = (channel * sh + phase_y) * sw + phase_x;
-                    let element = (plane * input.plane) as isize + y * input.row as isize + x;
-                    let offset = element * input.dtype.size() as isize;
-                    row.push((i32::try_from(offset).expect("maps are smaller than 2 GiB"), w));
-                }
-            }
-        }
-        row.sort_by_key(|e| e.0);
-        row
-    };
-    (0..out).map(row).collect()
-}
-
-/// Two views whose elements correspond in row-major order, cut into axes that both have. `None` when that takes more
-/// than [`AXES`] axes or the extents do not divide each other.
-fn refine(from: &View, to: &View) -> Option<(View, View)> {
-    let mut axes = Vec::new();
-    let mut next = [AXES; 2];
-    let mut left = [1, 1];
-    let mut step = [0, 0];
-    loop {
-        for (side, view) in [from, to].into_iter().enumerate() {
-            while left[side] == 1 && next[side] > 0 {
-                next[side] -= 1;
-                left[side] = view.shape[next[side]];
-                step[side] = view.strides[next[side]];
-            }
-        }
-        let extent = left[0].min(left[1]);
-        if left == [1, 1] {
-            break;
-        }
-        if extent == 1 || left[0] % extent != 0 || left[1] % extent != 0 {
-            return None;
-        }
-        axes.push((extent, step));
-        for side in 0..2 {
-            left[side] /= extent;
-            step[side] *= extent;
-        }
-    }
-    if axes.len() > AXES {
-        return None;
-    }
-    let (mut from, mut to) = (from.clone(), to.clone());
-    for view in [&mut from, &mut to] {
-        view.shape = [1; AXES];
-        view.strides = [0; AXES];
-    }
-    for (at, (extent, [step_from, step_to])) in axes.into_iter().enumerate() {
-        let axis = AXES - 1 - at;
-        (from.shape[axis], to.shape[axis]) = (extent, extent);
-        (from.strides[axis], to.strides[axis]) = (step_from, step_to);
-    }
-    Some((from, to))
 }
 
 fn op_name(op: &Op) -> String {

@@ -37,31 +37,22 @@ pub fn pack_f32(rows: &[Row<f32>], group: usize) -> Table {
 pub fn pack_u8s8(rows: &[Row<i8>], group: usize) -> Table {
     let mut builder = Builder::default();
     for (first, outputs) in groups(rows, group) {
-        let mut entries: Vec<(u8, [i32; 2], Vec<[i8; 2]>)> = Vec::new();
+        let mut entries: Vec<Pair> = Vec::new();
         for (a, b) in pairs(merge(outputs)) {
             let b = b.unwrap_or((a.0, vec![None; outputs.len()]));
             let weights: Vec<[i8; 2]> = a.1.iter().zip(&b.1).map(|(a, b)| [a.unwrap_or(0), b.unwrap_or(0)]).collect();
             if weights.iter().all(|&w| fits(w)) {
-                entries.push(entry([a.0, b.0], weights));
+                entries.push(Pair::new([a.0, b.0], weights));
             } else {
-                entries.push(entry([a.0, a.0], weights.iter().map(|w| [w[0], 0]).collect()));
-                entries.push(entry([b.0, b.0], weights.iter().map(|w| [0, w[1]]).collect()));
+                entries.push(Pair::new([a.0, a.0], weights.iter().map(|w| [w[0], 0]).collect()));
+                entries.push(Pair::new([b.0, b.0], weights.iter().map(|w| [0, w[1]]).collect()));
             }
         }
-        entries.sort_by_key(|e| (e.0, e.1));
+        entries.sort_by_key(|e| (e.mask, e.offsets));
         let segments = segments(&entries, outputs.len());
         let entries = entries
             .into_iter()
-            .map(|(mask, offsets, weights)| Entry {
-                mask,
-                offsets: offsets.to_vec(),
-                words: weights
-                    .into_iter()
-                    .enumerate()
-                    .filter(|(j, _)| mask & (1 << j) != 0)
-                    .map(|(_, [a, b])| (u32::from(a as u8) | u32::from(b as u8) << 8) * 0x1_0001)
-                    .collect(),
-            })
+            .map(|pair| Entry { mask: pair.mask, offsets: pair.offsets.to_vec(), words: pair.words() })
             .collect();
         builder.group(first, outputs.len(), entries, segments);
     }
@@ -74,9 +65,24 @@ fn fits([a, b]: [i8; 2]) -> bool {
     a.max(0) + b.max(0) <= SEGMENT_POSITIVE && a.min(0) + b.min(0) >= -SEGMENT_NEGATIVE
 }
 
-fn entry(offsets: [i32; 2], weights: Vec<[i8; 2]>) -> (u8, [i32; 2], Vec<[i8; 2]>) {
-    let mask = weights.iter().enumerate().filter(|(_, w)| **w != [0, 0]).fold(0, |m, (j, _)| m | 1 << j);
-    (mask, offsets, weights)
+/// Two rows, and the two weights of every output of the group.
+struct Pair {
+    mask: u8,
+    offsets: [i32; 2],
+    weights: Vec<[i8; 2]>,
+}
+
+impl Pair {
+    fn new(offsets: [i32; 2], weights: Vec<[i8; 2]>) -> Pair {
+        let mask = weights.iter().enumerate().filter(|(_, w)| **w != [0, 0]).fold(0, |m, (j, _)| m | 1 << j);
+        Pair { mask, offsets, weights }
+    }
+
+    /// One word per bit of the mask: both weights, twice.
+    fn words(&self) -> Vec<u32> {
+        let used = self.weights.iter().filter(|w| **w != [0, 0]);
+        used.map(|&[a, b]| (u32::from(a as u8) | (u32::from(b as u8) << 8)) * 0x1_0001).collect()
+    }
 }
 
 fn groups<W>(rows: &[Row<W>], group: usize) -> impl Iterator<Item = (usize, &[Row<W>])> {
@@ -143,11 +149,11 @@ fn runs(entries: &[Entry]) -> Vec<Segment> {
 }
 
 /// Runs of equal masks, ended before any output's 16-bit sum could overflow.
-fn segments(entries: &[(u8, [i32; 2], Vec<[i8; 2]>)], outputs: usize) -> Vec<Segment> {
+fn segments(pairs: &[Pair], outputs: usize) -> Vec<Segment> {
     let mut segments: Vec<Segment> = Vec::new();
     let mut sums = vec![(0, 0); outputs];
     let mut since_spill = vec![(0, 0); outputs];
-    for (mask, _, weights) in entries {
+    for Pair { mask, weights, .. } in pairs {
         let share = |w: &[i8; 2]| {
             let (a, b) = (i32::from(w[0]), i32::from(w[1]));
             (a.max(0) + b.max(0), -(a.min(0) + b.min(0)))

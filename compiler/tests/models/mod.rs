@@ -1,5 +1,8 @@
 //! Models for tests: the corpus of this repository, and real ones where the machine has them.
 
+// Every test file compiles this module and uses a part of it.
+#![allow(dead_code)]
+
 use peristyle_compiler::ir::Graph;
 use peristyle_compiler::onnx::{ImportOptions, decode, import};
 use std::path::{Path, PathBuf};

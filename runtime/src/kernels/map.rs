@@ -106,25 +106,23 @@ impl Map {
         if self.pad == [0; 4] && self.height.is_multiple_of(sh) && self.width.is_multiple_of(sw) {
             return;
         }
-        // SAFETY: see the function's contract; every position below lies within the plane's own extent.
-        let fill = |row: *mut T, from: isize, to: isize| {
-            for i in from..to {
-                unsafe { row.offset(i).write(value) };
-            }
-        };
-        let base: *mut T = unsafe { self.ptr(arena) };
-        for c in 0..self.channels {
-            for phase in 0..sh * sw {
-                let rows = (self.height + sh - 1 - phase / sw) / sh;
-                let columns = (self.width + sw - 1 - phase % sw) / sw;
-                let plane = unsafe { base.add((c * sh * sw + phase) * self.plane) };
-                for y in -(top as isize)..(height + bottom) as isize {
-                    let row = unsafe { plane.offset(y * self.row as isize) };
-                    if y < 0 || y >= rows as isize {
-                        fill(row, -(left as isize), (width + right) as isize);
-                    } else {
-                        fill(row, -(left as isize), 0);
-                        fill(row, columns as isize, (width + right) as isize);
+        // SAFETY: every row and column below lies within the plane's own extent, which the caller's contract gives us.
+        unsafe {
+            let fill = |row: *mut T, from: isize, to: isize| (from..to).for_each(|i| row.offset(i).write(value));
+            let base: *mut T = self.ptr(arena);
+            for c in 0..self.channels {
+                for phase in 0..sh * sw {
+                    let rows = (self.height + sh - 1 - phase / sw) / sh;
+                    let columns = (self.width + sw - 1 - phase % sw) / sw;
+                    let plane = base.add((c * sh * sw + phase) * self.plane);
+                    for y in -(top as isize)..(height + bottom) as isize {
+                        let row = plane.offset(y * self.row as isize);
+                        if y < 0 || y >= rows as isize {
+                            fill(row, -(left as isize), (width + right) as isize);
+                        } else {
+                            fill(row, -(left as isize), 0);
+                            fill(row, columns as isize, (width + right) as isize);
+                        }
                     }
                 }
             }
@@ -159,6 +157,7 @@ mod tests {
                 }
             }
         }
+        // SAFETY: the arena holds the lead, all planes and the tail of the map.
         unsafe { map.fill_padding(arena.as_mut_ptr()) };
         for c in 0..2 {
             for phase in 0..4 {

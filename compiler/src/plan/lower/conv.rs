@@ -1,0 +1,98 @@
+//! Convolutions: rows of nonzeros, packed tables, epilogues.
+
+use super::{Lowering, activation, weights};
+use crate::ir::{self, Node, Tensor};
+use crate::plan::ConvNote;
+use crate::plan::halo::Taps;
+use crate::plan::kernel::{Choice, Sparsity};
+use crate::plan::pack::{Row, pack_f32, pack_u8s8};
+use peristyle_runtime::engine::Kind;
+use peristyle_runtime::kernels::conv::{Arithmetic, Conv, Epilogue, Residual, ResidualAt};
+use peristyle_runtime::kernels::map::Map;
+
+impl Lowering<'_> {
+    pub(super) fn conv(&self, node: &Node, conv: &ir::Conv, choice: Choice) -> (Kind, ConvNote) {
+        let graph = self.graph;
+        let input = self.map(node.inputs[0], self.places.placement(node.inputs[0], conv.geometry.stride));
+        let weights = weights(graph, node);
+        let shape = &graph.ty(node.outputs[0]).shape;
+        let table = match choice.arithmetic {
+            Arithmetic::F32 => {
+                let w = weights.as_f32().expect("float convolutions have f32 weights");
+                pack_f32(&rows(&input, conv, weights, |i| (w[i] != 0.0).then_some(w[i])), choice.group)
+            }
+            Arithmetic::U8S8 => {
+                let w = weights.as_i8().expect("quantised convolutions have i8 weights");
+                pack_u8s8(&rows(&input, conv, weights, |i| (w[i] != 0).then_some(w[i])), choice.group)
+            }
+        };
+        let bias = graph.constant(node.inputs[2]).and_then(|b| b.as_f32()).expect("biases are f32 constants");
+        let (acc_bias, scale) = match &conv.quant {
+            None => (Vec::new(), Vec::new()),
+            Some(quant) => {
+                let w = weights.as_i8().expect("quantised convolutions have i8 weights");
+                let sums = w.chunks(w.len() / shape[1]).map(|row| row.iter().map(|&w| i32::from(w)).sum::<i32>());
+                let zero = i32::from(quant.x_zero);
+                (quant.acc_bias.iter().zip(sums).map(|(b, sum)| b - zero * sum).collect(), quant.scale.clone())
+            }
+        };
+        let residual = conv.epilogue.residual.map(|at| Residual {
+            map: self.unsplit(node.inputs[3]),
+            at: match at {
+                ir::Residual::BeforeActivation => ResidualAt::BeforeActivation,
+                ir::Residual::AfterActivation => ResidualAt::AfterActivation,
+            },
+        });
+        let stores = conv.epilogue.stores.iter().zip(&node.outputs).flat_map(|(store, &value)| match *store {
+            ir::Store::F32 => self.stores(value, 1.0, 0),
+            ir::Store::U8 { scale, zero } => self.stores(value, scale, zero),
+        });
+        let pixels = (shape[2] * shape[3]) as u64;
+        let sparsity = Sparsity::of(weights);
+        let kind = Kind::Conv(Conv {
+            arithmetic: choice.arithmetic,
+            input,
+            out_height: shape[2],
+            out_width: shape[3],
+            table,
+            chunk_tiles: choice.chunk_tiles,
+            epilogue: Epilogue {
+                acc_bias: acc_bias.into(),
+                scale: scale.into(),
+                bias: bias.to_vec().into(),
+                activation: activation(conv.epilogue.activation),
+                residual,
+                stores: stores.collect(),
+            },
+        });
+        let (macs, nnz_macs) = (sparsity.weights as u64 * pixels, sparsity.nnz as u64 * pixels);
+        (kind, ConvNote { sparsity, macs, nnz_macs, choice })
+    }
+}
+
+/// Nonzeros of every output channel by the byte offset of the input row they multiply.
+fn rows<W>(input: &Map, conv: &ir::Conv, weights: &Tensor, weight: impl Fn(usize) -> Option<W>) -> Vec<Row<W>> {
+    let [out, inputs, kh, kw] = weights.shape[..] else { unreachable!("weights have four axes (invariant 4)") };
+    let taps = Taps::new(&conv.geometry);
+    let [sh, sw] = input.split;
+    let per_group = out / conv.geometry.group;
+    let row = |o: usize| {
+        let mut row = Vec::new();
+        for i in 0..inputs {
+            let channel = o / per_group * inputs + i;
+            for ky in 0..kh {
+                for kx in 0..kw {
+                    let Some(w) = weight(((o * inputs + i) * kh + ky) * kw + kx) else { continue };
+                    let ((phase_y, y), (phase_x, x)) = (taps.rows[ky], taps.columns[kx]);
+                    let plane = (channel * sh + phase_y) * sw + phase_x;
+                    let element = (plane * input.plane) as isize + y * input.row as isize + x;
+                    let offset = element * input.dtype.size() as isize;
+                    row.push((i32::try_from(offset).expect("maps are smaller than 2 GiB"), w));
+                }
+            }
+        }
+        row.sort_by_key(|e| e.0);
+        row
+    };
+    (0..out).map(row).collect()
+}

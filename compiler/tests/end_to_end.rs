@@ -1,0 +1,136 @@
+//! From a model file to the answers of its static binary, as a user goes. Slow: these build binaries, so they are
+//! ignored by default; `cargo test --workspace -- --include-ignored` runs them.
+
+mod models;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn peristyle(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_peristyle"))
+        .current_dir(workspace())
+        .args(args)
+        .output()
+        .expect("the compiler starts")
+}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Builds a model's detector; all of them share the build folder of `target/emitted`.
+fn build(model: &Path, extra: &[&str]) -> PathBuf {
+    let name = model.file_stem().expect("a file name").to_string_lossy().replace('.', "-");
+    let crates = workspace().join("target/emitted");
+    let binary = crates.join("bin").join(&name);
+    let crate_dir = crates.join(&name);
+    let mut args = vec!["build", model.to_str().expect("UTF-8"), "-o", binary.to_str().expect("UTF-8")];
+    args.extend(["--crate-dir", crate_dir.to_str().expect("UTF-8")]);
+    args.extend(extra);
+    let output = peristyle(&args);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let summary = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(summary.contains("multiply-accumulates skipped") && summary.contains("binary"), "{summary}");
+    binary
+}
+
+fn assert_static(binary: &Path) {
+    let output = Command::new("ldd").arg(binary).output();
+    let Ok(output) = output else {
+        eprintln!("SKIPPED: no ldd on this machine");
+        return;
+    };
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    assert!(text.contains("statically linked") || text.contains("not a dynamic executable"), "{text}");
+}
+
+fn run(binary: &Path, args: &[&str]) -> String {
+    let output = Command::new(binary).args(args).output().expect("the detector starts");
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// A `.npy` file of pseudo-random `f32` in 0..1 or of `u8`.
+fn random_npy(path: &Path, shape: &[usize], bytes: bool) {
+    let count: usize = shape.iter().product();
+    let descr = if bytes { "|u1" } else { "<f4" };
+    let shape = shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({shape},), }}");
+    while (10 + header.len() + 1) % 64 != 0 {
+        header.push(' ');
+    }
+    header.push('\n');
+    let mut file = b"\x93NUMPY\x01\x00".to_vec();
+    file.extend(u16::try_from(header.len()).expect("a short header").to_le_bytes());
+    file.extend(header.as_bytes());
+    let mut state = 99u32;
+    for _ in 0..count {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        if bytes {
+            file.push((state >> 9) as u8);
+        } else {
+            file.extend(((state >> 8) as f32 / (1 << 24) as f32).to_le_bytes());
+        }
+    }
+    std::fs::write(path, file).expect("writable");
+}
+
+/// `infer` of the binary and `peristyle run` on the same two images.
+fn infer_both(binary: &Path, model: &Path, shape: &[usize], bytes: bool) -> (Vec<u8>, Vec<u8>) {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+    random_npy(Path::new(&path("x.npy")), shape, bytes);
+    run(binary, &["infer", "--input", &path("x.npy"), "--output", &path("compiled")]);
+    let model = model.to_str().expect("UTF-8");
+    let output = peristyle(&["run", model, "--input", &path("x.npy"), "--output", &path("interpreted")]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let read = |folder: &str| std::fs::read(dir.path().join(folder).join("output0.npy")).expect("an output");
+    (read("compiled"), read("interpreted"))
+}
+
+#[test]
+#[ignore = "builds a static binary"]
+fn bundled_example_finds_its_objects() {
+    let example = workspace().join("compiler/example");
+    let model = example.join("shapes.onnx");
+    let binary = build(&model, &[]);
+    assert_static(&binary);
+
+    let image = example.join("example.jpg");
+    let found = run(&binary, &["detect", "--source", image.to_str().expect("UTF-8"), "--json"]);
+    let found: serde_json::Value = serde_json::from_str(found.trim()).expect("one line of JSON");
+    let reference = std::fs::read_to_string(example.join("example.json")).expect("the reference");
+    let reference: serde_json::Value = serde_json::from_str(reference.trim()).expect("one line of JSON");
+    let list = |v: &serde_json::Value, key: &str| v[key].as_array().expect(key).clone();
+    let (boxes, classes) = (list(&found, "boxes"), list(&found, "class_ids"));
+    let expected = list(&reference, "boxes");
+    assert_eq!(boxes.len(), expected.len(), "{found}");
+    for (expected, class) in expected.iter().zip(list(&reference, "class_ids")) {
+        let near = |b: &serde_json::Value| {
+            (0..4).all(|i| (b[i].as_f64().expect("a number") - expected[i].as_f64().expect("a number")).abs() < 4.0)
+        };
+        assert!(boxes.iter().zip(&classes).any(|(b, c)| near(b) && *c == class), "no {class} at {expected}: {found}");
+    }
+
+    let (compiled, interpreted) = infer_both(&binary, &model, &[2, 3, 320, 320], false);
+    assert!(compiled == interpreted, "the binary is bit-exact against the interpreter");
+    let table = run(&binary, &["benchmark", "-s", "sync", "-b", "2", "-t", "0.2", "-w", "0", "-ncores", "1"]);
+    assert!(table.contains("Throughput (items/sec): "), "{table}");
+}
+
+#[test]
+#[ignore = "builds a static binary"]
+fn real_quantised_model_is_bit_exact() {
+    let Some(data) = models::test_data() else {
+        eprintln!("SKIPPED: no real models; set PERISTYLE_TEST_DATA");
+        return;
+    };
+    let model = data.join("models/yolov5n-pruned65_quant.onnx");
+    let binary = build(&model, &["--columns", "8"]);
+    assert_static(&binary);
+    let (compiled, interpreted) = infer_both(&binary, &model, &[2, 3, 640, 640], true);
+    assert!(compiled == interpreted, "the binary is bit-exact against the interpreter");
+}
