@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from evaluate import letterbox, mean_ap, onnx_predictor
 from export import build, check
 from model import ANCHORS, SIZE, STRIDES, Detector, decode, grid_offsets, split_head
-from render import NAMES, render_scene
+from objects import NAMES
+from render import render_scene
 
 BATCH = 32
 SHAPES = [(320, 320), (320, 240), (320, 213), (320, 180), (240, 320), (213, 320)]  # width, height in turn
