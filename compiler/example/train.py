@@ -258,12 +258,14 @@ def main():
     report("dense float", torch_predictor(model), args.images)
 
     clock("pruning")
-    steps = [0]
+    step, reached = 0, False
 
     def prune_gradually(model, progress):
-        if steps[0] % 10 == 0 and progress <= 0.65:
+        nonlocal step, reached
+        if not reached and (step % 10 == 0 or progress > 0.65):
             prune(model, progress / 0.6)
-        steps[0] += 1
+            reached = progress >= 0.6
+        step += 1
 
     model = fit(model.train(), scenes, rng, **phase(PRUNE), before_step=prune_gradually)
     save(model, "pruned.pt")
