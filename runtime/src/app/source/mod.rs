@@ -1,6 +1,7 @@
 //! Where pictures come from.
 
 mod glob;
+mod jpeg;
 mod picture;
 
 use std::ffi::OsStr;

@@ -3,8 +3,9 @@
 use std::io::{Cursor, Read};
 use std::path::Path;
 
-use image::{DynamicImage, ImageDecoder, ImageReader};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 
+use super::jpeg;
 use crate::detect::ImageRef;
 
 /// A decoded picture: 8-bit RGB, upright, rows without a gap.
@@ -82,7 +83,7 @@ impl Picture {
 
     /// Decodes an image file in memory: JPEG, PNG, WebP, BMP, TIFF or the first frame of a GIF.
     ///
-    /// Grey, palette, CMYK and 16-bit images become 8-bit RGB, transparency is ignored, and the picture is turned
+    /// JPEG files give the levels that libjpeg-turbo, and so OpenCV and Pillow, gives. Grey, palette, CMYK and 16-bit images become 8-bit RGB, transparency is ignored, and the picture is turned
     /// upright as its EXIF orientation says.
     ///
     /// # Errors
@@ -95,9 +96,7 @@ impl Picture {
             return Err(PictureError::FileTooLarge { limit: limits.file_bytes });
         }
         let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
-        if reader.format().is_none() {
-            return Err(PictureError::UnknownFormat);
-        }
+        let format = reader.format().ok_or(PictureError::UnknownFormat)?;
         let mut decoder_limits = image::Limits::no_limits();
         decoder_limits.max_alloc = Some(limits.decoder_bytes);
         reader.limits(decoder_limits);
@@ -111,7 +110,12 @@ impl Picture {
             return Err(PictureError::NoPixels);
         }
         let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
-        let mut decoded = DynamicImage::from_decoder(decoder)?;
+        let exact = if format == ImageFormat::Jpeg { jpeg::decode(bytes) } else { None };
+        let exact = exact.and_then(|(pixels, width, height)| RgbImage::from_raw(width as u32, height as u32, pixels));
+        let mut decoded = match exact {
+            Some(rgb) => DynamicImage::ImageRgb8(rgb),
+            None => DynamicImage::from_decoder(decoder)?,
+        };
         decoded.apply_orientation(orientation);
         let rgb = decoded.into_rgb8();
         let (width, height) = (rgb.width() as usize, rgb.height() as usize);
