@@ -6,29 +6,16 @@ use super::threads::{Barrier, Team};
 use super::{Buffers, DType, Infer, ModelSpec, RunError, TensorMut, TensorRef, TensorSpec};
 use crate::simd::Isa;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// A compiled model ready to run.
 ///
 /// One image is computed by all threads together, layer by layer; of a larger batch every thread takes whole images.
 pub struct Engine {
-    program: &'static Program,
-    isa: Isa,
     team: Team,
-    /// One per thread; the first also serves runs of all threads together.
-    arenas: Vec<Arena>,
-    scratch: Vec<Arena>,
-    /// Next unit of every step of the image that all threads compute together.
-    next_unit: Vec<AtomicU32>,
-    next_image: AtomicU32,
-    barrier: Barrier,
-    /// Tensor pointers of one call, here so that a run allocates nothing.
-    inputs: Vec<*const u8>,
-    outputs: Vec<*mut u8>,
+    work: Work,
 }
-
-// SAFETY: the pointers are only set and used within a run.
-unsafe impl Send for Engine {}
 
 impl Engine {
     /// Allocates arenas and starts `threads` threads, at least one, for the best instruction set of this machine.
@@ -39,17 +26,16 @@ impl Engine {
         Engine::with_isa(program, threads, Isa::detect())
     }
 
-    /// As [`Engine::new`], for an instruction set that the machine must have.
+    /// As [`Engine::new`], for an instruction set no better than the machine's.
     ///
     /// # Errors
     /// When the operating system refuses a thread.
     pub fn with_isa(program: &'static Program, threads: usize, isa: Isa) -> std::io::Result<Engine> {
         let team = Team::new(threads)?;
-        let isa = isa.min(Isa::detect());
         let scratch_bytes = program.layers.iter().map(|l| l.kind.scratch_bytes()).max().unwrap_or(0);
-        Ok(Engine {
+        let work = Work {
             program,
-            isa,
+            isa: isa.min(Isa::detect()),
             arenas: (0..team.len()).map(|_| Arena::new(program.arena_bytes)).collect(),
             scratch: (0..team.len()).map(|_| Arena::new(scratch_bytes)).collect(),
             next_unit: program.schedule.iter().map(|_| AtomicU32::new(0)).collect(),
@@ -57,8 +43,8 @@ impl Engine {
             barrier: Barrier::default(),
             inputs: Vec::with_capacity(program.spec.inputs.len()),
             outputs: Vec::with_capacity(program.spec.outputs.len()),
-            team,
-        })
+        };
+        Ok(Engine { team, work })
     }
 
     /// Threads of the team.
@@ -68,67 +54,70 @@ impl Engine {
 
     /// The instruction set that runs.
     pub fn isa(&self) -> Isa {
-        self.isa
+        self.work.isa
+    }
+
+    /// The program that runs.
+    pub fn program(&self) -> &'static Program {
+        self.work.program
+    }
+
+    /// As [`Infer::run`], all threads together on one image after the other, and returns the time spent in every layer
+    /// of the program.
+    ///
+    /// # Errors
+    /// As for [`Infer::run`].
+    pub fn run_profiled(
+        &mut self,
+        inputs: &[TensorRef<'_>],
+        outputs: &mut [TensorMut<'_>],
+    ) -> Result<Vec<Duration>, RunError> {
+        let images = check(self.work.program.spec, inputs, outputs)?;
+        self.work.set_tensors(inputs, outputs);
+        let times: Vec<AtomicU64> = self.work.program.layers.iter().map(|_| AtomicU64::new(0)).collect();
+        for image in 0..images {
+            self.run_together(image, Some(&times));
+        }
+        Ok(times.into_iter().map(|n| Duration::from_nanos(n.into_inner())).collect())
+    }
+
+    fn run_together(&mut self, image: usize, times: Option<&[AtomicU64]>) {
+        self.work.next_unit.iter_mut().for_each(|n| *n.get_mut() = 0);
+        let (work, members) = (&self.work, self.team.len());
+        // SAFETY: `check` proved that every tensor holds this image; arenas and scratch belong to this engine alone.
+        self.team.run(&|member| unsafe { work.run_member(member, members, image, times) });
     }
 
     fn run_images(&mut self, images: usize) {
         let threads = self.team.len();
-        let together = if threads == 1 { images } else { images % threads };
+        let together = if threads == 1 { 0 } else { images % threads };
         let apart = images - together;
-        let job = Job {
-            program: self.program,
-            isa: self.isa,
-            arenas: &self.arenas,
-            scratch: &self.scratch,
-            inputs: &self.inputs,
-            outputs: &self.outputs,
-        };
-        // SAFETY: `check` proved that every tensor holds `images` images; arenas and scratch belong to this engine.
-        unsafe {
-            if apart > 0 {
-                self.next_image.store(0, Ordering::Relaxed);
-                let next_image = &self.next_image;
-                self.team.run(&|member| {
-                    loop {
-                        let image = next_image.fetch_add(1, Ordering::Relaxed) as usize;
-                        if image >= apart {
-                            break;
-                        }
-                        job.run_alone(member, image);
+        *self.work.next_image.get_mut() = 0;
+        if apart > 0 {
+            let work = &self.work;
+            self.team.run(&|member| {
+                loop {
+                    let image = work.next_image.fetch_add(1, Ordering::Relaxed) as usize;
+                    if image >= apart {
+                        break;
                     }
-                });
-            }
-            for image in apart..images {
-                if threads == 1 {
-                    job.run_alone(0, image);
-                    continue;
+                    // SAFETY: as in `run_together`; each member has an arena of its own.
+                    unsafe { work.run_alone(member, image) };
                 }
-                self.next_unit.iter_mut().for_each(|n| *n.get_mut() = 0);
-                let (next_unit, barrier) = (&self.next_unit, &self.barrier);
-                self.team.run(&|member| job.run_member(member, threads, image, next_unit, barrier));
-            }
+            });
         }
+        (apart..images).for_each(|image| self.run_together(image, None));
     }
 }
 
 impl Infer for Engine {
     fn spec(&self) -> &'static ModelSpec {
-        self.program.spec
+        self.work.program.spec
     }
 
     fn run(&mut self, inputs: &[TensorRef<'_>], outputs: &mut [TensorMut<'_>]) -> Result<(), RunError> {
-        let spec = self.program.spec;
-        let images = check(spec, inputs, outputs)?;
-        self.inputs.clear();
-        self.inputs.extend(inputs.iter().map(|t| match t {
-            TensorRef::F32(v) => v.as_ptr().cast::<u8>(),
-            TensorRef::U8(v) => v.as_ptr(),
-        }));
-        self.outputs.clear();
-        self.outputs.extend(outputs.iter_mut().map(|t| match t {
-            TensorMut::F32(v) => v.as_mut_ptr().cast::<u8>(),
-            TensorMut::U8(v) => v.as_mut_ptr(),
-        }));
+        let images = check(self.work.program.spec, inputs, outputs)?;
+        self.work.set_tensors(inputs, outputs);
         self.run_images(images);
         Ok(())
     }
@@ -164,27 +153,49 @@ fn check(spec: &ModelSpec, inputs: &[TensorRef<'_>], outputs: &[TensorMut<'_>]) 
     Ok(images.unwrap_or(1))
 }
 
-/// What the members of a run share.
-struct Job<'a> {
+/// What the members of the team share.
+struct Work {
     program: &'static Program,
     isa: Isa,
-    arenas: &'a [Arena],
-    scratch: &'a [Arena],
-    inputs: &'a [*const u8],
-    outputs: &'a [*mut u8],
+    /// One per thread; the first also serves runs of all threads together.
+    arenas: Vec<Arena>,
+    scratch: Vec<Arena>,
+    /// Next unit of every step of the image that all threads compute together.
+    next_unit: Vec<AtomicU32>,
+    /// Next image of a batch that threads compute apart.
+    next_image: AtomicU32,
+    barrier: Barrier,
+    /// Tensor pointers of one call, here so that a run allocates nothing.
+    inputs: Vec<*const u8>,
+    outputs: Vec<*mut u8>,
 }
 
-// SAFETY: the pointers are valid for the whole run, inputs are only read, and members write disjoint parts.
-unsafe impl Sync for Job<'_> {}
+// SAFETY: the tensor pointers are set at the start of a call and used within it.
+unsafe impl Send for Work {}
+// SAFETY: within a call inputs are only read, and members write disjoint parts of outputs and arenas.
+unsafe impl Sync for Work {}
 
-impl Job<'_> {
+impl Work {
+    fn set_tensors(&mut self, inputs: &[TensorRef<'_>], outputs: &mut [TensorMut<'_>]) {
+        self.inputs.clear();
+        self.inputs.extend(inputs.iter().map(|t| match t {
+            TensorRef::F32(v) => v.as_ptr().cast::<u8>(),
+            TensorRef::U8(v) => v.as_ptr(),
+        }));
+        self.outputs.clear();
+        self.outputs.extend(outputs.iter_mut().map(|t| match t {
+            TensorMut::F32(v) => v.as_mut_ptr().cast::<u8>(),
+            TensorMut::U8(v) => v.as_mut_ptr(),
+        }));
+    }
+
     fn buffers(&self, arena: usize, scratch: usize, image: usize) -> Buffers<'_> {
         Buffers {
             spec: self.program.spec,
             arena: self.arenas[arena].as_ptr(),
             scratch: self.scratch[scratch].as_ptr(),
-            inputs: self.inputs,
-            outputs: self.outputs,
+            inputs: &self.inputs,
+            outputs: &self.outputs,
             image,
         }
     }
@@ -203,16 +214,10 @@ impl Job<'_> {
 
     /// # Safety
     /// As for `run_alone`, with all members on the first arena in the same call.
-    unsafe fn run_member(
-        &self,
-        member: usize,
-        members: usize,
-        image: usize,
-        next_unit: &[AtomicU32],
-        barrier: &Barrier,
-    ) {
+    unsafe fn run_member(&self, member: usize, members: usize, image: usize, times: Option<&[AtomicU64]>) {
         let buffers = self.buffers(0, member, image);
-        for (step, next) in self.program.schedule.iter().zip(next_unit) {
+        for (step, next) in self.program.schedule.iter().zip(&self.next_unit) {
+            let start = times.map(|_| Instant::now());
             let units = self.units(step);
             loop {
                 let unit = next.fetch_add(1, Ordering::Relaxed) as usize;
@@ -222,7 +227,11 @@ impl Job<'_> {
                 // SAFETY: the barrier completes the steps before this one; the counter gives each unit to one member.
                 unsafe { self.run_unit(&buffers, step, unit) };
             }
-            barrier.wait(members);
+            self.barrier.wait(members);
+            if let (0, Some(times), Some(start)) = (member, times, start) {
+                let nanoseconds = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                times[step.layer as usize].fetch_add(nanoseconds, Ordering::Relaxed);
+            }
         }
     }
 
