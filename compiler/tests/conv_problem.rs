@@ -286,7 +286,7 @@ fn every_kernel_agrees_with_the_interpreter() {
         (0..300).map(|_| problems().new_tree(&mut runner).expect("problems exist").current()).collect();
     problems.push(spilling());
     let symbol = |problem: usize, group: usize| format!("problem_{problem}_{group}");
-    let mut text = String::new();
+    let mut files = Vec::new();
     let mut plans = Vec::new();
     let mut spills = 0;
     for (index, problem) in problems.iter().enumerate() {
@@ -296,7 +296,7 @@ fn every_kernel_agrees_with_the_interpreter() {
         for layer in &plan.layers {
             if let Kind::Conv(conv) = &layer.kind {
                 spills += conv.table.segments.iter().filter(|s| s.spill != 0).count();
-                text += &assembly(conv, "test", |group| symbol(index, group)).replace(".hidden", "# visible:");
+                files.push(assembly(conv, "test", |group| symbol(index, group)).replace(".hidden", "# visible:"));
             }
         }
         let inputs = problem.inputs(&graph);
@@ -305,7 +305,7 @@ fn every_kernel_agrees_with_the_interpreter() {
     }
     assert!(spills > 0, "some problem must spill");
     let library = if cfg!(all(target_arch = "x86_64", target_os = "linux")) && Isa::detect() >= Isa::Avx2 {
-        Some(assemble(&text))
+        Some(assemble(&files))
     } else {
         eprintln!("SKIPPED: unrolled and AVX2 kernels; this machine has no AVX2");
         None
@@ -324,11 +324,17 @@ fn every_kernel_agrees_with_the_interpreter() {
     }
 }
 
-fn assemble(text: &str) -> libloading::Library {
+fn assemble(files: &[String]) -> libloading::Library {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let (source, object) = (dir.path().join("kernels.S"), dir.path().join("kernels.so"));
-    std::fs::write(&source, text).expect("writable");
-    let status = Command::new("cc").arg("-shared").arg("-o").args([&object, &source]).status().expect("cc runs");
+    let object = dir.path().join("kernels.so");
+    let mut cc = Command::new("cc");
+    cc.arg("-shared").arg("-o").arg(&object);
+    for (index, text) in files.iter().enumerate() {
+        let source = dir.path().join(format!("kernels_{index}.S"));
+        std::fs::write(&source, text).expect("writable");
+        cc.arg(source);
+    }
+    let status = cc.status().expect("cc runs");
     assert!(status.success(), "the kernels assemble");
     // SAFETY: the object holds only the kernels; it has no initialisers.
     unsafe { libloading::Library::new(&object).expect("loads") }

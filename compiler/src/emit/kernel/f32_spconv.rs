@@ -4,8 +4,27 @@
 //! `ymm15` the weight.
 
 use super::Weights;
-use peristyle_runtime::kernels::conv::{Conv, Group, f32_spconv::TILE};
+use peristyle_runtime::kernels::conv::f32_spconv::{GROUP, TILE};
+use peristyle_runtime::kernels::conv::{Conv, Group};
 use std::fmt::Write;
+
+/// Macros that the functions are written in, for output `J` of a group: `ROW a` loads a row; `MULJ d` multiplies it
+/// by the weight at `d` and adds to the sum of output `J`; `ONEJ a,d` does so with the row as memory operand.
+pub fn macros() -> String {
+    let mut text = String::from(
+        ".macro ROW a\nvmovups \\a(%rdi),%ymm12\nvmovups \\a+32(%rdi),%ymm13\nvmovups \\a+64(%rdi),%ymm14\n.endm\n",
+    );
+    for j in 0..GROUP {
+        let [a, b, c] = [j * 3, j * 3 + 1, j * 3 + 2];
+        // Writing to a `String` cannot fail.
+        let _ = write!(
+            text,
+            ".macro MUL{j} d\nvbroadcastss \\d(%rax),%ymm15\nvfmadd231ps %ymm12,%ymm15,%ymm{a}\nvfmadd231ps %ymm13,%ymm15,%ymm{b}\nvfmadd231ps %ymm14,%ymm15,%ymm{c}\n.endm\n\
+             .macro ONE{j} a,d\nvbroadcastss \\d(%rax),%ymm15\nvfmadd231ps \\a(%rdi),%ymm15,%ymm{a}\nvfmadd231ps \\a+32(%rdi),%ymm15,%ymm{b}\nvfmadd231ps \\a+64(%rdi),%ymm15,%ymm{c}\n.endm\n"
+        );
+    }
+    text
+}
 
 /// Appends the body of one group's function.
 pub fn emit(text: &mut String, conv: &Conv, group: &Group) {
@@ -22,21 +41,15 @@ pub fn emit(text: &mut String, conv: &Conv, group: &Group) {
             offset += 1;
             let shared = segment.mask.count_ones() > 1;
             if shared {
-                for t in 0..3 {
-                    let _ = writeln!(text, "vmovups {}(%rdi),%ymm{}", at + t * 32, 12 + t);
-                }
+                let _ = writeln!(text, "ROW {at}");
             }
             for j in (0..outputs).filter(|j| segment.mask & (1 << j) != 0) {
                 let displacement = weights.next(text);
-                let _ = writeln!(text, "vbroadcastss {displacement}(%rax),%ymm15");
-                for t in 0..3 {
-                    let sum = j * 3 + t as usize;
-                    let _ = if shared {
-                        writeln!(text, "vfmadd231ps %ymm{},%ymm15,%ymm{sum}", 12 + t)
-                    } else {
-                        writeln!(text, "vfmadd231ps {}(%rdi),%ymm15,%ymm{sum}", at + t * 32)
-                    };
-                }
+                let _ = if shared {
+                    writeln!(text, "MUL{j} {displacement}")
+                } else {
+                    writeln!(text, "ONE{j} {at},{displacement}")
+                };
             }
         }
     }

@@ -11,7 +11,11 @@ use std::fmt::Write;
 
 /// Assembly of every group of a layer; `symbol(g)` names the function of group `g`.
 pub fn assembly(conv: &Conv, header: &str, symbol: impl Fn(usize) -> String) -> String {
-    let mut text = format!("# {header}\n.text\n");
+    let macros = match conv.arithmetic {
+        Arithmetic::F32 => f32_spconv::macros(),
+        Arithmetic::U8S8 => u8s8_spconv::macros(),
+    };
+    let mut text = format!("# {header}\n{macros}.text\n");
     for (index, group) in conv.table.groups.iter().enumerate() {
         let name = symbol(index);
         // Writing to a `String` cannot fail.

@@ -5,11 +5,33 @@
 //! output by itself: just before its low sum could leave 16 bits.
 
 use super::Weights;
-use peristyle_runtime::kernels::conv::u8s8_spconv::{SEGMENT_NEGATIVE, SEGMENT_POSITIVE, TILE};
+use peristyle_runtime::kernels::conv::u8s8_spconv::{GROUP, SEGMENT_NEGATIVE, SEGMENT_POSITIVE, TILE};
 use peristyle_runtime::kernels::conv::{Conv, Group};
 use std::fmt::Write;
 
 const LOW: usize = 4;
+
+/// Macros that the functions are written in, for output `J` of a group:
+/// `PAIR a,b` loads and interleaves two rows; `SETJ d` starts the sum of output `J` with the weights at `d`, `ADDJ d`
+/// adds to it; `CARRYJ` moves its high bytes to the high sum for the first time, `MOREJ` after that.
+pub fn macros() -> String {
+    let mut text = String::from(
+        ".macro PAIR a,b\nvmovdqu \\a(%rdi),%ymm3\nvpunpcklbw \\b(%rdi),%ymm3,%ymm2\nvpunpckhbw \\b(%rdi),%ymm3,%ymm3\n.endm\n",
+    );
+    for j in 0..GROUP {
+        let (first, second) = (LOW + j * 2, LOW + j * 2 + 1);
+        let (high, higher) = (j * 64, j * 64 + 32);
+        // Writing to a `String` cannot fail.
+        let _ = write!(
+            text,
+            ".macro SET{j} d\nvpbroadcastd \\d(%rax),%ymm1\nvpmaddubsw %ymm1,%ymm2,%ymm{first}\nvpmaddubsw %ymm1,%ymm3,%ymm{second}\n.endm\n\
+             .macro ADD{j} d\nvpbroadcastd \\d(%rax),%ymm1\nvpmaddubsw %ymm1,%ymm2,%ymm0\nvpaddw %ymm0,%ymm{first},%ymm{first}\nvpmaddubsw %ymm1,%ymm3,%ymm0\nvpaddw %ymm0,%ymm{second},%ymm{second}\n.endm\n\
+             .macro CARRY{j}\nvpsraw $8,%ymm{first},%ymm0\nvmovdqa %ymm0,{high}(%rsp)\nvpand %ymm15,%ymm{first},%ymm{first}\nvpsraw $8,%ymm{second},%ymm0\nvmovdqa %ymm0,{higher}(%rsp)\nvpand %ymm15,%ymm{second},%ymm{second}\n.endm\n\
+             .macro MORE{j}\nvpsraw $8,%ymm{first},%ymm0\nvpaddw {high}(%rsp),%ymm0,%ymm0\nvmovdqa %ymm0,{high}(%rsp)\nvpand %ymm15,%ymm{first},%ymm{first}\nvpsraw $8,%ymm{second},%ymm0\nvpaddw {higher}(%rsp),%ymm0,%ymm0\nvmovdqa %ymm0,{higher}(%rsp)\nvpand %ymm15,%ymm{second},%ymm{second}\n.endm\n"
+        );
+    }
+    text
+}
 
 /// State of one output's sum while code is emitted.
 #[derive(Clone, Copy, Default)]
@@ -37,10 +59,7 @@ pub fn emit(text: &mut String, conv: &Conv, group: &Group) {
         for _ in 0..segment.count {
             let (a, b) = (conv.table.offsets[offset], conv.table.offsets[offset + 1]);
             offset += 2;
-            let _ = writeln!(
-                text,
-                "vmovdqu {a}(%rdi),%ymm3\nvpunpcklbw {b}(%rdi),%ymm3,%ymm2\nvpunpckhbw {b}(%rdi),%ymm3,%ymm3"
-            );
+            let _ = writeln!(text, "PAIR {a},{b}");
             for j in (0..outputs).filter(|j| segment.mask & (1 << j) != 0) {
                 multiply_add(text, &mut sums[j], j, conv.table.weights[word], &mut weights);
                 word += 1;
@@ -64,28 +83,13 @@ fn multiply_add(text: &mut String, sum: &mut Sum, j: usize, word: u32, weights: 
     let (a, b) = (i32::from(word as i8), i32::from((word >> 8) as i8));
     let (positive, negative) = (a.max(0) + b.max(0), -(a.min(0) + b.min(0)));
     if sum.positive + positive > SEGMENT_POSITIVE || sum.negative + negative > SEGMENT_NEGATIVE {
-        for t in 0..2 {
-            let (low, high) = (LOW + j * 2 + t, (j * 2 + t) * 32);
-            let _ = writeln!(text, "vpsraw $8,%ymm{low},%ymm0");
-            if sum.carried {
-                let _ = writeln!(text, "vpaddw {high}(%rsp),%ymm0,%ymm0");
-            }
-            let _ = writeln!(text, "vmovdqa %ymm0,{high}(%rsp)\nvpand %ymm15,%ymm{low},%ymm{low}");
-        }
+        let _ = writeln!(text, "{}{j}", if sum.carried { "MORE" } else { "CARRY" });
         (sum.carried, sum.positive, sum.negative) = (true, 0, 0);
     }
     sum.positive += positive;
     sum.negative += negative;
     let displacement = weights.next(text);
-    let _ = writeln!(text, "vpbroadcastd {displacement}(%rax),%ymm1");
-    for t in 0..2 {
-        let (low, rows) = (LOW + j * 2 + t, 2 + t);
-        let _ = if sum.started {
-            writeln!(text, "vpmaddubsw %ymm1,%ymm{rows},%ymm0\nvpaddw %ymm0,%ymm{low},%ymm{low}")
-        } else {
-            writeln!(text, "vpmaddubsw %ymm1,%ymm{rows},%ymm{low}")
-        };
-    }
+    let _ = writeln!(text, "{}{j} {displacement}", if sum.started { "ADD" } else { "SET" });
     sum.started = true;
 }
 
