@@ -64,11 +64,9 @@ proptest! {
     ) {
         let resize = if stretch { Resize::Stretch } else { Resize::Letterbox };
         let placement = Placement::new([width, height], input, resize);
-        for axis in 0..2 {
-            prop_assert!(placement.scaled[axis] >= 1);
-            prop_assert!(placement.pad[axis] + placement.scaled[axis] <= input[axis]);
-            let after = input[axis] - placement.pad[axis] - placement.scaled[axis];
-            prop_assert!(after.abs_diff(placement.pad[axis]) <= 1, "padding is even on both sides");
+        for ((pad, scaled), side) in placement.pad.iter().zip(placement.scaled).zip(input) {
+            prop_assert!(scaled >= 1 && pad + scaled <= side);
+            prop_assert!((side - pad - scaled).abs_diff(*pad) <= 1, "padding is even on both sides");
         }
         let size = [width as f32, height as f32, width as f32, height as f32];
         let xyxy: [f32; 4] = std::array::from_fn(|i| corners[i] * size[i]);

@@ -115,6 +115,16 @@ impl Bilinear {
             }
             return;
         }
+        if image.width() == window.width && image.height() == window.height {
+            for y in 0..window.height {
+                for c in 0..3 {
+                    let out = &mut planes[start(c, y)..][..window.width];
+                    let pixels = image.row(y).chunks_exact(3);
+                    out.iter_mut().zip(pixels).for_each(|(o, pixel)| *o = S::from_level(pixel[c]));
+                }
+            }
+            return;
+        }
         let scale_x = scale(image.width(), window.width);
         let scale_y = scale(image.height(), window.height);
         self.columns.clear();

@@ -131,7 +131,7 @@ impl<'a> Bits<'a> {
     }
 
     /// The next symbol.
-    #[inline]
+    #[inline(always)]
     pub(super) fn symbol(&mut self, table: &Table) -> Result<u8, Refusal> {
         self.refill();
         let (length, symbol) = table.lookup[(self.window >> (64 - LOOKUP_BITS)) as usize];

@@ -15,11 +15,13 @@ pub(super) fn to_rgb(frame: &Frame) -> Vec<u8> {
         for (plane, row) in planes.iter().zip(&mut rows) {
             plane.upsampled_row(y, row, &mut sums);
         }
-        match (frame.color, &rows[..]) {
-            (ColorSpace::YCbCr, [luma, blue, red]) => convert(luma, blue, red, out),
-            (_, [red, green, blue]) => interleave(red, green, blue, out),
-            (_, [grey, ..]) => interleave(grey, grey, grey, out),
-            (_, []) => {}
+        if let (ColorSpace::YCbCr, [luma, blue, red]) = (frame.color, &mut rows[..]) {
+            convert(luma, blue, red);
+        }
+        match &rows[..] {
+            [red, green, blue] => interleave(red, green, blue, out),
+            [grey, ..] => interleave(grey, grey, grey, out),
+            [] => {}
         }
     }
     pixels
@@ -85,13 +87,11 @@ impl Plane {
 /// Twice as many samples: each is 3/4 of the nearer and 1/4 of the farther sample.
 fn widen(samples: &[u8], out: &mut [u8]) {
     let n = samples.len();
-    let mixed = |near: usize, far: usize, bias: u16| {
-        ((3 * u16::from(samples[near]) + u16::from(samples[far]) + bias) >> 2) as u8
-    };
     out[0] = samples[0];
-    for i in 1..n {
-        out[2 * i - 1] = mixed(i - 1, i, 2);
-        out[2 * i] = mixed(i, i - 1, 1);
+    for (pair, neighbours) in out[1..].chunks_exact_mut(2).zip(samples.windows(2)) {
+        let (left, right) = (u16::from(neighbours[0]), u16::from(neighbours[1]));
+        pair[0] = ((3 * left + right + 2) >> 2) as u8;
+        pair[1] = ((3 * right + left + 1) >> 2) as u8;
     }
     out[2 * n - 1] = samples[n - 1];
 }
@@ -100,9 +100,10 @@ fn widen(samples: &[u8], out: &mut [u8]) {
 fn widen_sums(sums: &[u16], out: &mut [u8]) {
     let n = sums.len();
     out[0] = ((4 * sums[0] + 8) >> 4) as u8;
-    for i in 1..n {
-        out[2 * i - 1] = ((3 * sums[i - 1] + sums[i] + 7) >> 4) as u8;
-        out[2 * i] = ((3 * sums[i] + sums[i - 1] + 8) >> 4) as u8;
+    for (pair, neighbours) in out[1..].chunks_exact_mut(2).zip(sums.windows(2)) {
+        let (left, right) = (neighbours[0], neighbours[1]);
+        pair[0] = ((3 * left + right + 7) >> 4) as u8;
+        pair[1] = ((3 * right + left + 8) >> 4) as u8;
     }
     out[2 * n - 1] = ((4 * sums[n - 1] + 7) >> 4) as u8;
 }
@@ -112,14 +113,21 @@ const fn fixed(value: f64) -> i32 {
     (value * 65536.0 + 0.5) as i32
 }
 
-fn convert(luma: &[u8], blue: &[u8], red: &[u8], out: &mut [u8]) {
+/// Turns rows of Y, Cb and Cr into rows of red, green and blue.
+fn convert(luma: &mut [u8], blue: &mut [u8], red: &mut [u8]) {
     const HALF: i32 = 1 << 15;
-    for (((pixel, y), cb), cr) in out.chunks_exact_mut(3).zip(luma).zip(blue).zip(red) {
-        let (y, cb, cr) = (i32::from(*y), i32::from(*cb) - 128, i32::from(*cr) - 128);
-        let level = |v: i32| v.clamp(0, 255) as u8;
-        pixel[0] = level(y + ((fixed(1.402) * cr + HALF) >> 16));
-        pixel[1] = level(y + ((-fixed(0.34414) * cb - fixed(0.71414) * cr + HALF) >> 16));
-        pixel[2] = level(y + ((fixed(1.772) * cb + HALF) >> 16));
+    const ONE: i32 = 1 << 16;
+    let level = |v: i16| v.clamp(0, 255) as u8;
+    // `value * factor` for factors of 16 bits; whole parts of factors are added apart.
+    let part = |value: i16, factor: i32| i32::from(value) * i32::from(factor as i16);
+    for ((a, b), c) in luma.iter_mut().zip(blue).zip(red) {
+        let (y, cb, cr) = (i16::from(*a), i16::from(*b) - 128, i16::from(*c) - 128);
+        let more_red = (part(cr, fixed(1.402) - ONE) + HALF) >> 16;
+        let more_green = (part(cb, -fixed(0.34414)) + part(cr, ONE - fixed(0.71414)) + HALF) >> 16;
+        let more_blue = (part(cb, fixed(1.772) - 2 * ONE) + HALF) >> 16;
+        *a = level(y + cr + more_red as i16);
+        *b = level(y - cr + more_green as i16);
+        *c = level(y + 2 * cb + more_blue as i16);
     }
 }
 
