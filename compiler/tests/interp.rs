@@ -146,7 +146,7 @@ proptest! {
             let r = f32s(&added)[i];
             let expected = if residual_first { math::silu(biased + r) } else { math::silu(biased) + r };
             prop_assert_eq!(y[1].as_f32().expect("f32")[i].to_bits(), expected.to_bits());
-            prop_assert_eq!(y[0].as_u8().expect("u8")[i], math::quantize_u8(expected, 1.0 / 0.05, out_zero));
+            prop_assert_eq!(y[0].as_u8().expect("u8")[i], math::Quantizer::new(0.05, out_zero).quantize(expected));
         }
     }
 

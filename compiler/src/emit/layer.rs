@@ -104,6 +104,7 @@ fn kind(
                 "kernels::Activation",
                 "kernels::conv::{Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table}",
                 "kernels::map::Map",
+                "simd::math::Quantizer",
             ]);
             if unrolled(plan, index) {
                 imports.insert("{declare_unrolled, unrolled}");
@@ -119,6 +120,7 @@ fn kind(
                 "kernels::conv::StoreTo",
                 "kernels::map::Map",
                 "kernels::transfer::LoadInput",
+                "simd::math::Quantizer",
             ]);
             let (input, dtype, stores) = (size(load.input), literal::dtype(load.dtype), literal::stores(&load.stores));
             (nothing, quote!(Kind::LoadInput(LoadInput { input: #input, dtype: #dtype, stores: #stores })))
@@ -172,6 +174,9 @@ fn strided(kind: &Kind, imports: &mut BTreeSet<&'static str>) -> TokenStream {
     match kind {
         Kind::Unary(unary) => {
             imports.insert("kernels::strided::{Base, Unary, UnaryFn, View}");
+            if matches!(unary.function, peristyle_runtime::kernels::strided::UnaryFn::Quantize(_)) {
+                imports.insert("simd::math::Quantizer");
+            }
             if matches!(unary.function, peristyle_runtime::kernels::strided::UnaryFn::Activation(_)) {
                 imports.insert("kernels::Activation");
             }

@@ -5,6 +5,7 @@ use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::StoreTo;
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::kernels::strided::{Base, BinaryFn, UnaryFn, View};
+use peristyle_runtime::simd::math::Quantizer;
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
@@ -74,11 +75,17 @@ pub fn maps(maps: &[Map]) -> TokenStream {
     quote!(Cow::Borrowed(&[#(#maps),*]))
 }
 
+/// A quantiser.
+pub fn quantizer(quantizer: Quantizer) -> TokenStream {
+    let (scale, zero) = (float(quantizer.scale()), Literal::u8_unsuffixed(quantizer.zero()));
+    quote!(Quantizer::new(#scale, #zero))
+}
+
 /// A borrowed slice of destinations.
 pub fn stores(stores: &[StoreTo]) -> TokenStream {
     let stores = stores.iter().map(|store| {
-        let (map, inv_scale, zero) = (map(&store.map), float(store.inv_scale), Literal::u8_unsuffixed(store.zero));
-        quote!(StoreTo { map: #map, inv_scale: #inv_scale, zero: #zero })
+        let (map, quantizer) = (map(&store.map), quantizer(store.quantizer));
+        quote!(StoreTo { map: #map, quantizer: #quantizer })
     });
     quote!(Cow::Borrowed(&[#(#stores),*]))
 }
@@ -136,9 +143,9 @@ pub fn unary(function: UnaryFn) -> TokenStream {
             let f = activation(f);
             quote!(UnaryFn::Activation(#f))
         }
-        UnaryFn::Quantize { inv_scale, zero } => {
-            let (inv_scale, zero) = (float(inv_scale), Literal::u8_unsuffixed(zero));
-            quote!(UnaryFn::Quantize { inv_scale: #inv_scale, zero: #zero })
+        UnaryFn::Quantize(q) => {
+            let q = quantizer(q);
+            quote!(UnaryFn::Quantize(#q))
         }
         UnaryFn::Dequantize { scale, zero } => {
             let (scale, zero) = (float(scale), Literal::u8_unsuffixed(zero));

@@ -3,9 +3,9 @@
 use super::Error;
 use super::convolve::{Operands, convolve};
 use super::elementwise::activate;
+use super::quantized::quantize_element;
 use super::strided::Element;
 use crate::ir::{Conv, ConvGeometry, ConvQuant, DType, Data, Residual, Store, Tensor, Type};
-use peristyle_runtime::simd::math;
 
 /// [`Op::Conv`](crate::ir::Op::Conv).
 pub(super) fn conv(conv: &Conv, inputs: &[&Tensor], types: &[Type]) -> Result<Vec<Tensor>, Error> {
@@ -105,8 +105,7 @@ fn store(store: Store, results: &[f32]) -> Data {
     match store {
         Store::F32 => Data::F32(results.to_vec()),
         Store::U8 { scale, zero } => {
-            let inv_scale = 1.0 / scale;
-            Data::U8(results.iter().map(|&y| math::quantize_u8(y, inv_scale, zero)).collect())
+            Data::U8(results.iter().map(|&y| quantize_element(y, scale, i32::from(zero), 0, 255) as u8).collect())
         }
     }
 }

@@ -6,20 +6,18 @@ use peristyle_runtime::simd::math;
 
 /// [`Op::Quantize`](crate::ir::Op::Quantize).
 pub(super) fn quantize(q: &Quantization, x: &Tensor) -> Data {
-    let inv_scales: Vec<f32> = q.scale.iter().map(|s| 1.0 / s).collect();
     let channel = channel_of(q, &x.shape);
     let elements = f32::of(x).iter().enumerate().map(|(i, &x)| (x, channel(i)));
     match q.dtype {
-        DType::U8 => Data::U8(elements.map(|(x, c)| math::quantize_u8(x, inv_scales[c], q.zero[c] as u8)).collect()),
-        _ => Data::I8(elements.map(|(x, c)| quantize_i8(x, inv_scales[c], q.zero[c])).collect()),
+        DType::U8 => Data::U8(elements.map(|(x, c)| quantize_element(x, q.scale[c], q.zero[c], 0, 255) as u8).collect()),
+        _ => Data::I8(elements.map(|(x, c)| quantize_element(x, q.scale[c], q.zero[c], -128, 127) as i8).collect()),
     }
 }
 
-/// The signed counterpart of [`math::quantize_u8`].
-fn quantize_i8(x: f32, inv_scale: f32, zero: i32) -> i8 {
-    let z = zero as f32;
-    let v = math::clamp(x * inv_scale, -128.0 - z, 127.0 - z).round_ties_even();
-    (v as i32 + zero) as i8
+/// `clamp(round_half_even(x / scale) + zero, low, high)`; a NaN becomes `low`.
+pub(super) fn quantize_element(x: f32, scale: f32, zero: i32, low: i32, high: i32) -> i32 {
+    let steps = math::clamp(x / scale, (low - zero) as f32, (high - zero) as f32);
+    steps.round_ties_even() as i32 + zero
 }
 
 /// [`Op::Dequantize`](crate::ir::Op::Dequantize).

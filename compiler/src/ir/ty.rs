@@ -79,9 +79,7 @@ impl fmt::Display for Type {
 
 /// Affine quantisation of a tensor: `real = (stored - zero) * scale`.
 ///
-/// Quantising is defined as `stored = clamp(round_half_even(real * (1 / scale)) + zero)`, with the
-/// reciprocal rounded to `f32` once. ONNX divides instead; the two differ only when `real / scale`
-/// lies within one rounding of a tie.
+/// Quantising is `stored = clamp(round_half_even(real / scale) + zero)`, the division rounded to `f32`, as in ONNX.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Quantization {
     /// One scale, or one per index of `axis`.

@@ -17,6 +17,7 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::kernels::pool::{AveragePool, MaxPool, Resize};
 use peristyle_runtime::kernels::strided::{AXES, Base, Binary, BinaryFn, MatMul, Softmax, Unary, UnaryFn};
 use peristyle_runtime::kernels::transfer::{CopyMap, LoadInput};
+use peristyle_runtime::simd::math::Quantizer;
 
 /// For every draft that is a convolution, what its kernel is chosen from.
 pub fn candidates(graph: &Graph, drafts: &[Draft]) -> Vec<Option<Candidate>> {
@@ -127,7 +128,8 @@ impl Lowering<'_> {
     }
 
     fn stores(&self, value: ValueId, scale: f32, zero: u8) -> Vec<StoreTo> {
-        self.maps(value).into_iter().map(|map| StoreTo { map, inv_scale: 1.0 / scale, zero }).collect()
+        let quantizer = Quantizer::new(scale, zero);
+        self.maps(value).into_iter().map(|map| StoreTo { map, quantizer }).collect()
     }
 
     fn load(&self, input: usize, value: ValueId) -> Result<Kind, PlanError> {
@@ -207,7 +209,7 @@ impl Lowering<'_> {
             Op::Activation(f) => self.unary(node, UnaryFn::Activation(activation(*f)))?,
             Op::Quantize(q) => {
                 let (scale, zero) = self.per_tensor(node, q)?;
-                self.unary(node, UnaryFn::Quantize { inv_scale: 1.0 / scale, zero })?
+                self.unary(node, UnaryFn::Quantize(Quantizer::new(scale, zero)))?
             }
             Op::Dequantize(q) => {
                 let (scale, zero) = self.per_tensor(node, q)?;

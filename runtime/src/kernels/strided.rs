@@ -5,7 +5,7 @@
 use super::Activation;
 use super::map::Map;
 use crate::engine::{Buffers, DType};
-use crate::simd::math;
+use crate::simd::math::{self, Quantizer};
 use std::borrow::Cow;
 
 /// Axes of a [`View`]; shorter shapes are padded with leading ones.
@@ -65,12 +65,7 @@ pub enum UnaryFn {
     /// `f32` to `f32`.
     Activation(Activation),
     /// `f32` to `u8`.
-    Quantize {
-        /// Reciprocal of the scale.
-        inv_scale: f32,
-        /// Zero point.
-        zero: u8,
-    },
+    Quantize(Quantizer),
     /// `u8` to `f32`.
     Dequantize {
         /// Scale.
@@ -216,8 +211,8 @@ impl Unary {
                     f.apply(&mut v);
                     v[0]
                 }),
-                (UnaryFn::Quantize { inv_scale, zero }, _) => {
-                    self.map::<f32, u8>(buffers, unit, |x| math::quantize_u8(x, inv_scale, zero));
+                (UnaryFn::Quantize(quantizer), _) => {
+                    self.map::<f32, u8>(buffers, unit, |x| quantizer.quantize(x));
                 }
                 (UnaryFn::Dequantize { scale, zero }, _) => {
                     self.map::<u8, f32>(buffers, unit, |x| (i32::from(x) - i32::from(zero)) as f32 * scale);

@@ -3,6 +3,7 @@
 use super::conv::StoreTo;
 use super::map::Map;
 use crate::engine::DType;
+use crate::simd::math::Quantizer;
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -57,8 +58,7 @@ impl StoreTo {
     unsafe fn write_input(&self, dtype: DType, channel: usize, y: usize, x: usize, values: &[f32], arena: *mut u8) {
         let mut store = *self;
         if dtype == DType::U8 {
-            store.inv_scale = 1.0;
-            store.zero = 0;
+            store.quantizer = Quantizer::new(1.0, 0);
         }
         // SAFETY: forwarded. Values of a `u8` input are whole numbers in 0..=255, which quantise to themselves.
         unsafe { store.write(channel, y, x, values, arena) };

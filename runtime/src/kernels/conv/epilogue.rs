@@ -8,7 +8,8 @@ use super::{Arithmetic, Conv};
 use crate::engine::DType;
 use crate::kernels::Activation;
 use crate::kernels::map::Map;
-use crate::simd::{Isa, math};
+use crate::simd::Isa;
+use crate::simd::math::Quantizer;
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -52,10 +53,8 @@ pub enum ResidualAt {
 pub struct StoreTo {
     /// The map written: all output channels, in order.
     pub map: Map,
-    /// Reciprocal of the scale when the map is `u8`.
-    pub inv_scale: f32,
-    /// Zero point when the map is `u8`.
-    pub zero: u8,
+    /// How a `u8` map is quantised; unused for an `f32` map.
+    pub quantizer: Quantizer,
 }
 
 impl Epilogue {
@@ -166,13 +165,13 @@ impl StoreTo {
     /// The pixels lie within the map, `arena` is laid out for it, and nobody else accesses them.
     #[inline(always)]
     pub(crate) unsafe fn write(&self, channel: usize, y: usize, x: usize, values: &[f32], arena: *mut u8) {
-        let (map, inv_scale, zero) = (&self.map, self.inv_scale, self.zero);
+        let (map, quantizer) = (&self.map, self.quantizer);
         // SAFETY: forwarded.
         unsafe {
             match map.dtype {
                 DType::F32 => write_row(map, channel, y, x, values, arena, |v| v),
                 DType::U8 => {
-                    write_row(map, channel, y, x, values, arena, |v| math::quantize_u8(v, inv_scale, zero));
+                    write_row(map, channel, y, x, values, arena, |v| quantizer.quantize(v));
                 }
             }
         }
