@@ -143,6 +143,8 @@ const ALL: &[(Columns, Isa, usize)] = &[
     (Columns::Rows(3), Isa::Avx2, 1),
     (Columns::Rows(5), Isa::Avx2, 2),
     (Columns::Auto, Isa::Avx2, 2),
+    (Columns::Off, Isa::Avx512, 1),
+    (Columns::Rows(3), Isa::Avx512, 2),
 ];
 
 /// Corpus models that import but cannot be compiled, and what the error says.
@@ -173,7 +175,7 @@ fn real_models_agree_with_the_interpreter() {
         check(
             &name,
             &graph,
-            &[(Columns::Off, Isa::Avx2, 2), (Columns::Rows(4), Isa::Avx2, 2), (Columns::Off, Isa::Portable, 2)],
+            &[(Columns::Off, Isa::Avx2, 2), (Columns::Rows(4), Isa::Avx512, 2), (Columns::Off, Isa::Portable, 2)],
         )
         .unwrap_or_else(|e| panic!("{e}"));
     }

@@ -321,6 +321,11 @@ fn every_kernel_agrees_with_the_interpreter() {
             compare(problem, "avx2 table", &expected, &run(tables, Isa::Avx2, &inputs, &expected));
             compare(problem, "avx2 unrolled", &expected, &run(linked, Isa::Avx2, &inputs, &expected));
         }
+        if Isa::detect() >= Isa::Avx512 {
+            compare(problem, "avx512 table", &expected, &run(tables, Isa::Avx512, &inputs, &expected));
+        } else if index == 0 {
+            eprintln!("SKIPPED: AVX-512 kernels; this machine has no AVX-512");
+        }
     }
 }
 

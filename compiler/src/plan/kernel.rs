@@ -175,7 +175,8 @@ pub fn choose(candidates: &[Candidate], code_budget: usize) -> Vec<Choice> {
             arithmetic: candidate.arithmetic,
             group,
             unrolled,
-            chunk_tiles: (SCRATCH_BYTES / (group * tile * 4)).max(1),
+            // A multiple of four: wide kernels compute two or four tiles at once.
+            chunk_tiles: SCRATCH_BYTES / (group * tile * 4) / 4 * 4,
             reason: reason.to_string(),
         }
     };

@@ -51,6 +51,8 @@ impl DetectHead {
             match isa {
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx2 => self.run_avx2(buffers, unit),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => self.run_avx512(buffers, unit),
                 _ => self.run_with(buffers, unit),
             }
         }
@@ -59,6 +61,13 @@ impl DetectHead {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
     unsafe fn run_avx2(&self, buffers: &Buffers<'_>, unit: usize) {
+        // SAFETY: forwarded.
+        unsafe { self.run_with(buffers, unit) }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    unsafe fn run_avx512(&self, buffers: &Buffers<'_>, unit: usize) {
         // SAFETY: forwarded.
         unsafe { self.run_with(buffers, unit) }
     }

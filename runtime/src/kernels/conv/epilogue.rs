@@ -76,6 +76,8 @@ impl Epilogue {
             match isa {
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx2 => self.run_avx2(conv, group, scratch, arena, pixels),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => self.run_avx512(conv, group, scratch, arena, pixels),
                 _ => self.run_with(conv, group, scratch, arena, pixels),
             }
         }
@@ -84,6 +86,13 @@ impl Epilogue {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
     unsafe fn run_avx2(&self, conv: &Conv, group: &Group, scratch: *mut u8, arena: *mut u8, pixels: Range<usize>) {
+        // SAFETY: forwarded.
+        unsafe { self.run_with(conv, group, scratch, arena, pixels) }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    unsafe fn run_avx512(&self, conv: &Conv, group: &Group, scratch: *mut u8, arena: *mut u8, pixels: Range<usize>) {
         // SAFETY: forwarded.
         unsafe { self.run_with(conv, group, scratch, arena, pixels) }
     }
