@@ -271,12 +271,12 @@ impl Work {
             }
             match &layer.kind {
                 Kind::Conv(conv) => conv.run_unit(self.isa, arena, scratch, &rows, unit),
-                Kind::LoadInput(load) => load.run_channel(arena, buffers.input(load.input), unit, &rows),
+                Kind::LoadInput(load) => load.run_channel(self.isa, arena, buffers.input(load.input), unit, &rows),
                 Kind::CopyMap(copy) => copy.run_channel(arena, unit, &rows),
                 Kind::MaxPool(pool) => pool.run_channel(arena, scratch, unit, &rows),
                 Kind::AveragePool(pool) => pool.run_channel(arena, unit, &rows),
                 Kind::Resize(resize) => resize.run_channel(arena, unit, &rows),
-                Kind::Unary(unary) => unary.run_unit(buffers, unit),
+                Kind::Unary(unary) => unary.run_unit(self.isa, buffers, unit),
                 Kind::Binary(binary) => binary.run_unit(buffers, unit),
                 Kind::Softmax(softmax) => softmax.run(buffers),
                 Kind::MatMul(product) => product.run_unit(buffers, unit),

@@ -3,10 +3,10 @@
 use super::map::Map;
 use super::strided::View;
 use crate::engine::Buffers;
-use crate::simd::{Isa, math};
+use crate::simd::{math, per_isa, transpose4};
 use std::borrow::Cow;
 
-/// Columns decoded at a time.
+/// Columns, and outputs of a column, decoded at a time.
 const BLOCK: usize = 16;
 
 /// Raw head maps to rows of `[x, y, w, h, objectness, classes...]`.
@@ -39,39 +39,20 @@ impl DetectHead {
     pub fn units(&self) -> usize {
         self.levels.iter().map(|l| l.anchors.len() * l.map.height).sum()
     }
+}
 
-    /// Computes one unit.
-    ///
-    /// # Safety
-    /// The maps and the view must lie inside `buffers`, no two threads may compute the same unit at once, and the
-    /// machine must have `isa`.
-    pub unsafe fn run_unit(&self, isa: Isa, buffers: &Buffers<'_>, unit: usize) {
-        // SAFETY: forwarded.
-        unsafe {
-            match isa {
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => self.run_avx2(buffers, unit),
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => self.run_avx512(buffers, unit),
-                _ => self.run_with(buffers, unit),
-            }
-        }
+per_isa! {
+    impl DetectHead {
+        /// Computes one unit.
+        ///
+        /// # Safety
+        /// The maps and the view must lie inside `buffers`, no two threads may compute the same unit at once, and the
+        /// machine must have `isa`.
+        pub unsafe fn run_unit(&self, buffers: &Buffers<'_>, unit: usize) => run_with
     }
+}
 
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn run_avx2(&self, buffers: &Buffers<'_>, unit: usize) {
-        // SAFETY: forwarded.
-        unsafe { self.run_with(buffers, unit) }
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    unsafe fn run_avx512(&self, buffers: &Buffers<'_>, unit: usize) {
-        // SAFETY: forwarded.
-        unsafe { self.run_with(buffers, unit) }
-    }
-
+impl DetectHead {
     #[inline(always)]
     unsafe fn run_with(&self, buffers: &Buffers<'_>, mut unit: usize) {
         let mut first_row = 0;
@@ -94,28 +75,54 @@ impl DetectHead {
             let out = buffers.base(&self.y.base).add(self.y.offset).cast::<f32>();
             let out = out.add((first_row + unit * map.width) * self.outputs);
             let raw = map.ptr::<f32>(buffers.arena).cast_const();
-            let mut x = 0;
-            while x < map.width {
-                let count = BLOCK.min(map.width - x);
-                for k in 0..self.outputs {
-                    let mut v = [0f32; BLOCK];
-                    let row = raw.add(map.index(anchor * self.outputs + k, y, x));
-                    v[..count].copy_from_slice(std::slice::from_raw_parts(row, count));
-                    v.iter_mut().for_each(|v| *v = math::sigmoid(*v));
-                    match k {
-                        0 => v.iter_mut().enumerate().for_each(|(i, v)| {
-                            *v = (*v * 2.0 + ((x + i) as f32 - 0.5)) * stride;
-                        }),
-                        1 => v.iter_mut().for_each(|v| *v = (*v * 2.0 + (y as f32 - 0.5)) * stride),
-                        2 => v.iter_mut().for_each(|v| *v = (*v * 2.0) * (*v * 2.0) * anchor_width),
-                        3 => v.iter_mut().for_each(|v| *v = (*v * 2.0) * (*v * 2.0) * anchor_height),
-                        _ => {}
+            for x in (0..map.width).step_by(BLOCK) {
+                let columns = BLOCK.min(map.width - x);
+                for first in (0..self.outputs).step_by(BLOCK) {
+                    let outputs = BLOCK.min(self.outputs - first);
+                    let mut block = [[0f32; BLOCK]; BLOCK];
+                    for (k, v) in block.iter_mut().enumerate().take(outputs) {
+                        let row = raw.add(map.index(anchor * self.outputs + first + k, y, x));
+                        // Whole blocks are read; past the row's end the arena goes on, and those columns are not stored.
+                        *v = row.cast::<[f32; BLOCK]>().read_unaligned();
+                        v.iter_mut().for_each(|v| *v = math::sigmoid(*v));
+                        match first + k {
+                            0 => v.iter_mut().enumerate().for_each(|(i, v)| {
+                                *v = (*v * 2.0 + ((x + i) as f32 - 0.5)) * stride;
+                            }),
+                            1 => v.iter_mut().for_each(|v| *v = (*v * 2.0 + (y as f32 - 0.5)) * stride),
+                            2 => v.iter_mut().for_each(|v| *v = (*v * 2.0) * (*v * 2.0) * anchor_width),
+                            3 => v.iter_mut().for_each(|v| *v = (*v * 2.0) * (*v * 2.0) * anchor_height),
+                            _ => {}
+                        }
                     }
-                    for (i, v) in v.iter().enumerate().take(count) {
-                        out.add((x + i) * self.outputs + k).write(*v);
+                    let to = out.add(x * self.outputs + first);
+                    store_transposed(&block, outputs, columns, to, self.outputs);
+                }
+            }
+        }
+    }
+}
+
+/// Writes `block[k][i]` to `to[i * stride + k]` for `k < outputs` and `i < columns`.
+///
+/// # Safety
+/// Those places must be writable.
+#[inline(always)]
+unsafe fn store_transposed(block: &[[f32; BLOCK]; BLOCK], outputs: usize, columns: usize, to: *mut f32, stride: usize) {
+    for i in (0..columns).step_by(4) {
+        for k in (0..outputs).step_by(4) {
+            let quad = |row: usize| [block[row][i], block[row][i + 1], block[row][i + 2], block[row][i + 3]];
+            let columns_of_quad = transpose4([quad(k), quad(k + 1), quad(k + 2), quad(k + 3)]);
+            for (at, column) in columns_of_quad.iter().enumerate().take(columns - i) {
+                // SAFETY: by the contract.
+                unsafe {
+                    let to = to.add((i + at) * stride + k);
+                    if k + 4 <= outputs {
+                        to.cast::<[f32; 4]>().write_unaligned(*column);
+                    } else {
+                        (0..outputs - k).for_each(|o| to.add(o).write(column[o]));
                     }
                 }
-                x += count;
             }
         }
     }

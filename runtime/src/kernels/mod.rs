@@ -44,23 +44,30 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// Applies the function to every element.
+    /// Replaces every element by the function of `load(element)`.
     #[inline(always)]
-    pub fn apply(self, xs: &mut [f32]) {
+    pub fn apply(self, xs: &mut [f32], load: impl Fn(f32) -> f32) {
         use crate::simd::math;
         match self {
-            Activation::Identity => {}
-            Activation::Relu => xs.iter_mut().for_each(|x| *x = if *x > 0.0 { *x } else { 0.0 }),
-            Activation::LeakyRelu { alpha } => {
-                xs.iter_mut().for_each(|x| *x = if *x < 0.0 { alpha * *x } else { *x });
-            }
-            Activation::Silu => xs.iter_mut().for_each(|x| *x = math::silu(*x)),
-            Activation::Sigmoid => xs.iter_mut().for_each(|x| *x = math::sigmoid(*x)),
-            Activation::HardSwish => xs.iter_mut().for_each(|x| *x = math::hard_swish(*x)),
-            Activation::HardSigmoid { alpha, beta } => {
-                xs.iter_mut().for_each(|x| *x = math::hard_sigmoid(*x, alpha, beta));
-            }
-            Activation::Clip { lo, hi } => xs.iter_mut().for_each(|x| *x = math::clamp(*x, lo, hi)),
+            Activation::Identity => map(xs, load),
+            Activation::Relu => map(xs, |x| {
+                let x = load(x);
+                if x > 0.0 { x } else { 0.0 }
+            }),
+            Activation::LeakyRelu { alpha } => map(xs, |x| {
+                let x = load(x);
+                if x < 0.0 { alpha * x } else { x }
+            }),
+            Activation::Silu => map(xs, |x| math::silu(load(x))),
+            Activation::Sigmoid => map(xs, |x| math::sigmoid(load(x))),
+            Activation::HardSwish => map(xs, |x| math::hard_swish(load(x))),
+            Activation::HardSigmoid { alpha, beta } => map(xs, |x| math::hard_sigmoid(load(x), alpha, beta)),
+            Activation::Clip { lo, hi } => map(xs, |x| math::clamp(load(x), lo, hi)),
         }
     }
+}
+
+#[inline(always)]
+fn map(xs: &mut [f32], f: impl Fn(f32) -> f32) {
+    xs.iter_mut().for_each(|x| *x = f(*x));
 }

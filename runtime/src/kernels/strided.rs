@@ -6,6 +6,7 @@ use super::Activation;
 use super::map::Map;
 use crate::engine::{Buffers, DType};
 use crate::simd::math::{self, Quantizer};
+use crate::simd::per_isa;
 use std::borrow::Cow;
 
 /// Axes of a [`View`]; shorter shapes are padded with leading ones.
@@ -195,12 +196,21 @@ impl Unary {
     pub fn units(&self) -> usize {
         units(&self.y.shape)
     }
+}
 
-    /// Computes one unit.
-    ///
-    /// # Safety
-    /// The views must lie inside `buffers`, and no two threads may compute the same unit at once.
-    pub unsafe fn run_unit(&self, buffers: &Buffers<'_>, unit: usize) {
+per_isa! {
+    impl Unary {
+        /// Computes one unit.
+        ///
+        /// # Safety
+        /// The views must lie inside `buffers`, and no two threads may compute the same unit at once.
+        pub unsafe fn run_unit(&self, buffers: &Buffers<'_>, unit: usize) => run_with
+    }
+}
+
+impl Unary {
+    #[inline(always)]
+    unsafe fn run_with(&self, buffers: &Buffers<'_>, unit: usize) {
         // SAFETY: forwarded.
         unsafe {
             match (self.function, self.x.dtype) {
@@ -208,7 +218,7 @@ impl Unary {
                 (UnaryFn::Copy, DType::U8) => self.map::<u8, u8>(buffers, unit, |x| x),
                 (UnaryFn::Activation(f), _) => self.map::<f32, f32>(buffers, unit, |x| {
                     let mut v = [x];
-                    f.apply(&mut v);
+                    f.apply(&mut v, |x| x);
                     v[0]
                 }),
                 (UnaryFn::Quantize(quantizer), _) => {
@@ -221,6 +231,7 @@ impl Unary {
         }
     }
 
+    #[inline(always)]
     unsafe fn map<X: Copy, Y>(&self, buffers: &Buffers<'_>, unit: usize, f: impl Fn(X) -> Y) {
         // SAFETY: by the caller's contract.
         unsafe {

@@ -1,9 +1,10 @@
 //! Moving images and maps: the network's input and outputs, and copies between layouts.
 
 use super::conv::StoreTo;
+use super::conv::epilogue::write_row;
 use super::map::Map;
 use crate::engine::DType;
-use crate::simd::math::Quantizer;
+use crate::simd::per_isa;
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -18,50 +19,38 @@ pub struct LoadInput {
     pub stores: Cow<'static, [StoreTo]>,
 }
 
-impl LoadInput {
-    /// Writes rows of one channel.
-    ///
-    /// # Safety
-    /// `image` holds the whole input image; the rest as for the layer's `run_unit`.
-    pub unsafe fn run_channel(&self, arena: *mut u8, image: *const u8, channel: usize, rows: &Range<usize>) {
-        let map = &self.stores[0].map;
-        let mut buffer = [0f32; 256];
-        for y in rows.clone() {
-            let at = (channel * map.height + y) * map.width;
-            let mut x = 0;
-            while x < map.width {
-                let count = buffer.len().min(map.width - x);
-                // SAFETY: the image has `channels * height * width` elements of `dtype`.
-                unsafe {
-                    match self.dtype {
-                        DType::F32 => {
-                            let pixels = std::slice::from_raw_parts(image.cast::<f32>().add(at + x), count);
-                            buffer[..count].copy_from_slice(pixels);
-                        }
-                        DType::U8 => {
-                            let pixels = std::slice::from_raw_parts(image.add(at + x), count);
-                            buffer.iter_mut().zip(pixels).for_each(|(to, &p)| *to = f32::from(p));
-                        }
-                    }
-                    for store in self.stores.iter() {
-                        store.write_input(self.dtype, channel, y, x, &buffer[..count], arena);
-                    }
-                }
-                x += count;
-            }
-        }
+per_isa! {
+    impl LoadInput {
+        /// Writes rows of one channel.
+        ///
+        /// # Safety
+        /// `image` holds the whole input image; the rest as for the layer's `run_unit`.
+        pub unsafe fn run_channel(&self, arena: *mut u8, image: *const u8, channel: usize, rows: &Range<usize>) => load
     }
 }
 
-impl StoreTo {
-    /// As [`StoreTo::write`], but a `u8` input is stored as it is.
-    unsafe fn write_input(&self, dtype: DType, channel: usize, y: usize, x: usize, values: &[f32], arena: *mut u8) {
-        let mut store = *self;
-        if dtype == DType::U8 {
-            store.quantizer = Quantizer::new(1.0, 0);
+impl LoadInput {
+    #[inline(always)]
+    unsafe fn load(&self, arena: *mut u8, image: *const u8, channel: usize, rows: &Range<usize>) {
+        for store in self.stores.iter() {
+            let map = &store.map;
+            for y in rows.clone() {
+                let at = (channel * map.height + y) * map.width;
+                // SAFETY: the image has `channels * height * width` elements of `dtype`; a `u8` input has `u8` maps.
+                unsafe {
+                    match self.dtype {
+                        DType::F32 => {
+                            let pixels = std::slice::from_raw_parts(image.cast::<f32>().add(at), map.width);
+                            store.write(channel, y, 0, pixels, arena);
+                        }
+                        DType::U8 => {
+                            let pixels = std::slice::from_raw_parts(image.add(at), map.width);
+                            write_row(map, channel, y, 0, pixels, arena, |v| v);
+                        }
+                    }
+                }
+            }
         }
-        // SAFETY: forwarded. Values of a `u8` input are whole numbers in 0..=255, which quantise to themselves.
-        unsafe { store.write(channel, y, x, values, arena) };
     }
 }
 

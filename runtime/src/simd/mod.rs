@@ -45,3 +45,77 @@ impl Isa {
         }
     }
 }
+
+/// Transposes a block of four rows of four elements.
+#[inline(always)]
+pub fn transpose4(rows: [[f32; 4]; 4]) -> [[f32; 4]; 4] {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{__m128, _mm_movehl_ps, _mm_movelh_ps, _mm_unpackhi_ps, _mm_unpacklo_ps};
+        // SAFETY: SSE belongs to x86-64; arrays and vectors of four floats have the same layout.
+        unsafe {
+            let [a, b, c, d] = std::mem::transmute::<[[f32; 4]; 4], [__m128; 4]>(rows);
+            let (ab, cd) = (_mm_unpacklo_ps(a, b), _mm_unpacklo_ps(c, d));
+            let (ab_high, cd_high) = (_mm_unpackhi_ps(a, b), _mm_unpackhi_ps(c, d));
+            std::mem::transmute::<[__m128; 4], [[f32; 4]; 4]>([
+                _mm_movelh_ps(ab, cd),
+                _mm_movehl_ps(cd, ab),
+                _mm_movelh_ps(ab_high, cd_high),
+                _mm_movehl_ps(cd_high, ab_high),
+            ])
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        std::array::from_fn(|i| std::array::from_fn(|k| rows[k][i]))
+    }
+}
+
+/// Defines a method that runs another one, `#[inline(always)]` and in plain Rust, compiled for an instruction set.
+///
+/// `per_isa! { impl Type { /// docs\n pub unsafe fn run(&self, x: T) => run_with } }` defines
+/// `run(&self, isa: Isa, x: T)`. The machine must have `isa`.
+macro_rules! per_isa {
+    (impl $type:ty { $(#[$doc:meta])* $vis:vis unsafe fn $name:ident(&self $(, $arg:ident: $ty:ty)* $(,)?) => $with:ident }) => {
+        impl $type {
+            $(#[$doc])*
+            $vis unsafe fn $name(&self, isa: $crate::simd::Isa $(, $arg: $ty)*) {
+                #[cfg(target_arch = "x86_64")]
+                #[target_feature(enable = "avx2,fma")]
+                unsafe fn avx2(this: &$type $(, $arg: $ty)*) {
+                    // SAFETY: forwarded.
+                    unsafe { this.$with($($arg),*) }
+                }
+                #[cfg(target_arch = "x86_64")]
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+                unsafe fn avx512(this: &$type $(, $arg: $ty)*) {
+                    // SAFETY: forwarded.
+                    unsafe { this.$with($($arg),*) }
+                }
+                // SAFETY: forwarded; the machine has `isa` by the caller's contract.
+                unsafe {
+                    match isa {
+                        #[cfg(target_arch = "x86_64")]
+                        $crate::simd::Isa::Avx2 => avx2(self $(, $arg)*),
+                        #[cfg(target_arch = "x86_64")]
+                        $crate::simd::Isa::Avx512 => avx512(self $(, $arg)*),
+                        _ => self.$with($($arg),*),
+                    }
+                }
+            }
+        }
+    };
+}
+pub(crate) use per_isa;
+
+#[cfg(test)]
+mod tests {
+    use super::transpose4;
+
+    #[test]
+    fn transpose_swaps_rows_and_columns() {
+        let rows = std::array::from_fn(|k| std::array::from_fn(|i| (k * 10 + i) as f32));
+        let columns = transpose4(rows);
+        assert!((0..4).all(|k| (0..4).all(|i| columns[i][k] == rows[k][i])));
+    }
+}

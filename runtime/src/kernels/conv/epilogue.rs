@@ -4,12 +4,12 @@
 //! set, so that every machine stores the same bits.
 
 use super::table::Group;
-use super::{Arithmetic, Conv};
+use super::{Arithmetic, Conv, MAX_GROUP};
 use crate::engine::DType;
 use crate::kernels::Activation;
 use crate::kernels::map::Map;
-use crate::simd::Isa;
 use crate::simd::math::Quantizer;
+use crate::simd::per_isa;
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -57,82 +57,151 @@ pub struct StoreTo {
     pub quantizer: Quantizer,
 }
 
+per_isa! {
+    impl Epilogue {
+        /// Finishes the accumulators of `group` for the linear input positions `pixels`.
+        ///
+        /// # Safety
+        /// As for [`Conv::run_unit`].
+        pub(super) unsafe fn run(
+            &self,
+            conv: &Conv,
+            group: &Group,
+            scratch: *mut u8,
+            arena: *mut u8,
+            pixels: Range<usize>,
+        ) => run_with
+    }
+}
+
 impl Epilogue {
-    /// Finishes the accumulators of `group` for the linear input positions `pixels`.
-    ///
-    /// # Safety
-    /// As for [`Conv::run_unit`].
-    pub(super) unsafe fn run(
-        &self,
-        isa: Isa,
-        conv: &Conv,
-        group: &Group,
-        scratch: *mut u8,
-        arena: *mut u8,
-        pixels: Range<usize>,
-    ) {
-        // SAFETY: forwarded.
-        unsafe {
-            match isa {
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => self.run_avx2(conv, group, scratch, arena, pixels),
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => self.run_avx512(conv, group, scratch, arena, pixels),
-                _ => self.run_with(conv, group, scratch, arena, pixels),
-            }
-        }
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn run_avx2(&self, conv: &Conv, group: &Group, scratch: *mut u8, arena: *mut u8, pixels: Range<usize>) {
-        // SAFETY: forwarded.
-        unsafe { self.run_with(conv, group, scratch, arena, pixels) }
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    unsafe fn run_avx512(&self, conv: &Conv, group: &Group, scratch: *mut u8, arena: *mut u8, pixels: Range<usize>) {
-        // SAFETY: forwarded.
-        unsafe { self.run_with(conv, group, scratch, arena, pixels) }
-    }
-
     #[inline(always)]
     unsafe fn run_with(&self, conv: &Conv, group: &Group, scratch: *mut u8, arena: *mut u8, pixels: Range<usize>) {
         let stride = conv.accumulator_stride();
         for (j, &channel) in group.outputs.iter().enumerate() {
             let channel = usize::from(channel);
-            // SAFETY: the scratch row of output `j` holds the chunk's accumulators, as `i32` or `f32`.
-            let values = unsafe {
-                let row = scratch.cast::<f32>().add(j * stride);
-                if conv.arithmetic == Arithmetic::U8S8 {
-                    let (acc_bias, scale, bias) = (self.acc_bias[channel], self.scale[channel], self.bias[channel]);
-                    for word in std::slice::from_raw_parts_mut(row.cast::<u32>(), pixels.len()) {
-                        *word = ((*word as i32 + acc_bias) as f32).mul_add(scale, bias).to_bits();
-                    }
-                }
-                std::slice::from_raw_parts_mut(row, pixels.len())
+            // SAFETY: the scratch row of output `j` holds the chunk's accumulators, as `i32` or `f32`; the bytes after
+            // the last row are for quantised values.
+            let (values, bytes) = unsafe {
+                let values = scratch.cast::<f32>().add(j * stride);
+                let bytes = scratch.add(stride * MAX_GROUP * 4);
+                (
+                    std::slice::from_raw_parts_mut(values, pixels.len()),
+                    std::slice::from_raw_parts_mut(bytes, pixels.len()),
+                )
             };
-            if conv.arithmetic == Arithmetic::F32 {
-                let bias = self.bias[channel];
-                values.iter_mut().for_each(|v| *v += bias);
+            // SAFETY: forwarded.
+            unsafe {
+                self.finish(conv, channel, arena, &pixels, values);
+                self.store(conv, channel, arena, &pixels, values, bytes);
             }
-            if let Some(Residual { map, at: ResidualAt::BeforeActivation }) = self.residual {
-                // SAFETY: forwarded.
-                unsafe { add_map(conv, &map, channel, arena, &pixels, values) };
+        }
+    }
+
+    /// Accumulators to results, in place.
+    #[inline(always)]
+    unsafe fn finish(&self, conv: &Conv, channel: usize, arena: *mut u8, pixels: &Range<usize>, values: &mut [f32]) {
+        let (first, last) = match self.residual {
+            Some(Residual { at: ResidualAt::BeforeActivation, .. }) => (Activation::Identity, Some(self.activation)),
+            _ => (self.activation, None),
+        };
+        let bias = self.bias[channel];
+        match conv.arithmetic {
+            Arithmetic::F32 => first.apply(values, |sum| sum + bias),
+            Arithmetic::U8S8 => {
+                let (acc_bias, scale) = (self.acc_bias[channel], self.scale[channel]);
+                first.apply(values, |word| ((word.to_bits() as i32 + acc_bias) as f32).mul_add(scale, bias));
             }
-            self.activation.apply(values);
-            if let Some(Residual { map, at: ResidualAt::AfterActivation }) = self.residual {
-                // SAFETY: forwarded.
-                unsafe { add_map(conv, &map, channel, arena, &pixels, values) };
-            }
-            for store in self.stores.iter() {
-                for (y, x, run) in runs(conv, &pixels) {
-                    // SAFETY: every run lies within one row of the output.
-                    unsafe { store.write(channel, y, x, &values[run], arena) };
+        }
+        if let Some(residual) = &self.residual {
+            // SAFETY: forwarded.
+            unsafe { add_map(conv, &residual.map, channel, arena, pixels, values) };
+        }
+        if let Some(activation) = last {
+            activation.apply(values, |x| x);
+        }
+    }
+
+    /// Results to every destination.
+    #[inline(always)]
+    unsafe fn store(
+        &self,
+        conv: &Conv,
+        channel: usize,
+        arena: *mut u8,
+        pixels: &Range<usize>,
+        values: &[f32],
+        bytes: &mut [u8],
+    ) {
+        let mut quantised = None;
+        for store in self.stores.iter() {
+            let (map, quantizer) = (&store.map, store.quantizer);
+            // SAFETY: every run lies within one row of the output; a map with the input's rows takes the whole run.
+            unsafe {
+                match map.dtype {
+                    DType::F32 if same_rows(conv, map) => {
+                        let to = linear_run::<f32>(map, channel, arena, pixels);
+                        to.copy_from_slice(values);
+                        restore_padding(conv, map, pixels, to, 0.0);
+                    }
+                    DType::F32 => {
+                        for (y, x, run) in runs(conv, pixels) {
+                            write_row(map, channel, y, x, &values[run], arena, |v| v);
+                        }
+                    }
+                    DType::U8 if same_rows(conv, map) => {
+                        let to = linear_run::<u8>(map, channel, arena, pixels);
+                        to.iter_mut().zip(values).for_each(|(to, &v)| *to = quantizer.quantize(v));
+                        restore_padding(conv, map, pixels, to, map.pad_value);
+                    }
+                    DType::U8 => {
+                        // Rows may be short; quantising the whole run first keeps vectors full.
+                        if quantised != Some(quantizer) {
+                            bytes.iter_mut().zip(values).for_each(|(to, &v)| *to = quantizer.quantize(v));
+                            quantised = Some(quantizer);
+                        }
+                        for (y, x, run) in runs(conv, pixels) {
+                            write_row(map, channel, y, x, &bytes[run], arena, |v| v);
+                        }
+                    }
                 }
             }
         }
+    }
+}
+
+/// Whether a run of linear input positions is a run of this map, its padding columns between rows included.
+#[inline(always)]
+fn same_rows(conv: &Conv, map: &Map) -> bool {
+    !map.is_split() && map.row == conv.input.row
+}
+
+/// The run of a map with the input's rows.
+///
+/// # Safety
+/// `arena` is laid out for the map, and nobody else accesses the run but to write padding.
+#[inline(always)]
+unsafe fn linear_run<'a, T>(map: &Map, channel: usize, arena: *mut u8, pixels: &Range<usize>) -> &'a mut [T] {
+    // SAFETY: the run starts and ends at pixels of the channel.
+    unsafe {
+        let base = map.ptr::<T>(arena).add(channel * map.plane);
+        std::slice::from_raw_parts_mut(base.add(pixels.start), pixels.len())
+    }
+}
+
+/// Puts padding back between the rows of a run that was written as a whole.
+#[inline(always)]
+fn restore_padding<T: Copy>(conv: &Conv, map: &Map, pixels: &Range<usize>, run: &mut [T], value: T) {
+    let gap = map.row - conv.out_width;
+    if gap == 0 {
+        return;
+    }
+    let mut at = pixels.start / map.row * map.row + conv.out_width;
+    while at < pixels.end {
+        for position in at.max(pixels.start)..(at + gap).min(pixels.end) {
+            run[position - pixels.start] = value;
+        }
+        at += map.row;
     }
 }
 
@@ -179,23 +248,25 @@ impl StoreTo {
         unsafe {
             match map.dtype {
                 DType::F32 => write_row(map, channel, y, x, values, arena, |v| v),
-                DType::U8 => {
-                    write_row(map, channel, y, x, values, arena, |v| quantizer.quantize(v));
-                }
+                DType::U8 => write_row(map, channel, y, x, values, arena, |v| quantizer.quantize(v)),
             }
         }
     }
 }
 
+/// Writes consecutive pixels of one row of a map of `T`.
+///
+/// # Safety
+/// As for [`StoreTo::write`].
 #[inline(always)]
-unsafe fn write_row<T>(
+pub(crate) unsafe fn write_row<S: Copy, T>(
     map: &Map,
     channel: usize,
     y: usize,
     x: usize,
-    values: &[f32],
+    values: &[S],
     arena: *mut u8,
-    convert: impl Fn(f32) -> T,
+    convert: impl Fn(S) -> T,
 ) {
     let columns = map.split[1];
     // SAFETY: by the caller's contract every index written is a pixel of the map.

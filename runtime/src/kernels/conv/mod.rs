@@ -5,7 +5,7 @@
 //! accumulators fit in registers, and the rows of a group are bucketed by *mask*: which of the group's outputs use
 //! them. A dense layer has one bucket, a depthwise one only masks of a single bit.
 
-mod epilogue;
+pub(crate) mod epilogue;
 pub mod f32_spconv;
 pub mod table;
 pub mod u8s8_spconv;
@@ -64,9 +64,9 @@ impl Conv {
         self.chunk_tiles * self.arithmetic.tile()
     }
 
-    /// Bytes of scratch one thread needs.
+    /// Bytes of scratch one thread needs: accumulators of a group, and one row of quantised values.
     pub const fn scratch_bytes(&self) -> usize {
-        self.accumulator_stride() * MAX_GROUP * 4
+        self.accumulator_stride() * (MAX_GROUP * 4 + 1)
     }
 
     /// First input pixel and number of tiles of the run that covers the output rows.
