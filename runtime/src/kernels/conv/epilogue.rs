@@ -277,9 +277,14 @@ pub(crate) unsafe fn write_row<S: Copy, T>(
             to.iter_mut().zip(values).for_each(|(to, &v)| *to = convert(v));
         } else if columns == 2 {
             for first in 0..2.min(values.len()) {
-                let count = (values.len() - first).div_ceil(2);
-                let to = std::slice::from_raw_parts_mut(base.add(map.index(channel, y, x + first)), count);
-                to.iter_mut().enumerate().for_each(|(i, to)| *to = convert(values[first + 2 * i]));
+                let values = &values[first..];
+                let to = base.add(map.index(channel, y, x + first));
+                let to = std::slice::from_raw_parts_mut(to, values.len().div_ceil(2));
+                let pairs = values.chunks_exact(2);
+                if let (Some(to), [last]) = (to.last_mut(), pairs.remainder()) {
+                    *to = convert(*last);
+                }
+                to.iter_mut().zip(pairs).for_each(|(to, pair)| *to = convert(pair[0]));
             }
         } else {
             for (i, &v) in values.iter().enumerate() {
