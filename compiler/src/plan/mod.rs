@@ -34,7 +34,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { columns: Columns::Auto, code_budget: 16 << 20 }
+        Options { columns: Columns::Auto, code_budget: 4 << 20 }
     }
 }
 
