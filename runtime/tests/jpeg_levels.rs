@@ -30,3 +30,36 @@ fn every_sampling_and_process_agrees_with_libjpeg_turbo() {
         assert_eq!(fnv(picture.pixels_mut()), *expected, "{name}");
     }
 }
+
+#[test]
+fn damaged_files_give_a_picture_or_an_error() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/jpeg");
+    let mut state = 7u64;
+    let mut next = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    let (mut pictures, mut errors) = (0, 0);
+    for (name, ..) in FILES {
+        let original = std::fs::read(directory.join(format!("{name}.jpg"))).unwrap();
+        for case in 0..500 {
+            let mut bytes = original.clone();
+            if case % 4 == 0 {
+                bytes.truncate(next(bytes.len()));
+            }
+            for _ in 0..next(4) {
+                if !bytes.is_empty() {
+                    let at = next(bytes.len());
+                    bytes[at] = next(256) as u8;
+                }
+            }
+            match Picture::decode(&bytes, &Limits { pixels: 1 << 22, ..Limits::default() }) {
+                Ok(_) => pictures += 1,
+                Err(_) => errors += 1,
+            }
+        }
+    }
+    assert!(pictures > 0 && errors > 0, "{pictures} pictures, {errors} errors");
+}

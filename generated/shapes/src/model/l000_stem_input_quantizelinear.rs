@@ -8,6 +8,7 @@ use peristyle_runtime::engine::{Kind, Layer};
 use peristyle_runtime::kernels::conv::StoreTo;
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::kernels::transfer::LoadInput;
+use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -46,8 +47,7 @@ pub static LAYER: Layer = Layer {
                         pad: [1, 1, 1, 1],
                         pad_value: 0,
                     },
-                    inv_scale: 254.99998,
-                    zero: 0,
+                    quantizer: Quantizer::new(0.003921569, 0),
                 },
             ],
         ),

@@ -14,6 +14,7 @@ use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
+use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(peristyle_5d73f40c9131_l001_g0 peristyle_5d73f40c9131_l001_g1);
@@ -113,8 +114,7 @@ pub static LAYER: Layer = Layer {
                             pad: [1, 1, 0, 0],
                             pad_value: 8,
                         },
-                        inv_scale: 29.662766,
-                        zero: 8,
+                        quantizer: Quantizer::new(0.033712298, 8),
                     },
                 ],
             ),

@@ -14,6 +14,7 @@ use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
+use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(peristyle_5d73f40c9131_l004_g0 peristyle_5d73f40c9131_l004_g1);
@@ -107,8 +108,7 @@ pub static LAYER: Layer = Layer {
                             pad: [1, 1, 1, 1],
                             pad_value: 10,
                         },
-                        inv_scale: 34.44844,
-                        zero: 10,
+                        quantizer: Quantizer::new(0.02902889, 10),
                     },
                 ],
             ),

@@ -15,6 +15,7 @@ use peristyle_runtime::kernels::conv::{
 };
 use peristyle_runtime::kernels::conv::{Residual, ResidualAt};
 use peristyle_runtime::kernels::map::Map;
+use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(peristyle_5d73f40c9131_l005_g0 peristyle_5d73f40c9131_l005_g1);
@@ -113,8 +114,7 @@ pub static LAYER: Layer = Layer {
                             pad: [0, 0, 0, 0],
                             pad_value: 0,
                         },
-                        inv_scale: 23.45676,
-                        zero: 13,
+                        quantizer: Quantizer::new(0.042631634, 13),
                     },
                 ],
             ),

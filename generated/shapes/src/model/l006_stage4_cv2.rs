@@ -14,6 +14,7 @@ use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
+use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(peristyle_5d73f40c9131_l006_g0 peristyle_5d73f40c9131_l006_g1);
@@ -98,8 +99,7 @@ pub static LAYER: Layer = Layer {
                             pad: [0, 0, 0, 0],
                             pad_value: 0,
                         },
-                        inv_scale: 23.45676,
-                        zero: 13,
+                        quantizer: Quantizer::new(0.042631634, 13),
                     },
                 ],
             ),

@@ -14,6 +14,7 @@ use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
+use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
@@ -159,8 +160,7 @@ pub static LAYER: Layer = Layer {
                             pad: [1, 1, 0, 0],
                             pad_value: 9,
                         },
-                        inv_scale: 31.452059,
-                        zero: 9,
+                        quantizer: Quantizer::new(0.03179442, 9),
                     },
                 ],
             ),

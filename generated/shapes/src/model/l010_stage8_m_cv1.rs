@@ -14,6 +14,7 @@ use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
+use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
@@ -165,8 +166,7 @@ pub static LAYER: Layer = Layer {
                             pad: [1, 1, 1, 1],
                             pad_value: 8,
                         },
-                        inv_scale: 29.370337,
-                        zero: 8,
+                        quantizer: Quantizer::new(0.034047958, 8),
                     },
                 ],
             ),

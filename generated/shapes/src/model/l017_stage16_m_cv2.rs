@@ -15,6 +15,7 @@ use peristyle_runtime::kernels::conv::{
 };
 use peristyle_runtime::kernels::conv::{Residual, ResidualAt};
 use peristyle_runtime::kernels::map::Map;
+use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
@@ -245,8 +246,7 @@ pub static LAYER: Layer = Layer {
                             pad: [0, 0, 0, 0],
                             pad_value: 0,
                         },
-                        inv_scale: 25.777792,
-                        zero: 14,
+                        quantizer: Quantizer::new(0.038793083, 14),
                     },
                 ],
             ),

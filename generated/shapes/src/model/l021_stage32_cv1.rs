@@ -14,6 +14,7 @@ use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
+use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
@@ -306,8 +307,7 @@ pub static LAYER: Layer = Layer {
                             pad: [0, 0, 0, 0],
                             pad_value: 0,
                         },
-                        inv_scale: 1.0,
-                        zero: 0,
+                        quantizer: Quantizer::new(1.0, 0),
                     },
                     StoreTo {
                         map: Map {
@@ -322,8 +322,7 @@ pub static LAYER: Layer = Layer {
                             pad: [0, 0, 0, 0],
                             pad_value: 0,
                         },
-                        inv_scale: 40.506176,
-                        zero: 11,
+                        quantizer: Quantizer::new(0.024687594, 11),
                     },
                 ],
             ),

@@ -14,6 +14,7 @@ use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
+use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
@@ -384,8 +385,7 @@ pub static LAYER: Layer = Layer {
                             pad: [0, 0, 0, 0],
                             pad_value: 0,
                         },
-                        inv_scale: 33.975468,
-                        zero: 9,
+                        quantizer: Quantizer::new(0.029433003, 9),
                     },
                     StoreTo {
                         map: Map {
@@ -400,8 +400,7 @@ pub static LAYER: Layer = Layer {
                             pad: [0, 0, 0, 0],
                             pad_value: 0,
                         },
-                        inv_scale: 35.020912,
-                        zero: 10,
+                        quantizer: Quantizer::new(0.028554367, 10),
                     },
                 ],
             ),

@@ -14,6 +14,7 @@ use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
+use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
@@ -243,8 +244,7 @@ pub static LAYER: Layer = Layer {
                             pad: [0, 0, 0, 0],
                             pad_value: 0,
                         },
-                        inv_scale: 23.344412,
-                        zero: 7,
+                        quantizer: Quantizer::new(0.042836804, 7),
                     },
                     StoreTo {
                         map: Map {
@@ -259,8 +259,7 @@ pub static LAYER: Layer = Layer {
                             pad: [1, 1, 0, 0],
                             pad_value: 7,
                         },
-                        inv_scale: 23.344412,
-                        zero: 7,
+                        quantizer: Quantizer::new(0.042836804, 7),
                     },
                 ],
             ),

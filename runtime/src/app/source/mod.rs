@@ -1,7 +1,6 @@
 //! Where pictures come from.
 
 mod glob;
-mod jpeg;
 mod picture;
 
 use std::ffi::OsStr;

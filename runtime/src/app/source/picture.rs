@@ -5,7 +5,6 @@ use std::path::Path;
 
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 
-use super::jpeg;
 use crate::detect::ImageRef;
 
 /// A decoded picture: 8-bit RGB, upright, rows without a gap.
@@ -83,8 +82,9 @@ impl Picture {
 
     /// Decodes an image file in memory: JPEG, PNG, WebP, BMP, TIFF or the first frame of a GIF.
     ///
-    /// JPEG files give the levels that libjpeg-turbo, and so OpenCV and Pillow, gives. Grey, palette, CMYK and 16-bit images become 8-bit RGB, transparency is ignored, and the picture is turned
-    /// upright as its EXIF orientation says.
+    /// JPEG files are decoded by libjpeg, to the very levels that OpenCV and Pillow give: integer networks turn a
+    /// difference of one level in a few pixels into visibly different scores. Grey, palette, CMYK and 16-bit images
+    /// become 8-bit RGB, transparency is ignored, and the picture is turned upright as its EXIF orientation says.
     ///
     /// # Errors
     /// [`PictureError`] when the bytes are no such image, are damaged, or exceed `limits`.
@@ -110,8 +110,7 @@ impl Picture {
             return Err(PictureError::NoPixels);
         }
         let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
-        let exact = if format == ImageFormat::Jpeg { jpeg::decode(bytes) } else { None };
-        let exact = exact.and_then(|(pixels, width, height)| RgbImage::from_raw(width as u32, height as u32, pixels));
+        let exact = if format == ImageFormat::Jpeg { decode_with_libjpeg(bytes) } else { None };
         let mut decoded = match exact {
             Some(rgb) => DynamicImage::ImageRgb8(rgb),
             None => DynamicImage::from_decoder(decoder)?,
@@ -156,4 +155,17 @@ impl Picture {
         )?;
         Ok(bytes)
     }
+}
+
+/// Upright or not, the pixels of a JPEG file as libjpeg gives them; `None` when it cannot make RGB of it (CMYK files,
+/// or too damaged), which leaves the file to the image library.
+fn decode_with_libjpeg(bytes: &[u8]) -> Option<RgbImage> {
+    // The library reports fatal errors by unwinding through its callers.
+    let decoded = std::panic::catch_unwind(|| -> std::io::Result<(usize, usize, Vec<u8>)> {
+        let mut picture = mozjpeg::Decompress::new_mem(bytes)?.rgb()?;
+        let pixels = picture.read_scanlines()?;
+        Ok((picture.width(), picture.height(), pixels))
+    });
+    let (width, height, pixels) = decoded.ok()?.ok()?;
+    RgbImage::from_raw(u32::try_from(width).ok()?, u32::try_from(height).ok()?, pixels)
 }
