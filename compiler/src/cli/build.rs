@@ -19,7 +19,7 @@ pub struct Args {
     #[arg(short, long, value_name = "BINARY")]
     output: Option<PathBuf>,
 
-    /// Folder of the emitted crate [default: generated/<model>].
+    /// Folder of the emitted crate [default: generated/MODEL].
     #[arg(long, value_name = "DIR")]
     crate_dir: Option<PathBuf>,
 }

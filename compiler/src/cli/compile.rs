@@ -75,7 +75,7 @@ pub struct Args {
     #[command(flatten)]
     code: CodeArgs,
 
-    /// Folder of the emitted crate [default: generated/<model>].
+    /// Folder of the emitted crate [default: generated/MODEL].
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
 }

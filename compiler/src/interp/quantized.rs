@@ -9,7 +9,9 @@ pub(super) fn quantize(q: &Quantization, x: &Tensor) -> Data {
     let channel = channel_of(q, &x.shape);
     let elements = f32::of(x).iter().enumerate().map(|(i, &x)| (x, channel(i)));
     match q.dtype {
-        DType::U8 => Data::U8(elements.map(|(x, c)| quantize_element(x, q.scale[c], q.zero[c], 0, 255) as u8).collect()),
+        DType::U8 => {
+            Data::U8(elements.map(|(x, c)| quantize_element(x, q.scale[c], q.zero[c], 0, 255) as u8).collect())
+        }
         _ => Data::I8(elements.map(|(x, c)| quantize_element(x, q.scale[c], q.zero[c], -128, 127) as i8).collect()),
     }
 }

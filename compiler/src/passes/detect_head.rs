@@ -6,7 +6,7 @@
 use super::rewrite::{Uses, drop_dead_nodes};
 use super::{Error, Report};
 use crate::interp;
-use crate::ir::{Data, DType, DetectHead, DetectLevel, Graph, Op, Tensor, Type, ValueId};
+use crate::ir::{DType, Data, DetectHead, DetectLevel, Graph, Op, Tensor, Type, ValueId};
 
 /// Largest accepted difference of a box coordinate, in pixels, and of a score.
 const TOLERANCE: [f32; 2] = [1e-3, 1e-5];
@@ -52,7 +52,8 @@ fn recognise(graph: &Graph, uses: &Uses, output: ValueId) -> Option<(Vec<ValueId
         let inputs = probe(graph, &raws, noise(seed));
         let expected = evaluate(&inputs)?;
         let inputs: Vec<_> = inputs.iter().collect();
-        let decoded = interp::eval_node(&Op::DetectHead(head.clone()), &inputs, std::slice::from_ref(ty)).ok()?.pop()?;
+        let decoded =
+            interp::eval_node(&Op::DetectHead(head.clone()), &inputs, std::slice::from_ref(ty)).ok()?.pop()?;
         if !agree(expected.as_f32()?, decoded.as_f32()?, *outputs) {
             return None;
         }

@@ -33,8 +33,7 @@ pub fn lower_batch_norm(graph: &mut Graph, _: &mut Report) -> Result<(), Error> 
         let bias = Tensor::f32([channels], affine.offset.iter().map(|&b| b as f32).collect());
         let weight = graph.add_constant(format!("{name}.weight"), weight);
         let bias = graph.add_constant(format!("{name}.bias"), bias);
-        let geometry =
-            ConvGeometry { kernel: [1, 1], stride: [1, 1], pad: [0; 4], dilation: [1, 1], group: channels };
+        let geometry = ConvGeometry { kernel: [1, 1], stride: [1, 1], pad: [0; 4], dilation: [1, 1], group: channels };
         graph.nodes[n].op = Op::Conv(Conv { geometry, quant: None, epilogue: Epilogue::default() });
         graph.nodes[n].inputs = vec![x, weight, bias];
     }
@@ -111,9 +110,8 @@ fn scale_conv(graph: &mut Graph, n: usize, affine: &Affine) -> bool {
     };
     let scaled = |x: f32, c: usize| (f64::from(x) * affine.factor[c]) as f32;
     let bias = bias.as_f32().expect("a bias is f32");
-    let bias: Vec<f32> = (0..bias.len())
-        .map(|c| (f64::from(bias[c]) * affine.factor[c] + affine.offset[c]) as f32)
-        .collect();
+    let bias: Vec<f32> =
+        (0..bias.len()).map(|c| (f64::from(bias[c]) * affine.factor[c] + affine.offset[c]) as f32).collect();
     if !bias.iter().all(|b| b.is_finite()) {
         return false;
     }
@@ -130,8 +128,7 @@ fn scale_conv(graph: &mut Graph, n: usize, affine: &Affine) -> bool {
         let elements = elements.iter().enumerate().map(|(i, &w)| scaled(w, i / per_output)).collect();
         new_weight = Some(Tensor::f32(weight.shape.clone(), elements));
     }
-    let (weight_name, bias_name) =
-        (graph.value(node.inputs[1]).name.clone(), graph.value(node.inputs[2]).name.clone());
+    let (weight_name, bias_name) = (graph.value(node.inputs[1]).name.clone(), graph.value(node.inputs[2]).name.clone());
     let bias = graph.add_constant(bias_name, Tensor::f32([bias.len()], bias));
     if let Some(weight) = new_weight {
         let weight = graph.add_constant(weight_name, weight);
@@ -141,4 +138,3 @@ fn scale_conv(graph: &mut Graph, n: usize, affine: &Affine) -> bool {
     graph.nodes[n].op = Op::Conv(conv);
     true
 }
-

@@ -78,9 +78,8 @@ fn raise_quantize(graph: &mut Graph, uses: &Uses, n: usize) -> bool {
     }
     let output = node.outputs[0];
     let readers = uses.consumers(output);
-    let all_quantize = readers
-        .iter()
-        .all(|&r| matches!(&graph.nodes[r].op, Op::Quantize(q) if q.as_per_tensor().is_some()));
+    let all_quantize =
+        readers.iter().all(|&r| matches!(&graph.nodes[r].op, Op::Quantize(q) if q.as_per_tensor().is_some()));
     if readers.is_empty() || uses.is_output(output) || !all_quantize {
         return false;
     }
@@ -106,10 +105,8 @@ fn raise_quantize(graph: &mut Graph, uses: &Uses, n: usize) -> bool {
 /// The value of `input` quantised by `q`: an existing one when there is one, so that maps which feed several
 /// operators are quantised once.
 fn quantize(graph: &mut Graph, uses: &Uses, input: ValueId, q: &Quantization) -> ValueId {
-    let existing = uses
-        .consumers(input)
-        .iter()
-        .find(|&&r| matches!(&graph.nodes[r].op, Op::Quantize(other) if other == q));
+    let existing =
+        uses.consumers(input).iter().find(|&&r| matches!(&graph.nodes[r].op, Op::Quantize(other) if other == q));
     if let Some(&reader) = existing {
         return graph.nodes[reader].outputs[0];
     }

@@ -67,9 +67,9 @@ fn gated(graph: &Graph, uses: &Uses, n: usize) -> Option<(ValueId, Activation)> 
 fn divided_by_six(graph: &Graph, uses: &Uses, n: usize) -> Option<(ValueId, Activation)> {
     let product = over_six(graph, uses, graph.nodes[n].outputs[0])?;
     let operands = binary(graph, uses.producer(product)?, Binary::Mul)?;
-    either_order(operands).into_iter().find_map(|[x, clipped]| {
-        (shifted_clip(graph, uses, clipped)? == x).then_some((x, Activation::HardSwish))
-    })
+    either_order(operands)
+        .into_iter()
+        .find_map(|[x, clipped]| (shifted_clip(graph, uses, clipped)? == x).then_some((x, Activation::HardSwish)))
 }
 
 /// `y` when `value` is `y / 6` or `y * (1/6)`.

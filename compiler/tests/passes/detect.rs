@@ -5,10 +5,8 @@ use peristyle_compiler::ir::{Activation, Binary, DType, Graph, Op, Tensor, Value
 use peristyle_compiler::passes::raw_head;
 
 const OUTPUTS: usize = 7;
-const LEVELS: [(usize, f32, [[f32; 2]; 3]); 2] = [
-    (4, 8.0, [[10.0, 13.0], [16.0, 30.0], [33.0, 23.0]]),
-    (2, 16.0, [[30.0, 61.0], [62.0, 45.0], [59.0, 119.0]]),
-];
+const LEVELS: [(usize, f32, [[f32; 2]; 3]); 2] =
+    [(4, 8.0, [[10.0, 13.0], [16.0, 30.0], [33.0, 23.0]]), (2, 16.0, [[30.0, 61.0], [62.0, 45.0], [59.0, 119.0]])];
 
 /// How an exporter spells the decode.
 #[derive(Clone, Copy, PartialEq)]
@@ -71,8 +69,7 @@ fn decoded_level(b: &mut Build, raw: ValueId, level: usize, spelling: Spelling) 
     let sizes = (0..3 * h * h).flat_map(|i| anchors[i / (h * h)]).collect();
     let sizes = b.constant(Tensor::f32([1, 3, h, h, 2], sizes));
     let wh = b.binary(Binary::Mul, wh, sizes);
-    let joined =
-        b.node("concat", Op::Concat { axis: 4 }, vec![xy, wh, scores], DType::F32, &[1, 3, h, h, OUTPUTS]);
+    let joined = b.node("concat", Op::Concat { axis: 4 }, vec![xy, wh, scores], DType::F32, &[1, 3, h, h, OUTPUTS]);
     b.node("reshape", Op::Reshape, vec![joined], DType::F32, &[1, 3 * h * h, OUTPUTS])
 }
 

@@ -149,8 +149,7 @@ fn a_sum_that_is_quantised_twice_and_read_as_float_has_three_stores() {
     let [a, c, d] = [(a, 11), (c, 12), (d, 11)].map(|(q, z)| b.integer_conv(q, z, 2, 1, 0));
     let (after, _) = check(&b.finish(&[sum, a, c, d]), 2e-2);
     let Op::Conv(conv) = &after.nodes[1].op else { panic!("the second node is a convolution") };
-    let stores =
-        [Store::F32, Store::U8 { scale: 0.03, zero: 11 }, Store::U8 { scale: 0.04, zero: 12 }];
+    let stores = [Store::F32, Store::U8 { scale: 0.03, zero: 11 }, Store::U8 { scale: 0.04, zero: 12 }];
     assert_eq!(conv.epilogue.stores, stores);
     assert!(ops(&after).iter().all(|op| *op == ops(&after)[0]));
     insta::assert_snapshot!(after.to_string());

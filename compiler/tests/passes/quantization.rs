@@ -76,8 +76,7 @@ fn weight_scales_may_differ_by_output_channel() {
     let q = b.quantize(x, 0.03, 100, DType::U8);
     let x = b.dequantize(q, 0.03, 100);
     let weight = b.random(DType::I8, &[4, 3, 3, 3]);
-    let per_output =
-        Quantization { scale: vec![0.01, 0.02, 0.005, 0.1], zero: vec![0; 4], axis: 0, dtype: DType::I8 };
+    let per_output = Quantization { scale: vec![0.01, 0.02, 0.005, 0.1], zero: vec![0; 4], axis: 0, dtype: DType::I8 };
     let weight = b.node("dequantize", Op::Dequantize(per_output), vec![weight], DType::F32, &[4, 3, 3, 3]);
     let bias = b.random(DType::F32, &[4]);
     let y = b.conv_of(x, weight, bias, window(3, 1, 1));

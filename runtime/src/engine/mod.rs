@@ -1,4 +1,4 @@
-//! Runs a compiled [`Program`](program::Program): arena, threads, schedule.
+//! Runs a compiled [`Program`]: arena, threads, schedule.
 
 mod arena;
 pub mod program;

@@ -197,7 +197,7 @@ pub(in crate::onnx) fn cast(a: &Tensor, to: DType) -> Tensor {
                 DType::I8 => Data::I8($v.iter().map(|&x| x as i8).collect()),
                 DType::I32 => Data::I32($v.iter().map(|&x| x as i32).collect()),
                 DType::I64 => Data::I64($v.iter().map(|&x| x as i64).collect()),
-                DType::Bool => Data::Bool($v.iter().map(|&x| x != Default::default()).collect()),
+                DType::Bool => Data::Bool($v.iter().map(|&x| x as f64 != 0.0).collect()),
             }
         };
     }

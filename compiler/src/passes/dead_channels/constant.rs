@@ -10,8 +10,7 @@ type Known = Vec<Option<f64>>;
 
 /// Finds constant channels and moves what they contribute to convolutions into the bias, zeroing their weights.
 pub(super) fn fold_constant_channels(graph: &mut Graph, report: &mut Report) -> Result<(), Error> {
-    let mut known: Vec<Known> =
-        (0..graph.values.len()).map(|v| vec![None; channels_of(graph, v)]).collect();
+    let mut known: Vec<Known> = (0..graph.values.len()).map(|v| vec![None; channels_of(graph, v)]).collect();
     for n in 0..graph.nodes.len() {
         if matches!(graph.nodes[n].op, Op::Conv(_)) {
             let x = graph.nodes[n].inputs[0].index();
@@ -188,8 +187,7 @@ fn conv_outputs(graph: &Graph, node: &Node, conv: &Conv, known: &[Known]) -> Res
     let x = Tensor::new([1, 1, 1, 1], x);
     let zeros = Tensor::new([which.len(), 1, 1, 1], zeros);
     let bias = Tensor::f32([which.len()], pick(bias));
-    let residual =
-        residual.map(|r| column(DType::F32, which.iter().map(|&o| r[o].expect("selected above")).collect()));
+    let residual = residual.map(|r| column(DType::F32, which.iter().map(|&o| r[o].expect("selected above")).collect()));
     let mut operands = vec![&x, &zeros, &bias];
     operands.extend(&residual);
     let one_pixel = Op::Conv(Conv { geometry, quant, epilogue: conv.epilogue.clone() });

@@ -46,9 +46,9 @@ pub(super) fn live_channels(graph: &Graph) -> LiveChannels {
             changed |= keep_one_input(graph, node, &mut classes);
         }
     }
-    let kept = (0..graph.values.len() as u32).map(ValueId).map(|v| {
-        (0..channels(graph, v).unwrap_or(0)).filter(|&c| classes.is_live(v, c)).collect()
-    });
+    let kept = (0..graph.values.len() as u32)
+        .map(ValueId)
+        .map(|v| (0..channels(graph, v).unwrap_or(0)).filter(|&c| classes.is_live(v, c)).collect());
     LiveChannels { kept: kept.collect() }
 }
 

@@ -47,9 +47,7 @@ struct WeightAxes {
 
 impl WeightAxes {
     fn of(shape: &[usize], group: usize) -> Self {
-        let [outputs, inputs_per_group, kh, kw] = *shape else {
-            unreachable!("a convolution's weight has four axes")
-        };
+        let [outputs, inputs_per_group, kh, kw] = *shape else { unreachable!("a convolution's weight has four axes") };
         WeightAxes { outputs, inputs_per_group, outputs_per_group: outputs / group, window: kh * kw }
     }
 

@@ -40,11 +40,8 @@ fn shrink_conv(
     let axes = WeightAxes::of(&weight.shape, conv.geometry.group);
     let outputs = live.of(output);
     let depthwise = conv.geometry.group > 1 && axes.inputs_per_group == 1 && axes.outputs_per_group == 1;
-    let columns: Vec<usize> = if conv.geometry.group == 1 {
-        live.of(operands[0]).to_vec()
-    } else {
-        (0..axes.inputs_per_group).collect()
-    };
+    let columns: Vec<usize> =
+        if conv.geometry.group == 1 { live.of(operands[0]).to_vec() } else { (0..axes.inputs_per_group).collect() };
     if outputs.len() == axes.outputs && columns.len() == axes.inputs_per_group {
         return;
     }
