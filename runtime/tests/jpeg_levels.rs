@@ -63,3 +63,11 @@ fn damaged_files_give_a_picture_or_an_error() {
     }
     assert!(pictures > 0 && errors > 0, "{pictures} pictures, {errors} errors");
 }
+
+#[test]
+fn files_cut_short_are_refused() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/jpeg/s420.jpg");
+    let bytes = std::fs::read(path).unwrap();
+    let error = Picture::decode(&bytes[..bytes.len() - 400], &Limits::default()).unwrap_err();
+    assert_eq!(error.to_string(), "the JPEG file is cut short: copy it again");
+}

@@ -26,7 +26,7 @@ fn run_on(spec: &'static ModelSpec, new: NewEngine, args: &[&str]) -> Ended {
 }
 
 fn run(args: &[&str]) -> Ended {
-    run_on(&DETECTOR, |_| Box::new(Fake::new(&DETECTOR, bright_box)), args)
+    run_on(&DETECTOR, |_| Ok(Box::new(Fake::new(&DETECTOR, bright_box))), args)
 }
 
 /// A new directory of this test binary.
@@ -221,7 +221,7 @@ fn benchmark_prints_the_known_lines() {
 fn benchmark_runs_streams_side_by_side_and_models_without_a_head() {
     let new: NewEngine = |threads| {
         assert_eq!(threads, 2);
-        Box::new(Fake::new(&PLAIN, bright_box))
+        Ok(Box::new(Fake::new(&PLAIN, bright_box)))
     };
     let args = ["benchmark", "--scenario", "async", "--num_cores", "4", "-t", "0.02", "-w", "0.01", "-q"];
     let ended = run_on(&PLAIN, new, &args);
@@ -230,8 +230,36 @@ fn benchmark_runs_streams_side_by_side_and_models_without_a_head() {
 }
 
 #[test]
+fn threads_that_cannot_be_started_are_named_with_their_option() {
+    let none: NewEngine = |_| Err(io::Error::other("no more processes"));
+    let directory = folder("threads");
+    let (image, tensor) = (directory.join("a.png"), directory.join("a.npy"));
+    save_picture(&image, [8, 16, 24, 48]);
+    write_tensor(&tensor, &Array::U8 { shape: vec![1, 3, 64, 64], data: vec![0; 3 * 64 * 64] }).unwrap();
+    for (args, message) in [
+        (
+            &["detect", "--source", text(&image), "--threads", "99"][..],
+            "99 threads: no more processes; pass a smaller --threads",
+        ),
+        (
+            &["infer", "--input", text(&tensor), "--output", text(&directory), "--threads", "1"],
+            "1 thread: no more processes; pass a smaller --threads",
+        ),
+        (&["benchmark", "-ncores", "7"], "7 threads: no more processes; pass a smaller -ncores"),
+        (
+            &["benchmark", "-s", "async", "-nstreams", "3", "-ncores", "7"],
+            "6 threads: no more processes; pass a smaller -ncores or -nstreams",
+        ),
+    ] {
+        let ended = run_on(&DETECTOR, none, args);
+        assert_eq!((ended.code, ended.out.as_str()), (1, ""), "{args:?}");
+        assert_eq!(ended.err, format!("error: cannot start {message}\n"), "{args:?}");
+    }
+}
+
+#[test]
 fn a_model_without_a_head_points_to_infer() {
-    let ended = run_on(&PLAIN, |_| Box::new(Fake::new(&PLAIN, bright_box)), &["detect", "--source", "a.png"]);
+    let ended = run_on(&PLAIN, |_| Ok(Box::new(Fake::new(&PLAIN, bright_box))), &["detect", "--source", "a.png"]);
     assert_eq!((ended.code, ended.err.lines().count()), (1, 1));
     assert!(ended.err.contains("no detection head") && ended.err.contains("fake-detector infer"), "{}", ended.err);
 }
@@ -242,7 +270,7 @@ fn infer_takes_any_number_of_images_and_names_what_does_not_fit() {
     let run = |input: &Path| {
         run_on(
             &PLAIN,
-            |_| Box::new(Fake::new(&PLAIN, bright_box)),
+            |_| Ok(Box::new(Fake::new(&PLAIN, bright_box))),
             &["infer", "--input", text(input), "--output", text(&directory.join("out/put"))],
         )
     };
@@ -325,6 +353,6 @@ fn a_closed_output_ends_the_program_quietly() {
     let mut err = Vec::new();
     let args = ["fake", "detect", "--source", text(&path)].map(Into::into);
     let mut console = Console { out: &mut Closed, err: &mut err, color: false };
-    let code = app::run(args, |_| Box::new(Fake::new(&DETECTOR, bright_box)), &DETECTOR, &mut console);
+    let code = app::run(args, |_| Ok(Box::new(Fake::new(&DETECTOR, bright_box))), &DETECTOR, &mut console);
     assert_eq!((code, err.as_slice()), (0, &[][..]));
 }

@@ -98,20 +98,11 @@ fn program(identity: &Identity) -> String {
          \n\
          //! The program of the compiled model: `--help` lists its commands.\n\
          \n\
-         use peristyle_runtime::engine::Infer;\n\
-         \n\
-         fn engine(threads: usize) -> Box<dyn Infer> {{\n\
-         \x20   match {library}::Model::new(threads) {{\n\
-         \x20       Ok(model) => Box::new(model.into_engine()),\n\
-         \x20       Err(error) => {{\n\
-         \x20           eprintln!(\"error: cannot start {{threads}} threads: {{error}}; ask for fewer\");\n\
-         \x20           std::process::exit(1)\n\
-         \x20       }}\n\
-         \x20   }}\n\
-         }}\n\
-         \n\
          fn main() -> std::process::ExitCode {{\n\
-         \x20   peristyle_runtime::app::main(engine, &{library}::SPEC)\n\
+         \x20   peristyle_runtime::app::main(\n\
+         \x20       |threads| Ok(Box::new({library}::Model::new(threads)?.into_engine())),\n\
+         \x20       &{library}::SPEC,\n\
+         \x20   )\n\
          }}\n",
         header = header(identity),
     )

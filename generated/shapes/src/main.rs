@@ -2,18 +2,9 @@
 
 //! The program of the compiled model: `--help` lists its commands.
 
-use peristyle_runtime::engine::Infer;
-
-fn engine(threads: usize) -> Box<dyn Infer> {
-    match shapes::Model::new(threads) {
-        Ok(model) => Box::new(model.into_engine()),
-        Err(error) => {
-            eprintln!("error: cannot start {threads} threads: {error}; ask for fewer");
-            std::process::exit(1)
-        }
-    }
-}
-
 fn main() -> std::process::ExitCode {
-    peristyle_runtime::app::main(engine, &shapes::SPEC)
+    peristyle_runtime::app::main(
+        |threads| Ok(Box::new(shapes::Model::new(threads)?.into_engine())),
+        &shapes::SPEC,
+    )
 }

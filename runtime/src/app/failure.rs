@@ -21,6 +21,12 @@ impl Failure {
         Self::Failed(message.to_string())
     }
 
+    /// Threads that the system does not grant; `option` chooses how many they are.
+    pub fn threads(threads: usize, error: &io::Error, option: &str) -> Self {
+        let plural = if threads == 1 { "" } else { "s" };
+        Self::new(format_args!("cannot start {threads} thread{plural}: {error}; pass a smaller {option}"))
+    }
+
     /// The exit code of the program.
     pub fn exit_code(&self) -> u8 {
         match self {

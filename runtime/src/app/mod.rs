@@ -18,7 +18,9 @@ use crate::engine::{Infer, ModelSpec};
 pub use threads::available_cores;
 
 /// Makes an engine that runs on a number of threads, at least one.
-pub type NewEngine = fn(threads: usize) -> Box<dyn Infer>;
+///
+/// An error says that the threads cannot be started; the program reports it and asks for fewer.
+pub type NewEngine = fn(threads: usize) -> io::Result<Box<dyn Infer>>;
 
 /// Where a command writes.
 pub struct Console<'a> {

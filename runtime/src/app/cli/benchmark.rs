@@ -1,7 +1,8 @@
 //! `benchmark`: how fast the network runs.
 
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Barrier;
+use std::sync::{Barrier, OnceLock};
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
@@ -13,7 +14,7 @@ use super::timing::Latencies;
 use crate::app::failure::Failure;
 use crate::app::threads::{available_cores, cpu_model};
 use crate::app::{NewEngine, files};
-use crate::engine::{ModelSpec, RunError};
+use crate::engine::{Infer, ModelSpec, RunError};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Scenario {
@@ -98,7 +99,7 @@ pub(super) fn run(args: &BenchmarkArgs, context: &mut Context<'_, '_>) -> Result
         notice("threads are not pinned".into());
     }
     let plan = Plan { batch, streams, threads: (cores / streams).max(1), warmup: args.warmup_time, time: args.time };
-    let measured = measure(&plan, context.new, spec).map_err(Failure::new)?;
+    let measured = measure(&plan, context.new, spec)?;
 
     let name = args.scenario.to_possible_value().expect("every scenario has a name").get_name().to_owned();
     let out = &mut context.console.out;
@@ -143,14 +144,25 @@ impl Measured {
 /// Start and end of every measured run of one stream.
 type Spans = Vec<(Instant, Instant)>;
 
-fn measure(plan: &Plan, new: NewEngine, spec: &'static ModelSpec) -> Result<Measured, RunError> {
-    let barrier = Barrier::new(plan.streams);
-    let streams: Vec<Result<Spans, RunError>> = std::thread::scope(|scope| {
-        let workers: Vec<_> =
-            (0..plan.streams).map(|_| scope.spawn(|| measure_stream(plan, new, spec, &barrier))).collect();
-        workers.into_iter().map(|w| w.join().expect("a stream does not panic")).collect()
-    });
-    let spans: Spans = streams.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
+fn measure(plan: &Plan, new: NewEngine, spec: &'static ModelSpec) -> Result<Measured, Failure> {
+    let no_threads = |error: io::Error| {
+        let option = if plan.streams > 1 { "-ncores or -nstreams" } else { "-ncores" };
+        Failure::threads(plan.streams * plan.threads, &error, option)
+    };
+    let engines = (0..plan.streams).map(|_| new(plan.threads)).collect::<io::Result<Vec<_>>>().map_err(no_threads)?;
+    // Where the streams wait for each other; `None` when not all of them could be started.
+    let barrier = OnceLock::new();
+    let spans = std::thread::scope(|scope| -> Result<Spans, Failure> {
+        let workers = (engines.into_iter())
+            .map(|engine| {
+                let stream = || measure_stream(plan, engine, spec, &barrier);
+                std::thread::Builder::new().spawn_scoped(scope, stream)
+            })
+            .collect::<io::Result<Vec<_>>>();
+        barrier.get_or_init(|| workers.is_ok().then(|| Barrier::new(plan.streams)));
+        let streams = workers.map_err(no_threads)?.into_iter().map(|w| w.join().expect("a stream does not panic"));
+        Ok(streams.collect::<Result<Vec<_>, _>>().map_err(Failure::new)?.concat())
+    })?;
     let first = spans.iter().map(|s| s.0).min().expect("every stream runs at least once");
     let last = spans.iter().map(|s| s.1).max().expect("every stream runs at least once");
     let latencies = spans.iter().map(|(start, end)| (*end - *start).as_secs_f64() * 1e3).collect();
@@ -160,8 +172,12 @@ fn measure(plan: &Plan, new: NewEngine, spec: &'static ModelSpec) -> Result<Meas
     })
 }
 
-fn measure_stream(plan: &Plan, new: NewEngine, spec: &ModelSpec, barrier: &Barrier) -> Result<Spans, RunError> {
-    let mut engine = new(plan.threads);
+fn measure_stream(
+    plan: &Plan,
+    mut engine: Box<dyn Infer>,
+    spec: &ModelSpec,
+    barrier: &OnceLock<Option<Barrier>>,
+) -> Result<Spans, RunError> {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let inputs: Vec<_> = spec.inputs.iter().map(|i| Memory::random(i, plan.batch, &mut random)).collect();
     let mut outputs: Vec<_> = spec.outputs.iter().map(|o| Memory::zeros(o, plan.batch)).collect();
@@ -173,6 +189,7 @@ fn measure_stream(plan: &Plan, new: NewEngine, spec: &ModelSpec, barrier: &Barri
     while warmed.is_ok() && Instant::now() < warm_until {
         warmed = engine.run(&inputs, &mut outputs);
     }
+    let Some(barrier) = barrier.wait() else { return Ok(Spans::new()) };
     barrier.wait();
     warmed?;
     let end = Instant::now() + Duration::from_secs_f64(plan.time);

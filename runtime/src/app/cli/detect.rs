@@ -1,5 +1,6 @@
 //! `detect`: which objects are in which images.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -10,7 +11,6 @@ use super::params::ParamArgs;
 use crate::app::failure::Failure;
 use crate::app::report;
 use crate::app::source::{Limits, Picture, Sources};
-use crate::app::threads::available_cores;
 use crate::detect::{self, Pipeline, Timings};
 
 /// Find objects in images
@@ -32,7 +32,7 @@ pub(super) struct DetectArgs {
 
     /// Threads of the network [default: the cores that this process may use]
     #[arg(long, value_name = "N")]
-    threads: Option<std::num::NonZeroUsize>,
+    threads: Option<NonZeroUsize>,
 
     #[command(flatten)]
     params: ParamArgs,
@@ -53,8 +53,7 @@ pub(super) fn run(args: &DetectArgs, context: &mut Context<'_, '_>) -> Result<()
     if sources.images.is_empty() {
         return Err(if failed { Failure::Reported } else { Failure::new("the sources name no image") });
     }
-    let threads = args.threads.map_or_else(available_cores, std::num::NonZero::get);
-    let mut pipeline = Pipeline::builder_boxed((context.new)(threads)).build().map_err(Failure::new)?;
+    let mut pipeline = Pipeline::builder_boxed(context.engine(args.threads)?).build().map_err(Failure::new)?;
     let params = args.params.params(&pipeline)?;
 
     let mut copies = match &args.output {

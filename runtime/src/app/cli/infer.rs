@@ -1,5 +1,6 @@
 //! `infer`: tensors in, tensors out.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -8,7 +9,6 @@ use super::Context;
 use super::tensors::{Memory, batched_shape};
 use crate::app::failure::Failure;
 use crate::app::files;
-use crate::app::threads::available_cores;
 use crate::engine::{DType, TensorRef, TensorSpec};
 use crate::tensor_io::{Array, read_tensors, write_tensor};
 
@@ -29,7 +29,7 @@ pub(super) struct InferArgs {
 
     /// Threads of the network [default: the cores that this process may use]
     #[arg(long, value_name = "N")]
-    threads: Option<std::num::NonZeroUsize>,
+    threads: Option<NonZeroUsize>,
 }
 
 pub(super) fn run(args: &InferArgs, context: &mut Context<'_, '_>) -> Result<(), Failure> {
@@ -44,10 +44,10 @@ pub(super) fn run(args: &InferArgs, context: &mut Context<'_, '_>) -> Result<(),
         .map(|(array, input)| tensor(array, input, images).map_err(failed))
         .collect::<Result<Vec<_>, _>>()?;
 
-    let threads = args.threads.map_or_else(available_cores, std::num::NonZero::get);
+    let mut engine = context.engine(args.threads)?;
     let mut outputs: Vec<_> = spec.outputs.iter().map(|output| Memory::zeros(output, images)).collect();
     let mut tensors: Vec<_> = outputs.iter_mut().map(Memory::tensor_mut).collect();
-    (context.new)(threads).run(&inputs, &mut tensors).map_err(Failure::new)?;
+    engine.run(&inputs, &mut tensors).map_err(Failure::new)?;
 
     files::create_directory(&args.output)?;
     for (output, memory) in spec.outputs.iter().zip(outputs) {

@@ -10,13 +10,14 @@ mod tensors;
 mod timing;
 
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::failure::Failure;
-use super::{Console, NewEngine};
-use crate::engine::ModelSpec;
+use super::{Console, NewEngine, available_cores};
+use crate::engine::{Infer, ModelSpec};
 
 #[derive(Parser)]
 #[command(subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
@@ -39,6 +40,14 @@ pub(super) struct Context<'a, 'b> {
     /// File name of the program.
     pub program: &'a str,
     pub console: &'a mut Console<'b>,
+}
+
+impl Context<'_, '_> {
+    /// An engine on the threads that `--threads` asks for, or on every core that this process may use.
+    fn engine(&self, threads: Option<NonZeroUsize>) -> Result<Box<dyn Infer>, Failure> {
+        let threads = threads.map_or_else(available_cores, NonZeroUsize::get);
+        (self.new)(threads).map_err(|error| Failure::threads(threads, &error, "--threads"))
+    }
 }
 
 /// Runs the command in `args`, the first of which is the program's path; returns the exit code.

@@ -64,6 +64,9 @@ pub enum PictureError {
     /// The picture has no pixels.
     #[error("the image has no pixels")]
     NoPixels,
+    /// The file ends before the picture does.
+    #[error("the JPEG file is cut short: copy it again")]
+    CutShort,
     /// The contents are damaged or use a feature that is not supported.
     #[error("{0}")]
     Decode(#[from] image::ImageError),
@@ -108,6 +111,9 @@ impl Picture {
         }
         if width == 0 || height == 0 {
             return Err(PictureError::NoPixels);
+        }
+        if format == ImageFormat::Jpeg && is_cut_short(bytes) {
+            return Err(PictureError::CutShort);
         }
         let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
         let exact = if format == ImageFormat::Jpeg { decode_with_libjpeg(bytes) } else { None };
@@ -155,6 +161,12 @@ impl Picture {
         )?;
         Ok(bytes)
     }
+}
+
+/// Whether no end-of-image marker follows the last scan of a JPEG file. Decoders fill what is missing with grey.
+fn is_cut_short(bytes: &[u8]) -> bool {
+    let last = |marker: [u8; 2]| bytes.windows(2).rposition(|w| w == marker);
+    last([0xff, 0xd9]) < last([0xff, 0xda])
 }
 
 /// Upright or not, the pixels of a JPEG file as libjpeg gives them; `None` when it cannot make RGB of it (CMYK files,
