@@ -98,11 +98,10 @@ fn program(identity: &Identity) -> String {
          \n\
          //! The program of the compiled model: `--help` lists its commands.\n\
          \n\
+         use {library}::{{Model, SPEC}};\n\
+         \n\
          fn main() -> std::process::ExitCode {{\n\
-         \x20   peristyle_runtime::app::main(\n\
-         \x20       |threads| Ok(Box::new({library}::Model::new(threads)?.into_engine())),\n\
-         \x20       &{library}::SPEC,\n\
-         \x20   )\n\
+         \x20   peristyle_runtime::app::main(|threads| Ok(Box::new(Model::new(threads)?.into_engine())), &SPEC)\n\
          }}\n",
         header = header(identity),
     )

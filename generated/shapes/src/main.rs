@@ -2,9 +2,8 @@
 
 //! The program of the compiled model: `--help` lists its commands.
 
+use shapes::{Model, SPEC};
+
 fn main() -> std::process::ExitCode {
-    peristyle_runtime::app::main(
-        |threads| Ok(Box::new(shapes::Model::new(threads)?.into_engine())),
-        &shapes::SPEC,
-    )
+    peristyle_runtime::app::main(|threads| Ok(Box::new(Model::new(threads)?.into_engine())), &SPEC)
 }
