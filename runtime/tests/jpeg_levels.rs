@@ -71,3 +71,18 @@ fn files_cut_short_are_refused() {
     let error = Picture::decode(&bytes[..bytes.len() - 400], &Limits::default()).unwrap_err();
     assert_eq!(error.to_string(), "the JPEG file is cut short: copy it again");
 }
+
+#[test]
+fn thousands_of_scans_are_refused() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/jpeg/s420_progressive.jpg");
+    let mut bytes = std::fs::read(path).unwrap();
+    let last = bytes.windows(2).rposition(|w| w == [0xff, 0xda]).unwrap();
+    let scan = bytes[last..bytes.len() - 2].to_vec();
+    bytes.truncate(bytes.len() - 2);
+    for _ in 0..500 {
+        bytes.extend(&scan);
+    }
+    bytes.extend([0xff, 0xd9]);
+    let error = Picture::decode(&bytes, &Limits::default()).unwrap_err();
+    assert_eq!(error.to_string(), "the JPEG file has more than 500 scans: save it again");
+}

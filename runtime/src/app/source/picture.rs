@@ -15,6 +15,13 @@ pub struct Picture {
     height: usize,
 }
 
+/// Scans of a JPEG file; encoders write about ten. Each may take a few bytes and costs a pass over the whole
+/// picture, so without a limit a small file could keep the decoder busy for hours.
+const MAX_SCANS: usize = 500;
+
+/// The JPEG marker before the data of a scan.
+const START_OF_SCAN: [u8; 2] = [0xff, 0xda];
+
 /// How large an image may be. Sizes are checked before the pixels are decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -67,6 +74,9 @@ pub enum PictureError {
     /// The file ends before the picture does.
     #[error("the JPEG file is cut short: copy it again")]
     CutShort,
+    /// The file has more scans than any encoder writes.
+    #[error("the JPEG file has more than {MAX_SCANS} scans: save it again")]
+    TooManyScans,
     /// The contents are damaged or use a feature that is not supported.
     #[error("{0}")]
     Decode(#[from] image::ImageError),
@@ -112,8 +122,13 @@ impl Picture {
         if width == 0 || height == 0 {
             return Err(PictureError::NoPixels);
         }
-        if format == ImageFormat::Jpeg && is_cut_short(bytes) {
-            return Err(PictureError::CutShort);
+        if format == ImageFormat::Jpeg {
+            if is_cut_short(bytes) {
+                return Err(PictureError::CutShort);
+            }
+            if bytes.windows(2).filter(|w| *w == START_OF_SCAN).count() > MAX_SCANS {
+                return Err(PictureError::TooManyScans);
+            }
         }
         let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
         let exact = if format == ImageFormat::Jpeg { decode_with_libjpeg(bytes) } else { None };
@@ -166,7 +181,7 @@ impl Picture {
 /// Whether no end-of-image marker follows the last scan of a JPEG file. Decoders fill what is missing with grey.
 fn is_cut_short(bytes: &[u8]) -> bool {
     let last = |marker: [u8; 2]| bytes.windows(2).rposition(|w| w == marker);
-    last([0xff, 0xd9]) < last([0xff, 0xda])
+    last([0xff, 0xd9]) < last(START_OF_SCAN)
 }
 
 /// Upright or not, the pixels of a JPEG file as libjpeg gives them; `None` when it cannot make RGB of it (CMYK files,
