@@ -203,9 +203,11 @@ impl Config {
             Some(name) => crate_name(name),
             None => crate_name(file_name.strip_suffix(".onnx").unwrap_or(&file_name)),
         };
+        // The name stands in comments, strings and a manifest of the emitted crate.
+        let plain = |c: char| if c.is_control() || matches!(c, '"' | '\\') { '_' } else { c };
         Identity {
             name,
-            source: file_name,
+            source: file_name.chars().map(plain).collect(),
             sha256,
             batch: self.batch,
             class_names: graph.metadata.class_names.clone(),
@@ -286,6 +288,21 @@ fn detector(graph: &Graph) -> Option<Detector> {
     Some(Detector { classes, raw: raw.collect() })
 }
 
+/// Crates that the emitted one uses, and folders that cargo keeps in its build folder.
+const RESERVED: &[&str] = &[
+    "core",
+    "std",
+    "alloc",
+    "test",
+    "cc",
+    "peristyle-runtime",
+    "peristyle_runtime",
+    "build",
+    "deps",
+    "examples",
+    "incremental",
+];
+
 /// A valid crate name: lower case letters, digits, `-` and `_`, starting with a letter.
 fn crate_name(text: &str) -> String {
     let mut name: String = text
@@ -297,7 +314,7 @@ fn crate_name(text: &str) -> String {
     }
     let name = name.trim_matches('-');
     let keyword = syn::parse_str::<syn::Ident>(&name.replace('-', "_")).is_err();
-    if keyword || ["core", "std", "alloc", "test"].contains(&name) { format!("model-{name}") } else { name.to_string() }
+    if keyword || RESERVED.contains(&name) { format!("model-{name}") } else { name.to_string() }
 }
 
 /// The runtime beside this compiler's source when it is there, else the published crate.
@@ -340,6 +357,7 @@ mod tests {
         assert_eq!(crate_name("best (1)"), "best-1");
         assert_eq!(crate_name("8bit"), "model-8bit");
         assert_eq!(crate_name("type"), "model-type");
+        assert_eq!(crate_name("cc"), "model-cc");
         assert_eq!(crate_name("ümlaut"), "mlaut");
         assert_eq!(crate_name("…"), "model-");
     }
