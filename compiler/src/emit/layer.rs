@@ -23,7 +23,10 @@ pub fn module_names(plan: &Plan) -> Vec<String> {
         words.retain(|w| w != "conv" && w != "output");
         words.dedup();
         words.truncate(8);
-        format!("l{index:03}_{}", words.join("_")).trim_end_matches('_').to_string()
+        // Names of any length must make file names; these are ASCII, so any cut is at a character.
+        let mut words = words.join("_");
+        words.truncate(64);
+        format!("l{index:03}_{words}").trim_end_matches('_').to_string()
     };
     plan.layers.iter().enumerate().map(name).collect()
 }
