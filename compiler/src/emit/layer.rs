@@ -8,6 +8,7 @@ use peristyle_runtime::kernels::conv::{Arithmetic, Conv, Residual, ResidualAt, S
 use peristyle_runtime::kernels::detect_head::DetectHead;
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{format_ident, quote};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 
 /// Module names by order and source name: `l017_model_6_m_0_cv2`.
@@ -34,7 +35,8 @@ pub fn module_names(plan: &Plan) -> Vec<String> {
 /// Emits the module of a layer and the files it includes.
 pub fn emit(plan: &Plan, identity: &Identity, index: usize, name: &str, package: &mut Package) {
     let (layer, note) = (&plan.layers[index], &plan.notes[index]);
-    let symbol = |group: usize| format!("peristyle_{}_l{index:03}_g{group}", &identity.sha256[..12]);
+    let prefix = kernel_prefix(&layer.kind);
+    let symbol = |group: usize| format!("peristyle_{prefix}_l{index:03}_g{group}");
     let mut imports = BTreeSet::from(["engine::{Kind, Layer}", "std::borrow::Cow"]);
     let (before, kind) = kind(plan, index, name, &symbol, &mut imports, package);
     if let (Kind::Conv(conv), true) = (&layer.kind, unrolled(plan, index)) {
@@ -57,6 +59,14 @@ pub fn emit(plan: &Plan, identity: &Identity, index: usize, name: &str, package:
         pub static LAYER: Layer = Layer { name: Cow::Borrowed(#onnx_name), pads: #pads, kind: #kind };
     };
     package.insert(format!("{name}.rs"), super::entry::format(identity, &tokens));
+}
+
+/// Identifies the code of a layer's kernels: two models in one binary share a symbol only when its code is the same.
+fn kernel_prefix(kind: &Kind) -> String {
+    let Kind::Conv(conv) = kind else { return String::new() };
+    let hash =
+        Sha256::new().chain_update(blob(conv).0).chain_update(conv.accumulator_stride().to_le_bytes()).finalize();
+    hash[..8].iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn uses(runtime: &str, imports: &BTreeSet<&str>) -> TokenStream {

@@ -37,9 +37,8 @@ impl Package {
         Package { files: self.files.into_iter().map(|(path, c)| (format!("{folder}/{path}"), c)).collect() }
     }
 
-    /// Makes `dir` hold exactly these files: writes those that differ (to a temporary file, then renamed into
-    /// place) and removes files in the folders of this package that it does not hold. Folders and files named
-    /// `target`, `Cargo.lock` or starting with a dot are left alone.
+    /// Writes the files that differ (to a temporary file, then renamed into place), and removes files of layers that
+    /// this package no longer has. Nobody else's file is ever removed.
     ///
     /// # Errors
     /// The first failure of the file system, with the path in its message.
@@ -69,7 +68,7 @@ impl Package {
         for entry in std::fs::read_dir(folder).map_err(|e| named(folder, &e))? {
             let path = entry.map_err(|e| named(folder, &e))?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if path.is_dir() || name.starts_with('.') || name == "Cargo.lock" || name == "target" {
+            if path.is_dir() || !is_layer_file(&name) {
                 continue;
             }
             if !self.files.contains_key(&relative(dir, &path)) {
@@ -86,6 +85,13 @@ impl Package {
         };
         self.files.iter().filter_map(stale).collect()
     }
+}
+
+/// Whether a file name is one that the emitter gives to a layer: `l017_model_6.rs`, `.S` or `.bin`.
+fn is_layer_file(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    let numbered = bytes.len() > 4 && bytes[0] == b'l' && bytes[1..4].iter().all(u8::is_ascii_digit);
+    numbered && [".rs", ".S", ".bin"].iter().any(|e| name.ends_with(e))
 }
 
 /// Temporary files are private; emitted source is for everybody who may read the folder.

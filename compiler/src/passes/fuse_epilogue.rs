@@ -30,7 +30,8 @@ pub fn fuse_residual(graph: &mut Graph, report: &mut Report) -> Result<(), Error
             return Ok(false);
         }
         let (a, b, sum) = (graph.nodes[n].inputs[0], graph.nodes[n].inputs[1], graph.nodes[n].outputs[0]);
-        let same_shape = graph.ty(a) == graph.ty(b) && graph.ty(a).dtype == DType::F32;
+        let maps = graph.constant(a).is_none() && graph.constant(b).is_none();
+        let same_shape = maps && graph.ty(a) == graph.ty(b) && graph.ty(a).dtype == DType::F32;
         let candidate = |map, other| {
             let conv = plain_conv(graph, uses, map).filter(|&p| as_conv(graph, p).epilogue.residual.is_none())?;
             Some((conv, other))

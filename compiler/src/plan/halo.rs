@@ -45,8 +45,9 @@ impl Taps {
 pub fn rows_needed(op: &Op, input: usize, rows: usize, height: usize) -> Option<usize> {
     let window =
         |kernel: usize, stride: usize, pad: usize| ((rows - 1) * stride + kernel).saturating_sub(pad).min(height);
-    match op {
-        _ if rows == 0 => Some(0),
+    // At least one row: the first row of a map comes with its padding, which a window may read alone.
+    let needed = match op {
+        _ if rows == 0 => return Some(0),
         Op::Conv(conv) if input == 0 => {
             let g = &conv.geometry;
             Some(window((g.kernel[0] - 1) * g.dilation[0] + 1, g.stride[0], g.pad[0]))
@@ -57,7 +58,8 @@ pub fn rows_needed(op: &Op, input: usize, rows: usize, height: usize) -> Option<
         }
         Op::ResizeNearest { scale } => Some(rows.div_ceil(scale[0]).min(height)),
         _ => None,
-    }
+    };
+    needed.map(|n: usize| n.max(1))
 }
 
 #[cfg(test)]

@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_5d73f40c9131_l001_g0
-.hidden peristyle_5d73f40c9131_l001_g0
-.type peristyle_5d73f40c9131_l001_g0,@function
+.globl peristyle_1853bfa2e044107c_l001_g0
+.hidden peristyle_1853bfa2e044107c_l001_g0
+.type peristyle_1853bfa2e044107c_l001_g0,@function
 .p2align 6
-peristyle_5d73f40c9131_l001_g0:
+peristyle_1853bfa2e044107c_l001_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -462,12 +462,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l001_g0,.-peristyle_5d73f40c9131_l001_g0
-.globl peristyle_5d73f40c9131_l001_g1
-.hidden peristyle_5d73f40c9131_l001_g1
-.type peristyle_5d73f40c9131_l001_g1,@function
+.size peristyle_1853bfa2e044107c_l001_g0,.-peristyle_1853bfa2e044107c_l001_g0
+.globl peristyle_1853bfa2e044107c_l001_g1
+.hidden peristyle_1853bfa2e044107c_l001_g1
+.type peristyle_1853bfa2e044107c_l001_g1,@function
 .p2align 6
-peristyle_5d73f40c9131_l001_g1:
+peristyle_1853bfa2e044107c_l001_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -788,5 +788,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l001_g1,.-peristyle_5d73f40c9131_l001_g1
+.size peristyle_1853bfa2e044107c_l001_g1,.-peristyle_1853bfa2e044107c_l001_g1
 .section .note.GNU-stack,"",@progbits

@@ -17,16 +17,22 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(peristyle_5d73f40c9131_l001_g0 peristyle_5d73f40c9131_l001_g1);
+declare_unrolled!(peristyle_1853bfa2e044107c_l001_g0 peristyle_1853bfa2e044107c_l001_g1);
 static TABLE: &Aligned<[u8; 1984]> = &Aligned(*include_bytes!("l001_stem.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 36), 0, 0, unrolled!(peristyle_5d73f40c9131_l001_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 36),
+        0,
+        0,
+        unrolled!(peristyle_1853bfa2e044107c_l001_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (36, 28),
         106,
         114,
-        unrolled!(peristyle_5d73f40c9131_l001_g1),
+        unrolled!(peristyle_1853bfa2e044107c_l001_g1),
     ),
 ];
 /// The layer.

@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_5d73f40c9131_l002_g0
-.hidden peristyle_5d73f40c9131_l002_g0
-.type peristyle_5d73f40c9131_l002_g0,@function
+.globl peristyle_3802bc01933b9de8_l002_g0
+.hidden peristyle_3802bc01933b9de8_l002_g0
+.type peristyle_3802bc01933b9de8_l002_g0,@function
 .p2align 6
-peristyle_5d73f40c9131_l002_g0:
+peristyle_3802bc01933b9de8_l002_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -378,12 +378,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l002_g0,.-peristyle_5d73f40c9131_l002_g0
-.globl peristyle_5d73f40c9131_l002_g1
-.hidden peristyle_5d73f40c9131_l002_g1
-.type peristyle_5d73f40c9131_l002_g1,@function
+.size peristyle_3802bc01933b9de8_l002_g0,.-peristyle_3802bc01933b9de8_l002_g0
+.globl peristyle_3802bc01933b9de8_l002_g1
+.hidden peristyle_3802bc01933b9de8_l002_g1
+.type peristyle_3802bc01933b9de8_l002_g1,@function
 .p2align 6
-peristyle_5d73f40c9131_l002_g1:
+peristyle_3802bc01933b9de8_l002_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -607,12 +607,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l002_g1,.-peristyle_5d73f40c9131_l002_g1
-.globl peristyle_5d73f40c9131_l002_g2
-.hidden peristyle_5d73f40c9131_l002_g2
-.type peristyle_5d73f40c9131_l002_g2,@function
+.size peristyle_3802bc01933b9de8_l002_g1,.-peristyle_3802bc01933b9de8_l002_g1
+.globl peristyle_3802bc01933b9de8_l002_g2
+.hidden peristyle_3802bc01933b9de8_l002_g2
+.type peristyle_3802bc01933b9de8_l002_g2,@function
 .p2align 6
-peristyle_5d73f40c9131_l002_g2:
+peristyle_3802bc01933b9de8_l002_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -825,12 +825,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l002_g2,.-peristyle_5d73f40c9131_l002_g2
-.globl peristyle_5d73f40c9131_l002_g3
-.hidden peristyle_5d73f40c9131_l002_g3
-.type peristyle_5d73f40c9131_l002_g3,@function
+.size peristyle_3802bc01933b9de8_l002_g2,.-peristyle_3802bc01933b9de8_l002_g2
+.globl peristyle_3802bc01933b9de8_l002_g3
+.hidden peristyle_3802bc01933b9de8_l002_g3
+.type peristyle_3802bc01933b9de8_l002_g3,@function
 .p2align 6
-peristyle_5d73f40c9131_l002_g3:
+peristyle_3802bc01933b9de8_l002_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1039,5 +1039,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l002_g3,.-peristyle_5d73f40c9131_l002_g3
+.size peristyle_3802bc01933b9de8_l002_g3,.-peristyle_3802bc01933b9de8_l002_g3
 .section .note.GNU-stack,"",@progbits

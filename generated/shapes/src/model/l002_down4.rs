@@ -18,32 +18,38 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l002_g0 peristyle_5d73f40c9131_l002_g1
-    peristyle_5d73f40c9131_l002_g2 peristyle_5d73f40c9131_l002_g3
+    peristyle_3802bc01933b9de8_l002_g0 peristyle_3802bc01933b9de8_l002_g1
+    peristyle_3802bc01933b9de8_l002_g2 peristyle_3802bc01933b9de8_l002_g3
 );
 static TABLE: &Aligned<[u8; 2140]> = &Aligned(*include_bytes!("l002_down4.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 25), 0, 0, unrolled!(peristyle_5d73f40c9131_l002_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 25),
+        0,
+        0,
+        unrolled!(peristyle_3802bc01933b9de8_l002_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (25, 21),
         68,
         63,
-        unrolled!(peristyle_5d73f40c9131_l002_g1),
+        unrolled!(peristyle_3802bc01933b9de8_l002_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (46, 16),
         130,
         115,
-        unrolled!(peristyle_5d73f40c9131_l002_g2),
+        unrolled!(peristyle_3802bc01933b9de8_l002_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (62, 17),
         186,
         167,
-        unrolled!(peristyle_5d73f40c9131_l002_g3),
+        unrolled!(peristyle_3802bc01933b9de8_l002_g3),
     ),
 ];
 /// The layer.

@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_5d73f40c9131_l003_g0
-.hidden peristyle_5d73f40c9131_l003_g0
-.type peristyle_5d73f40c9131_l003_g0,@function
+.globl peristyle_3c87ecf908838451_l003_g0
+.hidden peristyle_3c87ecf908838451_l003_g0
+.type peristyle_3c87ecf908838451_l003_g0,@function
 .p2align 6
-peristyle_5d73f40c9131_l003_g0:
+peristyle_3c87ecf908838451_l003_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -288,12 +288,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l003_g0,.-peristyle_5d73f40c9131_l003_g0
-.globl peristyle_5d73f40c9131_l003_g1
-.hidden peristyle_5d73f40c9131_l003_g1
-.type peristyle_5d73f40c9131_l003_g1,@function
+.size peristyle_3c87ecf908838451_l003_g0,.-peristyle_3c87ecf908838451_l003_g0
+.globl peristyle_3c87ecf908838451_l003_g1
+.hidden peristyle_3c87ecf908838451_l003_g1
+.type peristyle_3c87ecf908838451_l003_g1,@function
 .p2align 6
-peristyle_5d73f40c9131_l003_g1:
+peristyle_3c87ecf908838451_l003_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -472,5 +472,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l003_g1,.-peristyle_5d73f40c9131_l003_g1
+.size peristyle_3c87ecf908838451_l003_g1,.-peristyle_3c87ecf908838451_l003_g1
 .section .note.GNU-stack,"",@progbits

@@ -17,11 +17,23 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(peristyle_5d73f40c9131_l003_g0 peristyle_5d73f40c9131_l003_g1);
+declare_unrolled!(peristyle_3c87ecf908838451_l003_g0 peristyle_3c87ecf908838451_l003_g1);
 static TABLE: &Aligned<[u8; 520]> = &Aligned(*include_bytes!("l003_stage4_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 8), 0, 0, unrolled!(peristyle_5d73f40c9131_l003_g0)),
-    Group::new(&[4, 5, 6, 7], (8, 14), 16, 21, unrolled!(peristyle_5d73f40c9131_l003_g1)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 8),
+        0,
+        0,
+        unrolled!(peristyle_3c87ecf908838451_l003_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (8, 14),
+        16,
+        21,
+        unrolled!(peristyle_3c87ecf908838451_l003_g1),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {

@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_5d73f40c9131_l004_g0
-.hidden peristyle_5d73f40c9131_l004_g0
-.type peristyle_5d73f40c9131_l004_g0,@function
+.globl peristyle_6f93ebe45ef24419_l004_g0
+.hidden peristyle_6f93ebe45ef24419_l004_g0
+.type peristyle_6f93ebe45ef24419_l004_g0,@function
 .p2align 6
-peristyle_5d73f40c9131_l004_g0:
+peristyle_6f93ebe45ef24419_l004_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -267,12 +267,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l004_g0,.-peristyle_5d73f40c9131_l004_g0
-.globl peristyle_5d73f40c9131_l004_g1
-.hidden peristyle_5d73f40c9131_l004_g1
-.type peristyle_5d73f40c9131_l004_g1,@function
+.size peristyle_6f93ebe45ef24419_l004_g0,.-peristyle_6f93ebe45ef24419_l004_g0
+.globl peristyle_6f93ebe45ef24419_l004_g1
+.hidden peristyle_6f93ebe45ef24419_l004_g1
+.type peristyle_6f93ebe45ef24419_l004_g1,@function
 .p2align 6
-peristyle_5d73f40c9131_l004_g1:
+peristyle_6f93ebe45ef24419_l004_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -405,5 +405,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l004_g1,.-peristyle_5d73f40c9131_l004_g1
+.size peristyle_6f93ebe45ef24419_l004_g1,.-peristyle_6f93ebe45ef24419_l004_g1
 .section .note.GNU-stack,"",@progbits

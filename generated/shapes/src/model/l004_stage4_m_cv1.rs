@@ -17,11 +17,23 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(peristyle_5d73f40c9131_l004_g0 peristyle_5d73f40c9131_l004_g1);
+declare_unrolled!(peristyle_6f93ebe45ef24419_l004_g0 peristyle_6f93ebe45ef24419_l004_g1);
 static TABLE: &Aligned<[u8; 228]> = &Aligned(*include_bytes!("l004_stage4_m_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 4), 0, 0, unrolled!(peristyle_5d73f40c9131_l004_g0)),
-    Group::new(&[4, 5, 6, 7], (4, 4), 8, 12, unrolled!(peristyle_5d73f40c9131_l004_g1)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 4),
+        0,
+        0,
+        unrolled!(peristyle_6f93ebe45ef24419_l004_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (4, 4),
+        8,
+        12,
+        unrolled!(peristyle_6f93ebe45ef24419_l004_g1),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {

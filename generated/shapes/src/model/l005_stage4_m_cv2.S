@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_5d73f40c9131_l005_g0
-.hidden peristyle_5d73f40c9131_l005_g0
-.type peristyle_5d73f40c9131_l005_g0,@function
+.globl peristyle_b67f1967783004e7_l005_g0
+.hidden peristyle_b67f1967783004e7_l005_g0
+.type peristyle_b67f1967783004e7_l005_g0,@function
 .p2align 6
-peristyle_5d73f40c9131_l005_g0:
+peristyle_b67f1967783004e7_l005_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -344,12 +344,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l005_g0,.-peristyle_5d73f40c9131_l005_g0
-.globl peristyle_5d73f40c9131_l005_g1
-.hidden peristyle_5d73f40c9131_l005_g1
-.type peristyle_5d73f40c9131_l005_g1,@function
+.size peristyle_b67f1967783004e7_l005_g0,.-peristyle_b67f1967783004e7_l005_g0
+.globl peristyle_b67f1967783004e7_l005_g1
+.hidden peristyle_b67f1967783004e7_l005_g1
+.type peristyle_b67f1967783004e7_l005_g1,@function
 .p2align 6
-peristyle_5d73f40c9131_l005_g1:
+peristyle_b67f1967783004e7_l005_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -564,5 +564,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l005_g1,.-peristyle_5d73f40c9131_l005_g1
+.size peristyle_b67f1967783004e7_l005_g1,.-peristyle_b67f1967783004e7_l005_g1
 .section .note.GNU-stack,"",@progbits

@@ -18,16 +18,22 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(peristyle_5d73f40c9131_l005_g0 peristyle_5d73f40c9131_l005_g1);
+declare_unrolled!(peristyle_b67f1967783004e7_l005_g0 peristyle_b67f1967783004e7_l005_g1);
 static TABLE: &Aligned<[u8; 1068]> = &Aligned(*include_bytes!("l005_stage4_m_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 14), 0, 0, unrolled!(peristyle_5d73f40c9131_l005_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 14),
+        0,
+        0,
+        unrolled!(peristyle_b67f1967783004e7_l005_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (14, 18),
         58,
         55,
-        unrolled!(peristyle_5d73f40c9131_l005_g1),
+        unrolled!(peristyle_b67f1967783004e7_l005_g1),
     ),
 ];
 /// The layer.

@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_5d73f40c9131_l006_g0
-.hidden peristyle_5d73f40c9131_l006_g0
-.type peristyle_5d73f40c9131_l006_g0,@function
+.globl peristyle_eb52127b9b37565d_l006_g0
+.hidden peristyle_eb52127b9b37565d_l006_g0
+.type peristyle_eb52127b9b37565d_l006_g0,@function
 .p2align 6
-peristyle_5d73f40c9131_l006_g0:
+peristyle_eb52127b9b37565d_l006_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -298,12 +298,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l006_g0,.-peristyle_5d73f40c9131_l006_g0
-.globl peristyle_5d73f40c9131_l006_g1
-.hidden peristyle_5d73f40c9131_l006_g1
-.type peristyle_5d73f40c9131_l006_g1,@function
+.size peristyle_eb52127b9b37565d_l006_g0,.-peristyle_eb52127b9b37565d_l006_g0
+.globl peristyle_eb52127b9b37565d_l006_g1
+.hidden peristyle_eb52127b9b37565d_l006_g1
+.type peristyle_eb52127b9b37565d_l006_g1,@function
 .p2align 6
-peristyle_5d73f40c9131_l006_g1:
+peristyle_eb52127b9b37565d_l006_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -482,5 +482,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l006_g1,.-peristyle_5d73f40c9131_l006_g1
+.size peristyle_eb52127b9b37565d_l006_g1,.-peristyle_eb52127b9b37565d_l006_g1
 .section .note.GNU-stack,"",@progbits

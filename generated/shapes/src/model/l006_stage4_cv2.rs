@@ -17,16 +17,22 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(peristyle_5d73f40c9131_l006_g0 peristyle_5d73f40c9131_l006_g1);
+declare_unrolled!(peristyle_eb52127b9b37565d_l006_g0 peristyle_eb52127b9b37565d_l006_g1);
 static TABLE: &Aligned<[u8; 548]> = &Aligned(*include_bytes!("l006_stage4_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 11), 0, 0, unrolled!(peristyle_5d73f40c9131_l006_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 11),
+        0,
+        0,
+        unrolled!(peristyle_eb52127b9b37565d_l006_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (11, 12),
         22,
         27,
-        unrolled!(peristyle_5d73f40c9131_l006_g1),
+        unrolled!(peristyle_eb52127b9b37565d_l006_g1),
     ),
 ];
 /// The layer.

@@ -18,26 +18,38 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l007_g0 peristyle_5d73f40c9131_l007_g1
-    peristyle_5d73f40c9131_l007_g2 peristyle_5d73f40c9131_l007_g3
+    peristyle_bd5639b51df8bbfe_l007_g0 peristyle_bd5639b51df8bbfe_l007_g1
+    peristyle_bd5639b51df8bbfe_l007_g2 peristyle_bd5639b51df8bbfe_l007_g3
 );
 static TABLE: &Aligned<[u8; 780]> = &Aligned(*include_bytes!("l007_stage4_cv3.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 9), 0, 0, unrolled!(peristyle_5d73f40c9131_l007_g0)),
-    Group::new(&[4, 5, 6, 7], (9, 8), 18, 21, unrolled!(peristyle_5d73f40c9131_l007_g1)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 9),
+        0,
+        0,
+        unrolled!(peristyle_bd5639b51df8bbfe_l007_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (9, 8),
+        18,
+        21,
+        unrolled!(peristyle_bd5639b51df8bbfe_l007_g1),
+    ),
     Group::new(
         &[8, 9, 10, 11],
         (17, 7),
         34,
         40,
-        unrolled!(peristyle_5d73f40c9131_l007_g2),
+        unrolled!(peristyle_bd5639b51df8bbfe_l007_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (24, 8),
         50,
         62,
-        unrolled!(peristyle_5d73f40c9131_l007_g3),
+        unrolled!(peristyle_bd5639b51df8bbfe_l007_g3),
     ),
 ];
 /// The layer.

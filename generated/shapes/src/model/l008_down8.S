@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_5d73f40c9131_l008_g0
-.hidden peristyle_5d73f40c9131_l008_g0
-.type peristyle_5d73f40c9131_l008_g0,@function
+.globl peristyle_efe679707a7cc42b_l008_g0
+.hidden peristyle_efe679707a7cc42b_l008_g0
+.type peristyle_efe679707a7cc42b_l008_g0,@function
 .p2align 6
-peristyle_5d73f40c9131_l008_g0:
+peristyle_efe679707a7cc42b_l008_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -472,12 +472,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l008_g0,.-peristyle_5d73f40c9131_l008_g0
-.globl peristyle_5d73f40c9131_l008_g1
-.hidden peristyle_5d73f40c9131_l008_g1
-.type peristyle_5d73f40c9131_l008_g1,@function
+.size peristyle_efe679707a7cc42b_l008_g0,.-peristyle_efe679707a7cc42b_l008_g0
+.globl peristyle_efe679707a7cc42b_l008_g1
+.hidden peristyle_efe679707a7cc42b_l008_g1
+.type peristyle_efe679707a7cc42b_l008_g1,@function
 .p2align 6
-peristyle_5d73f40c9131_l008_g1:
+peristyle_efe679707a7cc42b_l008_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -803,12 +803,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l008_g1,.-peristyle_5d73f40c9131_l008_g1
-.globl peristyle_5d73f40c9131_l008_g2
-.hidden peristyle_5d73f40c9131_l008_g2
-.type peristyle_5d73f40c9131_l008_g2,@function
+.size peristyle_efe679707a7cc42b_l008_g1,.-peristyle_efe679707a7cc42b_l008_g1
+.globl peristyle_efe679707a7cc42b_l008_g2
+.hidden peristyle_efe679707a7cc42b_l008_g2
+.type peristyle_efe679707a7cc42b_l008_g2,@function
 .p2align 6
-peristyle_5d73f40c9131_l008_g2:
+peristyle_efe679707a7cc42b_l008_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1144,12 +1144,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l008_g2,.-peristyle_5d73f40c9131_l008_g2
-.globl peristyle_5d73f40c9131_l008_g3
-.hidden peristyle_5d73f40c9131_l008_g3
-.type peristyle_5d73f40c9131_l008_g3,@function
+.size peristyle_efe679707a7cc42b_l008_g2,.-peristyle_efe679707a7cc42b_l008_g2
+.globl peristyle_efe679707a7cc42b_l008_g3
+.hidden peristyle_efe679707a7cc42b_l008_g3
+.type peristyle_efe679707a7cc42b_l008_g3,@function
 .p2align 6
-peristyle_5d73f40c9131_l008_g3:
+peristyle_efe679707a7cc42b_l008_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1493,12 +1493,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l008_g3,.-peristyle_5d73f40c9131_l008_g3
-.globl peristyle_5d73f40c9131_l008_g4
-.hidden peristyle_5d73f40c9131_l008_g4
-.type peristyle_5d73f40c9131_l008_g4,@function
+.size peristyle_efe679707a7cc42b_l008_g3,.-peristyle_efe679707a7cc42b_l008_g3
+.globl peristyle_efe679707a7cc42b_l008_g4
+.hidden peristyle_efe679707a7cc42b_l008_g4
+.type peristyle_efe679707a7cc42b_l008_g4,@function
 .p2align 6
-peristyle_5d73f40c9131_l008_g4:
+peristyle_efe679707a7cc42b_l008_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1833,12 +1833,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l008_g4,.-peristyle_5d73f40c9131_l008_g4
-.globl peristyle_5d73f40c9131_l008_g5
-.hidden peristyle_5d73f40c9131_l008_g5
-.type peristyle_5d73f40c9131_l008_g5,@function
+.size peristyle_efe679707a7cc42b_l008_g4,.-peristyle_efe679707a7cc42b_l008_g4
+.globl peristyle_efe679707a7cc42b_l008_g5
+.hidden peristyle_efe679707a7cc42b_l008_g5
+.type peristyle_efe679707a7cc42b_l008_g5,@function
 .p2align 6
-peristyle_5d73f40c9131_l008_g5:
+peristyle_efe679707a7cc42b_l008_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2173,12 +2173,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l008_g5,.-peristyle_5d73f40c9131_l008_g5
-.globl peristyle_5d73f40c9131_l008_g6
-.hidden peristyle_5d73f40c9131_l008_g6
-.type peristyle_5d73f40c9131_l008_g6,@function
+.size peristyle_efe679707a7cc42b_l008_g5,.-peristyle_efe679707a7cc42b_l008_g5
+.globl peristyle_efe679707a7cc42b_l008_g6
+.hidden peristyle_efe679707a7cc42b_l008_g6
+.type peristyle_efe679707a7cc42b_l008_g6,@function
 .p2align 6
-peristyle_5d73f40c9131_l008_g6:
+peristyle_efe679707a7cc42b_l008_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2506,12 +2506,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l008_g6,.-peristyle_5d73f40c9131_l008_g6
-.globl peristyle_5d73f40c9131_l008_g7
-.hidden peristyle_5d73f40c9131_l008_g7
-.type peristyle_5d73f40c9131_l008_g7,@function
+.size peristyle_efe679707a7cc42b_l008_g6,.-peristyle_efe679707a7cc42b_l008_g6
+.globl peristyle_efe679707a7cc42b_l008_g7
+.hidden peristyle_efe679707a7cc42b_l008_g7
+.type peristyle_efe679707a7cc42b_l008_g7,@function
 .p2align 6
-peristyle_5d73f40c9131_l008_g7:
+peristyle_efe679707a7cc42b_l008_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2833,5 +2833,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l008_g7,.-peristyle_5d73f40c9131_l008_g7
+.size peristyle_efe679707a7cc42b_l008_g7,.-peristyle_efe679707a7cc42b_l008_g7
 .section .note.GNU-stack,"",@progbits

@@ -18,62 +18,68 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l008_g0 peristyle_5d73f40c9131_l008_g1
-    peristyle_5d73f40c9131_l008_g2 peristyle_5d73f40c9131_l008_g3
-    peristyle_5d73f40c9131_l008_g4 peristyle_5d73f40c9131_l008_g5
-    peristyle_5d73f40c9131_l008_g6 peristyle_5d73f40c9131_l008_g7
+    peristyle_efe679707a7cc42b_l008_g0 peristyle_efe679707a7cc42b_l008_g1
+    peristyle_efe679707a7cc42b_l008_g2 peristyle_efe679707a7cc42b_l008_g3
+    peristyle_efe679707a7cc42b_l008_g4 peristyle_efe679707a7cc42b_l008_g5
+    peristyle_efe679707a7cc42b_l008_g6 peristyle_efe679707a7cc42b_l008_g7
 );
 static TABLE: &Aligned<[u8; 8440]> = &Aligned(*include_bytes!("l008_down8.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 35), 0, 0, unrolled!(peristyle_5d73f40c9131_l008_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 35),
+        0,
+        0,
+        unrolled!(peristyle_efe679707a7cc42b_l008_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (35, 33),
         122,
         115,
-        unrolled!(peristyle_5d73f40c9131_l008_g1),
+        unrolled!(peristyle_efe679707a7cc42b_l008_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (68, 34),
         242,
         217,
-        unrolled!(peristyle_5d73f40c9131_l008_g2),
+        unrolled!(peristyle_efe679707a7cc42b_l008_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (102, 39),
         368,
         326,
-        unrolled!(peristyle_5d73f40c9131_l008_g3),
+        unrolled!(peristyle_efe679707a7cc42b_l008_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (141, 37),
         492,
         436,
-        unrolled!(peristyle_5d73f40c9131_l008_g4),
+        unrolled!(peristyle_efe679707a7cc42b_l008_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (178, 32),
         604,
         544,
-        unrolled!(peristyle_5d73f40c9131_l008_g5),
+        unrolled!(peristyle_efe679707a7cc42b_l008_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (210, 37),
         722,
         656,
-        unrolled!(peristyle_5d73f40c9131_l008_g6),
+        unrolled!(peristyle_efe679707a7cc42b_l008_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (247, 34),
         840,
         759,
-        unrolled!(peristyle_5d73f40c9131_l008_g7),
+        unrolled!(peristyle_efe679707a7cc42b_l008_g7),
     ),
 ];
 /// The layer.

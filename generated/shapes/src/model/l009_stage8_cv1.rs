@@ -18,32 +18,38 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l009_g0 peristyle_5d73f40c9131_l009_g1
-    peristyle_5d73f40c9131_l009_g2 peristyle_5d73f40c9131_l009_g3
+    peristyle_95cbc5b8d41a43b0_l009_g0 peristyle_95cbc5b8d41a43b0_l009_g1
+    peristyle_95cbc5b8d41a43b0_l009_g2 peristyle_95cbc5b8d41a43b0_l009_g3
 );
 static TABLE: &Aligned<[u8; 1568]> = &Aligned(*include_bytes!("l009_stage8_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 15), 0, 0, unrolled!(peristyle_5d73f40c9131_l009_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 15),
+        0,
+        0,
+        unrolled!(peristyle_95cbc5b8d41a43b0_l009_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (15, 18),
         32,
         39,
-        unrolled!(peristyle_5d73f40c9131_l009_g1),
+        unrolled!(peristyle_95cbc5b8d41a43b0_l009_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (33, 16),
         70,
         86,
-        unrolled!(peristyle_5d73f40c9131_l009_g2),
+        unrolled!(peristyle_95cbc5b8d41a43b0_l009_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (49, 19),
         102,
         123,
-        unrolled!(peristyle_5d73f40c9131_l009_g3),
+        unrolled!(peristyle_95cbc5b8d41a43b0_l009_g3),
     ),
 ];
 /// The layer.

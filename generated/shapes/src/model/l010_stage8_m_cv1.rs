@@ -18,32 +18,38 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l010_g0 peristyle_5d73f40c9131_l010_g1
-    peristyle_5d73f40c9131_l010_g2 peristyle_5d73f40c9131_l010_g3
+    peristyle_5a86f3d75e6abe3d_l010_g0 peristyle_5a86f3d75e6abe3d_l010_g1
+    peristyle_5a86f3d75e6abe3d_l010_g2 peristyle_5a86f3d75e6abe3d_l010_g3
 );
 static TABLE: &Aligned<[u8; 1008]> = &Aligned(*include_bytes!("l010_stage8_m_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 10), 0, 0, unrolled!(peristyle_5d73f40c9131_l010_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 10),
+        0,
+        0,
+        unrolled!(peristyle_5a86f3d75e6abe3d_l010_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (10, 10),
         24,
         32,
-        unrolled!(peristyle_5d73f40c9131_l010_g1),
+        unrolled!(peristyle_5a86f3d75e6abe3d_l010_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (20, 9),
         46,
         60,
-        unrolled!(peristyle_5d73f40c9131_l010_g2),
+        unrolled!(peristyle_5a86f3d75e6abe3d_l010_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (29, 11),
         64,
         81,
-        unrolled!(peristyle_5d73f40c9131_l010_g3),
+        unrolled!(peristyle_5a86f3d75e6abe3d_l010_g3),
     ),
 ];
 /// The layer.

@@ -19,32 +19,38 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l011_g0 peristyle_5d73f40c9131_l011_g1
-    peristyle_5d73f40c9131_l011_g2 peristyle_5d73f40c9131_l011_g3
+    peristyle_a0558cab4fdf86f4_l011_g0 peristyle_a0558cab4fdf86f4_l011_g1
+    peristyle_a0558cab4fdf86f4_l011_g2 peristyle_a0558cab4fdf86f4_l011_g3
 );
 static TABLE: &Aligned<[u8; 4476]> = &Aligned(*include_bytes!("l011_stage8_m_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 44), 0, 0, unrolled!(peristyle_5d73f40c9131_l011_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 44),
+        0,
+        0,
+        unrolled!(peristyle_a0558cab4fdf86f4_l011_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (44, 45),
         114,
         108,
-        unrolled!(peristyle_5d73f40c9131_l011_g1),
+        unrolled!(peristyle_a0558cab4fdf86f4_l011_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (89, 38),
         250,
         229,
-        unrolled!(peristyle_5d73f40c9131_l011_g2),
+        unrolled!(peristyle_a0558cab4fdf86f4_l011_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (127, 39),
         374,
         341,
-        unrolled!(peristyle_5d73f40c9131_l011_g3),
+        unrolled!(peristyle_a0558cab4fdf86f4_l011_g3),
     ),
 ];
 /// The layer.

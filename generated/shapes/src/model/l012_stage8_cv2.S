@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_5d73f40c9131_l012_g0
-.hidden peristyle_5d73f40c9131_l012_g0
-.type peristyle_5d73f40c9131_l012_g0,@function
+.globl peristyle_cd84af847abeb7c9_l012_g0
+.hidden peristyle_cd84af847abeb7c9_l012_g0
+.type peristyle_cd84af847abeb7c9_l012_g0,@function
 .p2align 6
-peristyle_5d73f40c9131_l012_g0:
+peristyle_cd84af847abeb7c9_l012_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -321,12 +321,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l012_g0,.-peristyle_5d73f40c9131_l012_g0
-.globl peristyle_5d73f40c9131_l012_g1
-.hidden peristyle_5d73f40c9131_l012_g1
-.type peristyle_5d73f40c9131_l012_g1,@function
+.size peristyle_cd84af847abeb7c9_l012_g0,.-peristyle_cd84af847abeb7c9_l012_g0
+.globl peristyle_cd84af847abeb7c9_l012_g1
+.hidden peristyle_cd84af847abeb7c9_l012_g1
+.type peristyle_cd84af847abeb7c9_l012_g1,@function
 .p2align 6
-peristyle_5d73f40c9131_l012_g1:
+peristyle_cd84af847abeb7c9_l012_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -519,12 +519,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l012_g1,.-peristyle_5d73f40c9131_l012_g1
-.globl peristyle_5d73f40c9131_l012_g2
-.hidden peristyle_5d73f40c9131_l012_g2
-.type peristyle_5d73f40c9131_l012_g2,@function
+.size peristyle_cd84af847abeb7c9_l012_g1,.-peristyle_cd84af847abeb7c9_l012_g1
+.globl peristyle_cd84af847abeb7c9_l012_g2
+.hidden peristyle_cd84af847abeb7c9_l012_g2
+.type peristyle_cd84af847abeb7c9_l012_g2,@function
 .p2align 6
-peristyle_5d73f40c9131_l012_g2:
+peristyle_cd84af847abeb7c9_l012_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -728,12 +728,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l012_g2,.-peristyle_5d73f40c9131_l012_g2
-.globl peristyle_5d73f40c9131_l012_g3
-.hidden peristyle_5d73f40c9131_l012_g3
-.type peristyle_5d73f40c9131_l012_g3,@function
+.size peristyle_cd84af847abeb7c9_l012_g2,.-peristyle_cd84af847abeb7c9_l012_g2
+.globl peristyle_cd84af847abeb7c9_l012_g3
+.hidden peristyle_cd84af847abeb7c9_l012_g3
+.type peristyle_cd84af847abeb7c9_l012_g3,@function
 .p2align 6
-peristyle_5d73f40c9131_l012_g3:
+peristyle_cd84af847abeb7c9_l012_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -922,5 +922,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l012_g3,.-peristyle_5d73f40c9131_l012_g3
+.size peristyle_cd84af847abeb7c9_l012_g3,.-peristyle_cd84af847abeb7c9_l012_g3
 .section .note.GNU-stack,"",@progbits

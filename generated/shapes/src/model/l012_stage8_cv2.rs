@@ -18,32 +18,38 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l012_g0 peristyle_5d73f40c9131_l012_g1
-    peristyle_5d73f40c9131_l012_g2 peristyle_5d73f40c9131_l012_g3
+    peristyle_cd84af847abeb7c9_l012_g0 peristyle_cd84af847abeb7c9_l012_g1
+    peristyle_cd84af847abeb7c9_l012_g2 peristyle_cd84af847abeb7c9_l012_g3
 );
 static TABLE: &Aligned<[u8; 1476]> = &Aligned(*include_bytes!("l012_stage8_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 14), 0, 0, unrolled!(peristyle_5d73f40c9131_l012_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 14),
+        0,
+        0,
+        unrolled!(peristyle_cd84af847abeb7c9_l012_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (14, 12),
         34,
         40,
-        unrolled!(peristyle_5d73f40c9131_l012_g1),
+        unrolled!(peristyle_cd84af847abeb7c9_l012_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (26, 17),
         66,
         80,
-        unrolled!(peristyle_5d73f40c9131_l012_g2),
+        unrolled!(peristyle_cd84af847abeb7c9_l012_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (43, 14),
         102,
         123,
-        unrolled!(peristyle_5d73f40c9131_l012_g3),
+        unrolled!(peristyle_cd84af847abeb7c9_l012_g3),
     ),
 ];
 /// The layer.

@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_5d73f40c9131_l013_g0
-.hidden peristyle_5d73f40c9131_l013_g0
-.type peristyle_5d73f40c9131_l013_g0,@function
+.globl peristyle_fca937f00e8d7ee8_l013_g0
+.hidden peristyle_fca937f00e8d7ee8_l013_g0
+.type peristyle_fca937f00e8d7ee8_l013_g0,@function
 .p2align 6
-peristyle_5d73f40c9131_l013_g0:
+peristyle_fca937f00e8d7ee8_l013_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -338,12 +338,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l013_g0,.-peristyle_5d73f40c9131_l013_g0
-.globl peristyle_5d73f40c9131_l013_g1
-.hidden peristyle_5d73f40c9131_l013_g1
-.type peristyle_5d73f40c9131_l013_g1,@function
+.size peristyle_fca937f00e8d7ee8_l013_g0,.-peristyle_fca937f00e8d7ee8_l013_g0
+.globl peristyle_fca937f00e8d7ee8_l013_g1
+.hidden peristyle_fca937f00e8d7ee8_l013_g1
+.type peristyle_fca937f00e8d7ee8_l013_g1,@function
 .p2align 6
-peristyle_5d73f40c9131_l013_g1:
+peristyle_fca937f00e8d7ee8_l013_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -539,12 +539,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l013_g1,.-peristyle_5d73f40c9131_l013_g1
-.globl peristyle_5d73f40c9131_l013_g2
-.hidden peristyle_5d73f40c9131_l013_g2
-.type peristyle_5d73f40c9131_l013_g2,@function
+.size peristyle_fca937f00e8d7ee8_l013_g1,.-peristyle_fca937f00e8d7ee8_l013_g1
+.globl peristyle_fca937f00e8d7ee8_l013_g2
+.hidden peristyle_fca937f00e8d7ee8_l013_g2
+.type peristyle_fca937f00e8d7ee8_l013_g2,@function
 .p2align 6
-peristyle_5d73f40c9131_l013_g2:
+peristyle_fca937f00e8d7ee8_l013_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -741,12 +741,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l013_g2,.-peristyle_5d73f40c9131_l013_g2
-.globl peristyle_5d73f40c9131_l013_g3
-.hidden peristyle_5d73f40c9131_l013_g3
-.type peristyle_5d73f40c9131_l013_g3,@function
+.size peristyle_fca937f00e8d7ee8_l013_g2,.-peristyle_fca937f00e8d7ee8_l013_g2
+.globl peristyle_fca937f00e8d7ee8_l013_g3
+.hidden peristyle_fca937f00e8d7ee8_l013_g3
+.type peristyle_fca937f00e8d7ee8_l013_g3,@function
 .p2align 6
-peristyle_5d73f40c9131_l013_g3:
+peristyle_fca937f00e8d7ee8_l013_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -942,12 +942,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l013_g3,.-peristyle_5d73f40c9131_l013_g3
-.globl peristyle_5d73f40c9131_l013_g4
-.hidden peristyle_5d73f40c9131_l013_g4
-.type peristyle_5d73f40c9131_l013_g4,@function
+.size peristyle_fca937f00e8d7ee8_l013_g3,.-peristyle_fca937f00e8d7ee8_l013_g3
+.globl peristyle_fca937f00e8d7ee8_l013_g4
+.hidden peristyle_fca937f00e8d7ee8_l013_g4
+.type peristyle_fca937f00e8d7ee8_l013_g4,@function
 .p2align 6
-peristyle_5d73f40c9131_l013_g4:
+peristyle_fca937f00e8d7ee8_l013_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1140,12 +1140,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l013_g4,.-peristyle_5d73f40c9131_l013_g4
-.globl peristyle_5d73f40c9131_l013_g5
-.hidden peristyle_5d73f40c9131_l013_g5
-.type peristyle_5d73f40c9131_l013_g5,@function
+.size peristyle_fca937f00e8d7ee8_l013_g4,.-peristyle_fca937f00e8d7ee8_l013_g4
+.globl peristyle_fca937f00e8d7ee8_l013_g5
+.hidden peristyle_fca937f00e8d7ee8_l013_g5
+.type peristyle_fca937f00e8d7ee8_l013_g5,@function
 .p2align 6
-peristyle_5d73f40c9131_l013_g5:
+peristyle_fca937f00e8d7ee8_l013_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1334,12 +1334,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l013_g5,.-peristyle_5d73f40c9131_l013_g5
-.globl peristyle_5d73f40c9131_l013_g6
-.hidden peristyle_5d73f40c9131_l013_g6
-.type peristyle_5d73f40c9131_l013_g6,@function
+.size peristyle_fca937f00e8d7ee8_l013_g5,.-peristyle_fca937f00e8d7ee8_l013_g5
+.globl peristyle_fca937f00e8d7ee8_l013_g6
+.hidden peristyle_fca937f00e8d7ee8_l013_g6
+.type peristyle_fca937f00e8d7ee8_l013_g6,@function
 .p2align 6
-peristyle_5d73f40c9131_l013_g6:
+peristyle_fca937f00e8d7ee8_l013_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1531,12 +1531,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l013_g6,.-peristyle_5d73f40c9131_l013_g6
-.globl peristyle_5d73f40c9131_l013_g7
-.hidden peristyle_5d73f40c9131_l013_g7
-.type peristyle_5d73f40c9131_l013_g7,@function
+.size peristyle_fca937f00e8d7ee8_l013_g6,.-peristyle_fca937f00e8d7ee8_l013_g6
+.globl peristyle_fca937f00e8d7ee8_l013_g7
+.hidden peristyle_fca937f00e8d7ee8_l013_g7
+.type peristyle_fca937f00e8d7ee8_l013_g7,@function
 .p2align 6
-peristyle_5d73f40c9131_l013_g7:
+peristyle_fca937f00e8d7ee8_l013_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1733,5 +1733,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l013_g7,.-peristyle_5d73f40c9131_l013_g7
+.size peristyle_fca937f00e8d7ee8_l013_g7,.-peristyle_fca937f00e8d7ee8_l013_g7
 .section .note.GNU-stack,"",@progbits

@@ -18,62 +18,68 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l013_g0 peristyle_5d73f40c9131_l013_g1
-    peristyle_5d73f40c9131_l013_g2 peristyle_5d73f40c9131_l013_g3
-    peristyle_5d73f40c9131_l013_g4 peristyle_5d73f40c9131_l013_g5
-    peristyle_5d73f40c9131_l013_g6 peristyle_5d73f40c9131_l013_g7
+    peristyle_fca937f00e8d7ee8_l013_g0 peristyle_fca937f00e8d7ee8_l013_g1
+    peristyle_fca937f00e8d7ee8_l013_g2 peristyle_fca937f00e8d7ee8_l013_g3
+    peristyle_fca937f00e8d7ee8_l013_g4 peristyle_fca937f00e8d7ee8_l013_g5
+    peristyle_fca937f00e8d7ee8_l013_g6 peristyle_fca937f00e8d7ee8_l013_g7
 );
 static TABLE: &Aligned<[u8; 2900]> = &Aligned(*include_bytes!("l013_stage8_cv3.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 19), 0, 0, unrolled!(peristyle_5d73f40c9131_l013_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 19),
+        0,
+        0,
+        unrolled!(peristyle_fca937f00e8d7ee8_l013_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (19, 15),
         40,
         47,
-        unrolled!(peristyle_5d73f40c9131_l013_g1),
+        unrolled!(peristyle_fca937f00e8d7ee8_l013_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (34, 16),
         72,
         89,
-        unrolled!(peristyle_5d73f40c9131_l013_g2),
+        unrolled!(peristyle_fca937f00e8d7ee8_l013_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (50, 14),
         106,
         128,
-        unrolled!(peristyle_5d73f40c9131_l013_g3),
+        unrolled!(peristyle_fca937f00e8d7ee8_l013_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (64, 13),
         140,
         170,
-        unrolled!(peristyle_5d73f40c9131_l013_g4),
+        unrolled!(peristyle_fca937f00e8d7ee8_l013_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (77, 12),
         172,
         210,
-        unrolled!(peristyle_5d73f40c9131_l013_g5),
+        unrolled!(peristyle_fca937f00e8d7ee8_l013_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (89, 16),
         204,
         249,
-        unrolled!(peristyle_5d73f40c9131_l013_g6),
+        unrolled!(peristyle_fca937f00e8d7ee8_l013_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (105, 15),
         238,
         285,
-        unrolled!(peristyle_5d73f40c9131_l013_g7),
+        unrolled!(peristyle_fca937f00e8d7ee8_l013_g7),
     ),
 ];
 /// The layer.

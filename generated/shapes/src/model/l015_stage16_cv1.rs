@@ -18,62 +18,68 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l015_g0 peristyle_5d73f40c9131_l015_g1
-    peristyle_5d73f40c9131_l015_g2 peristyle_5d73f40c9131_l015_g3
-    peristyle_5d73f40c9131_l015_g4 peristyle_5d73f40c9131_l015_g5
-    peristyle_5d73f40c9131_l015_g6 peristyle_5d73f40c9131_l015_g7
+    peristyle_dc532f862a55a9e1_l015_g0 peristyle_dc532f862a55a9e1_l015_g1
+    peristyle_dc532f862a55a9e1_l015_g2 peristyle_dc532f862a55a9e1_l015_g3
+    peristyle_dc532f862a55a9e1_l015_g4 peristyle_dc532f862a55a9e1_l015_g5
+    peristyle_dc532f862a55a9e1_l015_g6 peristyle_dc532f862a55a9e1_l015_g7
 );
 static TABLE: &Aligned<[u8; 5856]> = &Aligned(*include_bytes!("l015_stage16_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 29), 0, 0, unrolled!(peristyle_5d73f40c9131_l015_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 29),
+        0,
+        0,
+        unrolled!(peristyle_dc532f862a55a9e1_l015_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (29, 28),
         70,
         91,
-        unrolled!(peristyle_5d73f40c9131_l015_g1),
+        unrolled!(peristyle_dc532f862a55a9e1_l015_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (57, 32),
         136,
         172,
-        unrolled!(peristyle_5d73f40c9131_l015_g2),
+        unrolled!(peristyle_dc532f862a55a9e1_l015_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (89, 33),
         210,
         254,
-        unrolled!(peristyle_5d73f40c9131_l015_g3),
+        unrolled!(peristyle_dc532f862a55a9e1_l015_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (122, 27),
         282,
         341,
-        unrolled!(peristyle_5d73f40c9131_l015_g4),
+        unrolled!(peristyle_dc532f862a55a9e1_l015_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (149, 31),
         350,
         411,
-        unrolled!(peristyle_5d73f40c9131_l015_g5),
+        unrolled!(peristyle_dc532f862a55a9e1_l015_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (180, 32),
         418,
         500,
-        unrolled!(peristyle_5d73f40c9131_l015_g6),
+        unrolled!(peristyle_dc532f862a55a9e1_l015_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (212, 27),
         490,
         590,
-        unrolled!(peristyle_5d73f40c9131_l015_g7),
+        unrolled!(peristyle_dc532f862a55a9e1_l015_g7),
     ),
 ];
 /// The layer.

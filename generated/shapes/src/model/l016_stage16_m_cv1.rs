@@ -18,62 +18,68 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l016_g0 peristyle_5d73f40c9131_l016_g1
-    peristyle_5d73f40c9131_l016_g2 peristyle_5d73f40c9131_l016_g3
-    peristyle_5d73f40c9131_l016_g4 peristyle_5d73f40c9131_l016_g5
-    peristyle_5d73f40c9131_l016_g6 peristyle_5d73f40c9131_l016_g7
+    peristyle_324450ba7ab6f6fa_l016_g0 peristyle_324450ba7ab6f6fa_l016_g1
+    peristyle_324450ba7ab6f6fa_l016_g2 peristyle_324450ba7ab6f6fa_l016_g3
+    peristyle_324450ba7ab6f6fa_l016_g4 peristyle_324450ba7ab6f6fa_l016_g5
+    peristyle_324450ba7ab6f6fa_l016_g6 peristyle_324450ba7ab6f6fa_l016_g7
 );
 static TABLE: &Aligned<[u8; 3004]> = &Aligned(*include_bytes!("l016_stage16_m_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 16), 0, 0, unrolled!(peristyle_5d73f40c9131_l016_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 16),
+        0,
+        0,
+        unrolled!(peristyle_324450ba7ab6f6fa_l016_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (16, 14),
         34,
         42,
-        unrolled!(peristyle_5d73f40c9131_l016_g1),
+        unrolled!(peristyle_324450ba7ab6f6fa_l016_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (30, 17),
         66,
         78,
-        unrolled!(peristyle_5d73f40c9131_l016_g2),
+        unrolled!(peristyle_324450ba7ab6f6fa_l016_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (47, 16),
         104,
         124,
-        unrolled!(peristyle_5d73f40c9131_l016_g3),
+        unrolled!(peristyle_324450ba7ab6f6fa_l016_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (63, 14),
         140,
         168,
-        unrolled!(peristyle_5d73f40c9131_l016_g4),
+        unrolled!(peristyle_324450ba7ab6f6fa_l016_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (77, 15),
         170,
         205,
-        unrolled!(peristyle_5d73f40c9131_l016_g5),
+        unrolled!(peristyle_324450ba7ab6f6fa_l016_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (92, 16),
         202,
         247,
-        unrolled!(peristyle_5d73f40c9131_l016_g6),
+        unrolled!(peristyle_324450ba7ab6f6fa_l016_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (108, 14),
         242,
         299,
-        unrolled!(peristyle_5d73f40c9131_l016_g7),
+        unrolled!(peristyle_324450ba7ab6f6fa_l016_g7),
     ),
 ];
 /// The layer.

@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_5d73f40c9131_l017_g0
-.hidden peristyle_5d73f40c9131_l017_g0
-.type peristyle_5d73f40c9131_l017_g0,@function
+.globl peristyle_4d2ecc250f3a5002_l017_g0
+.hidden peristyle_4d2ecc250f3a5002_l017_g0
+.type peristyle_4d2ecc250f3a5002_l017_g0,@function
 .p2align 6
-peristyle_5d73f40c9131_l017_g0:
+peristyle_4d2ecc250f3a5002_l017_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -517,12 +517,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l017_g0,.-peristyle_5d73f40c9131_l017_g0
-.globl peristyle_5d73f40c9131_l017_g1
-.hidden peristyle_5d73f40c9131_l017_g1
-.type peristyle_5d73f40c9131_l017_g1,@function
+.size peristyle_4d2ecc250f3a5002_l017_g0,.-peristyle_4d2ecc250f3a5002_l017_g0
+.globl peristyle_4d2ecc250f3a5002_l017_g1
+.hidden peristyle_4d2ecc250f3a5002_l017_g1
+.type peristyle_4d2ecc250f3a5002_l017_g1,@function
 .p2align 6
-peristyle_5d73f40c9131_l017_g1:
+peristyle_4d2ecc250f3a5002_l017_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -946,12 +946,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l017_g1,.-peristyle_5d73f40c9131_l017_g1
-.globl peristyle_5d73f40c9131_l017_g2
-.hidden peristyle_5d73f40c9131_l017_g2
-.type peristyle_5d73f40c9131_l017_g2,@function
+.size peristyle_4d2ecc250f3a5002_l017_g1,.-peristyle_4d2ecc250f3a5002_l017_g1
+.globl peristyle_4d2ecc250f3a5002_l017_g2
+.hidden peristyle_4d2ecc250f3a5002_l017_g2
+.type peristyle_4d2ecc250f3a5002_l017_g2,@function
 .p2align 6
-peristyle_5d73f40c9131_l017_g2:
+peristyle_4d2ecc250f3a5002_l017_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1358,12 +1358,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l017_g2,.-peristyle_5d73f40c9131_l017_g2
-.globl peristyle_5d73f40c9131_l017_g3
-.hidden peristyle_5d73f40c9131_l017_g3
-.type peristyle_5d73f40c9131_l017_g3,@function
+.size peristyle_4d2ecc250f3a5002_l017_g2,.-peristyle_4d2ecc250f3a5002_l017_g2
+.globl peristyle_4d2ecc250f3a5002_l017_g3
+.hidden peristyle_4d2ecc250f3a5002_l017_g3
+.type peristyle_4d2ecc250f3a5002_l017_g3,@function
 .p2align 6
-peristyle_5d73f40c9131_l017_g3:
+peristyle_4d2ecc250f3a5002_l017_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1771,12 +1771,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l017_g3,.-peristyle_5d73f40c9131_l017_g3
-.globl peristyle_5d73f40c9131_l017_g4
-.hidden peristyle_5d73f40c9131_l017_g4
-.type peristyle_5d73f40c9131_l017_g4,@function
+.size peristyle_4d2ecc250f3a5002_l017_g3,.-peristyle_4d2ecc250f3a5002_l017_g3
+.globl peristyle_4d2ecc250f3a5002_l017_g4
+.hidden peristyle_4d2ecc250f3a5002_l017_g4
+.type peristyle_4d2ecc250f3a5002_l017_g4,@function
 .p2align 6
-peristyle_5d73f40c9131_l017_g4:
+peristyle_4d2ecc250f3a5002_l017_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2233,12 +2233,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l017_g4,.-peristyle_5d73f40c9131_l017_g4
-.globl peristyle_5d73f40c9131_l017_g5
-.hidden peristyle_5d73f40c9131_l017_g5
-.type peristyle_5d73f40c9131_l017_g5,@function
+.size peristyle_4d2ecc250f3a5002_l017_g4,.-peristyle_4d2ecc250f3a5002_l017_g4
+.globl peristyle_4d2ecc250f3a5002_l017_g5
+.hidden peristyle_4d2ecc250f3a5002_l017_g5
+.type peristyle_4d2ecc250f3a5002_l017_g5,@function
 .p2align 6
-peristyle_5d73f40c9131_l017_g5:
+peristyle_4d2ecc250f3a5002_l017_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2650,12 +2650,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l017_g5,.-peristyle_5d73f40c9131_l017_g5
-.globl peristyle_5d73f40c9131_l017_g6
-.hidden peristyle_5d73f40c9131_l017_g6
-.type peristyle_5d73f40c9131_l017_g6,@function
+.size peristyle_4d2ecc250f3a5002_l017_g5,.-peristyle_4d2ecc250f3a5002_l017_g5
+.globl peristyle_4d2ecc250f3a5002_l017_g6
+.hidden peristyle_4d2ecc250f3a5002_l017_g6
+.type peristyle_4d2ecc250f3a5002_l017_g6,@function
 .p2align 6
-peristyle_5d73f40c9131_l017_g6:
+peristyle_4d2ecc250f3a5002_l017_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3077,12 +3077,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l017_g6,.-peristyle_5d73f40c9131_l017_g6
-.globl peristyle_5d73f40c9131_l017_g7
-.hidden peristyle_5d73f40c9131_l017_g7
-.type peristyle_5d73f40c9131_l017_g7,@function
+.size peristyle_4d2ecc250f3a5002_l017_g6,.-peristyle_4d2ecc250f3a5002_l017_g6
+.globl peristyle_4d2ecc250f3a5002_l017_g7
+.hidden peristyle_4d2ecc250f3a5002_l017_g7
+.type peristyle_4d2ecc250f3a5002_l017_g7,@function
 .p2align 6
-peristyle_5d73f40c9131_l017_g7:
+peristyle_4d2ecc250f3a5002_l017_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3482,5 +3482,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l017_g7,.-peristyle_5d73f40c9131_l017_g7
+.size peristyle_4d2ecc250f3a5002_l017_g7,.-peristyle_4d2ecc250f3a5002_l017_g7
 .section .note.GNU-stack,"",@progbits

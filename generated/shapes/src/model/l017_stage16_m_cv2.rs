@@ -19,64 +19,70 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l017_g0 peristyle_5d73f40c9131_l017_g1
-    peristyle_5d73f40c9131_l017_g2 peristyle_5d73f40c9131_l017_g3
-    peristyle_5d73f40c9131_l017_g4 peristyle_5d73f40c9131_l017_g5
-    peristyle_5d73f40c9131_l017_g6 peristyle_5d73f40c9131_l017_g7
+    peristyle_4d2ecc250f3a5002_l017_g0 peristyle_4d2ecc250f3a5002_l017_g1
+    peristyle_4d2ecc250f3a5002_l017_g2 peristyle_4d2ecc250f3a5002_l017_g3
+    peristyle_4d2ecc250f3a5002_l017_g4 peristyle_4d2ecc250f3a5002_l017_g5
+    peristyle_4d2ecc250f3a5002_l017_g6 peristyle_4d2ecc250f3a5002_l017_g7
 );
 static TABLE: &Aligned<[u8; 11996]> = &Aligned(
     *include_bytes!("l017_stage16_m_cv2.bin"),
 );
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 52), 0, 0, unrolled!(peristyle_5d73f40c9131_l017_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 52),
+        0,
+        0,
+        unrolled!(peristyle_4d2ecc250f3a5002_l017_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (52, 62),
         168,
         120,
-        unrolled!(peristyle_5d73f40c9131_l017_g1),
+        unrolled!(peristyle_4d2ecc250f3a5002_l017_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (114, 59),
         360,
         256,
-        unrolled!(peristyle_5d73f40c9131_l017_g2),
+        unrolled!(peristyle_4d2ecc250f3a5002_l017_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (173, 57),
         546,
         385,
-        unrolled!(peristyle_5d73f40c9131_l017_g3),
+        unrolled!(peristyle_4d2ecc250f3a5002_l017_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (230, 67),
         718,
         517,
-        unrolled!(peristyle_5d73f40c9131_l017_g4),
+        unrolled!(peristyle_4d2ecc250f3a5002_l017_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (297, 57),
         916,
         672,
-        unrolled!(peristyle_5d73f40c9131_l017_g5),
+        unrolled!(peristyle_4d2ecc250f3a5002_l017_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (354, 58),
         1090,
         804,
-        unrolled!(peristyle_5d73f40c9131_l017_g6),
+        unrolled!(peristyle_4d2ecc250f3a5002_l017_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (412, 60),
         1274,
         940,
-        unrolled!(peristyle_5d73f40c9131_l017_g7),
+        unrolled!(peristyle_4d2ecc250f3a5002_l017_g7),
     ),
 ];
 /// The layer.

@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_5d73f40c9131_l018_g0
-.hidden peristyle_5d73f40c9131_l018_g0
-.type peristyle_5d73f40c9131_l018_g0,@function
+.globl peristyle_87610b346d2f6b35_l018_g0
+.hidden peristyle_87610b346d2f6b35_l018_g0
+.type peristyle_87610b346d2f6b35_l018_g0,@function
 .p2align 6
-peristyle_5d73f40c9131_l018_g0:
+peristyle_87610b346d2f6b35_l018_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -384,12 +384,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l018_g0,.-peristyle_5d73f40c9131_l018_g0
-.globl peristyle_5d73f40c9131_l018_g1
-.hidden peristyle_5d73f40c9131_l018_g1
-.type peristyle_5d73f40c9131_l018_g1,@function
+.size peristyle_87610b346d2f6b35_l018_g0,.-peristyle_87610b346d2f6b35_l018_g0
+.globl peristyle_87610b346d2f6b35_l018_g1
+.hidden peristyle_87610b346d2f6b35_l018_g1
+.type peristyle_87610b346d2f6b35_l018_g1,@function
 .p2align 6
-peristyle_5d73f40c9131_l018_g1:
+peristyle_87610b346d2f6b35_l018_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -696,12 +696,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l018_g1,.-peristyle_5d73f40c9131_l018_g1
-.globl peristyle_5d73f40c9131_l018_g2
-.hidden peristyle_5d73f40c9131_l018_g2
-.type peristyle_5d73f40c9131_l018_g2,@function
+.size peristyle_87610b346d2f6b35_l018_g1,.-peristyle_87610b346d2f6b35_l018_g1
+.globl peristyle_87610b346d2f6b35_l018_g2
+.hidden peristyle_87610b346d2f6b35_l018_g2
+.type peristyle_87610b346d2f6b35_l018_g2,@function
 .p2align 6
-peristyle_5d73f40c9131_l018_g2:
+peristyle_87610b346d2f6b35_l018_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -965,12 +965,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l018_g2,.-peristyle_5d73f40c9131_l018_g2
-.globl peristyle_5d73f40c9131_l018_g3
-.hidden peristyle_5d73f40c9131_l018_g3
-.type peristyle_5d73f40c9131_l018_g3,@function
+.size peristyle_87610b346d2f6b35_l018_g2,.-peristyle_87610b346d2f6b35_l018_g2
+.globl peristyle_87610b346d2f6b35_l018_g3
+.hidden peristyle_87610b346d2f6b35_l018_g3
+.type peristyle_87610b346d2f6b35_l018_g3,@function
 .p2align 6
-peristyle_5d73f40c9131_l018_g3:
+peristyle_87610b346d2f6b35_l018_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1249,12 +1249,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l018_g3,.-peristyle_5d73f40c9131_l018_g3
-.globl peristyle_5d73f40c9131_l018_g4
-.hidden peristyle_5d73f40c9131_l018_g4
-.type peristyle_5d73f40c9131_l018_g4,@function
+.size peristyle_87610b346d2f6b35_l018_g3,.-peristyle_87610b346d2f6b35_l018_g3
+.globl peristyle_87610b346d2f6b35_l018_g4
+.hidden peristyle_87610b346d2f6b35_l018_g4
+.type peristyle_87610b346d2f6b35_l018_g4,@function
 .p2align 6
-peristyle_5d73f40c9131_l018_g4:
+peristyle_87610b346d2f6b35_l018_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1551,12 +1551,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l018_g4,.-peristyle_5d73f40c9131_l018_g4
-.globl peristyle_5d73f40c9131_l018_g5
-.hidden peristyle_5d73f40c9131_l018_g5
-.type peristyle_5d73f40c9131_l018_g5,@function
+.size peristyle_87610b346d2f6b35_l018_g4,.-peristyle_87610b346d2f6b35_l018_g4
+.globl peristyle_87610b346d2f6b35_l018_g5
+.hidden peristyle_87610b346d2f6b35_l018_g5
+.type peristyle_87610b346d2f6b35_l018_g5,@function
 .p2align 6
-peristyle_5d73f40c9131_l018_g5:
+peristyle_87610b346d2f6b35_l018_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1832,12 +1832,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l018_g5,.-peristyle_5d73f40c9131_l018_g5
-.globl peristyle_5d73f40c9131_l018_g6
-.hidden peristyle_5d73f40c9131_l018_g6
-.type peristyle_5d73f40c9131_l018_g6,@function
+.size peristyle_87610b346d2f6b35_l018_g5,.-peristyle_87610b346d2f6b35_l018_g5
+.globl peristyle_87610b346d2f6b35_l018_g6
+.hidden peristyle_87610b346d2f6b35_l018_g6
+.type peristyle_87610b346d2f6b35_l018_g6,@function
 .p2align 6
-peristyle_5d73f40c9131_l018_g6:
+peristyle_87610b346d2f6b35_l018_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2122,12 +2122,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l018_g6,.-peristyle_5d73f40c9131_l018_g6
-.globl peristyle_5d73f40c9131_l018_g7
-.hidden peristyle_5d73f40c9131_l018_g7
-.type peristyle_5d73f40c9131_l018_g7,@function
+.size peristyle_87610b346d2f6b35_l018_g6,.-peristyle_87610b346d2f6b35_l018_g6
+.globl peristyle_87610b346d2f6b35_l018_g7
+.hidden peristyle_87610b346d2f6b35_l018_g7
+.type peristyle_87610b346d2f6b35_l018_g7,@function
 .p2align 6
-peristyle_5d73f40c9131_l018_g7:
+peristyle_87610b346d2f6b35_l018_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2402,5 +2402,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l018_g7,.-peristyle_5d73f40c9131_l018_g7
+.size peristyle_87610b346d2f6b35_l018_g7,.-peristyle_87610b346d2f6b35_l018_g7
 .section .note.GNU-stack,"",@progbits

@@ -18,62 +18,68 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l018_g0 peristyle_5d73f40c9131_l018_g1
-    peristyle_5d73f40c9131_l018_g2 peristyle_5d73f40c9131_l018_g3
-    peristyle_5d73f40c9131_l018_g4 peristyle_5d73f40c9131_l018_g5
-    peristyle_5d73f40c9131_l018_g6 peristyle_5d73f40c9131_l018_g7
+    peristyle_87610b346d2f6b35_l018_g0 peristyle_87610b346d2f6b35_l018_g1
+    peristyle_87610b346d2f6b35_l018_g2 peristyle_87610b346d2f6b35_l018_g3
+    peristyle_87610b346d2f6b35_l018_g4 peristyle_87610b346d2f6b35_l018_g5
+    peristyle_87610b346d2f6b35_l018_g6 peristyle_87610b346d2f6b35_l018_g7
 );
 static TABLE: &Aligned<[u8; 5832]> = &Aligned(*include_bytes!("l018_stage16_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 24), 0, 0, unrolled!(peristyle_5d73f40c9131_l018_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 24),
+        0,
+        0,
+        unrolled!(peristyle_87610b346d2f6b35_l018_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (24, 37),
         62,
         71,
-        unrolled!(peristyle_5d73f40c9131_l018_g1),
+        unrolled!(peristyle_87610b346d2f6b35_l018_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (61, 26),
         142,
         164,
-        unrolled!(peristyle_5d73f40c9131_l018_g2),
+        unrolled!(peristyle_87610b346d2f6b35_l018_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (87, 27),
         202,
         236,
-        unrolled!(peristyle_5d73f40c9131_l018_g3),
+        unrolled!(peristyle_87610b346d2f6b35_l018_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (114, 34),
         268,
         322,
-        unrolled!(peristyle_5d73f40c9131_l018_g4),
+        unrolled!(peristyle_87610b346d2f6b35_l018_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (148, 31),
         344,
         414,
-        unrolled!(peristyle_5d73f40c9131_l018_g5),
+        unrolled!(peristyle_87610b346d2f6b35_l018_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (179, 29),
         414,
         493,
-        unrolled!(peristyle_5d73f40c9131_l018_g6),
+        unrolled!(peristyle_87610b346d2f6b35_l018_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (208, 28),
         484,
         577,
-        unrolled!(peristyle_5d73f40c9131_l018_g7),
+        unrolled!(peristyle_87610b346d2f6b35_l018_g7),
     ),
 ];
 /// The layer.

@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_5d73f40c9131_l019_g0
-.hidden peristyle_5d73f40c9131_l019_g0
-.type peristyle_5d73f40c9131_l019_g0,@function
+.globl peristyle_54aaa137a8c6759e_l019_g0
+.hidden peristyle_54aaa137a8c6759e_l019_g0
+.type peristyle_54aaa137a8c6759e_l019_g0,@function
 .p2align 6
-peristyle_5d73f40c9131_l019_g0:
+peristyle_54aaa137a8c6759e_l019_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -401,12 +401,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l019_g0,.-peristyle_5d73f40c9131_l019_g0
-.globl peristyle_5d73f40c9131_l019_g1
-.hidden peristyle_5d73f40c9131_l019_g1
-.type peristyle_5d73f40c9131_l019_g1,@function
+.size peristyle_54aaa137a8c6759e_l019_g0,.-peristyle_54aaa137a8c6759e_l019_g0
+.globl peristyle_54aaa137a8c6759e_l019_g1
+.hidden peristyle_54aaa137a8c6759e_l019_g1
+.type peristyle_54aaa137a8c6759e_l019_g1,@function
 .p2align 6
-peristyle_5d73f40c9131_l019_g1:
+peristyle_54aaa137a8c6759e_l019_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -653,12 +653,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l019_g1,.-peristyle_5d73f40c9131_l019_g1
-.globl peristyle_5d73f40c9131_l019_g2
-.hidden peristyle_5d73f40c9131_l019_g2
-.type peristyle_5d73f40c9131_l019_g2,@function
+.size peristyle_54aaa137a8c6759e_l019_g1,.-peristyle_54aaa137a8c6759e_l019_g1
+.globl peristyle_54aaa137a8c6759e_l019_g2
+.hidden peristyle_54aaa137a8c6759e_l019_g2
+.type peristyle_54aaa137a8c6759e_l019_g2,@function
 .p2align 6
-peristyle_5d73f40c9131_l019_g2:
+peristyle_54aaa137a8c6759e_l019_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -908,12 +908,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l019_g2,.-peristyle_5d73f40c9131_l019_g2
-.globl peristyle_5d73f40c9131_l019_g3
-.hidden peristyle_5d73f40c9131_l019_g3
-.type peristyle_5d73f40c9131_l019_g3,@function
+.size peristyle_54aaa137a8c6759e_l019_g2,.-peristyle_54aaa137a8c6759e_l019_g2
+.globl peristyle_54aaa137a8c6759e_l019_g3
+.hidden peristyle_54aaa137a8c6759e_l019_g3
+.type peristyle_54aaa137a8c6759e_l019_g3,@function
 .p2align 6
-peristyle_5d73f40c9131_l019_g3:
+peristyle_54aaa137a8c6759e_l019_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1161,12 +1161,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l019_g3,.-peristyle_5d73f40c9131_l019_g3
-.globl peristyle_5d73f40c9131_l019_g4
-.hidden peristyle_5d73f40c9131_l019_g4
-.type peristyle_5d73f40c9131_l019_g4,@function
+.size peristyle_54aaa137a8c6759e_l019_g3,.-peristyle_54aaa137a8c6759e_l019_g3
+.globl peristyle_54aaa137a8c6759e_l019_g4
+.hidden peristyle_54aaa137a8c6759e_l019_g4
+.type peristyle_54aaa137a8c6759e_l019_g4,@function
 .p2align 6
-peristyle_5d73f40c9131_l019_g4:
+peristyle_54aaa137a8c6759e_l019_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1413,12 +1413,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l019_g4,.-peristyle_5d73f40c9131_l019_g4
-.globl peristyle_5d73f40c9131_l019_g5
-.hidden peristyle_5d73f40c9131_l019_g5
-.type peristyle_5d73f40c9131_l019_g5,@function
+.size peristyle_54aaa137a8c6759e_l019_g4,.-peristyle_54aaa137a8c6759e_l019_g4
+.globl peristyle_54aaa137a8c6759e_l019_g5
+.hidden peristyle_54aaa137a8c6759e_l019_g5
+.type peristyle_54aaa137a8c6759e_l019_g5,@function
 .p2align 6
-peristyle_5d73f40c9131_l019_g5:
+peristyle_54aaa137a8c6759e_l019_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1692,12 +1692,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l019_g5,.-peristyle_5d73f40c9131_l019_g5
-.globl peristyle_5d73f40c9131_l019_g6
-.hidden peristyle_5d73f40c9131_l019_g6
-.type peristyle_5d73f40c9131_l019_g6,@function
+.size peristyle_54aaa137a8c6759e_l019_g5,.-peristyle_54aaa137a8c6759e_l019_g5
+.globl peristyle_54aaa137a8c6759e_l019_g6
+.hidden peristyle_54aaa137a8c6759e_l019_g6
+.type peristyle_54aaa137a8c6759e_l019_g6,@function
 .p2align 6
-peristyle_5d73f40c9131_l019_g6:
+peristyle_54aaa137a8c6759e_l019_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1948,12 +1948,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l019_g6,.-peristyle_5d73f40c9131_l019_g6
-.globl peristyle_5d73f40c9131_l019_g7
-.hidden peristyle_5d73f40c9131_l019_g7
-.type peristyle_5d73f40c9131_l019_g7,@function
+.size peristyle_54aaa137a8c6759e_l019_g6,.-peristyle_54aaa137a8c6759e_l019_g6
+.globl peristyle_54aaa137a8c6759e_l019_g7
+.hidden peristyle_54aaa137a8c6759e_l019_g7
+.type peristyle_54aaa137a8c6759e_l019_g7,@function
 .p2align 6
-peristyle_5d73f40c9131_l019_g7:
+peristyle_54aaa137a8c6759e_l019_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2205,12 +2205,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l019_g7,.-peristyle_5d73f40c9131_l019_g7
-.globl peristyle_5d73f40c9131_l019_g8
-.hidden peristyle_5d73f40c9131_l019_g8
-.type peristyle_5d73f40c9131_l019_g8,@function
+.size peristyle_54aaa137a8c6759e_l019_g7,.-peristyle_54aaa137a8c6759e_l019_g7
+.globl peristyle_54aaa137a8c6759e_l019_g8
+.hidden peristyle_54aaa137a8c6759e_l019_g8
+.type peristyle_54aaa137a8c6759e_l019_g8,@function
 .p2align 6
-peristyle_5d73f40c9131_l019_g8:
+peristyle_54aaa137a8c6759e_l019_g8:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2467,12 +2467,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l019_g8,.-peristyle_5d73f40c9131_l019_g8
-.globl peristyle_5d73f40c9131_l019_g9
-.hidden peristyle_5d73f40c9131_l019_g9
-.type peristyle_5d73f40c9131_l019_g9,@function
+.size peristyle_54aaa137a8c6759e_l019_g8,.-peristyle_54aaa137a8c6759e_l019_g8
+.globl peristyle_54aaa137a8c6759e_l019_g9
+.hidden peristyle_54aaa137a8c6759e_l019_g9
+.type peristyle_54aaa137a8c6759e_l019_g9,@function
 .p2align 6
-peristyle_5d73f40c9131_l019_g9:
+peristyle_54aaa137a8c6759e_l019_g9:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2733,12 +2733,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l019_g9,.-peristyle_5d73f40c9131_l019_g9
-.globl peristyle_5d73f40c9131_l019_g10
-.hidden peristyle_5d73f40c9131_l019_g10
-.type peristyle_5d73f40c9131_l019_g10,@function
+.size peristyle_54aaa137a8c6759e_l019_g9,.-peristyle_54aaa137a8c6759e_l019_g9
+.globl peristyle_54aaa137a8c6759e_l019_g10
+.hidden peristyle_54aaa137a8c6759e_l019_g10
+.type peristyle_54aaa137a8c6759e_l019_g10,@function
 .p2align 6
-peristyle_5d73f40c9131_l019_g10:
+peristyle_54aaa137a8c6759e_l019_g10:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2985,12 +2985,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l019_g10,.-peristyle_5d73f40c9131_l019_g10
-.globl peristyle_5d73f40c9131_l019_g11
-.hidden peristyle_5d73f40c9131_l019_g11
-.type peristyle_5d73f40c9131_l019_g11,@function
+.size peristyle_54aaa137a8c6759e_l019_g10,.-peristyle_54aaa137a8c6759e_l019_g10
+.globl peristyle_54aaa137a8c6759e_l019_g11
+.hidden peristyle_54aaa137a8c6759e_l019_g11
+.type peristyle_54aaa137a8c6759e_l019_g11,@function
 .p2align 6
-peristyle_5d73f40c9131_l019_g11:
+peristyle_54aaa137a8c6759e_l019_g11:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3244,12 +3244,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l019_g11,.-peristyle_5d73f40c9131_l019_g11
-.globl peristyle_5d73f40c9131_l019_g12
-.hidden peristyle_5d73f40c9131_l019_g12
-.type peristyle_5d73f40c9131_l019_g12,@function
+.size peristyle_54aaa137a8c6759e_l019_g11,.-peristyle_54aaa137a8c6759e_l019_g11
+.globl peristyle_54aaa137a8c6759e_l019_g12
+.hidden peristyle_54aaa137a8c6759e_l019_g12
+.type peristyle_54aaa137a8c6759e_l019_g12,@function
 .p2align 6
-peristyle_5d73f40c9131_l019_g12:
+peristyle_54aaa137a8c6759e_l019_g12:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3509,12 +3509,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l019_g12,.-peristyle_5d73f40c9131_l019_g12
-.globl peristyle_5d73f40c9131_l019_g13
-.hidden peristyle_5d73f40c9131_l019_g13
-.type peristyle_5d73f40c9131_l019_g13,@function
+.size peristyle_54aaa137a8c6759e_l019_g12,.-peristyle_54aaa137a8c6759e_l019_g12
+.globl peristyle_54aaa137a8c6759e_l019_g13
+.hidden peristyle_54aaa137a8c6759e_l019_g13
+.type peristyle_54aaa137a8c6759e_l019_g13,@function
 .p2align 6
-peristyle_5d73f40c9131_l019_g13:
+peristyle_54aaa137a8c6759e_l019_g13:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3775,12 +3775,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l019_g13,.-peristyle_5d73f40c9131_l019_g13
-.globl peristyle_5d73f40c9131_l019_g14
-.hidden peristyle_5d73f40c9131_l019_g14
-.type peristyle_5d73f40c9131_l019_g14,@function
+.size peristyle_54aaa137a8c6759e_l019_g13,.-peristyle_54aaa137a8c6759e_l019_g13
+.globl peristyle_54aaa137a8c6759e_l019_g14
+.hidden peristyle_54aaa137a8c6759e_l019_g14
+.type peristyle_54aaa137a8c6759e_l019_g14,@function
 .p2align 6
-peristyle_5d73f40c9131_l019_g14:
+peristyle_54aaa137a8c6759e_l019_g14:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4035,12 +4035,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l019_g14,.-peristyle_5d73f40c9131_l019_g14
-.globl peristyle_5d73f40c9131_l019_g15
-.hidden peristyle_5d73f40c9131_l019_g15
-.type peristyle_5d73f40c9131_l019_g15,@function
+.size peristyle_54aaa137a8c6759e_l019_g14,.-peristyle_54aaa137a8c6759e_l019_g14
+.globl peristyle_54aaa137a8c6759e_l019_g15
+.hidden peristyle_54aaa137a8c6759e_l019_g15
+.type peristyle_54aaa137a8c6759e_l019_g15,@function
 .p2align 6
-peristyle_5d73f40c9131_l019_g15:
+peristyle_54aaa137a8c6759e_l019_g15:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4301,5 +4301,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l019_g15,.-peristyle_5d73f40c9131_l019_g15
+.size peristyle_54aaa137a8c6759e_l019_g15,.-peristyle_54aaa137a8c6759e_l019_g15
 .section .note.GNU-stack,"",@progbits

@@ -18,122 +18,128 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l019_g0 peristyle_5d73f40c9131_l019_g1
-    peristyle_5d73f40c9131_l019_g2 peristyle_5d73f40c9131_l019_g3
-    peristyle_5d73f40c9131_l019_g4 peristyle_5d73f40c9131_l019_g5
-    peristyle_5d73f40c9131_l019_g6 peristyle_5d73f40c9131_l019_g7
-    peristyle_5d73f40c9131_l019_g8 peristyle_5d73f40c9131_l019_g9
-    peristyle_5d73f40c9131_l019_g10 peristyle_5d73f40c9131_l019_g11
-    peristyle_5d73f40c9131_l019_g12 peristyle_5d73f40c9131_l019_g13
-    peristyle_5d73f40c9131_l019_g14 peristyle_5d73f40c9131_l019_g15
+    peristyle_54aaa137a8c6759e_l019_g0 peristyle_54aaa137a8c6759e_l019_g1
+    peristyle_54aaa137a8c6759e_l019_g2 peristyle_54aaa137a8c6759e_l019_g3
+    peristyle_54aaa137a8c6759e_l019_g4 peristyle_54aaa137a8c6759e_l019_g5
+    peristyle_54aaa137a8c6759e_l019_g6 peristyle_54aaa137a8c6759e_l019_g7
+    peristyle_54aaa137a8c6759e_l019_g8 peristyle_54aaa137a8c6759e_l019_g9
+    peristyle_54aaa137a8c6759e_l019_g10 peristyle_54aaa137a8c6759e_l019_g11
+    peristyle_54aaa137a8c6759e_l019_g12 peristyle_54aaa137a8c6759e_l019_g13
+    peristyle_54aaa137a8c6759e_l019_g14 peristyle_54aaa137a8c6759e_l019_g15
 );
 static TABLE: &Aligned<[u8; 10188]> = &Aligned(*include_bytes!("l019_stage16_cv3.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 25), 0, 0, unrolled!(peristyle_5d73f40c9131_l019_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 25),
+        0,
+        0,
+        unrolled!(peristyle_54aaa137a8c6759e_l019_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (25, 17),
         66,
         78,
-        unrolled!(peristyle_5d73f40c9131_l019_g1),
+        unrolled!(peristyle_54aaa137a8c6759e_l019_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (42, 23),
         130,
         149,
-        unrolled!(peristyle_5d73f40c9131_l019_g2),
+        unrolled!(peristyle_54aaa137a8c6759e_l019_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (65, 20),
         190,
         219,
-        unrolled!(peristyle_5d73f40c9131_l019_g3),
+        unrolled!(peristyle_54aaa137a8c6759e_l019_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (85, 20),
         250,
         292,
-        unrolled!(peristyle_5d73f40c9131_l019_g4),
+        unrolled!(peristyle_54aaa137a8c6759e_l019_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (105, 22),
         312,
         363,
-        unrolled!(peristyle_5d73f40c9131_l019_g5),
+        unrolled!(peristyle_54aaa137a8c6759e_l019_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (127, 22),
         380,
         447,
-        unrolled!(peristyle_5d73f40c9131_l019_g6),
+        unrolled!(peristyle_54aaa137a8c6759e_l019_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (149, 20),
         440,
         519,
-        unrolled!(peristyle_5d73f40c9131_l019_g7),
+        unrolled!(peristyle_54aaa137a8c6759e_l019_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (169, 20),
         502,
         593,
-        unrolled!(peristyle_5d73f40c9131_l019_g8),
+        unrolled!(peristyle_54aaa137a8c6759e_l019_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (189, 24),
         564,
         670,
-        unrolled!(peristyle_5d73f40c9131_l019_g9),
+        unrolled!(peristyle_54aaa137a8c6759e_l019_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (213, 24),
         624,
         744,
-        unrolled!(peristyle_5d73f40c9131_l019_g10),
+        unrolled!(peristyle_54aaa137a8c6759e_l019_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (237, 21),
         684,
         810,
-        unrolled!(peristyle_5d73f40c9131_l019_g11),
+        unrolled!(peristyle_54aaa137a8c6759e_l019_g11),
     ),
     Group::new(
         &[48, 49, 50, 51],
         (258, 25),
         746,
         885,
-        unrolled!(peristyle_5d73f40c9131_l019_g12),
+        unrolled!(peristyle_54aaa137a8c6759e_l019_g12),
     ),
     Group::new(
         &[52, 53, 54, 55],
         (283, 21),
         808,
         959,
-        unrolled!(peristyle_5d73f40c9131_l019_g13),
+        unrolled!(peristyle_54aaa137a8c6759e_l019_g13),
     ),
     Group::new(
         &[56, 57, 58, 59],
         (304, 19),
         872,
         1035,
-        unrolled!(peristyle_5d73f40c9131_l019_g14),
+        unrolled!(peristyle_54aaa137a8c6759e_l019_g14),
     ),
     Group::new(
         &[60, 61, 62, 63],
         (323, 24),
         934,
         1111,
-        unrolled!(peristyle_5d73f40c9131_l019_g15),
+        unrolled!(peristyle_54aaa137a8c6759e_l019_g15),
     ),
 ];
 /// The layer.

@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_5d73f40c9131_l020_g0
-.hidden peristyle_5d73f40c9131_l020_g0
-.type peristyle_5d73f40c9131_l020_g0,@function
+.globl peristyle_f497fa0262356381_l020_g0
+.hidden peristyle_f497fa0262356381_l020_g0
+.type peristyle_f497fa0262356381_l020_g0,@function
 .p2align 6
-peristyle_5d73f40c9131_l020_g0:
+peristyle_f497fa0262356381_l020_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -670,12 +670,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l020_g0,.-peristyle_5d73f40c9131_l020_g0
-.globl peristyle_5d73f40c9131_l020_g1
-.hidden peristyle_5d73f40c9131_l020_g1
-.type peristyle_5d73f40c9131_l020_g1,@function
+.size peristyle_f497fa0262356381_l020_g0,.-peristyle_f497fa0262356381_l020_g0
+.globl peristyle_f497fa0262356381_l020_g1
+.hidden peristyle_f497fa0262356381_l020_g1
+.type peristyle_f497fa0262356381_l020_g1,@function
 .p2align 6
-peristyle_5d73f40c9131_l020_g1:
+peristyle_f497fa0262356381_l020_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1220,12 +1220,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l020_g1,.-peristyle_5d73f40c9131_l020_g1
-.globl peristyle_5d73f40c9131_l020_g2
-.hidden peristyle_5d73f40c9131_l020_g2
-.type peristyle_5d73f40c9131_l020_g2,@function
+.size peristyle_f497fa0262356381_l020_g1,.-peristyle_f497fa0262356381_l020_g1
+.globl peristyle_f497fa0262356381_l020_g2
+.hidden peristyle_f497fa0262356381_l020_g2
+.type peristyle_f497fa0262356381_l020_g2,@function
 .p2align 6
-peristyle_5d73f40c9131_l020_g2:
+peristyle_f497fa0262356381_l020_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1732,12 +1732,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l020_g2,.-peristyle_5d73f40c9131_l020_g2
-.globl peristyle_5d73f40c9131_l020_g3
-.hidden peristyle_5d73f40c9131_l020_g3
-.type peristyle_5d73f40c9131_l020_g3,@function
+.size peristyle_f497fa0262356381_l020_g2,.-peristyle_f497fa0262356381_l020_g2
+.globl peristyle_f497fa0262356381_l020_g3
+.hidden peristyle_f497fa0262356381_l020_g3
+.type peristyle_f497fa0262356381_l020_g3,@function
 .p2align 6
-peristyle_5d73f40c9131_l020_g3:
+peristyle_f497fa0262356381_l020_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2291,12 +2291,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l020_g3,.-peristyle_5d73f40c9131_l020_g3
-.globl peristyle_5d73f40c9131_l020_g4
-.hidden peristyle_5d73f40c9131_l020_g4
-.type peristyle_5d73f40c9131_l020_g4,@function
+.size peristyle_f497fa0262356381_l020_g3,.-peristyle_f497fa0262356381_l020_g3
+.globl peristyle_f497fa0262356381_l020_g4
+.hidden peristyle_f497fa0262356381_l020_g4
+.type peristyle_f497fa0262356381_l020_g4,@function
 .p2align 6
-peristyle_5d73f40c9131_l020_g4:
+peristyle_f497fa0262356381_l020_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2854,12 +2854,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l020_g4,.-peristyle_5d73f40c9131_l020_g4
-.globl peristyle_5d73f40c9131_l020_g5
-.hidden peristyle_5d73f40c9131_l020_g5
-.type peristyle_5d73f40c9131_l020_g5,@function
+.size peristyle_f497fa0262356381_l020_g4,.-peristyle_f497fa0262356381_l020_g4
+.globl peristyle_f497fa0262356381_l020_g5
+.hidden peristyle_f497fa0262356381_l020_g5
+.type peristyle_f497fa0262356381_l020_g5,@function
 .p2align 6
-peristyle_5d73f40c9131_l020_g5:
+peristyle_f497fa0262356381_l020_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3427,12 +3427,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l020_g5,.-peristyle_5d73f40c9131_l020_g5
-.globl peristyle_5d73f40c9131_l020_g6
-.hidden peristyle_5d73f40c9131_l020_g6
-.type peristyle_5d73f40c9131_l020_g6,@function
+.size peristyle_f497fa0262356381_l020_g5,.-peristyle_f497fa0262356381_l020_g5
+.globl peristyle_f497fa0262356381_l020_g6
+.hidden peristyle_f497fa0262356381_l020_g6
+.type peristyle_f497fa0262356381_l020_g6,@function
 .p2align 6
-peristyle_5d73f40c9131_l020_g6:
+peristyle_f497fa0262356381_l020_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3939,12 +3939,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l020_g6,.-peristyle_5d73f40c9131_l020_g6
-.globl peristyle_5d73f40c9131_l020_g7
-.hidden peristyle_5d73f40c9131_l020_g7
-.type peristyle_5d73f40c9131_l020_g7,@function
+.size peristyle_f497fa0262356381_l020_g6,.-peristyle_f497fa0262356381_l020_g6
+.globl peristyle_f497fa0262356381_l020_g7
+.hidden peristyle_f497fa0262356381_l020_g7
+.type peristyle_f497fa0262356381_l020_g7,@function
 .p2align 6
-peristyle_5d73f40c9131_l020_g7:
+peristyle_f497fa0262356381_l020_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4530,12 +4530,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l020_g7,.-peristyle_5d73f40c9131_l020_g7
-.globl peristyle_5d73f40c9131_l020_g8
-.hidden peristyle_5d73f40c9131_l020_g8
-.type peristyle_5d73f40c9131_l020_g8,@function
+.size peristyle_f497fa0262356381_l020_g7,.-peristyle_f497fa0262356381_l020_g7
+.globl peristyle_f497fa0262356381_l020_g8
+.hidden peristyle_f497fa0262356381_l020_g8
+.type peristyle_f497fa0262356381_l020_g8,@function
 .p2align 6
-peristyle_5d73f40c9131_l020_g8:
+peristyle_f497fa0262356381_l020_g8:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5080,12 +5080,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l020_g8,.-peristyle_5d73f40c9131_l020_g8
-.globl peristyle_5d73f40c9131_l020_g9
-.hidden peristyle_5d73f40c9131_l020_g9
-.type peristyle_5d73f40c9131_l020_g9,@function
+.size peristyle_f497fa0262356381_l020_g8,.-peristyle_f497fa0262356381_l020_g8
+.globl peristyle_f497fa0262356381_l020_g9
+.hidden peristyle_f497fa0262356381_l020_g9
+.type peristyle_f497fa0262356381_l020_g9,@function
 .p2align 6
-peristyle_5d73f40c9131_l020_g9:
+peristyle_f497fa0262356381_l020_g9:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5589,12 +5589,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l020_g9,.-peristyle_5d73f40c9131_l020_g9
-.globl peristyle_5d73f40c9131_l020_g10
-.hidden peristyle_5d73f40c9131_l020_g10
-.type peristyle_5d73f40c9131_l020_g10,@function
+.size peristyle_f497fa0262356381_l020_g9,.-peristyle_f497fa0262356381_l020_g9
+.globl peristyle_f497fa0262356381_l020_g10
+.hidden peristyle_f497fa0262356381_l020_g10
+.type peristyle_f497fa0262356381_l020_g10,@function
 .p2align 6
-peristyle_5d73f40c9131_l020_g10:
+peristyle_f497fa0262356381_l020_g10:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6150,12 +6150,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l020_g10,.-peristyle_5d73f40c9131_l020_g10
-.globl peristyle_5d73f40c9131_l020_g11
-.hidden peristyle_5d73f40c9131_l020_g11
-.type peristyle_5d73f40c9131_l020_g11,@function
+.size peristyle_f497fa0262356381_l020_g10,.-peristyle_f497fa0262356381_l020_g10
+.globl peristyle_f497fa0262356381_l020_g11
+.hidden peristyle_f497fa0262356381_l020_g11
+.type peristyle_f497fa0262356381_l020_g11,@function
 .p2align 6
-peristyle_5d73f40c9131_l020_g11:
+peristyle_f497fa0262356381_l020_g11:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6686,12 +6686,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l020_g11,.-peristyle_5d73f40c9131_l020_g11
-.globl peristyle_5d73f40c9131_l020_g12
-.hidden peristyle_5d73f40c9131_l020_g12
-.type peristyle_5d73f40c9131_l020_g12,@function
+.size peristyle_f497fa0262356381_l020_g11,.-peristyle_f497fa0262356381_l020_g11
+.globl peristyle_f497fa0262356381_l020_g12
+.hidden peristyle_f497fa0262356381_l020_g12
+.type peristyle_f497fa0262356381_l020_g12,@function
 .p2align 6
-peristyle_5d73f40c9131_l020_g12:
+peristyle_f497fa0262356381_l020_g12:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -7178,12 +7178,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l020_g12,.-peristyle_5d73f40c9131_l020_g12
-.globl peristyle_5d73f40c9131_l020_g13
-.hidden peristyle_5d73f40c9131_l020_g13
-.type peristyle_5d73f40c9131_l020_g13,@function
+.size peristyle_f497fa0262356381_l020_g12,.-peristyle_f497fa0262356381_l020_g12
+.globl peristyle_f497fa0262356381_l020_g13
+.hidden peristyle_f497fa0262356381_l020_g13
+.type peristyle_f497fa0262356381_l020_g13,@function
 .p2align 6
-peristyle_5d73f40c9131_l020_g13:
+peristyle_f497fa0262356381_l020_g13:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -7688,12 +7688,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l020_g13,.-peristyle_5d73f40c9131_l020_g13
-.globl peristyle_5d73f40c9131_l020_g14
-.hidden peristyle_5d73f40c9131_l020_g14
-.type peristyle_5d73f40c9131_l020_g14,@function
+.size peristyle_f497fa0262356381_l020_g13,.-peristyle_f497fa0262356381_l020_g13
+.globl peristyle_f497fa0262356381_l020_g14
+.hidden peristyle_f497fa0262356381_l020_g14
+.type peristyle_f497fa0262356381_l020_g14,@function
 .p2align 6
-peristyle_5d73f40c9131_l020_g14:
+peristyle_f497fa0262356381_l020_g14:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -8252,12 +8252,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l020_g14,.-peristyle_5d73f40c9131_l020_g14
-.globl peristyle_5d73f40c9131_l020_g15
-.hidden peristyle_5d73f40c9131_l020_g15
-.type peristyle_5d73f40c9131_l020_g15,@function
+.size peristyle_f497fa0262356381_l020_g14,.-peristyle_f497fa0262356381_l020_g14
+.globl peristyle_f497fa0262356381_l020_g15
+.hidden peristyle_f497fa0262356381_l020_g15
+.type peristyle_f497fa0262356381_l020_g15,@function
 .p2align 6
-peristyle_5d73f40c9131_l020_g15:
+peristyle_f497fa0262356381_l020_g15:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -8781,12 +8781,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l020_g15,.-peristyle_5d73f40c9131_l020_g15
-.globl peristyle_5d73f40c9131_l020_g16
-.hidden peristyle_5d73f40c9131_l020_g16
-.type peristyle_5d73f40c9131_l020_g16,@function
+.size peristyle_f497fa0262356381_l020_g15,.-peristyle_f497fa0262356381_l020_g15
+.globl peristyle_f497fa0262356381_l020_g16
+.hidden peristyle_f497fa0262356381_l020_g16
+.type peristyle_f497fa0262356381_l020_g16,@function
 .p2align 6
-peristyle_5d73f40c9131_l020_g16:
+peristyle_f497fa0262356381_l020_g16:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -9370,12 +9370,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l020_g16,.-peristyle_5d73f40c9131_l020_g16
-.globl peristyle_5d73f40c9131_l020_g17
-.hidden peristyle_5d73f40c9131_l020_g17
-.type peristyle_5d73f40c9131_l020_g17,@function
+.size peristyle_f497fa0262356381_l020_g16,.-peristyle_f497fa0262356381_l020_g16
+.globl peristyle_f497fa0262356381_l020_g17
+.hidden peristyle_f497fa0262356381_l020_g17
+.type peristyle_f497fa0262356381_l020_g17,@function
 .p2align 6
-peristyle_5d73f40c9131_l020_g17:
+peristyle_f497fa0262356381_l020_g17:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -9832,12 +9832,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l020_g17,.-peristyle_5d73f40c9131_l020_g17
-.globl peristyle_5d73f40c9131_l020_g18
-.hidden peristyle_5d73f40c9131_l020_g18
-.type peristyle_5d73f40c9131_l020_g18,@function
+.size peristyle_f497fa0262356381_l020_g17,.-peristyle_f497fa0262356381_l020_g17
+.globl peristyle_f497fa0262356381_l020_g18
+.hidden peristyle_f497fa0262356381_l020_g18
+.type peristyle_f497fa0262356381_l020_g18,@function
 .p2align 6
-peristyle_5d73f40c9131_l020_g18:
+peristyle_f497fa0262356381_l020_g18:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -10329,12 +10329,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l020_g18,.-peristyle_5d73f40c9131_l020_g18
-.globl peristyle_5d73f40c9131_l020_g19
-.hidden peristyle_5d73f40c9131_l020_g19
-.type peristyle_5d73f40c9131_l020_g19,@function
+.size peristyle_f497fa0262356381_l020_g18,.-peristyle_f497fa0262356381_l020_g18
+.globl peristyle_f497fa0262356381_l020_g19
+.hidden peristyle_f497fa0262356381_l020_g19
+.type peristyle_f497fa0262356381_l020_g19,@function
 .p2align 6
-peristyle_5d73f40c9131_l020_g19:
+peristyle_f497fa0262356381_l020_g19:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -10827,12 +10827,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l020_g19,.-peristyle_5d73f40c9131_l020_g19
-.globl peristyle_5d73f40c9131_l020_g20
-.hidden peristyle_5d73f40c9131_l020_g20
-.type peristyle_5d73f40c9131_l020_g20,@function
+.size peristyle_f497fa0262356381_l020_g19,.-peristyle_f497fa0262356381_l020_g19
+.globl peristyle_f497fa0262356381_l020_g20
+.hidden peristyle_f497fa0262356381_l020_g20
+.type peristyle_f497fa0262356381_l020_g20,@function
 .p2align 6
-peristyle_5d73f40c9131_l020_g20:
+peristyle_f497fa0262356381_l020_g20:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -11322,12 +11322,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l020_g20,.-peristyle_5d73f40c9131_l020_g20
-.globl peristyle_5d73f40c9131_l020_g21
-.hidden peristyle_5d73f40c9131_l020_g21
-.type peristyle_5d73f40c9131_l020_g21,@function
+.size peristyle_f497fa0262356381_l020_g20,.-peristyle_f497fa0262356381_l020_g20
+.globl peristyle_f497fa0262356381_l020_g21
+.hidden peristyle_f497fa0262356381_l020_g21
+.type peristyle_f497fa0262356381_l020_g21,@function
 .p2align 6
-peristyle_5d73f40c9131_l020_g21:
+peristyle_f497fa0262356381_l020_g21:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -11978,12 +11978,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l020_g21,.-peristyle_5d73f40c9131_l020_g21
-.globl peristyle_5d73f40c9131_l020_g22
-.hidden peristyle_5d73f40c9131_l020_g22
-.type peristyle_5d73f40c9131_l020_g22,@function
+.size peristyle_f497fa0262356381_l020_g21,.-peristyle_f497fa0262356381_l020_g21
+.globl peristyle_f497fa0262356381_l020_g22
+.hidden peristyle_f497fa0262356381_l020_g22
+.type peristyle_f497fa0262356381_l020_g22,@function
 .p2align 6
-peristyle_5d73f40c9131_l020_g22:
+peristyle_f497fa0262356381_l020_g22:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -12470,12 +12470,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l020_g22,.-peristyle_5d73f40c9131_l020_g22
-.globl peristyle_5d73f40c9131_l020_g23
-.hidden peristyle_5d73f40c9131_l020_g23
-.type peristyle_5d73f40c9131_l020_g23,@function
+.size peristyle_f497fa0262356381_l020_g22,.-peristyle_f497fa0262356381_l020_g22
+.globl peristyle_f497fa0262356381_l020_g23
+.hidden peristyle_f497fa0262356381_l020_g23
+.type peristyle_f497fa0262356381_l020_g23,@function
 .p2align 6
-peristyle_5d73f40c9131_l020_g23:
+peristyle_f497fa0262356381_l020_g23:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -13035,5 +13035,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l020_g23,.-peristyle_5d73f40c9131_l020_g23
+.size peristyle_f497fa0262356381_l020_g23,.-peristyle_f497fa0262356381_l020_g23
 .section .note.GNU-stack,"",@progbits

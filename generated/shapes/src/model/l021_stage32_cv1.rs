@@ -18,92 +18,98 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l021_g0 peristyle_5d73f40c9131_l021_g1
-    peristyle_5d73f40c9131_l021_g2 peristyle_5d73f40c9131_l021_g3
-    peristyle_5d73f40c9131_l021_g4 peristyle_5d73f40c9131_l021_g5
-    peristyle_5d73f40c9131_l021_g6 peristyle_5d73f40c9131_l021_g7
-    peristyle_5d73f40c9131_l021_g8 peristyle_5d73f40c9131_l021_g9
-    peristyle_5d73f40c9131_l021_g10 peristyle_5d73f40c9131_l021_g11
+    peristyle_9e5062d902e05fe4_l021_g0 peristyle_9e5062d902e05fe4_l021_g1
+    peristyle_9e5062d902e05fe4_l021_g2 peristyle_9e5062d902e05fe4_l021_g3
+    peristyle_9e5062d902e05fe4_l021_g4 peristyle_9e5062d902e05fe4_l021_g5
+    peristyle_9e5062d902e05fe4_l021_g6 peristyle_9e5062d902e05fe4_l021_g7
+    peristyle_9e5062d902e05fe4_l021_g8 peristyle_9e5062d902e05fe4_l021_g9
+    peristyle_9e5062d902e05fe4_l021_g10 peristyle_9e5062d902e05fe4_l021_g11
 );
 static TABLE: &Aligned<[u8; 11492]> = &Aligned(*include_bytes!("l021_stage32_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 28), 0, 0, unrolled!(peristyle_5d73f40c9131_l021_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 28),
+        0,
+        0,
+        unrolled!(peristyle_9e5062d902e05fe4_l021_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (28, 29),
         92,
         104,
-        unrolled!(peristyle_5d73f40c9131_l021_g1),
+        unrolled!(peristyle_9e5062d902e05fe4_l021_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (57, 37),
         188,
         224,
-        unrolled!(peristyle_5d73f40c9131_l021_g2),
+        unrolled!(peristyle_9e5062d902e05fe4_l021_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (94, 34),
         286,
         337,
-        unrolled!(peristyle_5d73f40c9131_l021_g3),
+        unrolled!(peristyle_9e5062d902e05fe4_l021_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (128, 29),
         386,
         461,
-        unrolled!(peristyle_5d73f40c9131_l021_g4),
+        unrolled!(peristyle_9e5062d902e05fe4_l021_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (157, 37),
         478,
         576,
-        unrolled!(peristyle_5d73f40c9131_l021_g5),
+        unrolled!(peristyle_9e5062d902e05fe4_l021_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (194, 31),
         578,
         694,
-        unrolled!(peristyle_5d73f40c9131_l021_g6),
+        unrolled!(peristyle_9e5062d902e05fe4_l021_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (225, 36),
         670,
         800,
-        unrolled!(peristyle_5d73f40c9131_l021_g7),
+        unrolled!(peristyle_9e5062d902e05fe4_l021_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (261, 32),
         766,
         906,
-        unrolled!(peristyle_5d73f40c9131_l021_g8),
+        unrolled!(peristyle_9e5062d902e05fe4_l021_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (293, 36),
         860,
         1016,
-        unrolled!(peristyle_5d73f40c9131_l021_g9),
+        unrolled!(peristyle_9e5062d902e05fe4_l021_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (329, 31),
         958,
         1125,
-        unrolled!(peristyle_5d73f40c9131_l021_g10),
+        unrolled!(peristyle_9e5062d902e05fe4_l021_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (360, 24),
         1052,
         1225,
-        unrolled!(peristyle_5d73f40c9131_l021_g11),
+        unrolled!(peristyle_9e5062d902e05fe4_l021_g11),
     ),
 ];
 /// The layer.

@@ -18,92 +18,98 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l022_g0 peristyle_5d73f40c9131_l022_g1
-    peristyle_5d73f40c9131_l022_g2 peristyle_5d73f40c9131_l022_g3
-    peristyle_5d73f40c9131_l022_g4 peristyle_5d73f40c9131_l022_g5
-    peristyle_5d73f40c9131_l022_g6 peristyle_5d73f40c9131_l022_g7
-    peristyle_5d73f40c9131_l022_g8 peristyle_5d73f40c9131_l022_g9
-    peristyle_5d73f40c9131_l022_g10 peristyle_5d73f40c9131_l022_g11
+    peristyle_d2c1cea490af48b9_l022_g0 peristyle_d2c1cea490af48b9_l022_g1
+    peristyle_d2c1cea490af48b9_l022_g2 peristyle_d2c1cea490af48b9_l022_g3
+    peristyle_d2c1cea490af48b9_l022_g4 peristyle_d2c1cea490af48b9_l022_g5
+    peristyle_d2c1cea490af48b9_l022_g6 peristyle_d2c1cea490af48b9_l022_g7
+    peristyle_d2c1cea490af48b9_l022_g8 peristyle_d2c1cea490af48b9_l022_g9
+    peristyle_d2c1cea490af48b9_l022_g10 peristyle_d2c1cea490af48b9_l022_g11
 );
 static TABLE: &Aligned<[u8; 6216]> = &Aligned(*include_bytes!("l022_stage32_m_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 24), 0, 0, unrolled!(peristyle_5d73f40c9131_l022_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 24),
+        0,
+        0,
+        unrolled!(peristyle_d2c1cea490af48b9_l022_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (24, 20),
         54,
         65,
-        unrolled!(peristyle_5d73f40c9131_l022_g1),
+        unrolled!(peristyle_d2c1cea490af48b9_l022_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (44, 21),
         104,
         124,
-        unrolled!(peristyle_5d73f40c9131_l022_g2),
+        unrolled!(peristyle_d2c1cea490af48b9_l022_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (65, 14),
         156,
         192,
-        unrolled!(peristyle_5d73f40c9131_l022_g3),
+        unrolled!(peristyle_d2c1cea490af48b9_l022_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (79, 19),
         202,
         249,
-        unrolled!(peristyle_5d73f40c9131_l022_g4),
+        unrolled!(peristyle_d2c1cea490af48b9_l022_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (98, 20),
         248,
         300,
-        unrolled!(peristyle_5d73f40c9131_l022_g5),
+        unrolled!(peristyle_d2c1cea490af48b9_l022_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (118, 20),
         298,
         361,
-        unrolled!(peristyle_5d73f40c9131_l022_g6),
+        unrolled!(peristyle_d2c1cea490af48b9_l022_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (138, 17),
         346,
         412,
-        unrolled!(peristyle_5d73f40c9131_l022_g7),
+        unrolled!(peristyle_d2c1cea490af48b9_l022_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (155, 20),
         392,
         466,
-        unrolled!(peristyle_5d73f40c9131_l022_g8),
+        unrolled!(peristyle_d2c1cea490af48b9_l022_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (175, 21),
         442,
         524,
-        unrolled!(peristyle_5d73f40c9131_l022_g9),
+        unrolled!(peristyle_d2c1cea490af48b9_l022_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (196, 22),
         492,
         581,
-        unrolled!(peristyle_5d73f40c9131_l022_g10),
+        unrolled!(peristyle_d2c1cea490af48b9_l022_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (218, 22),
         542,
         641,
-        unrolled!(peristyle_5d73f40c9131_l022_g11),
+        unrolled!(peristyle_d2c1cea490af48b9_l022_g11),
     ),
 ];
 /// The layer.

@@ -19,94 +19,100 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l023_g0 peristyle_5d73f40c9131_l023_g1
-    peristyle_5d73f40c9131_l023_g2 peristyle_5d73f40c9131_l023_g3
-    peristyle_5d73f40c9131_l023_g4 peristyle_5d73f40c9131_l023_g5
-    peristyle_5d73f40c9131_l023_g6 peristyle_5d73f40c9131_l023_g7
-    peristyle_5d73f40c9131_l023_g8 peristyle_5d73f40c9131_l023_g9
-    peristyle_5d73f40c9131_l023_g10 peristyle_5d73f40c9131_l023_g11
+    peristyle_ac494dfdbf8ea6bf_l023_g0 peristyle_ac494dfdbf8ea6bf_l023_g1
+    peristyle_ac494dfdbf8ea6bf_l023_g2 peristyle_ac494dfdbf8ea6bf_l023_g3
+    peristyle_ac494dfdbf8ea6bf_l023_g4 peristyle_ac494dfdbf8ea6bf_l023_g5
+    peristyle_ac494dfdbf8ea6bf_l023_g6 peristyle_ac494dfdbf8ea6bf_l023_g7
+    peristyle_ac494dfdbf8ea6bf_l023_g8 peristyle_ac494dfdbf8ea6bf_l023_g9
+    peristyle_ac494dfdbf8ea6bf_l023_g10 peristyle_ac494dfdbf8ea6bf_l023_g11
 );
 static TABLE: &Aligned<[u8; 26572]> = &Aligned(
     *include_bytes!("l023_stage32_m_cv2.bin"),
 );
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 72), 0, 0, unrolled!(peristyle_5d73f40c9131_l023_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 72),
+        0,
+        0,
+        unrolled!(peristyle_ac494dfdbf8ea6bf_l023_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (72, 77),
         254,
         183,
-        unrolled!(peristyle_5d73f40c9131_l023_g1),
+        unrolled!(peristyle_ac494dfdbf8ea6bf_l023_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (149, 98),
         480,
         340,
-        unrolled!(peristyle_5d73f40c9131_l023_g2),
+        unrolled!(peristyle_ac494dfdbf8ea6bf_l023_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (247, 87),
         774,
         563,
-        unrolled!(peristyle_5d73f40c9131_l023_g3),
+        unrolled!(peristyle_ac494dfdbf8ea6bf_l023_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (334, 72),
         1052,
         782,
-        unrolled!(peristyle_5d73f40c9131_l023_g4),
+        unrolled!(peristyle_ac494dfdbf8ea6bf_l023_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (406, 95),
         1304,
         974,
-        unrolled!(peristyle_5d73f40c9131_l023_g5),
+        unrolled!(peristyle_ac494dfdbf8ea6bf_l023_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (501, 68),
         1598,
         1193,
-        unrolled!(peristyle_5d73f40c9131_l023_g6),
+        unrolled!(peristyle_ac494dfdbf8ea6bf_l023_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (569, 65),
         1844,
         1376,
-        unrolled!(peristyle_5d73f40c9131_l023_g7),
+        unrolled!(peristyle_ac494dfdbf8ea6bf_l023_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (634, 92),
         2096,
         1556,
-        unrolled!(peristyle_5d73f40c9131_l023_g8),
+        unrolled!(peristyle_ac494dfdbf8ea6bf_l023_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (726, 73),
         2410,
         1789,
-        unrolled!(peristyle_5d73f40c9131_l023_g9),
+        unrolled!(peristyle_ac494dfdbf8ea6bf_l023_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (799, 91),
         2690,
         2008,
-        unrolled!(peristyle_5d73f40c9131_l023_g10),
+        unrolled!(peristyle_ac494dfdbf8ea6bf_l023_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (890, 76),
         2966,
         2215,
-        unrolled!(peristyle_5d73f40c9131_l023_g11),
+        unrolled!(peristyle_ac494dfdbf8ea6bf_l023_g11),
     ),
 ];
 /// The layer.

@@ -18,92 +18,98 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l024_g0 peristyle_5d73f40c9131_l024_g1
-    peristyle_5d73f40c9131_l024_g2 peristyle_5d73f40c9131_l024_g3
-    peristyle_5d73f40c9131_l024_g4 peristyle_5d73f40c9131_l024_g5
-    peristyle_5d73f40c9131_l024_g6 peristyle_5d73f40c9131_l024_g7
-    peristyle_5d73f40c9131_l024_g8 peristyle_5d73f40c9131_l024_g9
-    peristyle_5d73f40c9131_l024_g10 peristyle_5d73f40c9131_l024_g11
+    peristyle_86ef7447faa2a28d_l024_g0 peristyle_86ef7447faa2a28d_l024_g1
+    peristyle_86ef7447faa2a28d_l024_g2 peristyle_86ef7447faa2a28d_l024_g3
+    peristyle_86ef7447faa2a28d_l024_g4 peristyle_86ef7447faa2a28d_l024_g5
+    peristyle_86ef7447faa2a28d_l024_g6 peristyle_86ef7447faa2a28d_l024_g7
+    peristyle_86ef7447faa2a28d_l024_g8 peristyle_86ef7447faa2a28d_l024_g9
+    peristyle_86ef7447faa2a28d_l024_g10 peristyle_86ef7447faa2a28d_l024_g11
 );
 static TABLE: &Aligned<[u8; 11452]> = &Aligned(*include_bytes!("l024_stage32_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 25), 0, 0, unrolled!(peristyle_5d73f40c9131_l024_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 25),
+        0,
+        0,
+        unrolled!(peristyle_86ef7447faa2a28d_l024_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (25, 33),
         92,
         112,
-        unrolled!(peristyle_5d73f40c9131_l024_g1),
+        unrolled!(peristyle_86ef7447faa2a28d_l024_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (58, 37),
         188,
         226,
-        unrolled!(peristyle_5d73f40c9131_l024_g2),
+        unrolled!(peristyle_86ef7447faa2a28d_l024_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (95, 28),
         282,
         327,
-        unrolled!(peristyle_5d73f40c9131_l024_g3),
+        unrolled!(peristyle_86ef7447faa2a28d_l024_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (123, 34),
         374,
         435,
-        unrolled!(peristyle_5d73f40c9131_l024_g4),
+        unrolled!(peristyle_86ef7447faa2a28d_l024_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (157, 29),
         470,
         553,
-        unrolled!(peristyle_5d73f40c9131_l024_g5),
+        unrolled!(peristyle_86ef7447faa2a28d_l024_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (186, 41),
         562,
         661,
-        unrolled!(peristyle_5d73f40c9131_l024_g6),
+        unrolled!(peristyle_86ef7447faa2a28d_l024_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (227, 37),
         660,
         771,
-        unrolled!(peristyle_5d73f40c9131_l024_g7),
+        unrolled!(peristyle_86ef7447faa2a28d_l024_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (264, 30),
         760,
         894,
-        unrolled!(peristyle_5d73f40c9131_l024_g8),
+        unrolled!(peristyle_86ef7447faa2a28d_l024_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (294, 33),
         852,
         1000,
-        unrolled!(peristyle_5d73f40c9131_l024_g9),
+        unrolled!(peristyle_86ef7447faa2a28d_l024_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (327, 29),
         946,
         1111,
-        unrolled!(peristyle_5d73f40c9131_l024_g10),
+        unrolled!(peristyle_86ef7447faa2a28d_l024_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (356, 31),
         1040,
         1216,
-        unrolled!(peristyle_5d73f40c9131_l024_g11),
+        unrolled!(peristyle_86ef7447faa2a28d_l024_g11),
     ),
 ];
 /// The layer.

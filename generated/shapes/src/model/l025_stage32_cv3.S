@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_5d73f40c9131_l025_g0
-.hidden peristyle_5d73f40c9131_l025_g0
-.type peristyle_5d73f40c9131_l025_g0,@function
+.globl peristyle_cf67da8c985f221f_l025_g0
+.hidden peristyle_cf67da8c985f221f_l025_g0
+.type peristyle_cf67da8c985f221f_l025_g0,@function
 .p2align 6
-peristyle_5d73f40c9131_l025_g0:
+peristyle_cf67da8c985f221f_l025_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -422,12 +422,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l025_g0,.-peristyle_5d73f40c9131_l025_g0
-.globl peristyle_5d73f40c9131_l025_g1
-.hidden peristyle_5d73f40c9131_l025_g1
-.type peristyle_5d73f40c9131_l025_g1,@function
+.size peristyle_cf67da8c985f221f_l025_g0,.-peristyle_cf67da8c985f221f_l025_g0
+.globl peristyle_cf67da8c985f221f_l025_g1
+.hidden peristyle_cf67da8c985f221f_l025_g1
+.type peristyle_cf67da8c985f221f_l025_g1,@function
 .p2align 6
-peristyle_5d73f40c9131_l025_g1:
+peristyle_cf67da8c985f221f_l025_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -758,12 +758,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l025_g1,.-peristyle_5d73f40c9131_l025_g1
-.globl peristyle_5d73f40c9131_l025_g2
-.hidden peristyle_5d73f40c9131_l025_g2
-.type peristyle_5d73f40c9131_l025_g2,@function
+.size peristyle_cf67da8c985f221f_l025_g1,.-peristyle_cf67da8c985f221f_l025_g1
+.globl peristyle_cf67da8c985f221f_l025_g2
+.hidden peristyle_cf67da8c985f221f_l025_g2
+.type peristyle_cf67da8c985f221f_l025_g2,@function
 .p2align 6
-peristyle_5d73f40c9131_l025_g2:
+peristyle_cf67da8c985f221f_l025_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1084,12 +1084,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l025_g2,.-peristyle_5d73f40c9131_l025_g2
-.globl peristyle_5d73f40c9131_l025_g3
-.hidden peristyle_5d73f40c9131_l025_g3
-.type peristyle_5d73f40c9131_l025_g3,@function
+.size peristyle_cf67da8c985f221f_l025_g2,.-peristyle_cf67da8c985f221f_l025_g2
+.globl peristyle_cf67da8c985f221f_l025_g3
+.hidden peristyle_cf67da8c985f221f_l025_g3
+.type peristyle_cf67da8c985f221f_l025_g3,@function
 .p2align 6
-peristyle_5d73f40c9131_l025_g3:
+peristyle_cf67da8c985f221f_l025_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1387,12 +1387,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l025_g3,.-peristyle_5d73f40c9131_l025_g3
-.globl peristyle_5d73f40c9131_l025_g4
-.hidden peristyle_5d73f40c9131_l025_g4
-.type peristyle_5d73f40c9131_l025_g4,@function
+.size peristyle_cf67da8c985f221f_l025_g3,.-peristyle_cf67da8c985f221f_l025_g3
+.globl peristyle_cf67da8c985f221f_l025_g4
+.hidden peristyle_cf67da8c985f221f_l025_g4
+.type peristyle_cf67da8c985f221f_l025_g4,@function
 .p2align 6
-peristyle_5d73f40c9131_l025_g4:
+peristyle_cf67da8c985f221f_l025_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1726,12 +1726,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l025_g4,.-peristyle_5d73f40c9131_l025_g4
-.globl peristyle_5d73f40c9131_l025_g5
-.hidden peristyle_5d73f40c9131_l025_g5
-.type peristyle_5d73f40c9131_l025_g5,@function
+.size peristyle_cf67da8c985f221f_l025_g4,.-peristyle_cf67da8c985f221f_l025_g4
+.globl peristyle_cf67da8c985f221f_l025_g5
+.hidden peristyle_cf67da8c985f221f_l025_g5
+.type peristyle_cf67da8c985f221f_l025_g5,@function
 .p2align 6
-peristyle_5d73f40c9131_l025_g5:
+peristyle_cf67da8c985f221f_l025_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2060,12 +2060,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l025_g5,.-peristyle_5d73f40c9131_l025_g5
-.globl peristyle_5d73f40c9131_l025_g6
-.hidden peristyle_5d73f40c9131_l025_g6
-.type peristyle_5d73f40c9131_l025_g6,@function
+.size peristyle_cf67da8c985f221f_l025_g5,.-peristyle_cf67da8c985f221f_l025_g5
+.globl peristyle_cf67da8c985f221f_l025_g6
+.hidden peristyle_cf67da8c985f221f_l025_g6
+.type peristyle_cf67da8c985f221f_l025_g6,@function
 .p2align 6
-peristyle_5d73f40c9131_l025_g6:
+peristyle_cf67da8c985f221f_l025_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2376,12 +2376,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l025_g6,.-peristyle_5d73f40c9131_l025_g6
-.globl peristyle_5d73f40c9131_l025_g7
-.hidden peristyle_5d73f40c9131_l025_g7
-.type peristyle_5d73f40c9131_l025_g7,@function
+.size peristyle_cf67da8c985f221f_l025_g6,.-peristyle_cf67da8c985f221f_l025_g6
+.globl peristyle_cf67da8c985f221f_l025_g7
+.hidden peristyle_cf67da8c985f221f_l025_g7
+.type peristyle_cf67da8c985f221f_l025_g7,@function
 .p2align 6
-peristyle_5d73f40c9131_l025_g7:
+peristyle_cf67da8c985f221f_l025_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2699,12 +2699,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l025_g7,.-peristyle_5d73f40c9131_l025_g7
-.globl peristyle_5d73f40c9131_l025_g8
-.hidden peristyle_5d73f40c9131_l025_g8
-.type peristyle_5d73f40c9131_l025_g8,@function
+.size peristyle_cf67da8c985f221f_l025_g7,.-peristyle_cf67da8c985f221f_l025_g7
+.globl peristyle_cf67da8c985f221f_l025_g8
+.hidden peristyle_cf67da8c985f221f_l025_g8
+.type peristyle_cf67da8c985f221f_l025_g8,@function
 .p2align 6
-peristyle_5d73f40c9131_l025_g8:
+peristyle_cf67da8c985f221f_l025_g8:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3024,12 +3024,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l025_g8,.-peristyle_5d73f40c9131_l025_g8
-.globl peristyle_5d73f40c9131_l025_g9
-.hidden peristyle_5d73f40c9131_l025_g9
-.type peristyle_5d73f40c9131_l025_g9,@function
+.size peristyle_cf67da8c985f221f_l025_g8,.-peristyle_cf67da8c985f221f_l025_g8
+.globl peristyle_cf67da8c985f221f_l025_g9
+.hidden peristyle_cf67da8c985f221f_l025_g9
+.type peristyle_cf67da8c985f221f_l025_g9,@function
 .p2align 6
-peristyle_5d73f40c9131_l025_g9:
+peristyle_cf67da8c985f221f_l025_g9:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3337,12 +3337,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l025_g9,.-peristyle_5d73f40c9131_l025_g9
-.globl peristyle_5d73f40c9131_l025_g10
-.hidden peristyle_5d73f40c9131_l025_g10
-.type peristyle_5d73f40c9131_l025_g10,@function
+.size peristyle_cf67da8c985f221f_l025_g9,.-peristyle_cf67da8c985f221f_l025_g9
+.globl peristyle_cf67da8c985f221f_l025_g10
+.hidden peristyle_cf67da8c985f221f_l025_g10
+.type peristyle_cf67da8c985f221f_l025_g10,@function
 .p2align 6
-peristyle_5d73f40c9131_l025_g10:
+peristyle_cf67da8c985f221f_l025_g10:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3654,12 +3654,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l025_g10,.-peristyle_5d73f40c9131_l025_g10
-.globl peristyle_5d73f40c9131_l025_g11
-.hidden peristyle_5d73f40c9131_l025_g11
-.type peristyle_5d73f40c9131_l025_g11,@function
+.size peristyle_cf67da8c985f221f_l025_g10,.-peristyle_cf67da8c985f221f_l025_g10
+.globl peristyle_cf67da8c985f221f_l025_g11
+.hidden peristyle_cf67da8c985f221f_l025_g11
+.type peristyle_cf67da8c985f221f_l025_g11,@function
 .p2align 6
-peristyle_5d73f40c9131_l025_g11:
+peristyle_cf67da8c985f221f_l025_g11:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3972,12 +3972,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l025_g11,.-peristyle_5d73f40c9131_l025_g11
-.globl peristyle_5d73f40c9131_l025_g12
-.hidden peristyle_5d73f40c9131_l025_g12
-.type peristyle_5d73f40c9131_l025_g12,@function
+.size peristyle_cf67da8c985f221f_l025_g11,.-peristyle_cf67da8c985f221f_l025_g11
+.globl peristyle_cf67da8c985f221f_l025_g12
+.hidden peristyle_cf67da8c985f221f_l025_g12
+.type peristyle_cf67da8c985f221f_l025_g12,@function
 .p2align 6
-peristyle_5d73f40c9131_l025_g12:
+peristyle_cf67da8c985f221f_l025_g12:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4301,12 +4301,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l025_g12,.-peristyle_5d73f40c9131_l025_g12
-.globl peristyle_5d73f40c9131_l025_g13
-.hidden peristyle_5d73f40c9131_l025_g13
-.type peristyle_5d73f40c9131_l025_g13,@function
+.size peristyle_cf67da8c985f221f_l025_g12,.-peristyle_cf67da8c985f221f_l025_g12
+.globl peristyle_cf67da8c985f221f_l025_g13
+.hidden peristyle_cf67da8c985f221f_l025_g13
+.type peristyle_cf67da8c985f221f_l025_g13,@function
 .p2align 6
-peristyle_5d73f40c9131_l025_g13:
+peristyle_cf67da8c985f221f_l025_g13:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4621,12 +4621,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l025_g13,.-peristyle_5d73f40c9131_l025_g13
-.globl peristyle_5d73f40c9131_l025_g14
-.hidden peristyle_5d73f40c9131_l025_g14
-.type peristyle_5d73f40c9131_l025_g14,@function
+.size peristyle_cf67da8c985f221f_l025_g13,.-peristyle_cf67da8c985f221f_l025_g13
+.globl peristyle_cf67da8c985f221f_l025_g14
+.hidden peristyle_cf67da8c985f221f_l025_g14
+.type peristyle_cf67da8c985f221f_l025_g14,@function
 .p2align 6
-peristyle_5d73f40c9131_l025_g14:
+peristyle_cf67da8c985f221f_l025_g14:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4948,12 +4948,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l025_g14,.-peristyle_5d73f40c9131_l025_g14
-.globl peristyle_5d73f40c9131_l025_g15
-.hidden peristyle_5d73f40c9131_l025_g15
-.type peristyle_5d73f40c9131_l025_g15,@function
+.size peristyle_cf67da8c985f221f_l025_g14,.-peristyle_cf67da8c985f221f_l025_g14
+.globl peristyle_cf67da8c985f221f_l025_g15
+.hidden peristyle_cf67da8c985f221f_l025_g15
+.type peristyle_cf67da8c985f221f_l025_g15,@function
 .p2align 6
-peristyle_5d73f40c9131_l025_g15:
+peristyle_cf67da8c985f221f_l025_g15:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5236,12 +5236,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l025_g15,.-peristyle_5d73f40c9131_l025_g15
-.globl peristyle_5d73f40c9131_l025_g16
-.hidden peristyle_5d73f40c9131_l025_g16
-.type peristyle_5d73f40c9131_l025_g16,@function
+.size peristyle_cf67da8c985f221f_l025_g15,.-peristyle_cf67da8c985f221f_l025_g15
+.globl peristyle_cf67da8c985f221f_l025_g16
+.hidden peristyle_cf67da8c985f221f_l025_g16
+.type peristyle_cf67da8c985f221f_l025_g16,@function
 .p2align 6
-peristyle_5d73f40c9131_l025_g16:
+peristyle_cf67da8c985f221f_l025_g16:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5571,12 +5571,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l025_g16,.-peristyle_5d73f40c9131_l025_g16
-.globl peristyle_5d73f40c9131_l025_g17
-.hidden peristyle_5d73f40c9131_l025_g17
-.type peristyle_5d73f40c9131_l025_g17,@function
+.size peristyle_cf67da8c985f221f_l025_g16,.-peristyle_cf67da8c985f221f_l025_g16
+.globl peristyle_cf67da8c985f221f_l025_g17
+.hidden peristyle_cf67da8c985f221f_l025_g17
+.type peristyle_cf67da8c985f221f_l025_g17,@function
 .p2align 6
-peristyle_5d73f40c9131_l025_g17:
+peristyle_cf67da8c985f221f_l025_g17:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5882,12 +5882,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l025_g17,.-peristyle_5d73f40c9131_l025_g17
-.globl peristyle_5d73f40c9131_l025_g18
-.hidden peristyle_5d73f40c9131_l025_g18
-.type peristyle_5d73f40c9131_l025_g18,@function
+.size peristyle_cf67da8c985f221f_l025_g17,.-peristyle_cf67da8c985f221f_l025_g17
+.globl peristyle_cf67da8c985f221f_l025_g18
+.hidden peristyle_cf67da8c985f221f_l025_g18
+.type peristyle_cf67da8c985f221f_l025_g18,@function
 .p2align 6
-peristyle_5d73f40c9131_l025_g18:
+peristyle_cf67da8c985f221f_l025_g18:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6199,12 +6199,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l025_g18,.-peristyle_5d73f40c9131_l025_g18
-.globl peristyle_5d73f40c9131_l025_g19
-.hidden peristyle_5d73f40c9131_l025_g19
-.type peristyle_5d73f40c9131_l025_g19,@function
+.size peristyle_cf67da8c985f221f_l025_g18,.-peristyle_cf67da8c985f221f_l025_g18
+.globl peristyle_cf67da8c985f221f_l025_g19
+.hidden peristyle_cf67da8c985f221f_l025_g19
+.type peristyle_cf67da8c985f221f_l025_g19,@function
 .p2align 6
-peristyle_5d73f40c9131_l025_g19:
+peristyle_cf67da8c985f221f_l025_g19:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6501,12 +6501,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l025_g19,.-peristyle_5d73f40c9131_l025_g19
-.globl peristyle_5d73f40c9131_l025_g20
-.hidden peristyle_5d73f40c9131_l025_g20
-.type peristyle_5d73f40c9131_l025_g20,@function
+.size peristyle_cf67da8c985f221f_l025_g19,.-peristyle_cf67da8c985f221f_l025_g19
+.globl peristyle_cf67da8c985f221f_l025_g20
+.hidden peristyle_cf67da8c985f221f_l025_g20
+.type peristyle_cf67da8c985f221f_l025_g20,@function
 .p2align 6
-peristyle_5d73f40c9131_l025_g20:
+peristyle_cf67da8c985f221f_l025_g20:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6854,12 +6854,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l025_g20,.-peristyle_5d73f40c9131_l025_g20
-.globl peristyle_5d73f40c9131_l025_g21
-.hidden peristyle_5d73f40c9131_l025_g21
-.type peristyle_5d73f40c9131_l025_g21,@function
+.size peristyle_cf67da8c985f221f_l025_g20,.-peristyle_cf67da8c985f221f_l025_g20
+.globl peristyle_cf67da8c985f221f_l025_g21
+.hidden peristyle_cf67da8c985f221f_l025_g21
+.type peristyle_cf67da8c985f221f_l025_g21,@function
 .p2align 6
-peristyle_5d73f40c9131_l025_g21:
+peristyle_cf67da8c985f221f_l025_g21:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -7199,12 +7199,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l025_g21,.-peristyle_5d73f40c9131_l025_g21
-.globl peristyle_5d73f40c9131_l025_g22
-.hidden peristyle_5d73f40c9131_l025_g22
-.type peristyle_5d73f40c9131_l025_g22,@function
+.size peristyle_cf67da8c985f221f_l025_g21,.-peristyle_cf67da8c985f221f_l025_g21
+.globl peristyle_cf67da8c985f221f_l025_g22
+.hidden peristyle_cf67da8c985f221f_l025_g22
+.type peristyle_cf67da8c985f221f_l025_g22,@function
 .p2align 6
-peristyle_5d73f40c9131_l025_g22:
+peristyle_cf67da8c985f221f_l025_g22:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -7524,12 +7524,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l025_g22,.-peristyle_5d73f40c9131_l025_g22
-.globl peristyle_5d73f40c9131_l025_g23
-.hidden peristyle_5d73f40c9131_l025_g23
-.type peristyle_5d73f40c9131_l025_g23,@function
+.size peristyle_cf67da8c985f221f_l025_g22,.-peristyle_cf67da8c985f221f_l025_g22
+.globl peristyle_cf67da8c985f221f_l025_g23
+.hidden peristyle_cf67da8c985f221f_l025_g23
+.type peristyle_cf67da8c985f221f_l025_g23,@function
 .p2align 6
-peristyle_5d73f40c9131_l025_g23:
+peristyle_cf67da8c985f221f_l025_g23:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -7845,5 +7845,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l025_g23,.-peristyle_5d73f40c9131_l025_g23
+.size peristyle_cf67da8c985f221f_l025_g23,.-peristyle_cf67da8c985f221f_l025_g23
 .section .note.GNU-stack,"",@progbits

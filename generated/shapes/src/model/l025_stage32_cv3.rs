@@ -18,182 +18,188 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l025_g0 peristyle_5d73f40c9131_l025_g1
-    peristyle_5d73f40c9131_l025_g2 peristyle_5d73f40c9131_l025_g3
-    peristyle_5d73f40c9131_l025_g4 peristyle_5d73f40c9131_l025_g5
-    peristyle_5d73f40c9131_l025_g6 peristyle_5d73f40c9131_l025_g7
-    peristyle_5d73f40c9131_l025_g8 peristyle_5d73f40c9131_l025_g9
-    peristyle_5d73f40c9131_l025_g10 peristyle_5d73f40c9131_l025_g11
-    peristyle_5d73f40c9131_l025_g12 peristyle_5d73f40c9131_l025_g13
-    peristyle_5d73f40c9131_l025_g14 peristyle_5d73f40c9131_l025_g15
-    peristyle_5d73f40c9131_l025_g16 peristyle_5d73f40c9131_l025_g17
-    peristyle_5d73f40c9131_l025_g18 peristyle_5d73f40c9131_l025_g19
-    peristyle_5d73f40c9131_l025_g20 peristyle_5d73f40c9131_l025_g21
-    peristyle_5d73f40c9131_l025_g22 peristyle_5d73f40c9131_l025_g23
+    peristyle_cf67da8c985f221f_l025_g0 peristyle_cf67da8c985f221f_l025_g1
+    peristyle_cf67da8c985f221f_l025_g2 peristyle_cf67da8c985f221f_l025_g3
+    peristyle_cf67da8c985f221f_l025_g4 peristyle_cf67da8c985f221f_l025_g5
+    peristyle_cf67da8c985f221f_l025_g6 peristyle_cf67da8c985f221f_l025_g7
+    peristyle_cf67da8c985f221f_l025_g8 peristyle_cf67da8c985f221f_l025_g9
+    peristyle_cf67da8c985f221f_l025_g10 peristyle_cf67da8c985f221f_l025_g11
+    peristyle_cf67da8c985f221f_l025_g12 peristyle_cf67da8c985f221f_l025_g13
+    peristyle_cf67da8c985f221f_l025_g14 peristyle_cf67da8c985f221f_l025_g15
+    peristyle_cf67da8c985f221f_l025_g16 peristyle_cf67da8c985f221f_l025_g17
+    peristyle_cf67da8c985f221f_l025_g18 peristyle_cf67da8c985f221f_l025_g19
+    peristyle_cf67da8c985f221f_l025_g20 peristyle_cf67da8c985f221f_l025_g21
+    peristyle_cf67da8c985f221f_l025_g22 peristyle_cf67da8c985f221f_l025_g23
 );
 static TABLE: &Aligned<[u8; 21888]> = &Aligned(*include_bytes!("l025_stage32_cv3.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 30), 0, 0, unrolled!(peristyle_5d73f40c9131_l025_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 30),
+        0,
+        0,
+        unrolled!(peristyle_cf67da8c985f221f_l025_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (30, 42),
         86,
         87,
-        unrolled!(peristyle_5d73f40c9131_l025_g1),
+        unrolled!(peristyle_cf67da8c985f221f_l025_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (72, 36),
         190,
         187,
-        unrolled!(peristyle_5d73f40c9131_l025_g2),
+        unrolled!(peristyle_cf67da8c985f221f_l025_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (108, 33),
         288,
         285,
-        unrolled!(peristyle_5d73f40c9131_l025_g3),
+        unrolled!(peristyle_cf67da8c985f221f_l025_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (141, 42),
         384,
         374,
-        unrolled!(peristyle_5d73f40c9131_l025_g4),
+        unrolled!(peristyle_cf67da8c985f221f_l025_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (183, 36),
         480,
         476,
-        unrolled!(peristyle_5d73f40c9131_l025_g5),
+        unrolled!(peristyle_cf67da8c985f221f_l025_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (219, 38),
         574,
         583,
-        unrolled!(peristyle_5d73f40c9131_l025_g6),
+        unrolled!(peristyle_cf67da8c985f221f_l025_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (257, 37),
         664,
         677,
-        unrolled!(peristyle_5d73f40c9131_l025_g7),
+        unrolled!(peristyle_cf67da8c985f221f_l025_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (294, 38),
         758,
         772,
-        unrolled!(peristyle_5d73f40c9131_l025_g8),
+        unrolled!(peristyle_cf67da8c985f221f_l025_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (332, 34),
         850,
         868,
-        unrolled!(peristyle_5d73f40c9131_l025_g9),
+        unrolled!(peristyle_cf67da8c985f221f_l025_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (366, 36),
         942,
         966,
-        unrolled!(peristyle_5d73f40c9131_l025_g10),
+        unrolled!(peristyle_cf67da8c985f221f_l025_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (402, 40),
         1028,
         1059,
-        unrolled!(peristyle_5d73f40c9131_l025_g11),
+        unrolled!(peristyle_cf67da8c985f221f_l025_g11),
     ),
     Group::new(
         &[48, 49, 50, 51],
         (442, 38),
         1120,
         1148,
-        unrolled!(peristyle_5d73f40c9131_l025_g12),
+        unrolled!(peristyle_cf67da8c985f221f_l025_g12),
     ),
     Group::new(
         &[52, 53, 54, 55],
         (480, 33),
         1216,
         1247,
-        unrolled!(peristyle_5d73f40c9131_l025_g13),
+        unrolled!(peristyle_cf67da8c985f221f_l025_g13),
     ),
     Group::new(
         &[56, 57, 58, 59],
         (513, 40),
         1310,
         1346,
-        unrolled!(peristyle_5d73f40c9131_l025_g14),
+        unrolled!(peristyle_cf67da8c985f221f_l025_g14),
     ),
     Group::new(
         &[60, 61, 62, 63],
         (553, 29),
         1406,
         1445,
-        unrolled!(peristyle_5d73f40c9131_l025_g15),
+        unrolled!(peristyle_cf67da8c985f221f_l025_g15),
     ),
     Group::new(
         &[64, 65, 66, 67],
         (582, 41),
         1492,
         1524,
-        unrolled!(peristyle_5d73f40c9131_l025_g16),
+        unrolled!(peristyle_cf67da8c985f221f_l025_g16),
     ),
     Group::new(
         &[68, 69, 70, 71],
         (623, 33),
         1592,
         1628,
-        unrolled!(peristyle_5d73f40c9131_l025_g17),
+        unrolled!(peristyle_cf67da8c985f221f_l025_g17),
     ),
     Group::new(
         &[72, 73, 74, 75],
         (656, 38),
         1684,
         1722,
-        unrolled!(peristyle_5d73f40c9131_l025_g18),
+        unrolled!(peristyle_cf67da8c985f221f_l025_g18),
     ),
     Group::new(
         &[76, 77, 78, 79],
         (694, 34),
         1776,
         1814,
-        unrolled!(peristyle_5d73f40c9131_l025_g19),
+        unrolled!(peristyle_cf67da8c985f221f_l025_g19),
     ),
     Group::new(
         &[80, 81, 82, 83],
         (728, 42),
         1864,
         1898,
-        unrolled!(peristyle_5d73f40c9131_l025_g20),
+        unrolled!(peristyle_cf67da8c985f221f_l025_g20),
     ),
     Group::new(
         &[84, 85, 86, 87],
         (770, 41),
         1976,
         2014,
-        unrolled!(peristyle_5d73f40c9131_l025_g21),
+        unrolled!(peristyle_cf67da8c985f221f_l025_g21),
     ),
     Group::new(
         &[88, 89, 90, 91],
         (811, 35),
         2074,
         2121,
-        unrolled!(peristyle_5d73f40c9131_l025_g22),
+        unrolled!(peristyle_cf67da8c985f221f_l025_g22),
     ),
     Group::new(
         &[92, 93, 94, 95],
         (846, 37),
         2164,
         2221,
-        unrolled!(peristyle_5d73f40c9131_l025_g23),
+        unrolled!(peristyle_cf67da8c985f221f_l025_g23),
     ),
 ];
 /// The layer.

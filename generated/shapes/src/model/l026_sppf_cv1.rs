@@ -18,92 +18,98 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l026_g0 peristyle_5d73f40c9131_l026_g1
-    peristyle_5d73f40c9131_l026_g2 peristyle_5d73f40c9131_l026_g3
-    peristyle_5d73f40c9131_l026_g4 peristyle_5d73f40c9131_l026_g5
-    peristyle_5d73f40c9131_l026_g6 peristyle_5d73f40c9131_l026_g7
-    peristyle_5d73f40c9131_l026_g8 peristyle_5d73f40c9131_l026_g9
-    peristyle_5d73f40c9131_l026_g10 peristyle_5d73f40c9131_l026_g11
+    peristyle_d5e870be429c2bfb_l026_g0 peristyle_d5e870be429c2bfb_l026_g1
+    peristyle_d5e870be429c2bfb_l026_g2 peristyle_d5e870be429c2bfb_l026_g3
+    peristyle_d5e870be429c2bfb_l026_g4 peristyle_d5e870be429c2bfb_l026_g5
+    peristyle_d5e870be429c2bfb_l026_g6 peristyle_d5e870be429c2bfb_l026_g7
+    peristyle_d5e870be429c2bfb_l026_g8 peristyle_d5e870be429c2bfb_l026_g9
+    peristyle_d5e870be429c2bfb_l026_g10 peristyle_d5e870be429c2bfb_l026_g11
 );
 static TABLE: &Aligned<[u8; 10976]> = &Aligned(*include_bytes!("l026_sppf_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 21), 0, 0, unrolled!(peristyle_5d73f40c9131_l026_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 21),
+        0,
+        0,
+        unrolled!(peristyle_d5e870be429c2bfb_l026_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (21, 25),
         90,
         101,
-        unrolled!(peristyle_5d73f40c9131_l026_g1),
+        unrolled!(peristyle_d5e870be429c2bfb_l026_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (46, 27),
         180,
         207,
-        unrolled!(peristyle_5d73f40c9131_l026_g2),
+        unrolled!(peristyle_d5e870be429c2bfb_l026_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (73, 30),
         270,
         309,
-        unrolled!(peristyle_5d73f40c9131_l026_g3),
+        unrolled!(peristyle_d5e870be429c2bfb_l026_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (103, 30),
         362,
         421,
-        unrolled!(peristyle_5d73f40c9131_l026_g4),
+        unrolled!(peristyle_d5e870be429c2bfb_l026_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (133, 21),
         456,
         525,
-        unrolled!(peristyle_5d73f40c9131_l026_g5),
+        unrolled!(peristyle_d5e870be429c2bfb_l026_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (154, 29),
         548,
         635,
-        unrolled!(peristyle_5d73f40c9131_l026_g6),
+        unrolled!(peristyle_d5e870be429c2bfb_l026_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (183, 24),
         642,
         757,
-        unrolled!(peristyle_5d73f40c9131_l026_g7),
+        unrolled!(peristyle_d5e870be429c2bfb_l026_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (207, 25),
         736,
         872,
-        unrolled!(peristyle_5d73f40c9131_l026_g8),
+        unrolled!(peristyle_d5e870be429c2bfb_l026_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (232, 24),
         828,
         979,
-        unrolled!(peristyle_5d73f40c9131_l026_g9),
+        unrolled!(peristyle_d5e870be429c2bfb_l026_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (256, 29),
         922,
         1088,
-        unrolled!(peristyle_5d73f40c9131_l026_g10),
+        unrolled!(peristyle_d5e870be429c2bfb_l026_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (285, 27),
         1014,
         1193,
-        unrolled!(peristyle_5d73f40c9131_l026_g11),
+        unrolled!(peristyle_d5e870be429c2bfb_l026_g11),
     ),
 ];
 /// The layer.

@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_5d73f40c9131_l030_g0
-.hidden peristyle_5d73f40c9131_l030_g0
-.type peristyle_5d73f40c9131_l030_g0,@function
+.globl peristyle_4f553d5550e9b1b8_l030_g0
+.hidden peristyle_4f553d5550e9b1b8_l030_g0
+.type peristyle_4f553d5550e9b1b8_l030_g0,@function
 .p2align 6
-peristyle_5d73f40c9131_l030_g0:
+peristyle_4f553d5550e9b1b8_l030_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -568,12 +568,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l030_g0,.-peristyle_5d73f40c9131_l030_g0
-.globl peristyle_5d73f40c9131_l030_g1
-.hidden peristyle_5d73f40c9131_l030_g1
-.type peristyle_5d73f40c9131_l030_g1,@function
+.size peristyle_4f553d5550e9b1b8_l030_g0,.-peristyle_4f553d5550e9b1b8_l030_g0
+.globl peristyle_4f553d5550e9b1b8_l030_g1
+.hidden peristyle_4f553d5550e9b1b8_l030_g1
+.type peristyle_4f553d5550e9b1b8_l030_g1,@function
 .p2align 6
-peristyle_5d73f40c9131_l030_g1:
+peristyle_4f553d5550e9b1b8_l030_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -980,12 +980,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l030_g1,.-peristyle_5d73f40c9131_l030_g1
-.globl peristyle_5d73f40c9131_l030_g2
-.hidden peristyle_5d73f40c9131_l030_g2
-.type peristyle_5d73f40c9131_l030_g2,@function
+.size peristyle_4f553d5550e9b1b8_l030_g1,.-peristyle_4f553d5550e9b1b8_l030_g1
+.globl peristyle_4f553d5550e9b1b8_l030_g2
+.hidden peristyle_4f553d5550e9b1b8_l030_g2
+.type peristyle_4f553d5550e9b1b8_l030_g2,@function
 .p2align 6
-peristyle_5d73f40c9131_l030_g2:
+peristyle_4f553d5550e9b1b8_l030_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1418,12 +1418,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l030_g2,.-peristyle_5d73f40c9131_l030_g2
-.globl peristyle_5d73f40c9131_l030_g3
-.hidden peristyle_5d73f40c9131_l030_g3
-.type peristyle_5d73f40c9131_l030_g3,@function
+.size peristyle_4f553d5550e9b1b8_l030_g2,.-peristyle_4f553d5550e9b1b8_l030_g2
+.globl peristyle_4f553d5550e9b1b8_l030_g3
+.hidden peristyle_4f553d5550e9b1b8_l030_g3
+.type peristyle_4f553d5550e9b1b8_l030_g3,@function
 .p2align 6
-peristyle_5d73f40c9131_l030_g3:
+peristyle_4f553d5550e9b1b8_l030_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1843,12 +1843,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l030_g3,.-peristyle_5d73f40c9131_l030_g3
-.globl peristyle_5d73f40c9131_l030_g4
-.hidden peristyle_5d73f40c9131_l030_g4
-.type peristyle_5d73f40c9131_l030_g4,@function
+.size peristyle_4f553d5550e9b1b8_l030_g3,.-peristyle_4f553d5550e9b1b8_l030_g3
+.globl peristyle_4f553d5550e9b1b8_l030_g4
+.hidden peristyle_4f553d5550e9b1b8_l030_g4
+.type peristyle_4f553d5550e9b1b8_l030_g4,@function
 .p2align 6
-peristyle_5d73f40c9131_l030_g4:
+peristyle_4f553d5550e9b1b8_l030_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2265,12 +2265,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l030_g4,.-peristyle_5d73f40c9131_l030_g4
-.globl peristyle_5d73f40c9131_l030_g5
-.hidden peristyle_5d73f40c9131_l030_g5
-.type peristyle_5d73f40c9131_l030_g5,@function
+.size peristyle_4f553d5550e9b1b8_l030_g4,.-peristyle_4f553d5550e9b1b8_l030_g4
+.globl peristyle_4f553d5550e9b1b8_l030_g5
+.hidden peristyle_4f553d5550e9b1b8_l030_g5
+.type peristyle_4f553d5550e9b1b8_l030_g5,@function
 .p2align 6
-peristyle_5d73f40c9131_l030_g5:
+peristyle_4f553d5550e9b1b8_l030_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2685,12 +2685,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l030_g5,.-peristyle_5d73f40c9131_l030_g5
-.globl peristyle_5d73f40c9131_l030_g6
-.hidden peristyle_5d73f40c9131_l030_g6
-.type peristyle_5d73f40c9131_l030_g6,@function
+.size peristyle_4f553d5550e9b1b8_l030_g5,.-peristyle_4f553d5550e9b1b8_l030_g5
+.globl peristyle_4f553d5550e9b1b8_l030_g6
+.hidden peristyle_4f553d5550e9b1b8_l030_g6
+.type peristyle_4f553d5550e9b1b8_l030_g6,@function
 .p2align 6
-peristyle_5d73f40c9131_l030_g6:
+peristyle_4f553d5550e9b1b8_l030_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3095,12 +3095,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l030_g6,.-peristyle_5d73f40c9131_l030_g6
-.globl peristyle_5d73f40c9131_l030_g7
-.hidden peristyle_5d73f40c9131_l030_g7
-.type peristyle_5d73f40c9131_l030_g7,@function
+.size peristyle_4f553d5550e9b1b8_l030_g6,.-peristyle_4f553d5550e9b1b8_l030_g6
+.globl peristyle_4f553d5550e9b1b8_l030_g7
+.hidden peristyle_4f553d5550e9b1b8_l030_g7
+.type peristyle_4f553d5550e9b1b8_l030_g7,@function
 .p2align 6
-peristyle_5d73f40c9131_l030_g7:
+peristyle_4f553d5550e9b1b8_l030_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3510,12 +3510,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l030_g7,.-peristyle_5d73f40c9131_l030_g7
-.globl peristyle_5d73f40c9131_l030_g8
-.hidden peristyle_5d73f40c9131_l030_g8
-.type peristyle_5d73f40c9131_l030_g8,@function
+.size peristyle_4f553d5550e9b1b8_l030_g7,.-peristyle_4f553d5550e9b1b8_l030_g7
+.globl peristyle_4f553d5550e9b1b8_l030_g8
+.hidden peristyle_4f553d5550e9b1b8_l030_g8
+.type peristyle_4f553d5550e9b1b8_l030_g8,@function
 .p2align 6
-peristyle_5d73f40c9131_l030_g8:
+peristyle_4f553d5550e9b1b8_l030_g8:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3941,12 +3941,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l030_g8,.-peristyle_5d73f40c9131_l030_g8
-.globl peristyle_5d73f40c9131_l030_g9
-.hidden peristyle_5d73f40c9131_l030_g9
-.type peristyle_5d73f40c9131_l030_g9,@function
+.size peristyle_4f553d5550e9b1b8_l030_g8,.-peristyle_4f553d5550e9b1b8_l030_g8
+.globl peristyle_4f553d5550e9b1b8_l030_g9
+.hidden peristyle_4f553d5550e9b1b8_l030_g9
+.type peristyle_4f553d5550e9b1b8_l030_g9,@function
 .p2align 6
-peristyle_5d73f40c9131_l030_g9:
+peristyle_4f553d5550e9b1b8_l030_g9:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4363,12 +4363,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l030_g9,.-peristyle_5d73f40c9131_l030_g9
-.globl peristyle_5d73f40c9131_l030_g10
-.hidden peristyle_5d73f40c9131_l030_g10
-.type peristyle_5d73f40c9131_l030_g10,@function
+.size peristyle_4f553d5550e9b1b8_l030_g9,.-peristyle_4f553d5550e9b1b8_l030_g9
+.globl peristyle_4f553d5550e9b1b8_l030_g10
+.hidden peristyle_4f553d5550e9b1b8_l030_g10
+.type peristyle_4f553d5550e9b1b8_l030_g10,@function
 .p2align 6
-peristyle_5d73f40c9131_l030_g10:
+peristyle_4f553d5550e9b1b8_l030_g10:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4796,12 +4796,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l030_g10,.-peristyle_5d73f40c9131_l030_g10
-.globl peristyle_5d73f40c9131_l030_g11
-.hidden peristyle_5d73f40c9131_l030_g11
-.type peristyle_5d73f40c9131_l030_g11,@function
+.size peristyle_4f553d5550e9b1b8_l030_g10,.-peristyle_4f553d5550e9b1b8_l030_g10
+.globl peristyle_4f553d5550e9b1b8_l030_g11
+.hidden peristyle_4f553d5550e9b1b8_l030_g11
+.type peristyle_4f553d5550e9b1b8_l030_g11,@function
 .p2align 6
-peristyle_5d73f40c9131_l030_g11:
+peristyle_4f553d5550e9b1b8_l030_g11:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5200,12 +5200,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l030_g11,.-peristyle_5d73f40c9131_l030_g11
-.globl peristyle_5d73f40c9131_l030_g12
-.hidden peristyle_5d73f40c9131_l030_g12
-.type peristyle_5d73f40c9131_l030_g12,@function
+.size peristyle_4f553d5550e9b1b8_l030_g11,.-peristyle_4f553d5550e9b1b8_l030_g11
+.globl peristyle_4f553d5550e9b1b8_l030_g12
+.hidden peristyle_4f553d5550e9b1b8_l030_g12
+.type peristyle_4f553d5550e9b1b8_l030_g12,@function
 .p2align 6
-peristyle_5d73f40c9131_l030_g12:
+peristyle_4f553d5550e9b1b8_l030_g12:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5638,12 +5638,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l030_g12,.-peristyle_5d73f40c9131_l030_g12
-.globl peristyle_5d73f40c9131_l030_g13
-.hidden peristyle_5d73f40c9131_l030_g13
-.type peristyle_5d73f40c9131_l030_g13,@function
+.size peristyle_4f553d5550e9b1b8_l030_g12,.-peristyle_4f553d5550e9b1b8_l030_g12
+.globl peristyle_4f553d5550e9b1b8_l030_g13
+.hidden peristyle_4f553d5550e9b1b8_l030_g13
+.type peristyle_4f553d5550e9b1b8_l030_g13,@function
 .p2align 6
-peristyle_5d73f40c9131_l030_g13:
+peristyle_4f553d5550e9b1b8_l030_g13:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6055,12 +6055,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l030_g13,.-peristyle_5d73f40c9131_l030_g13
-.globl peristyle_5d73f40c9131_l030_g14
-.hidden peristyle_5d73f40c9131_l030_g14
-.type peristyle_5d73f40c9131_l030_g14,@function
+.size peristyle_4f553d5550e9b1b8_l030_g13,.-peristyle_4f553d5550e9b1b8_l030_g13
+.globl peristyle_4f553d5550e9b1b8_l030_g14
+.hidden peristyle_4f553d5550e9b1b8_l030_g14
+.type peristyle_4f553d5550e9b1b8_l030_g14,@function
 .p2align 6
-peristyle_5d73f40c9131_l030_g14:
+peristyle_4f553d5550e9b1b8_l030_g14:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6477,12 +6477,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l030_g14,.-peristyle_5d73f40c9131_l030_g14
-.globl peristyle_5d73f40c9131_l030_g15
-.hidden peristyle_5d73f40c9131_l030_g15
-.type peristyle_5d73f40c9131_l030_g15,@function
+.size peristyle_4f553d5550e9b1b8_l030_g14,.-peristyle_4f553d5550e9b1b8_l030_g14
+.globl peristyle_4f553d5550e9b1b8_l030_g15
+.hidden peristyle_4f553d5550e9b1b8_l030_g15
+.type peristyle_4f553d5550e9b1b8_l030_g15,@function
 .p2align 6
-peristyle_5d73f40c9131_l030_g15:
+peristyle_4f553d5550e9b1b8_l030_g15:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6896,12 +6896,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l030_g15,.-peristyle_5d73f40c9131_l030_g15
-.globl peristyle_5d73f40c9131_l030_g16
-.hidden peristyle_5d73f40c9131_l030_g16
-.type peristyle_5d73f40c9131_l030_g16,@function
+.size peristyle_4f553d5550e9b1b8_l030_g15,.-peristyle_4f553d5550e9b1b8_l030_g15
+.globl peristyle_4f553d5550e9b1b8_l030_g16
+.hidden peristyle_4f553d5550e9b1b8_l030_g16
+.type peristyle_4f553d5550e9b1b8_l030_g16,@function
 .p2align 6
-peristyle_5d73f40c9131_l030_g16:
+peristyle_4f553d5550e9b1b8_l030_g16:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -7323,12 +7323,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l030_g16,.-peristyle_5d73f40c9131_l030_g16
-.globl peristyle_5d73f40c9131_l030_g17
-.hidden peristyle_5d73f40c9131_l030_g17
-.type peristyle_5d73f40c9131_l030_g17,@function
+.size peristyle_4f553d5550e9b1b8_l030_g16,.-peristyle_4f553d5550e9b1b8_l030_g16
+.globl peristyle_4f553d5550e9b1b8_l030_g17
+.hidden peristyle_4f553d5550e9b1b8_l030_g17
+.type peristyle_4f553d5550e9b1b8_l030_g17,@function
 .p2align 6
-peristyle_5d73f40c9131_l030_g17:
+peristyle_4f553d5550e9b1b8_l030_g17:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -7743,12 +7743,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l030_g17,.-peristyle_5d73f40c9131_l030_g17
-.globl peristyle_5d73f40c9131_l030_g18
-.hidden peristyle_5d73f40c9131_l030_g18
-.type peristyle_5d73f40c9131_l030_g18,@function
+.size peristyle_4f553d5550e9b1b8_l030_g17,.-peristyle_4f553d5550e9b1b8_l030_g17
+.globl peristyle_4f553d5550e9b1b8_l030_g18
+.hidden peristyle_4f553d5550e9b1b8_l030_g18
+.type peristyle_4f553d5550e9b1b8_l030_g18,@function
 .p2align 6
-peristyle_5d73f40c9131_l030_g18:
+peristyle_4f553d5550e9b1b8_l030_g18:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -8161,12 +8161,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l030_g18,.-peristyle_5d73f40c9131_l030_g18
-.globl peristyle_5d73f40c9131_l030_g19
-.hidden peristyle_5d73f40c9131_l030_g19
-.type peristyle_5d73f40c9131_l030_g19,@function
+.size peristyle_4f553d5550e9b1b8_l030_g18,.-peristyle_4f553d5550e9b1b8_l030_g18
+.globl peristyle_4f553d5550e9b1b8_l030_g19
+.hidden peristyle_4f553d5550e9b1b8_l030_g19
+.type peristyle_4f553d5550e9b1b8_l030_g19,@function
 .p2align 6
-peristyle_5d73f40c9131_l030_g19:
+peristyle_4f553d5550e9b1b8_l030_g19:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -8589,12 +8589,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l030_g19,.-peristyle_5d73f40c9131_l030_g19
-.globl peristyle_5d73f40c9131_l030_g20
-.hidden peristyle_5d73f40c9131_l030_g20
-.type peristyle_5d73f40c9131_l030_g20,@function
+.size peristyle_4f553d5550e9b1b8_l030_g19,.-peristyle_4f553d5550e9b1b8_l030_g19
+.globl peristyle_4f553d5550e9b1b8_l030_g20
+.hidden peristyle_4f553d5550e9b1b8_l030_g20
+.type peristyle_4f553d5550e9b1b8_l030_g20,@function
 .p2align 6
-peristyle_5d73f40c9131_l030_g20:
+peristyle_4f553d5550e9b1b8_l030_g20:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -9006,12 +9006,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l030_g20,.-peristyle_5d73f40c9131_l030_g20
-.globl peristyle_5d73f40c9131_l030_g21
-.hidden peristyle_5d73f40c9131_l030_g21
-.type peristyle_5d73f40c9131_l030_g21,@function
+.size peristyle_4f553d5550e9b1b8_l030_g20,.-peristyle_4f553d5550e9b1b8_l030_g20
+.globl peristyle_4f553d5550e9b1b8_l030_g21
+.hidden peristyle_4f553d5550e9b1b8_l030_g21
+.type peristyle_4f553d5550e9b1b8_l030_g21,@function
 .p2align 6
-peristyle_5d73f40c9131_l030_g21:
+peristyle_4f553d5550e9b1b8_l030_g21:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -9427,12 +9427,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l030_g21,.-peristyle_5d73f40c9131_l030_g21
-.globl peristyle_5d73f40c9131_l030_g22
-.hidden peristyle_5d73f40c9131_l030_g22
-.type peristyle_5d73f40c9131_l030_g22,@function
+.size peristyle_4f553d5550e9b1b8_l030_g21,.-peristyle_4f553d5550e9b1b8_l030_g21
+.globl peristyle_4f553d5550e9b1b8_l030_g22
+.hidden peristyle_4f553d5550e9b1b8_l030_g22
+.type peristyle_4f553d5550e9b1b8_l030_g22,@function
 .p2align 6
-peristyle_5d73f40c9131_l030_g22:
+peristyle_4f553d5550e9b1b8_l030_g22:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -9861,12 +9861,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l030_g22,.-peristyle_5d73f40c9131_l030_g22
-.globl peristyle_5d73f40c9131_l030_g23
-.hidden peristyle_5d73f40c9131_l030_g23
-.type peristyle_5d73f40c9131_l030_g23,@function
+.size peristyle_4f553d5550e9b1b8_l030_g22,.-peristyle_4f553d5550e9b1b8_l030_g22
+.globl peristyle_4f553d5550e9b1b8_l030_g23
+.hidden peristyle_4f553d5550e9b1b8_l030_g23
+.type peristyle_4f553d5550e9b1b8_l030_g23,@function
 .p2align 6
-peristyle_5d73f40c9131_l030_g23:
+peristyle_4f553d5550e9b1b8_l030_g23:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -10280,5 +10280,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l030_g23,.-peristyle_5d73f40c9131_l030_g23
+.size peristyle_4f553d5550e9b1b8_l030_g23,.-peristyle_4f553d5550e9b1b8_l030_g23
 .section .note.GNU-stack,"",@progbits

@@ -18,182 +18,188 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l030_g0 peristyle_5d73f40c9131_l030_g1
-    peristyle_5d73f40c9131_l030_g2 peristyle_5d73f40c9131_l030_g3
-    peristyle_5d73f40c9131_l030_g4 peristyle_5d73f40c9131_l030_g5
-    peristyle_5d73f40c9131_l030_g6 peristyle_5d73f40c9131_l030_g7
-    peristyle_5d73f40c9131_l030_g8 peristyle_5d73f40c9131_l030_g9
-    peristyle_5d73f40c9131_l030_g10 peristyle_5d73f40c9131_l030_g11
-    peristyle_5d73f40c9131_l030_g12 peristyle_5d73f40c9131_l030_g13
-    peristyle_5d73f40c9131_l030_g14 peristyle_5d73f40c9131_l030_g15
-    peristyle_5d73f40c9131_l030_g16 peristyle_5d73f40c9131_l030_g17
-    peristyle_5d73f40c9131_l030_g18 peristyle_5d73f40c9131_l030_g19
-    peristyle_5d73f40c9131_l030_g20 peristyle_5d73f40c9131_l030_g21
-    peristyle_5d73f40c9131_l030_g22 peristyle_5d73f40c9131_l030_g23
+    peristyle_4f553d5550e9b1b8_l030_g0 peristyle_4f553d5550e9b1b8_l030_g1
+    peristyle_4f553d5550e9b1b8_l030_g2 peristyle_4f553d5550e9b1b8_l030_g3
+    peristyle_4f553d5550e9b1b8_l030_g4 peristyle_4f553d5550e9b1b8_l030_g5
+    peristyle_4f553d5550e9b1b8_l030_g6 peristyle_4f553d5550e9b1b8_l030_g7
+    peristyle_4f553d5550e9b1b8_l030_g8 peristyle_4f553d5550e9b1b8_l030_g9
+    peristyle_4f553d5550e9b1b8_l030_g10 peristyle_4f553d5550e9b1b8_l030_g11
+    peristyle_4f553d5550e9b1b8_l030_g12 peristyle_4f553d5550e9b1b8_l030_g13
+    peristyle_4f553d5550e9b1b8_l030_g14 peristyle_4f553d5550e9b1b8_l030_g15
+    peristyle_4f553d5550e9b1b8_l030_g16 peristyle_4f553d5550e9b1b8_l030_g17
+    peristyle_4f553d5550e9b1b8_l030_g18 peristyle_4f553d5550e9b1b8_l030_g19
+    peristyle_4f553d5550e9b1b8_l030_g20 peristyle_4f553d5550e9b1b8_l030_g21
+    peristyle_4f553d5550e9b1b8_l030_g22 peristyle_4f553d5550e9b1b8_l030_g23
 );
 static TABLE: &Aligned<[u8; 35996]> = &Aligned(*include_bytes!("l030_sppf_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 30), 0, 0, unrolled!(peristyle_5d73f40c9131_l030_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 30),
+        0,
+        0,
+        unrolled!(peristyle_4f553d5550e9b1b8_l030_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (30, 27),
         178,
         185,
-        unrolled!(peristyle_5d73f40c9131_l030_g1),
+        unrolled!(peristyle_4f553d5550e9b1b8_l030_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (57, 25),
         346,
         353,
-        unrolled!(peristyle_5d73f40c9131_l030_g2),
+        unrolled!(peristyle_4f553d5550e9b1b8_l030_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (82, 29),
         526,
         539,
-        unrolled!(peristyle_5d73f40c9131_l030_g3),
+        unrolled!(peristyle_4f553d5550e9b1b8_l030_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (111, 26),
         702,
         711,
-        unrolled!(peristyle_5d73f40c9131_l030_g4),
+        unrolled!(peristyle_4f553d5550e9b1b8_l030_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (137, 19),
         872,
         889,
-        unrolled!(peristyle_5d73f40c9131_l030_g5),
+        unrolled!(peristyle_4f553d5550e9b1b8_l030_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (156, 22),
         1040,
         1071,
-        unrolled!(peristyle_5d73f40c9131_l030_g6),
+        unrolled!(peristyle_4f553d5550e9b1b8_l030_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (178, 27),
         1206,
         1241,
-        unrolled!(peristyle_5d73f40c9131_l030_g7),
+        unrolled!(peristyle_4f553d5550e9b1b8_l030_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (205, 29),
         1378,
         1412,
-        unrolled!(peristyle_5d73f40c9131_l030_g8),
+        unrolled!(peristyle_4f553d5550e9b1b8_l030_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (234, 25),
         1548,
         1592,
-        unrolled!(peristyle_5d73f40c9131_l030_g9),
+        unrolled!(peristyle_4f553d5550e9b1b8_l030_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (259, 31),
         1722,
         1769,
-        unrolled!(peristyle_5d73f40c9131_l030_g10),
+        unrolled!(peristyle_4f553d5550e9b1b8_l030_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (290, 24),
         1898,
         1949,
-        unrolled!(peristyle_5d73f40c9131_l030_g11),
+        unrolled!(peristyle_4f553d5550e9b1b8_l030_g11),
     ),
     Group::new(
         &[48, 49, 50, 51],
         (314, 24),
         2066,
         2114,
-        unrolled!(peristyle_5d73f40c9131_l030_g12),
+        unrolled!(peristyle_4f553d5550e9b1b8_l030_g12),
     ),
     Group::new(
         &[52, 53, 54, 55],
         (338, 26),
         2240,
         2304,
-        unrolled!(peristyle_5d73f40c9131_l030_g13),
+        unrolled!(peristyle_4f553d5550e9b1b8_l030_g13),
     ),
     Group::new(
         &[56, 57, 58, 59],
         (364, 29),
         2410,
         2473,
-        unrolled!(peristyle_5d73f40c9131_l030_g14),
+        unrolled!(peristyle_4f553d5550e9b1b8_l030_g14),
     ),
     Group::new(
         &[60, 61, 62, 63],
         (393, 27),
         2582,
         2644,
-        unrolled!(peristyle_5d73f40c9131_l030_g15),
+        unrolled!(peristyle_4f553d5550e9b1b8_l030_g15),
     ),
     Group::new(
         &[64, 65, 66, 67],
         (420, 29),
         2748,
         2817,
-        unrolled!(peristyle_5d73f40c9131_l030_g16),
+        unrolled!(peristyle_4f553d5550e9b1b8_l030_g16),
     ),
     Group::new(
         &[68, 69, 70, 71],
         (449, 24),
         2924,
         2996,
-        unrolled!(peristyle_5d73f40c9131_l030_g17),
+        unrolled!(peristyle_4f553d5550e9b1b8_l030_g17),
     ),
     Group::new(
         &[72, 73, 74, 75],
         (473, 29),
         3094,
         3172,
-        unrolled!(peristyle_5d73f40c9131_l030_g18),
+        unrolled!(peristyle_4f553d5550e9b1b8_l030_g18),
     ),
     Group::new(
         &[76, 77, 78, 79],
         (502, 27),
         3264,
         3342,
-        unrolled!(peristyle_5d73f40c9131_l030_g19),
+        unrolled!(peristyle_4f553d5550e9b1b8_l030_g19),
     ),
     Group::new(
         &[80, 81, 82, 83],
         (529, 32),
         3436,
         3524,
-        unrolled!(peristyle_5d73f40c9131_l030_g20),
+        unrolled!(peristyle_4f553d5550e9b1b8_l030_g20),
     ),
     Group::new(
         &[84, 85, 86, 87],
         (561, 20),
         3612,
         3687,
-        unrolled!(peristyle_5d73f40c9131_l030_g21),
+        unrolled!(peristyle_4f553d5550e9b1b8_l030_g21),
     ),
     Group::new(
         &[88, 89, 90, 91],
         (581, 30),
         3790,
         3867,
-        unrolled!(peristyle_5d73f40c9131_l030_g22),
+        unrolled!(peristyle_4f553d5550e9b1b8_l030_g22),
     ),
     Group::new(
         &[92, 93, 94, 95],
         (611, 31),
         3962,
         4046,
-        unrolled!(peristyle_5d73f40c9131_l030_g23),
+        unrolled!(peristyle_4f553d5550e9b1b8_l030_g23),
     ),
 ];
 /// The layer.

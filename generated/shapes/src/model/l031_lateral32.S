@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_5d73f40c9131_l031_g0
-.hidden peristyle_5d73f40c9131_l031_g0
-.type peristyle_5d73f40c9131_l031_g0,@function
+.globl peristyle_b9a825a155e806ee_l031_g0
+.hidden peristyle_b9a825a155e806ee_l031_g0
+.type peristyle_b9a825a155e806ee_l031_g0,@function
 .p2align 6
-peristyle_5d73f40c9131_l031_g0:
+peristyle_b9a825a155e806ee_l031_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -438,12 +438,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l031_g0,.-peristyle_5d73f40c9131_l031_g0
-.globl peristyle_5d73f40c9131_l031_g1
-.hidden peristyle_5d73f40c9131_l031_g1
-.type peristyle_5d73f40c9131_l031_g1,@function
+.size peristyle_b9a825a155e806ee_l031_g0,.-peristyle_b9a825a155e806ee_l031_g0
+.globl peristyle_b9a825a155e806ee_l031_g1
+.hidden peristyle_b9a825a155e806ee_l031_g1
+.type peristyle_b9a825a155e806ee_l031_g1,@function
 .p2align 6
-peristyle_5d73f40c9131_l031_g1:
+peristyle_b9a825a155e806ee_l031_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -747,12 +747,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l031_g1,.-peristyle_5d73f40c9131_l031_g1
-.globl peristyle_5d73f40c9131_l031_g2
-.hidden peristyle_5d73f40c9131_l031_g2
-.type peristyle_5d73f40c9131_l031_g2,@function
+.size peristyle_b9a825a155e806ee_l031_g1,.-peristyle_b9a825a155e806ee_l031_g1
+.globl peristyle_b9a825a155e806ee_l031_g2
+.hidden peristyle_b9a825a155e806ee_l031_g2
+.type peristyle_b9a825a155e806ee_l031_g2,@function
 .p2align 6
-peristyle_5d73f40c9131_l031_g2:
+peristyle_b9a825a155e806ee_l031_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1086,12 +1086,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l031_g2,.-peristyle_5d73f40c9131_l031_g2
-.globl peristyle_5d73f40c9131_l031_g3
-.hidden peristyle_5d73f40c9131_l031_g3
-.type peristyle_5d73f40c9131_l031_g3,@function
+.size peristyle_b9a825a155e806ee_l031_g2,.-peristyle_b9a825a155e806ee_l031_g2
+.globl peristyle_b9a825a155e806ee_l031_g3
+.hidden peristyle_b9a825a155e806ee_l031_g3
+.type peristyle_b9a825a155e806ee_l031_g3,@function
 .p2align 6
-peristyle_5d73f40c9131_l031_g3:
+peristyle_b9a825a155e806ee_l031_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1387,12 +1387,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l031_g3,.-peristyle_5d73f40c9131_l031_g3
-.globl peristyle_5d73f40c9131_l031_g4
-.hidden peristyle_5d73f40c9131_l031_g4
-.type peristyle_5d73f40c9131_l031_g4,@function
+.size peristyle_b9a825a155e806ee_l031_g3,.-peristyle_b9a825a155e806ee_l031_g3
+.globl peristyle_b9a825a155e806ee_l031_g4
+.hidden peristyle_b9a825a155e806ee_l031_g4
+.type peristyle_b9a825a155e806ee_l031_g4,@function
 .p2align 6
-peristyle_5d73f40c9131_l031_g4:
+peristyle_b9a825a155e806ee_l031_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1684,12 +1684,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l031_g4,.-peristyle_5d73f40c9131_l031_g4
-.globl peristyle_5d73f40c9131_l031_g5
-.hidden peristyle_5d73f40c9131_l031_g5
-.type peristyle_5d73f40c9131_l031_g5,@function
+.size peristyle_b9a825a155e806ee_l031_g4,.-peristyle_b9a825a155e806ee_l031_g4
+.globl peristyle_b9a825a155e806ee_l031_g5
+.hidden peristyle_b9a825a155e806ee_l031_g5
+.type peristyle_b9a825a155e806ee_l031_g5,@function
 .p2align 6
-peristyle_5d73f40c9131_l031_g5:
+peristyle_b9a825a155e806ee_l031_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2019,12 +2019,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l031_g5,.-peristyle_5d73f40c9131_l031_g5
-.globl peristyle_5d73f40c9131_l031_g6
-.hidden peristyle_5d73f40c9131_l031_g6
-.type peristyle_5d73f40c9131_l031_g6,@function
+.size peristyle_b9a825a155e806ee_l031_g5,.-peristyle_b9a825a155e806ee_l031_g5
+.globl peristyle_b9a825a155e806ee_l031_g6
+.hidden peristyle_b9a825a155e806ee_l031_g6
+.type peristyle_b9a825a155e806ee_l031_g6,@function
 .p2align 6
-peristyle_5d73f40c9131_l031_g6:
+peristyle_b9a825a155e806ee_l031_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2346,12 +2346,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l031_g6,.-peristyle_5d73f40c9131_l031_g6
-.globl peristyle_5d73f40c9131_l031_g7
-.hidden peristyle_5d73f40c9131_l031_g7
-.type peristyle_5d73f40c9131_l031_g7,@function
+.size peristyle_b9a825a155e806ee_l031_g6,.-peristyle_b9a825a155e806ee_l031_g6
+.globl peristyle_b9a825a155e806ee_l031_g7
+.hidden peristyle_b9a825a155e806ee_l031_g7
+.type peristyle_b9a825a155e806ee_l031_g7,@function
 .p2align 6
-peristyle_5d73f40c9131_l031_g7:
+peristyle_b9a825a155e806ee_l031_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2658,12 +2658,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l031_g7,.-peristyle_5d73f40c9131_l031_g7
-.globl peristyle_5d73f40c9131_l031_g8
-.hidden peristyle_5d73f40c9131_l031_g8
-.type peristyle_5d73f40c9131_l031_g8,@function
+.size peristyle_b9a825a155e806ee_l031_g7,.-peristyle_b9a825a155e806ee_l031_g7
+.globl peristyle_b9a825a155e806ee_l031_g8
+.hidden peristyle_b9a825a155e806ee_l031_g8
+.type peristyle_b9a825a155e806ee_l031_g8,@function
 .p2align 6
-peristyle_5d73f40c9131_l031_g8:
+peristyle_b9a825a155e806ee_l031_g8:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2967,12 +2967,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l031_g8,.-peristyle_5d73f40c9131_l031_g8
-.globl peristyle_5d73f40c9131_l031_g9
-.hidden peristyle_5d73f40c9131_l031_g9
-.type peristyle_5d73f40c9131_l031_g9,@function
+.size peristyle_b9a825a155e806ee_l031_g8,.-peristyle_b9a825a155e806ee_l031_g8
+.globl peristyle_b9a825a155e806ee_l031_g9
+.hidden peristyle_b9a825a155e806ee_l031_g9
+.type peristyle_b9a825a155e806ee_l031_g9,@function
 .p2align 6
-peristyle_5d73f40c9131_l031_g9:
+peristyle_b9a825a155e806ee_l031_g9:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3303,12 +3303,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l031_g9,.-peristyle_5d73f40c9131_l031_g9
-.globl peristyle_5d73f40c9131_l031_g10
-.hidden peristyle_5d73f40c9131_l031_g10
-.type peristyle_5d73f40c9131_l031_g10,@function
+.size peristyle_b9a825a155e806ee_l031_g9,.-peristyle_b9a825a155e806ee_l031_g9
+.globl peristyle_b9a825a155e806ee_l031_g10
+.hidden peristyle_b9a825a155e806ee_l031_g10
+.type peristyle_b9a825a155e806ee_l031_g10,@function
 .p2align 6
-peristyle_5d73f40c9131_l031_g10:
+peristyle_b9a825a155e806ee_l031_g10:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3610,12 +3610,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l031_g10,.-peristyle_5d73f40c9131_l031_g10
-.globl peristyle_5d73f40c9131_l031_g11
-.hidden peristyle_5d73f40c9131_l031_g11
-.type peristyle_5d73f40c9131_l031_g11,@function
+.size peristyle_b9a825a155e806ee_l031_g10,.-peristyle_b9a825a155e806ee_l031_g10
+.globl peristyle_b9a825a155e806ee_l031_g11
+.hidden peristyle_b9a825a155e806ee_l031_g11
+.type peristyle_b9a825a155e806ee_l031_g11,@function
 .p2align 6
-peristyle_5d73f40c9131_l031_g11:
+peristyle_b9a825a155e806ee_l031_g11:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3939,12 +3939,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l031_g11,.-peristyle_5d73f40c9131_l031_g11
-.globl peristyle_5d73f40c9131_l031_g12
-.hidden peristyle_5d73f40c9131_l031_g12
-.type peristyle_5d73f40c9131_l031_g12,@function
+.size peristyle_b9a825a155e806ee_l031_g11,.-peristyle_b9a825a155e806ee_l031_g11
+.globl peristyle_b9a825a155e806ee_l031_g12
+.hidden peristyle_b9a825a155e806ee_l031_g12
+.type peristyle_b9a825a155e806ee_l031_g12,@function
 .p2align 6
-peristyle_5d73f40c9131_l031_g12:
+peristyle_b9a825a155e806ee_l031_g12:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4266,12 +4266,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l031_g12,.-peristyle_5d73f40c9131_l031_g12
-.globl peristyle_5d73f40c9131_l031_g13
-.hidden peristyle_5d73f40c9131_l031_g13
-.type peristyle_5d73f40c9131_l031_g13,@function
+.size peristyle_b9a825a155e806ee_l031_g12,.-peristyle_b9a825a155e806ee_l031_g12
+.globl peristyle_b9a825a155e806ee_l031_g13
+.hidden peristyle_b9a825a155e806ee_l031_g13
+.type peristyle_b9a825a155e806ee_l031_g13,@function
 .p2align 6
-peristyle_5d73f40c9131_l031_g13:
+peristyle_b9a825a155e806ee_l031_g13:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4577,12 +4577,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l031_g13,.-peristyle_5d73f40c9131_l031_g13
-.globl peristyle_5d73f40c9131_l031_g14
-.hidden peristyle_5d73f40c9131_l031_g14
-.type peristyle_5d73f40c9131_l031_g14,@function
+.size peristyle_b9a825a155e806ee_l031_g13,.-peristyle_b9a825a155e806ee_l031_g13
+.globl peristyle_b9a825a155e806ee_l031_g14
+.hidden peristyle_b9a825a155e806ee_l031_g14
+.type peristyle_b9a825a155e806ee_l031_g14,@function
 .p2align 6
-peristyle_5d73f40c9131_l031_g14:
+peristyle_b9a825a155e806ee_l031_g14:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4884,12 +4884,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l031_g14,.-peristyle_5d73f40c9131_l031_g14
-.globl peristyle_5d73f40c9131_l031_g15
-.hidden peristyle_5d73f40c9131_l031_g15
-.type peristyle_5d73f40c9131_l031_g15,@function
+.size peristyle_b9a825a155e806ee_l031_g14,.-peristyle_b9a825a155e806ee_l031_g14
+.globl peristyle_b9a825a155e806ee_l031_g15
+.hidden peristyle_b9a825a155e806ee_l031_g15
+.type peristyle_b9a825a155e806ee_l031_g15,@function
 .p2align 6
-peristyle_5d73f40c9131_l031_g15:
+peristyle_b9a825a155e806ee_l031_g15:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5208,5 +5208,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l031_g15,.-peristyle_5d73f40c9131_l031_g15
+.size peristyle_b9a825a155e806ee_l031_g15,.-peristyle_b9a825a155e806ee_l031_g15
 .section .note.GNU-stack,"",@progbits

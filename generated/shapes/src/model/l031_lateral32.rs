@@ -18,122 +18,128 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l031_g0 peristyle_5d73f40c9131_l031_g1
-    peristyle_5d73f40c9131_l031_g2 peristyle_5d73f40c9131_l031_g3
-    peristyle_5d73f40c9131_l031_g4 peristyle_5d73f40c9131_l031_g5
-    peristyle_5d73f40c9131_l031_g6 peristyle_5d73f40c9131_l031_g7
-    peristyle_5d73f40c9131_l031_g8 peristyle_5d73f40c9131_l031_g9
-    peristyle_5d73f40c9131_l031_g10 peristyle_5d73f40c9131_l031_g11
-    peristyle_5d73f40c9131_l031_g12 peristyle_5d73f40c9131_l031_g13
-    peristyle_5d73f40c9131_l031_g14 peristyle_5d73f40c9131_l031_g15
+    peristyle_b9a825a155e806ee_l031_g0 peristyle_b9a825a155e806ee_l031_g1
+    peristyle_b9a825a155e806ee_l031_g2 peristyle_b9a825a155e806ee_l031_g3
+    peristyle_b9a825a155e806ee_l031_g4 peristyle_b9a825a155e806ee_l031_g5
+    peristyle_b9a825a155e806ee_l031_g6 peristyle_b9a825a155e806ee_l031_g7
+    peristyle_b9a825a155e806ee_l031_g8 peristyle_b9a825a155e806ee_l031_g9
+    peristyle_b9a825a155e806ee_l031_g10 peristyle_b9a825a155e806ee_l031_g11
+    peristyle_b9a825a155e806ee_l031_g12 peristyle_b9a825a155e806ee_l031_g13
+    peristyle_b9a825a155e806ee_l031_g14 peristyle_b9a825a155e806ee_l031_g15
 );
 static TABLE: &Aligned<[u8; 14304]> = &Aligned(*include_bytes!("l031_lateral32.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 33), 0, 0, unrolled!(peristyle_5d73f40c9131_l031_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 33),
+        0,
+        0,
+        unrolled!(peristyle_b9a825a155e806ee_l031_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (33, 31),
         92,
         96,
-        unrolled!(peristyle_5d73f40c9131_l031_g1),
+        unrolled!(peristyle_b9a825a155e806ee_l031_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (64, 41),
         184,
         191,
-        unrolled!(peristyle_5d73f40c9131_l031_g2),
+        unrolled!(peristyle_b9a825a155e806ee_l031_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (105, 32),
         282,
         294,
-        unrolled!(peristyle_5d73f40c9131_l031_g3),
+        unrolled!(peristyle_b9a825a155e806ee_l031_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (137, 34),
         370,
         383,
-        unrolled!(peristyle_5d73f40c9131_l031_g4),
+        unrolled!(peristyle_b9a825a155e806ee_l031_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (171, 39),
         454,
         465,
-        unrolled!(peristyle_5d73f40c9131_l031_g5),
+        unrolled!(peristyle_b9a825a155e806ee_l031_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (210, 34),
         554,
         565,
-        unrolled!(peristyle_5d73f40c9131_l031_g6),
+        unrolled!(peristyle_b9a825a155e806ee_l031_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (244, 35),
         648,
         668,
-        unrolled!(peristyle_5d73f40c9131_l031_g7),
+        unrolled!(peristyle_b9a825a155e806ee_l031_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (279, 30),
         742,
         758,
-        unrolled!(peristyle_5d73f40c9131_l031_g8),
+        unrolled!(peristyle_b9a825a155e806ee_l031_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (309, 42),
         828,
         854,
-        unrolled!(peristyle_5d73f40c9131_l031_g9),
+        unrolled!(peristyle_b9a825a155e806ee_l031_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (351, 33),
         932,
         957,
-        unrolled!(peristyle_5d73f40c9131_l031_g10),
+        unrolled!(peristyle_b9a825a155e806ee_l031_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (384, 38),
         1026,
         1045,
-        unrolled!(peristyle_5d73f40c9131_l031_g11),
+        unrolled!(peristyle_b9a825a155e806ee_l031_g11),
     ),
     Group::new(
         &[48, 49, 50, 51],
         (422, 31),
         1122,
         1147,
-        unrolled!(peristyle_5d73f40c9131_l031_g12),
+        unrolled!(peristyle_b9a825a155e806ee_l031_g12),
     ),
     Group::new(
         &[52, 53, 54, 55],
         (453, 29),
         1216,
         1251,
-        unrolled!(peristyle_5d73f40c9131_l031_g13),
+        unrolled!(peristyle_b9a825a155e806ee_l031_g13),
     ),
     Group::new(
         &[56, 57, 58, 59],
         (482, 34),
         1304,
         1346,
-        unrolled!(peristyle_5d73f40c9131_l031_g14),
+        unrolled!(peristyle_b9a825a155e806ee_l031_g14),
     ),
     Group::new(
         &[60, 61, 62, 63],
         (516, 42),
         1392,
         1436,
-        unrolled!(peristyle_5d73f40c9131_l031_g15),
+        unrolled!(peristyle_b9a825a155e806ee_l031_g15),
     ),
 ];
 /// The layer.

@@ -18,62 +18,68 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l033_g0 peristyle_5d73f40c9131_l033_g1
-    peristyle_5d73f40c9131_l033_g2 peristyle_5d73f40c9131_l033_g3
-    peristyle_5d73f40c9131_l033_g4 peristyle_5d73f40c9131_l033_g5
-    peristyle_5d73f40c9131_l033_g6 peristyle_5d73f40c9131_l033_g7
+    peristyle_4750c48d66d282f5_l033_g0 peristyle_4750c48d66d282f5_l033_g1
+    peristyle_4750c48d66d282f5_l033_g2 peristyle_4750c48d66d282f5_l033_g3
+    peristyle_4750c48d66d282f5_l033_g4 peristyle_4750c48d66d282f5_l033_g5
+    peristyle_4750c48d66d282f5_l033_g6 peristyle_4750c48d66d282f5_l033_g7
 );
 static TABLE: &Aligned<[u8; 10440]> = &Aligned(*include_bytes!("l033_up16_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 42), 0, 0, unrolled!(peristyle_5d73f40c9131_l033_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 42),
+        0,
+        0,
+        unrolled!(peristyle_4750c48d66d282f5_l033_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (42, 44),
         122,
         143,
-        unrolled!(peristyle_5d73f40c9131_l033_g1),
+        unrolled!(peristyle_4750c48d66d282f5_l033_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (86, 51),
         252,
         306,
-        unrolled!(peristyle_5d73f40c9131_l033_g2),
+        unrolled!(peristyle_4750c48d66d282f5_l033_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (137, 45),
         384,
         461,
-        unrolled!(peristyle_5d73f40c9131_l033_g3),
+        unrolled!(peristyle_4750c48d66d282f5_l033_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (182, 47),
         512,
         612,
-        unrolled!(peristyle_5d73f40c9131_l033_g4),
+        unrolled!(peristyle_4750c48d66d282f5_l033_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (229, 38),
         642,
         764,
-        unrolled!(peristyle_5d73f40c9131_l033_g5),
+        unrolled!(peristyle_4750c48d66d282f5_l033_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (267, 49),
         766,
         917,
-        unrolled!(peristyle_5d73f40c9131_l033_g6),
+        unrolled!(peristyle_4750c48d66d282f5_l033_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (316, 39),
         896,
         1077,
-        unrolled!(peristyle_5d73f40c9131_l033_g7),
+        unrolled!(peristyle_4750c48d66d282f5_l033_g7),
     ),
 ];
 /// The layer.

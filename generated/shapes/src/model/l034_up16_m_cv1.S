@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_5d73f40c9131_l034_g0
-.hidden peristyle_5d73f40c9131_l034_g0
-.type peristyle_5d73f40c9131_l034_g0,@function
+.globl peristyle_20c02569dce54e90_l034_g0
+.hidden peristyle_20c02569dce54e90_l034_g0
+.type peristyle_20c02569dce54e90_l034_g0,@function
 .p2align 6
-peristyle_5d73f40c9131_l034_g0:
+peristyle_20c02569dce54e90_l034_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -338,12 +338,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l034_g0,.-peristyle_5d73f40c9131_l034_g0
-.globl peristyle_5d73f40c9131_l034_g1
-.hidden peristyle_5d73f40c9131_l034_g1
-.type peristyle_5d73f40c9131_l034_g1,@function
+.size peristyle_20c02569dce54e90_l034_g0,.-peristyle_20c02569dce54e90_l034_g0
+.globl peristyle_20c02569dce54e90_l034_g1
+.hidden peristyle_20c02569dce54e90_l034_g1
+.type peristyle_20c02569dce54e90_l034_g1,@function
 .p2align 6
-peristyle_5d73f40c9131_l034_g1:
+peristyle_20c02569dce54e90_l034_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -557,12 +557,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l034_g1,.-peristyle_5d73f40c9131_l034_g1
-.globl peristyle_5d73f40c9131_l034_g2
-.hidden peristyle_5d73f40c9131_l034_g2
-.type peristyle_5d73f40c9131_l034_g2,@function
+.size peristyle_20c02569dce54e90_l034_g1,.-peristyle_20c02569dce54e90_l034_g1
+.globl peristyle_20c02569dce54e90_l034_g2
+.hidden peristyle_20c02569dce54e90_l034_g2
+.type peristyle_20c02569dce54e90_l034_g2,@function
 .p2align 6
-peristyle_5d73f40c9131_l034_g2:
+peristyle_20c02569dce54e90_l034_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -781,12 +781,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l034_g2,.-peristyle_5d73f40c9131_l034_g2
-.globl peristyle_5d73f40c9131_l034_g3
-.hidden peristyle_5d73f40c9131_l034_g3
-.type peristyle_5d73f40c9131_l034_g3,@function
+.size peristyle_20c02569dce54e90_l034_g2,.-peristyle_20c02569dce54e90_l034_g2
+.globl peristyle_20c02569dce54e90_l034_g3
+.hidden peristyle_20c02569dce54e90_l034_g3
+.type peristyle_20c02569dce54e90_l034_g3,@function
 .p2align 6
-peristyle_5d73f40c9131_l034_g3:
+peristyle_20c02569dce54e90_l034_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -992,12 +992,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l034_g3,.-peristyle_5d73f40c9131_l034_g3
-.globl peristyle_5d73f40c9131_l034_g4
-.hidden peristyle_5d73f40c9131_l034_g4
-.type peristyle_5d73f40c9131_l034_g4,@function
+.size peristyle_20c02569dce54e90_l034_g3,.-peristyle_20c02569dce54e90_l034_g3
+.globl peristyle_20c02569dce54e90_l034_g4
+.hidden peristyle_20c02569dce54e90_l034_g4
+.type peristyle_20c02569dce54e90_l034_g4,@function
 .p2align 6
-peristyle_5d73f40c9131_l034_g4:
+peristyle_20c02569dce54e90_l034_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1195,12 +1195,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l034_g4,.-peristyle_5d73f40c9131_l034_g4
-.globl peristyle_5d73f40c9131_l034_g5
-.hidden peristyle_5d73f40c9131_l034_g5
-.type peristyle_5d73f40c9131_l034_g5,@function
+.size peristyle_20c02569dce54e90_l034_g4,.-peristyle_20c02569dce54e90_l034_g4
+.globl peristyle_20c02569dce54e90_l034_g5
+.hidden peristyle_20c02569dce54e90_l034_g5
+.type peristyle_20c02569dce54e90_l034_g5,@function
 .p2align 6
-peristyle_5d73f40c9131_l034_g5:
+peristyle_20c02569dce54e90_l034_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1409,12 +1409,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l034_g5,.-peristyle_5d73f40c9131_l034_g5
-.globl peristyle_5d73f40c9131_l034_g6
-.hidden peristyle_5d73f40c9131_l034_g6
-.type peristyle_5d73f40c9131_l034_g6,@function
+.size peristyle_20c02569dce54e90_l034_g5,.-peristyle_20c02569dce54e90_l034_g5
+.globl peristyle_20c02569dce54e90_l034_g6
+.hidden peristyle_20c02569dce54e90_l034_g6
+.type peristyle_20c02569dce54e90_l034_g6,@function
 .p2align 6
-peristyle_5d73f40c9131_l034_g6:
+peristyle_20c02569dce54e90_l034_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1625,12 +1625,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l034_g6,.-peristyle_5d73f40c9131_l034_g6
-.globl peristyle_5d73f40c9131_l034_g7
-.hidden peristyle_5d73f40c9131_l034_g7
-.type peristyle_5d73f40c9131_l034_g7,@function
+.size peristyle_20c02569dce54e90_l034_g6,.-peristyle_20c02569dce54e90_l034_g6
+.globl peristyle_20c02569dce54e90_l034_g7
+.hidden peristyle_20c02569dce54e90_l034_g7
+.type peristyle_20c02569dce54e90_l034_g7,@function
 .p2align 6
-peristyle_5d73f40c9131_l034_g7:
+peristyle_20c02569dce54e90_l034_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1842,5 +1842,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l034_g7,.-peristyle_5d73f40c9131_l034_g7
+.size peristyle_20c02569dce54e90_l034_g7,.-peristyle_20c02569dce54e90_l034_g7
 .section .note.GNU-stack,"",@progbits

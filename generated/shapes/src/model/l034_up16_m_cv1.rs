@@ -18,62 +18,68 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l034_g0 peristyle_5d73f40c9131_l034_g1
-    peristyle_5d73f40c9131_l034_g2 peristyle_5d73f40c9131_l034_g3
-    peristyle_5d73f40c9131_l034_g4 peristyle_5d73f40c9131_l034_g5
-    peristyle_5d73f40c9131_l034_g6 peristyle_5d73f40c9131_l034_g7
+    peristyle_20c02569dce54e90_l034_g0 peristyle_20c02569dce54e90_l034_g1
+    peristyle_20c02569dce54e90_l034_g2 peristyle_20c02569dce54e90_l034_g3
+    peristyle_20c02569dce54e90_l034_g4 peristyle_20c02569dce54e90_l034_g5
+    peristyle_20c02569dce54e90_l034_g6 peristyle_20c02569dce54e90_l034_g7
 );
 static TABLE: &Aligned<[u8; 3368]> = &Aligned(*include_bytes!("l034_up16_m_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 14), 0, 0, unrolled!(peristyle_5d73f40c9131_l034_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 14),
+        0,
+        0,
+        unrolled!(peristyle_20c02569dce54e90_l034_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (14, 19),
         38,
         48,
-        unrolled!(peristyle_5d73f40c9131_l034_g1),
+        unrolled!(peristyle_20c02569dce54e90_l034_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (33, 17),
         80,
         100,
-        unrolled!(peristyle_5d73f40c9131_l034_g2),
+        unrolled!(peristyle_20c02569dce54e90_l034_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (50, 17),
         122,
         152,
-        unrolled!(peristyle_5d73f40c9131_l034_g3),
+        unrolled!(peristyle_20c02569dce54e90_l034_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (67, 14),
         158,
         195,
-        unrolled!(peristyle_5d73f40c9131_l034_g4),
+        unrolled!(peristyle_20c02569dce54e90_l034_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (81, 17),
         192,
         236,
-        unrolled!(peristyle_5d73f40c9131_l034_g5),
+        unrolled!(peristyle_20c02569dce54e90_l034_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (98, 17),
         232,
         283,
-        unrolled!(peristyle_5d73f40c9131_l034_g6),
+        unrolled!(peristyle_20c02569dce54e90_l034_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (115, 20),
         270,
         332,
-        unrolled!(peristyle_5d73f40c9131_l034_g7),
+        unrolled!(peristyle_20c02569dce54e90_l034_g7),
     ),
 ];
 /// The layer.

@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_5d73f40c9131_l035_g0
-.hidden peristyle_5d73f40c9131_l035_g0
-.type peristyle_5d73f40c9131_l035_g0,@function
+.globl peristyle_266ce2d5804e9adb_l035_g0
+.hidden peristyle_266ce2d5804e9adb_l035_g0
+.type peristyle_266ce2d5804e9adb_l035_g0,@function
 .p2align 6
-peristyle_5d73f40c9131_l035_g0:
+peristyle_266ce2d5804e9adb_l035_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -552,12 +552,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l035_g0,.-peristyle_5d73f40c9131_l035_g0
-.globl peristyle_5d73f40c9131_l035_g1
-.hidden peristyle_5d73f40c9131_l035_g1
-.type peristyle_5d73f40c9131_l035_g1,@function
+.size peristyle_266ce2d5804e9adb_l035_g0,.-peristyle_266ce2d5804e9adb_l035_g0
+.globl peristyle_266ce2d5804e9adb_l035_g1
+.hidden peristyle_266ce2d5804e9adb_l035_g1
+.type peristyle_266ce2d5804e9adb_l035_g1,@function
 .p2align 6
-peristyle_5d73f40c9131_l035_g1:
+peristyle_266ce2d5804e9adb_l035_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -986,12 +986,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l035_g1,.-peristyle_5d73f40c9131_l035_g1
-.globl peristyle_5d73f40c9131_l035_g2
-.hidden peristyle_5d73f40c9131_l035_g2
-.type peristyle_5d73f40c9131_l035_g2,@function
+.size peristyle_266ce2d5804e9adb_l035_g1,.-peristyle_266ce2d5804e9adb_l035_g1
+.globl peristyle_266ce2d5804e9adb_l035_g2
+.hidden peristyle_266ce2d5804e9adb_l035_g2
+.type peristyle_266ce2d5804e9adb_l035_g2,@function
 .p2align 6
-peristyle_5d73f40c9131_l035_g2:
+peristyle_266ce2d5804e9adb_l035_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1434,12 +1434,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l035_g2,.-peristyle_5d73f40c9131_l035_g2
-.globl peristyle_5d73f40c9131_l035_g3
-.hidden peristyle_5d73f40c9131_l035_g3
-.type peristyle_5d73f40c9131_l035_g3,@function
+.size peristyle_266ce2d5804e9adb_l035_g2,.-peristyle_266ce2d5804e9adb_l035_g2
+.globl peristyle_266ce2d5804e9adb_l035_g3
+.hidden peristyle_266ce2d5804e9adb_l035_g3
+.type peristyle_266ce2d5804e9adb_l035_g3,@function
 .p2align 6
-peristyle_5d73f40c9131_l035_g3:
+peristyle_266ce2d5804e9adb_l035_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1865,12 +1865,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l035_g3,.-peristyle_5d73f40c9131_l035_g3
-.globl peristyle_5d73f40c9131_l035_g4
-.hidden peristyle_5d73f40c9131_l035_g4
-.type peristyle_5d73f40c9131_l035_g4,@function
+.size peristyle_266ce2d5804e9adb_l035_g3,.-peristyle_266ce2d5804e9adb_l035_g3
+.globl peristyle_266ce2d5804e9adb_l035_g4
+.hidden peristyle_266ce2d5804e9adb_l035_g4
+.type peristyle_266ce2d5804e9adb_l035_g4,@function
 .p2align 6
-peristyle_5d73f40c9131_l035_g4:
+peristyle_266ce2d5804e9adb_l035_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2309,12 +2309,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l035_g4,.-peristyle_5d73f40c9131_l035_g4
-.globl peristyle_5d73f40c9131_l035_g5
-.hidden peristyle_5d73f40c9131_l035_g5
-.type peristyle_5d73f40c9131_l035_g5,@function
+.size peristyle_266ce2d5804e9adb_l035_g4,.-peristyle_266ce2d5804e9adb_l035_g4
+.globl peristyle_266ce2d5804e9adb_l035_g5
+.hidden peristyle_266ce2d5804e9adb_l035_g5
+.type peristyle_266ce2d5804e9adb_l035_g5,@function
 .p2align 6
-peristyle_5d73f40c9131_l035_g5:
+peristyle_266ce2d5804e9adb_l035_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2782,12 +2782,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l035_g5,.-peristyle_5d73f40c9131_l035_g5
-.globl peristyle_5d73f40c9131_l035_g6
-.hidden peristyle_5d73f40c9131_l035_g6
-.type peristyle_5d73f40c9131_l035_g6,@function
+.size peristyle_266ce2d5804e9adb_l035_g5,.-peristyle_266ce2d5804e9adb_l035_g5
+.globl peristyle_266ce2d5804e9adb_l035_g6
+.hidden peristyle_266ce2d5804e9adb_l035_g6
+.type peristyle_266ce2d5804e9adb_l035_g6,@function
 .p2align 6
-peristyle_5d73f40c9131_l035_g6:
+peristyle_266ce2d5804e9adb_l035_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3218,12 +3218,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l035_g6,.-peristyle_5d73f40c9131_l035_g6
-.globl peristyle_5d73f40c9131_l035_g7
-.hidden peristyle_5d73f40c9131_l035_g7
-.type peristyle_5d73f40c9131_l035_g7,@function
+.size peristyle_266ce2d5804e9adb_l035_g6,.-peristyle_266ce2d5804e9adb_l035_g6
+.globl peristyle_266ce2d5804e9adb_l035_g7
+.hidden peristyle_266ce2d5804e9adb_l035_g7
+.type peristyle_266ce2d5804e9adb_l035_g7,@function
 .p2align 6
-peristyle_5d73f40c9131_l035_g7:
+peristyle_266ce2d5804e9adb_l035_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3628,5 +3628,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l035_g7,.-peristyle_5d73f40c9131_l035_g7
+.size peristyle_266ce2d5804e9adb_l035_g7,.-peristyle_266ce2d5804e9adb_l035_g7
 .section .note.GNU-stack,"",@progbits

@@ -18,62 +18,68 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l035_g0 peristyle_5d73f40c9131_l035_g1
-    peristyle_5d73f40c9131_l035_g2 peristyle_5d73f40c9131_l035_g3
-    peristyle_5d73f40c9131_l035_g4 peristyle_5d73f40c9131_l035_g5
-    peristyle_5d73f40c9131_l035_g6 peristyle_5d73f40c9131_l035_g7
+    peristyle_266ce2d5804e9adb_l035_g0 peristyle_266ce2d5804e9adb_l035_g1
+    peristyle_266ce2d5804e9adb_l035_g2 peristyle_266ce2d5804e9adb_l035_g3
+    peristyle_266ce2d5804e9adb_l035_g4 peristyle_266ce2d5804e9adb_l035_g5
+    peristyle_266ce2d5804e9adb_l035_g6 peristyle_266ce2d5804e9adb_l035_g7
 );
 static TABLE: &Aligned<[u8; 12576]> = &Aligned(*include_bytes!("l035_up16_m_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 69), 0, 0, unrolled!(peristyle_5d73f40c9131_l035_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 69),
+        0,
+        0,
+        unrolled!(peristyle_266ce2d5804e9adb_l035_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (69, 62),
         184,
         129,
-        unrolled!(peristyle_5d73f40c9131_l035_g1),
+        unrolled!(peristyle_266ce2d5804e9adb_l035_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (131, 67),
         364,
         263,
-        unrolled!(peristyle_5d73f40c9131_l035_g2),
+        unrolled!(peristyle_266ce2d5804e9adb_l035_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (198, 68),
         558,
         405,
-        unrolled!(peristyle_5d73f40c9131_l035_g3),
+        unrolled!(peristyle_266ce2d5804e9adb_l035_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (266, 64),
         748,
         536,
-        unrolled!(peristyle_5d73f40c9131_l035_g4),
+        unrolled!(peristyle_266ce2d5804e9adb_l035_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (330, 76),
         938,
         675,
-        unrolled!(peristyle_5d73f40c9131_l035_g5),
+        unrolled!(peristyle_266ce2d5804e9adb_l035_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (406, 64),
         1138,
         829,
-        unrolled!(peristyle_5d73f40c9131_l035_g6),
+        unrolled!(peristyle_266ce2d5804e9adb_l035_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (470, 59),
         1322,
         969,
-        unrolled!(peristyle_5d73f40c9131_l035_g7),
+        unrolled!(peristyle_266ce2d5804e9adb_l035_g7),
     ),
 ];
 /// The layer.

@@ -18,62 +18,68 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l036_g0 peristyle_5d73f40c9131_l036_g1
-    peristyle_5d73f40c9131_l036_g2 peristyle_5d73f40c9131_l036_g3
-    peristyle_5d73f40c9131_l036_g4 peristyle_5d73f40c9131_l036_g5
-    peristyle_5d73f40c9131_l036_g6 peristyle_5d73f40c9131_l036_g7
+    peristyle_7551d98e18b3b67f_l036_g0 peristyle_7551d98e18b3b67f_l036_g1
+    peristyle_7551d98e18b3b67f_l036_g2 peristyle_7551d98e18b3b67f_l036_g3
+    peristyle_7551d98e18b3b67f_l036_g4 peristyle_7551d98e18b3b67f_l036_g5
+    peristyle_7551d98e18b3b67f_l036_g6 peristyle_7551d98e18b3b67f_l036_g7
 );
 static TABLE: &Aligned<[u8; 10056]> = &Aligned(*include_bytes!("l036_up16_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 43), 0, 0, unrolled!(peristyle_5d73f40c9131_l036_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 43),
+        0,
+        0,
+        unrolled!(peristyle_7551d98e18b3b67f_l036_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (43, 38),
         120,
         138,
-        unrolled!(peristyle_5d73f40c9131_l036_g1),
+        unrolled!(peristyle_7551d98e18b3b67f_l036_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (81, 36),
         246,
         285,
-        unrolled!(peristyle_5d73f40c9131_l036_g2),
+        unrolled!(peristyle_7551d98e18b3b67f_l036_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (117, 36),
         370,
         430,
-        unrolled!(peristyle_5d73f40c9131_l036_g3),
+        unrolled!(peristyle_7551d98e18b3b67f_l036_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (153, 39),
         502,
         585,
-        unrolled!(peristyle_5d73f40c9131_l036_g4),
+        unrolled!(peristyle_7551d98e18b3b67f_l036_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (192, 45),
         626,
         729,
-        unrolled!(peristyle_5d73f40c9131_l036_g5),
+        unrolled!(peristyle_7551d98e18b3b67f_l036_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (237, 40),
         752,
         886,
-        unrolled!(peristyle_5d73f40c9131_l036_g6),
+        unrolled!(peristyle_7551d98e18b3b67f_l036_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (277, 36),
         876,
         1028,
-        unrolled!(peristyle_5d73f40c9131_l036_g7),
+        unrolled!(peristyle_7551d98e18b3b67f_l036_g7),
     ),
 ];
 /// The layer.

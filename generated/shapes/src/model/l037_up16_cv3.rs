@@ -18,122 +18,128 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l037_g0 peristyle_5d73f40c9131_l037_g1
-    peristyle_5d73f40c9131_l037_g2 peristyle_5d73f40c9131_l037_g3
-    peristyle_5d73f40c9131_l037_g4 peristyle_5d73f40c9131_l037_g5
-    peristyle_5d73f40c9131_l037_g6 peristyle_5d73f40c9131_l037_g7
-    peristyle_5d73f40c9131_l037_g8 peristyle_5d73f40c9131_l037_g9
-    peristyle_5d73f40c9131_l037_g10 peristyle_5d73f40c9131_l037_g11
-    peristyle_5d73f40c9131_l037_g12 peristyle_5d73f40c9131_l037_g13
-    peristyle_5d73f40c9131_l037_g14 peristyle_5d73f40c9131_l037_g15
+    peristyle_c509dc69132cdf45_l037_g0 peristyle_c509dc69132cdf45_l037_g1
+    peristyle_c509dc69132cdf45_l037_g2 peristyle_c509dc69132cdf45_l037_g3
+    peristyle_c509dc69132cdf45_l037_g4 peristyle_c509dc69132cdf45_l037_g5
+    peristyle_c509dc69132cdf45_l037_g6 peristyle_c509dc69132cdf45_l037_g7
+    peristyle_c509dc69132cdf45_l037_g8 peristyle_c509dc69132cdf45_l037_g9
+    peristyle_c509dc69132cdf45_l037_g10 peristyle_c509dc69132cdf45_l037_g11
+    peristyle_c509dc69132cdf45_l037_g12 peristyle_c509dc69132cdf45_l037_g13
+    peristyle_c509dc69132cdf45_l037_g14 peristyle_c509dc69132cdf45_l037_g15
 );
 static TABLE: &Aligned<[u8; 11204]> = &Aligned(*include_bytes!("l037_up16_cv3.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 28), 0, 0, unrolled!(peristyle_5d73f40c9131_l037_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 28),
+        0,
+        0,
+        unrolled!(peristyle_c509dc69132cdf45_l037_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (28, 25),
         76,
         90,
-        unrolled!(peristyle_5d73f40c9131_l037_g1),
+        unrolled!(peristyle_c509dc69132cdf45_l037_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (53, 30),
         144,
         165,
-        unrolled!(peristyle_5d73f40c9131_l037_g2),
+        unrolled!(peristyle_c509dc69132cdf45_l037_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (83, 21),
         214,
         263,
-        unrolled!(peristyle_5d73f40c9131_l037_g3),
+        unrolled!(peristyle_c509dc69132cdf45_l037_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (104, 30),
         276,
         333,
-        unrolled!(peristyle_5d73f40c9131_l037_g4),
+        unrolled!(peristyle_c509dc69132cdf45_l037_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (134, 28),
         348,
         414,
-        unrolled!(peristyle_5d73f40c9131_l037_g5),
+        unrolled!(peristyle_c509dc69132cdf45_l037_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (162, 30),
         414,
         497,
-        unrolled!(peristyle_5d73f40c9131_l037_g6),
+        unrolled!(peristyle_c509dc69132cdf45_l037_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (192, 34),
         480,
         576,
-        unrolled!(peristyle_5d73f40c9131_l037_g7),
+        unrolled!(peristyle_c509dc69132cdf45_l037_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (226, 27),
         562,
         669,
-        unrolled!(peristyle_5d73f40c9131_l037_g8),
+        unrolled!(peristyle_c509dc69132cdf45_l037_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (253, 26),
         626,
         749,
-        unrolled!(peristyle_5d73f40c9131_l037_g9),
+        unrolled!(peristyle_c509dc69132cdf45_l037_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (279, 24),
         692,
         823,
-        unrolled!(peristyle_5d73f40c9131_l037_g10),
+        unrolled!(peristyle_c509dc69132cdf45_l037_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (303, 27),
         760,
         907,
-        unrolled!(peristyle_5d73f40c9131_l037_g11),
+        unrolled!(peristyle_c509dc69132cdf45_l037_g11),
     ),
     Group::new(
         &[48, 49, 50, 51],
         (330, 24),
         824,
         983,
-        unrolled!(peristyle_5d73f40c9131_l037_g12),
+        unrolled!(peristyle_c509dc69132cdf45_l037_g12),
     ),
     Group::new(
         &[52, 53, 54, 55],
         (354, 26),
         886,
         1056,
-        unrolled!(peristyle_5d73f40c9131_l037_g13),
+        unrolled!(peristyle_c509dc69132cdf45_l037_g13),
     ),
     Group::new(
         &[56, 57, 58, 59],
         (380, 25),
         950,
         1133,
-        unrolled!(peristyle_5d73f40c9131_l037_g14),
+        unrolled!(peristyle_c509dc69132cdf45_l037_g14),
     ),
     Group::new(
         &[60, 61, 62, 63],
         (405, 23),
         1014,
         1213,
-        unrolled!(peristyle_5d73f40c9131_l037_g15),
+        unrolled!(peristyle_c509dc69132cdf45_l037_g15),
     ),
 ];
 /// The layer.

@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_5d73f40c9131_l038_g0
-.hidden peristyle_5d73f40c9131_l038_g0
-.type peristyle_5d73f40c9131_l038_g0,@function
+.globl peristyle_8c5b8a1a287d2dd6_l038_g0
+.hidden peristyle_8c5b8a1a287d2dd6_l038_g0
+.type peristyle_8c5b8a1a287d2dd6_l038_g0,@function
 .p2align 6
-peristyle_5d73f40c9131_l038_g0:
+peristyle_8c5b8a1a287d2dd6_l038_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -385,12 +385,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l038_g0,.-peristyle_5d73f40c9131_l038_g0
-.globl peristyle_5d73f40c9131_l038_g1
-.hidden peristyle_5d73f40c9131_l038_g1
-.type peristyle_5d73f40c9131_l038_g1,@function
+.size peristyle_8c5b8a1a287d2dd6_l038_g0,.-peristyle_8c5b8a1a287d2dd6_l038_g0
+.globl peristyle_8c5b8a1a287d2dd6_l038_g1
+.hidden peristyle_8c5b8a1a287d2dd6_l038_g1
+.type peristyle_8c5b8a1a287d2dd6_l038_g1,@function
 .p2align 6
-peristyle_5d73f40c9131_l038_g1:
+peristyle_8c5b8a1a287d2dd6_l038_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -630,12 +630,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l038_g1,.-peristyle_5d73f40c9131_l038_g1
-.globl peristyle_5d73f40c9131_l038_g2
-.hidden peristyle_5d73f40c9131_l038_g2
-.type peristyle_5d73f40c9131_l038_g2,@function
+.size peristyle_8c5b8a1a287d2dd6_l038_g1,.-peristyle_8c5b8a1a287d2dd6_l038_g1
+.globl peristyle_8c5b8a1a287d2dd6_l038_g2
+.hidden peristyle_8c5b8a1a287d2dd6_l038_g2
+.type peristyle_8c5b8a1a287d2dd6_l038_g2,@function
 .p2align 6
-peristyle_5d73f40c9131_l038_g2:
+peristyle_8c5b8a1a287d2dd6_l038_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -883,12 +883,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l038_g2,.-peristyle_5d73f40c9131_l038_g2
-.globl peristyle_5d73f40c9131_l038_g3
-.hidden peristyle_5d73f40c9131_l038_g3
-.type peristyle_5d73f40c9131_l038_g3,@function
+.size peristyle_8c5b8a1a287d2dd6_l038_g2,.-peristyle_8c5b8a1a287d2dd6_l038_g2
+.globl peristyle_8c5b8a1a287d2dd6_l038_g3
+.hidden peristyle_8c5b8a1a287d2dd6_l038_g3
+.type peristyle_8c5b8a1a287d2dd6_l038_g3,@function
 .p2align 6
-peristyle_5d73f40c9131_l038_g3:
+peristyle_8c5b8a1a287d2dd6_l038_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1141,12 +1141,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l038_g3,.-peristyle_5d73f40c9131_l038_g3
-.globl peristyle_5d73f40c9131_l038_g4
-.hidden peristyle_5d73f40c9131_l038_g4
-.type peristyle_5d73f40c9131_l038_g4,@function
+.size peristyle_8c5b8a1a287d2dd6_l038_g3,.-peristyle_8c5b8a1a287d2dd6_l038_g3
+.globl peristyle_8c5b8a1a287d2dd6_l038_g4
+.hidden peristyle_8c5b8a1a287d2dd6_l038_g4
+.type peristyle_8c5b8a1a287d2dd6_l038_g4,@function
 .p2align 6
-peristyle_5d73f40c9131_l038_g4:
+peristyle_8c5b8a1a287d2dd6_l038_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1402,12 +1402,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l038_g4,.-peristyle_5d73f40c9131_l038_g4
-.globl peristyle_5d73f40c9131_l038_g5
-.hidden peristyle_5d73f40c9131_l038_g5
-.type peristyle_5d73f40c9131_l038_g5,@function
+.size peristyle_8c5b8a1a287d2dd6_l038_g4,.-peristyle_8c5b8a1a287d2dd6_l038_g4
+.globl peristyle_8c5b8a1a287d2dd6_l038_g5
+.hidden peristyle_8c5b8a1a287d2dd6_l038_g5
+.type peristyle_8c5b8a1a287d2dd6_l038_g5,@function
 .p2align 6
-peristyle_5d73f40c9131_l038_g5:
+peristyle_8c5b8a1a287d2dd6_l038_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1662,12 +1662,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l038_g5,.-peristyle_5d73f40c9131_l038_g5
-.globl peristyle_5d73f40c9131_l038_g6
-.hidden peristyle_5d73f40c9131_l038_g6
-.type peristyle_5d73f40c9131_l038_g6,@function
+.size peristyle_8c5b8a1a287d2dd6_l038_g5,.-peristyle_8c5b8a1a287d2dd6_l038_g5
+.globl peristyle_8c5b8a1a287d2dd6_l038_g6
+.hidden peristyle_8c5b8a1a287d2dd6_l038_g6
+.type peristyle_8c5b8a1a287d2dd6_l038_g6,@function
 .p2align 6
-peristyle_5d73f40c9131_l038_g6:
+peristyle_8c5b8a1a287d2dd6_l038_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1918,12 +1918,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l038_g6,.-peristyle_5d73f40c9131_l038_g6
-.globl peristyle_5d73f40c9131_l038_g7
-.hidden peristyle_5d73f40c9131_l038_g7
-.type peristyle_5d73f40c9131_l038_g7,@function
+.size peristyle_8c5b8a1a287d2dd6_l038_g6,.-peristyle_8c5b8a1a287d2dd6_l038_g6
+.globl peristyle_8c5b8a1a287d2dd6_l038_g7
+.hidden peristyle_8c5b8a1a287d2dd6_l038_g7
+.type peristyle_8c5b8a1a287d2dd6_l038_g7,@function
 .p2align 6
-peristyle_5d73f40c9131_l038_g7:
+peristyle_8c5b8a1a287d2dd6_l038_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2180,5 +2180,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l038_g7,.-peristyle_5d73f40c9131_l038_g7
+.size peristyle_8c5b8a1a287d2dd6_l038_g7,.-peristyle_8c5b8a1a287d2dd6_l038_g7
 .section .note.GNU-stack,"",@progbits

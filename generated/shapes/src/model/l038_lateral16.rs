@@ -18,62 +18,68 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l038_g0 peristyle_5d73f40c9131_l038_g1
-    peristyle_5d73f40c9131_l038_g2 peristyle_5d73f40c9131_l038_g3
-    peristyle_5d73f40c9131_l038_g4 peristyle_5d73f40c9131_l038_g5
-    peristyle_5d73f40c9131_l038_g6 peristyle_5d73f40c9131_l038_g7
+    peristyle_8c5b8a1a287d2dd6_l038_g0 peristyle_8c5b8a1a287d2dd6_l038_g1
+    peristyle_8c5b8a1a287d2dd6_l038_g2 peristyle_8c5b8a1a287d2dd6_l038_g3
+    peristyle_8c5b8a1a287d2dd6_l038_g4 peristyle_8c5b8a1a287d2dd6_l038_g5
+    peristyle_8c5b8a1a287d2dd6_l038_g6 peristyle_8c5b8a1a287d2dd6_l038_g7
 );
 static TABLE: &Aligned<[u8; 5116]> = &Aligned(*include_bytes!("l038_lateral16.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 24), 0, 0, unrolled!(peristyle_5d73f40c9131_l038_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 24),
+        0,
+        0,
+        unrolled!(peristyle_8c5b8a1a287d2dd6_l038_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (24, 20),
         66,
         73,
-        unrolled!(peristyle_5d73f40c9131_l038_g1),
+        unrolled!(peristyle_8c5b8a1a287d2dd6_l038_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (44, 18),
         128,
         140,
-        unrolled!(peristyle_5d73f40c9131_l038_g2),
+        unrolled!(peristyle_8c5b8a1a287d2dd6_l038_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (62, 20),
         190,
         215,
-        unrolled!(peristyle_5d73f40c9131_l038_g3),
+        unrolled!(peristyle_8c5b8a1a287d2dd6_l038_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (82, 23),
         252,
         290,
-        unrolled!(peristyle_5d73f40c9131_l038_g4),
+        unrolled!(peristyle_8c5b8a1a287d2dd6_l038_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (105, 22),
         316,
         365,
-        unrolled!(peristyle_5d73f40c9131_l038_g5),
+        unrolled!(peristyle_8c5b8a1a287d2dd6_l038_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (127, 17),
         378,
         437,
-        unrolled!(peristyle_5d73f40c9131_l038_g6),
+        unrolled!(peristyle_8c5b8a1a287d2dd6_l038_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (144, 23),
         442,
         513,
-        unrolled!(peristyle_5d73f40c9131_l038_g7),
+        unrolled!(peristyle_8c5b8a1a287d2dd6_l038_g7),
     ),
 ];
 /// The layer.

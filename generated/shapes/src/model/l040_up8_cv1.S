@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_5d73f40c9131_l040_g0
-.hidden peristyle_5d73f40c9131_l040_g0
-.type peristyle_5d73f40c9131_l040_g0,@function
+.globl peristyle_f29db912be8fab52_l040_g0
+.hidden peristyle_f29db912be8fab52_l040_g0
+.type peristyle_f29db912be8fab52_l040_g0,@function
 .p2align 6
-peristyle_5d73f40c9131_l040_g0:
+peristyle_f29db912be8fab52_l040_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -377,12 +377,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l040_g0,.-peristyle_5d73f40c9131_l040_g0
-.globl peristyle_5d73f40c9131_l040_g1
-.hidden peristyle_5d73f40c9131_l040_g1
-.type peristyle_5d73f40c9131_l040_g1,@function
+.size peristyle_f29db912be8fab52_l040_g0,.-peristyle_f29db912be8fab52_l040_g0
+.globl peristyle_f29db912be8fab52_l040_g1
+.hidden peristyle_f29db912be8fab52_l040_g1
+.type peristyle_f29db912be8fab52_l040_g1,@function
 .p2align 6
-peristyle_5d73f40c9131_l040_g1:
+peristyle_f29db912be8fab52_l040_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -633,12 +633,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l040_g1,.-peristyle_5d73f40c9131_l040_g1
-.globl peristyle_5d73f40c9131_l040_g2
-.hidden peristyle_5d73f40c9131_l040_g2
-.type peristyle_5d73f40c9131_l040_g2,@function
+.size peristyle_f29db912be8fab52_l040_g1,.-peristyle_f29db912be8fab52_l040_g1
+.globl peristyle_f29db912be8fab52_l040_g2
+.hidden peristyle_f29db912be8fab52_l040_g2
+.type peristyle_f29db912be8fab52_l040_g2,@function
 .p2align 6
-peristyle_5d73f40c9131_l040_g2:
+peristyle_f29db912be8fab52_l040_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -892,12 +892,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l040_g2,.-peristyle_5d73f40c9131_l040_g2
-.globl peristyle_5d73f40c9131_l040_g3
-.hidden peristyle_5d73f40c9131_l040_g3
-.type peristyle_5d73f40c9131_l040_g3,@function
+.size peristyle_f29db912be8fab52_l040_g2,.-peristyle_f29db912be8fab52_l040_g2
+.globl peristyle_f29db912be8fab52_l040_g3
+.hidden peristyle_f29db912be8fab52_l040_g3
+.type peristyle_f29db912be8fab52_l040_g3,@function
 .p2align 6
-peristyle_5d73f40c9131_l040_g3:
+peristyle_f29db912be8fab52_l040_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1144,5 +1144,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l040_g3,.-peristyle_5d73f40c9131_l040_g3
+.size peristyle_f29db912be8fab52_l040_g3,.-peristyle_f29db912be8fab52_l040_g3
 .section .note.GNU-stack,"",@progbits

@@ -18,32 +18,38 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l040_g0 peristyle_5d73f40c9131_l040_g1
-    peristyle_5d73f40c9131_l040_g2 peristyle_5d73f40c9131_l040_g3
+    peristyle_f29db912be8fab52_l040_g0 peristyle_f29db912be8fab52_l040_g1
+    peristyle_f29db912be8fab52_l040_g2 peristyle_f29db912be8fab52_l040_g3
 );
 static TABLE: &Aligned<[u8; 2532]> = &Aligned(*include_bytes!("l040_up8_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 20), 0, 0, unrolled!(peristyle_5d73f40c9131_l040_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 20),
+        0,
+        0,
+        unrolled!(peristyle_f29db912be8fab52_l040_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (20, 19),
         66,
         73,
-        unrolled!(peristyle_5d73f40c9131_l040_g1),
+        unrolled!(peristyle_f29db912be8fab52_l040_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (39, 20),
         130,
         148,
-        unrolled!(peristyle_5d73f40c9131_l040_g2),
+        unrolled!(peristyle_f29db912be8fab52_l040_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (59, 18),
         192,
         224,
-        unrolled!(peristyle_5d73f40c9131_l040_g3),
+        unrolled!(peristyle_f29db912be8fab52_l040_g3),
     ),
 ];
 /// The layer.

@@ -18,32 +18,38 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l041_g0 peristyle_5d73f40c9131_l041_g1
-    peristyle_5d73f40c9131_l041_g2 peristyle_5d73f40c9131_l041_g3
+    peristyle_e8f6b5e139d7d528_l041_g0 peristyle_e8f6b5e139d7d528_l041_g1
+    peristyle_e8f6b5e139d7d528_l041_g2 peristyle_e8f6b5e139d7d528_l041_g3
 );
 static TABLE: &Aligned<[u8; 872]> = &Aligned(*include_bytes!("l041_up8_m_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 9), 0, 0, unrolled!(peristyle_5d73f40c9131_l041_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 9),
+        0,
+        0,
+        unrolled!(peristyle_e8f6b5e139d7d528_l041_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (9, 10),
         18,
         22,
-        unrolled!(peristyle_5d73f40c9131_l041_g1),
+        unrolled!(peristyle_e8f6b5e139d7d528_l041_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (19, 9),
         38,
         46,
-        unrolled!(peristyle_5d73f40c9131_l041_g2),
+        unrolled!(peristyle_e8f6b5e139d7d528_l041_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (28, 9),
         56,
         67,
-        unrolled!(peristyle_5d73f40c9131_l041_g3),
+        unrolled!(peristyle_e8f6b5e139d7d528_l041_g3),
     ),
 ];
 /// The layer.

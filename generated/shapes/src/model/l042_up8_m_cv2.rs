@@ -18,32 +18,38 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l042_g0 peristyle_5d73f40c9131_l042_g1
-    peristyle_5d73f40c9131_l042_g2 peristyle_5d73f40c9131_l042_g3
+    peristyle_95e5ecb6dc7ded39_l042_g0 peristyle_95e5ecb6dc7ded39_l042_g1
+    peristyle_95e5ecb6dc7ded39_l042_g2 peristyle_95e5ecb6dc7ded39_l042_g3
 );
 static TABLE: &Aligned<[u8; 4352]> = &Aligned(*include_bytes!("l042_up8_m_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 32), 0, 0, unrolled!(peristyle_5d73f40c9131_l042_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 32),
+        0,
+        0,
+        unrolled!(peristyle_95e5ecb6dc7ded39_l042_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (32, 39),
         122,
         107,
-        unrolled!(peristyle_5d73f40c9131_l042_g1),
+        unrolled!(peristyle_95e5ecb6dc7ded39_l042_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (71, 44),
         234,
         205,
-        unrolled!(peristyle_5d73f40c9131_l042_g2),
+        unrolled!(peristyle_95e5ecb6dc7ded39_l042_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (115, 36),
         358,
         320,
-        unrolled!(peristyle_5d73f40c9131_l042_g3),
+        unrolled!(peristyle_95e5ecb6dc7ded39_l042_g3),
     ),
 ];
 /// The layer.

@@ -18,32 +18,38 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l043_g0 peristyle_5d73f40c9131_l043_g1
-    peristyle_5d73f40c9131_l043_g2 peristyle_5d73f40c9131_l043_g3
+    peristyle_bc706ee03c64f3dd_l043_g0 peristyle_bc706ee03c64f3dd_l043_g1
+    peristyle_bc706ee03c64f3dd_l043_g2 peristyle_bc706ee03c64f3dd_l043_g3
 );
 static TABLE: &Aligned<[u8; 2528]> = &Aligned(*include_bytes!("l043_up8_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 19), 0, 0, unrolled!(peristyle_5d73f40c9131_l043_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 19),
+        0,
+        0,
+        unrolled!(peristyle_bc706ee03c64f3dd_l043_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (19, 16),
         64,
         79,
-        unrolled!(peristyle_5d73f40c9131_l043_g1),
+        unrolled!(peristyle_bc706ee03c64f3dd_l043_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (35, 18),
         126,
         156,
-        unrolled!(peristyle_5d73f40c9131_l043_g2),
+        unrolled!(peristyle_bc706ee03c64f3dd_l043_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (53, 19),
         188,
         232,
-        unrolled!(peristyle_5d73f40c9131_l043_g3),
+        unrolled!(peristyle_bc706ee03c64f3dd_l043_g3),
     ),
 ];
 /// The layer.

@@ -18,62 +18,68 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l044_g0 peristyle_5d73f40c9131_l044_g1
-    peristyle_5d73f40c9131_l044_g2 peristyle_5d73f40c9131_l044_g3
-    peristyle_5d73f40c9131_l044_g4 peristyle_5d73f40c9131_l044_g5
-    peristyle_5d73f40c9131_l044_g6 peristyle_5d73f40c9131_l044_g7
+    peristyle_d48ce8764f90e969_l044_g0 peristyle_d48ce8764f90e969_l044_g1
+    peristyle_d48ce8764f90e969_l044_g2 peristyle_d48ce8764f90e969_l044_g3
+    peristyle_d48ce8764f90e969_l044_g4 peristyle_d48ce8764f90e969_l044_g5
+    peristyle_d48ce8764f90e969_l044_g6 peristyle_d48ce8764f90e969_l044_g7
 );
 static TABLE: &Aligned<[u8; 2764]> = &Aligned(*include_bytes!("l044_up8_cv3.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 10), 0, 0, unrolled!(peristyle_5d73f40c9131_l044_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 10),
+        0,
+        0,
+        unrolled!(peristyle_d48ce8764f90e969_l044_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (10, 15),
         32,
         40,
-        unrolled!(peristyle_5d73f40c9131_l044_g1),
+        unrolled!(peristyle_d48ce8764f90e969_l044_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (25, 10),
         64,
         81,
-        unrolled!(peristyle_5d73f40c9131_l044_g2),
+        unrolled!(peristyle_d48ce8764f90e969_l044_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (35, 13),
         90,
         115,
-        unrolled!(peristyle_5d73f40c9131_l044_g3),
+        unrolled!(peristyle_d48ce8764f90e969_l044_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (48, 13),
         122,
         154,
-        unrolled!(peristyle_5d73f40c9131_l044_g4),
+        unrolled!(peristyle_d48ce8764f90e969_l044_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (61, 12),
         158,
         204,
-        unrolled!(peristyle_5d73f40c9131_l044_g5),
+        unrolled!(peristyle_d48ce8764f90e969_l044_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (73, 13),
         188,
         243,
-        unrolled!(peristyle_5d73f40c9131_l044_g6),
+        unrolled!(peristyle_d48ce8764f90e969_l044_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (86, 15),
         222,
         285,
-        unrolled!(peristyle_5d73f40c9131_l044_g7),
+        unrolled!(peristyle_d48ce8764f90e969_l044_g7),
     ),
 ];
 /// The layer.

@@ -18,62 +18,68 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l045_g0 peristyle_5d73f40c9131_l045_g1
-    peristyle_5d73f40c9131_l045_g2 peristyle_5d73f40c9131_l045_g3
-    peristyle_5d73f40c9131_l045_g4 peristyle_5d73f40c9131_l045_g5
-    peristyle_5d73f40c9131_l045_g6 peristyle_5d73f40c9131_l045_g7
+    peristyle_7fa57f4af71808a8_l045_g0 peristyle_7fa57f4af71808a8_l045_g1
+    peristyle_7fa57f4af71808a8_l045_g2 peristyle_7fa57f4af71808a8_l045_g3
+    peristyle_7fa57f4af71808a8_l045_g4 peristyle_7fa57f4af71808a8_l045_g5
+    peristyle_7fa57f4af71808a8_l045_g6 peristyle_7fa57f4af71808a8_l045_g7
 );
 static TABLE: &Aligned<[u8; 11280]> = &Aligned(*include_bytes!("l045_pan16.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 34), 0, 0, unrolled!(peristyle_5d73f40c9131_l045_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 34),
+        0,
+        0,
+        unrolled!(peristyle_7fa57f4af71808a8_l045_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (34, 44),
         180,
         133,
-        unrolled!(peristyle_5d73f40c9131_l045_g1),
+        unrolled!(peristyle_7fa57f4af71808a8_l045_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (78, 40),
         372,
         279,
-        unrolled!(peristyle_5d73f40c9131_l045_g2),
+        unrolled!(peristyle_7fa57f4af71808a8_l045_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (118, 43),
         558,
         422,
-        unrolled!(peristyle_5d73f40c9131_l045_g3),
+        unrolled!(peristyle_7fa57f4af71808a8_l045_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (161, 56),
         714,
         531,
-        unrolled!(peristyle_5d73f40c9131_l045_g4),
+        unrolled!(peristyle_7fa57f4af71808a8_l045_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (217, 40),
         900,
         675,
-        unrolled!(peristyle_5d73f40c9131_l045_g5),
+        unrolled!(peristyle_7fa57f4af71808a8_l045_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (257, 44),
         1086,
         805,
-        unrolled!(peristyle_5d73f40c9131_l045_g6),
+        unrolled!(peristyle_7fa57f4af71808a8_l045_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (301, 39),
         1264,
         933,
-        unrolled!(peristyle_5d73f40c9131_l045_g7),
+        unrolled!(peristyle_7fa57f4af71808a8_l045_g7),
     ),
 ];
 /// The layer.

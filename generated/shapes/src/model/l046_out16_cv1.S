@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_5d73f40c9131_l046_g0
-.hidden peristyle_5d73f40c9131_l046_g0
-.type peristyle_5d73f40c9131_l046_g0,@function
+.globl peristyle_ef5d758968837336_l046_g0
+.hidden peristyle_ef5d758968837336_l046_g0
+.type peristyle_ef5d758968837336_l046_g0,@function
 .p2align 6
-peristyle_5d73f40c9131_l046_g0:
+peristyle_ef5d758968837336_l046_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -420,12 +420,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l046_g0,.-peristyle_5d73f40c9131_l046_g0
-.globl peristyle_5d73f40c9131_l046_g1
-.hidden peristyle_5d73f40c9131_l046_g1
-.type peristyle_5d73f40c9131_l046_g1,@function
+.size peristyle_ef5d758968837336_l046_g0,.-peristyle_ef5d758968837336_l046_g0
+.globl peristyle_ef5d758968837336_l046_g1
+.hidden peristyle_ef5d758968837336_l046_g1
+.type peristyle_ef5d758968837336_l046_g1,@function
 .p2align 6
-peristyle_5d73f40c9131_l046_g1:
+peristyle_ef5d758968837336_l046_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -725,12 +725,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l046_g1,.-peristyle_5d73f40c9131_l046_g1
-.globl peristyle_5d73f40c9131_l046_g2
-.hidden peristyle_5d73f40c9131_l046_g2
-.type peristyle_5d73f40c9131_l046_g2,@function
+.size peristyle_ef5d758968837336_l046_g1,.-peristyle_ef5d758968837336_l046_g1
+.globl peristyle_ef5d758968837336_l046_g2
+.hidden peristyle_ef5d758968837336_l046_g2
+.type peristyle_ef5d758968837336_l046_g2,@function
 .p2align 6
-peristyle_5d73f40c9131_l046_g2:
+peristyle_ef5d758968837336_l046_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1011,12 +1011,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l046_g2,.-peristyle_5d73f40c9131_l046_g2
-.globl peristyle_5d73f40c9131_l046_g3
-.hidden peristyle_5d73f40c9131_l046_g3
-.type peristyle_5d73f40c9131_l046_g3,@function
+.size peristyle_ef5d758968837336_l046_g2,.-peristyle_ef5d758968837336_l046_g2
+.globl peristyle_ef5d758968837336_l046_g3
+.hidden peristyle_ef5d758968837336_l046_g3
+.type peristyle_ef5d758968837336_l046_g3,@function
 .p2align 6
-peristyle_5d73f40c9131_l046_g3:
+peristyle_ef5d758968837336_l046_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1278,12 +1278,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l046_g3,.-peristyle_5d73f40c9131_l046_g3
-.globl peristyle_5d73f40c9131_l046_g4
-.hidden peristyle_5d73f40c9131_l046_g4
-.type peristyle_5d73f40c9131_l046_g4,@function
+.size peristyle_ef5d758968837336_l046_g3,.-peristyle_ef5d758968837336_l046_g3
+.globl peristyle_ef5d758968837336_l046_g4
+.hidden peristyle_ef5d758968837336_l046_g4
+.type peristyle_ef5d758968837336_l046_g4,@function
 .p2align 6
-peristyle_5d73f40c9131_l046_g4:
+peristyle_ef5d758968837336_l046_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1564,12 +1564,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l046_g4,.-peristyle_5d73f40c9131_l046_g4
-.globl peristyle_5d73f40c9131_l046_g5
-.hidden peristyle_5d73f40c9131_l046_g5
-.type peristyle_5d73f40c9131_l046_g5,@function
+.size peristyle_ef5d758968837336_l046_g4,.-peristyle_ef5d758968837336_l046_g4
+.globl peristyle_ef5d758968837336_l046_g5
+.hidden peristyle_ef5d758968837336_l046_g5
+.type peristyle_ef5d758968837336_l046_g5,@function
 .p2align 6
-peristyle_5d73f40c9131_l046_g5:
+peristyle_ef5d758968837336_l046_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1836,12 +1836,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l046_g5,.-peristyle_5d73f40c9131_l046_g5
-.globl peristyle_5d73f40c9131_l046_g6
-.hidden peristyle_5d73f40c9131_l046_g6
-.type peristyle_5d73f40c9131_l046_g6,@function
+.size peristyle_ef5d758968837336_l046_g5,.-peristyle_ef5d758968837336_l046_g5
+.globl peristyle_ef5d758968837336_l046_g6
+.hidden peristyle_ef5d758968837336_l046_g6
+.type peristyle_ef5d758968837336_l046_g6,@function
 .p2align 6
-peristyle_5d73f40c9131_l046_g6:
+peristyle_ef5d758968837336_l046_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2112,12 +2112,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l046_g6,.-peristyle_5d73f40c9131_l046_g6
-.globl peristyle_5d73f40c9131_l046_g7
-.hidden peristyle_5d73f40c9131_l046_g7
-.type peristyle_5d73f40c9131_l046_g7,@function
+.size peristyle_ef5d758968837336_l046_g6,.-peristyle_ef5d758968837336_l046_g6
+.globl peristyle_ef5d758968837336_l046_g7
+.hidden peristyle_ef5d758968837336_l046_g7
+.type peristyle_ef5d758968837336_l046_g7,@function
 .p2align 6
-peristyle_5d73f40c9131_l046_g7:
+peristyle_ef5d758968837336_l046_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2396,5 +2396,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l046_g7,.-peristyle_5d73f40c9131_l046_g7
+.size peristyle_ef5d758968837336_l046_g7,.-peristyle_ef5d758968837336_l046_g7
 .section .note.GNU-stack,"",@progbits

@@ -18,62 +18,68 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l046_g0 peristyle_5d73f40c9131_l046_g1
-    peristyle_5d73f40c9131_l046_g2 peristyle_5d73f40c9131_l046_g3
-    peristyle_5d73f40c9131_l046_g4 peristyle_5d73f40c9131_l046_g5
-    peristyle_5d73f40c9131_l046_g6 peristyle_5d73f40c9131_l046_g7
+    peristyle_ef5d758968837336_l046_g0 peristyle_ef5d758968837336_l046_g1
+    peristyle_ef5d758968837336_l046_g2 peristyle_ef5d758968837336_l046_g3
+    peristyle_ef5d758968837336_l046_g4 peristyle_ef5d758968837336_l046_g5
+    peristyle_ef5d758968837336_l046_g6 peristyle_ef5d758968837336_l046_g7
 );
 static TABLE: &Aligned<[u8; 5856]> = &Aligned(*include_bytes!("l046_out16_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 34), 0, 0, unrolled!(peristyle_5d73f40c9131_l046_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 34),
+        0,
+        0,
+        unrolled!(peristyle_ef5d758968837336_l046_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (34, 34),
         76,
         87,
-        unrolled!(peristyle_5d73f40c9131_l046_g1),
+        unrolled!(peristyle_ef5d758968837336_l046_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (68, 27),
         148,
         179,
-        unrolled!(peristyle_5d73f40c9131_l046_g2),
+        unrolled!(peristyle_ef5d758968837336_l046_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (95, 24),
         216,
         265,
-        unrolled!(peristyle_5d73f40c9131_l046_g3),
+        unrolled!(peristyle_ef5d758968837336_l046_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (119, 30),
         280,
         338,
-        unrolled!(peristyle_5d73f40c9131_l046_g4),
+        unrolled!(peristyle_ef5d758968837336_l046_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (149, 26),
         350,
         420,
-        unrolled!(peristyle_5d73f40c9131_l046_g5),
+        unrolled!(peristyle_ef5d758968837336_l046_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (175, 23),
         418,
         498,
-        unrolled!(peristyle_5d73f40c9131_l046_g6),
+        unrolled!(peristyle_ef5d758968837336_l046_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (198, 29),
         484,
         576,
-        unrolled!(peristyle_5d73f40c9131_l046_g7),
+        unrolled!(peristyle_ef5d758968837336_l046_g7),
     ),
 ];
 /// The layer.

@@ -18,62 +18,68 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l047_g0 peristyle_5d73f40c9131_l047_g1
-    peristyle_5d73f40c9131_l047_g2 peristyle_5d73f40c9131_l047_g3
-    peristyle_5d73f40c9131_l047_g4 peristyle_5d73f40c9131_l047_g5
-    peristyle_5d73f40c9131_l047_g6 peristyle_5d73f40c9131_l047_g7
+    peristyle_0bff976eb575a4fc_l047_g0 peristyle_0bff976eb575a4fc_l047_g1
+    peristyle_0bff976eb575a4fc_l047_g2 peristyle_0bff976eb575a4fc_l047_g3
+    peristyle_0bff976eb575a4fc_l047_g4 peristyle_0bff976eb575a4fc_l047_g5
+    peristyle_0bff976eb575a4fc_l047_g6 peristyle_0bff976eb575a4fc_l047_g7
 );
 static TABLE: &Aligned<[u8; 2824]> = &Aligned(*include_bytes!("l047_out16_m_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 14), 0, 0, unrolled!(peristyle_5d73f40c9131_l047_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 14),
+        0,
+        0,
+        unrolled!(peristyle_0bff976eb575a4fc_l047_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (14, 15),
         30,
         40,
-        unrolled!(peristyle_5d73f40c9131_l047_g1),
+        unrolled!(peristyle_0bff976eb575a4fc_l047_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (29, 14),
         62,
         77,
-        unrolled!(peristyle_5d73f40c9131_l047_g2),
+        unrolled!(peristyle_0bff976eb575a4fc_l047_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (43, 15),
         92,
         118,
-        unrolled!(peristyle_5d73f40c9131_l047_g3),
+        unrolled!(peristyle_0bff976eb575a4fc_l047_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (58, 16),
         124,
         157,
-        unrolled!(peristyle_5d73f40c9131_l047_g4),
+        unrolled!(peristyle_0bff976eb575a4fc_l047_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (74, 12),
         158,
         198,
-        unrolled!(peristyle_5d73f40c9131_l047_g5),
+        unrolled!(peristyle_0bff976eb575a4fc_l047_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (86, 15),
         190,
         238,
-        unrolled!(peristyle_5d73f40c9131_l047_g6),
+        unrolled!(peristyle_0bff976eb575a4fc_l047_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (101, 14),
         224,
         280,
-        unrolled!(peristyle_5d73f40c9131_l047_g7),
+        unrolled!(peristyle_0bff976eb575a4fc_l047_g7),
     ),
 ];
 /// The layer.

@@ -18,62 +18,68 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l048_g0 peristyle_5d73f40c9131_l048_g1
-    peristyle_5d73f40c9131_l048_g2 peristyle_5d73f40c9131_l048_g3
-    peristyle_5d73f40c9131_l048_g4 peristyle_5d73f40c9131_l048_g5
-    peristyle_5d73f40c9131_l048_g6 peristyle_5d73f40c9131_l048_g7
+    peristyle_26c922921a12f34e_l048_g0 peristyle_26c922921a12f34e_l048_g1
+    peristyle_26c922921a12f34e_l048_g2 peristyle_26c922921a12f34e_l048_g3
+    peristyle_26c922921a12f34e_l048_g4 peristyle_26c922921a12f34e_l048_g5
+    peristyle_26c922921a12f34e_l048_g6 peristyle_26c922921a12f34e_l048_g7
 );
 static TABLE: &Aligned<[u8; 11884]> = &Aligned(*include_bytes!("l048_out16_m_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 65), 0, 0, unrolled!(peristyle_5d73f40c9131_l048_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 65),
+        0,
+        0,
+        unrolled!(peristyle_26c922921a12f34e_l048_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (65, 52),
         172,
         135,
-        unrolled!(peristyle_5d73f40c9131_l048_g1),
+        unrolled!(peristyle_26c922921a12f34e_l048_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (117, 55),
         338,
         262,
-        unrolled!(peristyle_5d73f40c9131_l048_g2),
+        unrolled!(peristyle_26c922921a12f34e_l048_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (172, 51),
         510,
         392,
-        unrolled!(peristyle_5d73f40c9131_l048_g3),
+        unrolled!(peristyle_26c922921a12f34e_l048_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (223, 58),
         690,
         532,
-        unrolled!(peristyle_5d73f40c9131_l048_g4),
+        unrolled!(peristyle_26c922921a12f34e_l048_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (281, 48),
         866,
         672,
-        unrolled!(peristyle_5d73f40c9131_l048_g5),
+        unrolled!(peristyle_26c922921a12f34e_l048_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (329, 66),
         1042,
         796,
-        unrolled!(peristyle_5d73f40c9131_l048_g6),
+        unrolled!(peristyle_26c922921a12f34e_l048_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (395, 60),
         1240,
         952,
-        unrolled!(peristyle_5d73f40c9131_l048_g7),
+        unrolled!(peristyle_26c922921a12f34e_l048_g7),
     ),
 ];
 /// The layer.

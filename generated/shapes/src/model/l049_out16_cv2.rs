@@ -18,62 +18,68 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l049_g0 peristyle_5d73f40c9131_l049_g1
-    peristyle_5d73f40c9131_l049_g2 peristyle_5d73f40c9131_l049_g3
-    peristyle_5d73f40c9131_l049_g4 peristyle_5d73f40c9131_l049_g5
-    peristyle_5d73f40c9131_l049_g6 peristyle_5d73f40c9131_l049_g7
+    peristyle_0dddf8c4b8a3799d_l049_g0 peristyle_0dddf8c4b8a3799d_l049_g1
+    peristyle_0dddf8c4b8a3799d_l049_g2 peristyle_0dddf8c4b8a3799d_l049_g3
+    peristyle_0dddf8c4b8a3799d_l049_g4 peristyle_0dddf8c4b8a3799d_l049_g5
+    peristyle_0dddf8c4b8a3799d_l049_g6 peristyle_0dddf8c4b8a3799d_l049_g7
 );
 static TABLE: &Aligned<[u8; 5444]> = &Aligned(*include_bytes!("l049_out16_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 24), 0, 0, unrolled!(peristyle_5d73f40c9131_l049_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 24),
+        0,
+        0,
+        unrolled!(peristyle_0dddf8c4b8a3799d_l049_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (24, 26),
         68,
         76,
-        unrolled!(peristyle_5d73f40c9131_l049_g1),
+        unrolled!(peristyle_0dddf8c4b8a3799d_l049_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (50, 24),
         142,
         164,
-        unrolled!(peristyle_5d73f40c9131_l049_g2),
+        unrolled!(peristyle_0dddf8c4b8a3799d_l049_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (74, 21),
         206,
         240,
-        unrolled!(peristyle_5d73f40c9131_l049_g3),
+        unrolled!(peristyle_0dddf8c4b8a3799d_l049_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (95, 20),
         270,
         316,
-        unrolled!(peristyle_5d73f40c9131_l049_g4),
+        unrolled!(peristyle_0dddf8c4b8a3799d_l049_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (115, 21),
         334,
         393,
-        unrolled!(peristyle_5d73f40c9131_l049_g5),
+        unrolled!(peristyle_0dddf8c4b8a3799d_l049_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (136, 28),
         396,
         471,
-        unrolled!(peristyle_5d73f40c9131_l049_g6),
+        unrolled!(peristyle_0dddf8c4b8a3799d_l049_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (164, 24),
         464,
         546,
-        unrolled!(peristyle_5d73f40c9131_l049_g7),
+        unrolled!(peristyle_0dddf8c4b8a3799d_l049_g7),
     ),
 ];
 /// The layer.

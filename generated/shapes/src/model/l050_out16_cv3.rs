@@ -18,122 +18,128 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l050_g0 peristyle_5d73f40c9131_l050_g1
-    peristyle_5d73f40c9131_l050_g2 peristyle_5d73f40c9131_l050_g3
-    peristyle_5d73f40c9131_l050_g4 peristyle_5d73f40c9131_l050_g5
-    peristyle_5d73f40c9131_l050_g6 peristyle_5d73f40c9131_l050_g7
-    peristyle_5d73f40c9131_l050_g8 peristyle_5d73f40c9131_l050_g9
-    peristyle_5d73f40c9131_l050_g10 peristyle_5d73f40c9131_l050_g11
-    peristyle_5d73f40c9131_l050_g12 peristyle_5d73f40c9131_l050_g13
-    peristyle_5d73f40c9131_l050_g14 peristyle_5d73f40c9131_l050_g15
+    peristyle_c67d5c0f27e8ab12_l050_g0 peristyle_c67d5c0f27e8ab12_l050_g1
+    peristyle_c67d5c0f27e8ab12_l050_g2 peristyle_c67d5c0f27e8ab12_l050_g3
+    peristyle_c67d5c0f27e8ab12_l050_g4 peristyle_c67d5c0f27e8ab12_l050_g5
+    peristyle_c67d5c0f27e8ab12_l050_g6 peristyle_c67d5c0f27e8ab12_l050_g7
+    peristyle_c67d5c0f27e8ab12_l050_g8 peristyle_c67d5c0f27e8ab12_l050_g9
+    peristyle_c67d5c0f27e8ab12_l050_g10 peristyle_c67d5c0f27e8ab12_l050_g11
+    peristyle_c67d5c0f27e8ab12_l050_g12 peristyle_c67d5c0f27e8ab12_l050_g13
+    peristyle_c67d5c0f27e8ab12_l050_g14 peristyle_c67d5c0f27e8ab12_l050_g15
 );
 static TABLE: &Aligned<[u8; 10004]> = &Aligned(*include_bytes!("l050_out16_cv3.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 16), 0, 0, unrolled!(peristyle_5d73f40c9131_l050_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 16),
+        0,
+        0,
+        unrolled!(peristyle_c67d5c0f27e8ab12_l050_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (16, 18),
         62,
         77,
-        unrolled!(peristyle_5d73f40c9131_l050_g1),
+        unrolled!(peristyle_c67d5c0f27e8ab12_l050_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (34, 22),
         124,
         149,
-        unrolled!(peristyle_5d73f40c9131_l050_g2),
+        unrolled!(peristyle_c67d5c0f27e8ab12_l050_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (56, 23),
         192,
         229,
-        unrolled!(peristyle_5d73f40c9131_l050_g3),
+        unrolled!(peristyle_c67d5c0f27e8ab12_l050_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (79, 20),
         258,
         307,
-        unrolled!(peristyle_5d73f40c9131_l050_g4),
+        unrolled!(peristyle_c67d5c0f27e8ab12_l050_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (99, 17),
         318,
         380,
-        unrolled!(peristyle_5d73f40c9131_l050_g5),
+        unrolled!(peristyle_c67d5c0f27e8ab12_l050_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (116, 17),
         382,
         457,
-        unrolled!(peristyle_5d73f40c9131_l050_g6),
+        unrolled!(peristyle_c67d5c0f27e8ab12_l050_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (133, 19),
         444,
         529,
-        unrolled!(peristyle_5d73f40c9131_l050_g7),
+        unrolled!(peristyle_c67d5c0f27e8ab12_l050_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (152, 19),
         506,
         606,
-        unrolled!(peristyle_5d73f40c9131_l050_g8),
+        unrolled!(peristyle_c67d5c0f27e8ab12_l050_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (171, 16),
         570,
         685,
-        unrolled!(peristyle_5d73f40c9131_l050_g9),
+        unrolled!(peristyle_c67d5c0f27e8ab12_l050_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (187, 23),
         634,
         761,
-        unrolled!(peristyle_5d73f40c9131_l050_g10),
+        unrolled!(peristyle_c67d5c0f27e8ab12_l050_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (210, 14),
         698,
         828,
-        unrolled!(peristyle_5d73f40c9131_l050_g11),
+        unrolled!(peristyle_c67d5c0f27e8ab12_l050_g11),
     ),
     Group::new(
         &[48, 49, 50, 51],
         (224, 23),
         760,
         899,
-        unrolled!(peristyle_5d73f40c9131_l050_g12),
+        unrolled!(peristyle_c67d5c0f27e8ab12_l050_g12),
     ),
     Group::new(
         &[52, 53, 54, 55],
         (247, 16),
         822,
         980,
-        unrolled!(peristyle_5d73f40c9131_l050_g13),
+        unrolled!(peristyle_c67d5c0f27e8ab12_l050_g13),
     ),
     Group::new(
         &[56, 57, 58, 59],
         (263, 15),
         880,
         1046,
-        unrolled!(peristyle_5d73f40c9131_l050_g14),
+        unrolled!(peristyle_c67d5c0f27e8ab12_l050_g14),
     ),
     Group::new(
         &[60, 61, 62, 63],
         (278, 17),
         940,
         1117,
-        unrolled!(peristyle_5d73f40c9131_l050_g15),
+        unrolled!(peristyle_c67d5c0f27e8ab12_l050_g15),
     ),
 ];
 /// The layer.

@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_5d73f40c9131_l051_g0
-.hidden peristyle_5d73f40c9131_l051_g0
-.type peristyle_5d73f40c9131_l051_g0,@function
+.globl peristyle_cb215144ab975651_l051_g0
+.hidden peristyle_cb215144ab975651_l051_g0
+.type peristyle_cb215144ab975651_l051_g0,@function
 .p2align 6
-peristyle_5d73f40c9131_l051_g0:
+peristyle_cb215144ab975651_l051_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -583,12 +583,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l051_g0,.-peristyle_5d73f40c9131_l051_g0
-.globl peristyle_5d73f40c9131_l051_g1
-.hidden peristyle_5d73f40c9131_l051_g1
-.type peristyle_5d73f40c9131_l051_g1,@function
+.size peristyle_cb215144ab975651_l051_g0,.-peristyle_cb215144ab975651_l051_g0
+.globl peristyle_cb215144ab975651_l051_g1
+.hidden peristyle_cb215144ab975651_l051_g1
+.type peristyle_cb215144ab975651_l051_g1,@function
 .p2align 6
-peristyle_5d73f40c9131_l051_g1:
+peristyle_cb215144ab975651_l051_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1130,12 +1130,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l051_g1,.-peristyle_5d73f40c9131_l051_g1
-.globl peristyle_5d73f40c9131_l051_g2
-.hidden peristyle_5d73f40c9131_l051_g2
-.type peristyle_5d73f40c9131_l051_g2,@function
+.size peristyle_cb215144ab975651_l051_g1,.-peristyle_cb215144ab975651_l051_g1
+.globl peristyle_cb215144ab975651_l051_g2
+.hidden peristyle_cb215144ab975651_l051_g2
+.type peristyle_cb215144ab975651_l051_g2,@function
 .p2align 6
-peristyle_5d73f40c9131_l051_g2:
+peristyle_cb215144ab975651_l051_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1600,12 +1600,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l051_g2,.-peristyle_5d73f40c9131_l051_g2
-.globl peristyle_5d73f40c9131_l051_g3
-.hidden peristyle_5d73f40c9131_l051_g3
-.type peristyle_5d73f40c9131_l051_g3,@function
+.size peristyle_cb215144ab975651_l051_g2,.-peristyle_cb215144ab975651_l051_g2
+.globl peristyle_cb215144ab975651_l051_g3
+.hidden peristyle_cb215144ab975651_l051_g3
+.type peristyle_cb215144ab975651_l051_g3,@function
 .p2align 6
-peristyle_5d73f40c9131_l051_g3:
+peristyle_cb215144ab975651_l051_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2032,12 +2032,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l051_g3,.-peristyle_5d73f40c9131_l051_g3
-.globl peristyle_5d73f40c9131_l051_g4
-.hidden peristyle_5d73f40c9131_l051_g4
-.type peristyle_5d73f40c9131_l051_g4,@function
+.size peristyle_cb215144ab975651_l051_g3,.-peristyle_cb215144ab975651_l051_g3
+.globl peristyle_cb215144ab975651_l051_g4
+.hidden peristyle_cb215144ab975651_l051_g4
+.type peristyle_cb215144ab975651_l051_g4,@function
 .p2align 6
-peristyle_5d73f40c9131_l051_g4:
+peristyle_cb215144ab975651_l051_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2530,12 +2530,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l051_g4,.-peristyle_5d73f40c9131_l051_g4
-.globl peristyle_5d73f40c9131_l051_g5
-.hidden peristyle_5d73f40c9131_l051_g5
-.type peristyle_5d73f40c9131_l051_g5,@function
+.size peristyle_cb215144ab975651_l051_g4,.-peristyle_cb215144ab975651_l051_g4
+.globl peristyle_cb215144ab975651_l051_g5
+.hidden peristyle_cb215144ab975651_l051_g5
+.type peristyle_cb215144ab975651_l051_g5,@function
 .p2align 6
-peristyle_5d73f40c9131_l051_g5:
+peristyle_cb215144ab975651_l051_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2987,12 +2987,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l051_g5,.-peristyle_5d73f40c9131_l051_g5
-.globl peristyle_5d73f40c9131_l051_g6
-.hidden peristyle_5d73f40c9131_l051_g6
-.type peristyle_5d73f40c9131_l051_g6,@function
+.size peristyle_cb215144ab975651_l051_g5,.-peristyle_cb215144ab975651_l051_g5
+.globl peristyle_cb215144ab975651_l051_g6
+.hidden peristyle_cb215144ab975651_l051_g6
+.type peristyle_cb215144ab975651_l051_g6,@function
 .p2align 6
-peristyle_5d73f40c9131_l051_g6:
+peristyle_cb215144ab975651_l051_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3479,12 +3479,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l051_g6,.-peristyle_5d73f40c9131_l051_g6
-.globl peristyle_5d73f40c9131_l051_g7
-.hidden peristyle_5d73f40c9131_l051_g7
-.type peristyle_5d73f40c9131_l051_g7,@function
+.size peristyle_cb215144ab975651_l051_g6,.-peristyle_cb215144ab975651_l051_g6
+.globl peristyle_cb215144ab975651_l051_g7
+.hidden peristyle_cb215144ab975651_l051_g7
+.type peristyle_cb215144ab975651_l051_g7,@function
 .p2align 6
-peristyle_5d73f40c9131_l051_g7:
+peristyle_cb215144ab975651_l051_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3963,12 +3963,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l051_g7,.-peristyle_5d73f40c9131_l051_g7
-.globl peristyle_5d73f40c9131_l051_g8
-.hidden peristyle_5d73f40c9131_l051_g8
-.type peristyle_5d73f40c9131_l051_g8,@function
+.size peristyle_cb215144ab975651_l051_g7,.-peristyle_cb215144ab975651_l051_g7
+.globl peristyle_cb215144ab975651_l051_g8
+.hidden peristyle_cb215144ab975651_l051_g8
+.type peristyle_cb215144ab975651_l051_g8,@function
 .p2align 6
-peristyle_5d73f40c9131_l051_g8:
+peristyle_cb215144ab975651_l051_g8:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4407,12 +4407,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l051_g8,.-peristyle_5d73f40c9131_l051_g8
-.globl peristyle_5d73f40c9131_l051_g9
-.hidden peristyle_5d73f40c9131_l051_g9
-.type peristyle_5d73f40c9131_l051_g9,@function
+.size peristyle_cb215144ab975651_l051_g8,.-peristyle_cb215144ab975651_l051_g8
+.globl peristyle_cb215144ab975651_l051_g9
+.hidden peristyle_cb215144ab975651_l051_g9
+.type peristyle_cb215144ab975651_l051_g9,@function
 .p2align 6
-peristyle_5d73f40c9131_l051_g9:
+peristyle_cb215144ab975651_l051_g9:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4937,12 +4937,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l051_g9,.-peristyle_5d73f40c9131_l051_g9
-.globl peristyle_5d73f40c9131_l051_g10
-.hidden peristyle_5d73f40c9131_l051_g10
-.type peristyle_5d73f40c9131_l051_g10,@function
+.size peristyle_cb215144ab975651_l051_g9,.-peristyle_cb215144ab975651_l051_g9
+.globl peristyle_cb215144ab975651_l051_g10
+.hidden peristyle_cb215144ab975651_l051_g10
+.type peristyle_cb215144ab975651_l051_g10,@function
 .p2align 6
-peristyle_5d73f40c9131_l051_g10:
+peristyle_cb215144ab975651_l051_g10:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5434,12 +5434,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l051_g10,.-peristyle_5d73f40c9131_l051_g10
-.globl peristyle_5d73f40c9131_l051_g11
-.hidden peristyle_5d73f40c9131_l051_g11
-.type peristyle_5d73f40c9131_l051_g11,@function
+.size peristyle_cb215144ab975651_l051_g10,.-peristyle_cb215144ab975651_l051_g10
+.globl peristyle_cb215144ab975651_l051_g11
+.hidden peristyle_cb215144ab975651_l051_g11
+.type peristyle_cb215144ab975651_l051_g11,@function
 .p2align 6
-peristyle_5d73f40c9131_l051_g11:
+peristyle_cb215144ab975651_l051_g11:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5907,12 +5907,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l051_g11,.-peristyle_5d73f40c9131_l051_g11
-.globl peristyle_5d73f40c9131_l051_g12
-.hidden peristyle_5d73f40c9131_l051_g12
-.type peristyle_5d73f40c9131_l051_g12,@function
+.size peristyle_cb215144ab975651_l051_g11,.-peristyle_cb215144ab975651_l051_g11
+.globl peristyle_cb215144ab975651_l051_g12
+.hidden peristyle_cb215144ab975651_l051_g12
+.type peristyle_cb215144ab975651_l051_g12,@function
 .p2align 6
-peristyle_5d73f40c9131_l051_g12:
+peristyle_cb215144ab975651_l051_g12:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6350,12 +6350,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l051_g12,.-peristyle_5d73f40c9131_l051_g12
-.globl peristyle_5d73f40c9131_l051_g13
-.hidden peristyle_5d73f40c9131_l051_g13
-.type peristyle_5d73f40c9131_l051_g13,@function
+.size peristyle_cb215144ab975651_l051_g12,.-peristyle_cb215144ab975651_l051_g12
+.globl peristyle_cb215144ab975651_l051_g13
+.hidden peristyle_cb215144ab975651_l051_g13
+.type peristyle_cb215144ab975651_l051_g13,@function
 .p2align 6
-peristyle_5d73f40c9131_l051_g13:
+peristyle_cb215144ab975651_l051_g13:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6754,12 +6754,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l051_g13,.-peristyle_5d73f40c9131_l051_g13
-.globl peristyle_5d73f40c9131_l051_g14
-.hidden peristyle_5d73f40c9131_l051_g14
-.type peristyle_5d73f40c9131_l051_g14,@function
+.size peristyle_cb215144ab975651_l051_g13,.-peristyle_cb215144ab975651_l051_g13
+.globl peristyle_cb215144ab975651_l051_g14
+.hidden peristyle_cb215144ab975651_l051_g14
+.type peristyle_cb215144ab975651_l051_g14,@function
 .p2align 6
-peristyle_5d73f40c9131_l051_g14:
+peristyle_cb215144ab975651_l051_g14:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -7244,12 +7244,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l051_g14,.-peristyle_5d73f40c9131_l051_g14
-.globl peristyle_5d73f40c9131_l051_g15
-.hidden peristyle_5d73f40c9131_l051_g15
-.type peristyle_5d73f40c9131_l051_g15,@function
+.size peristyle_cb215144ab975651_l051_g14,.-peristyle_cb215144ab975651_l051_g14
+.globl peristyle_cb215144ab975651_l051_g15
+.hidden peristyle_cb215144ab975651_l051_g15
+.type peristyle_cb215144ab975651_l051_g15,@function
 .p2align 6
-peristyle_5d73f40c9131_l051_g15:
+peristyle_cb215144ab975651_l051_g15:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -7751,5 +7751,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l051_g15,.-peristyle_5d73f40c9131_l051_g15
+.size peristyle_cb215144ab975651_l051_g15,.-peristyle_cb215144ab975651_l051_g15
 .section .note.GNU-stack,"",@progbits

@@ -18,92 +18,98 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l052_g0 peristyle_5d73f40c9131_l052_g1
-    peristyle_5d73f40c9131_l052_g2 peristyle_5d73f40c9131_l052_g3
-    peristyle_5d73f40c9131_l052_g4 peristyle_5d73f40c9131_l052_g5
-    peristyle_5d73f40c9131_l052_g6 peristyle_5d73f40c9131_l052_g7
-    peristyle_5d73f40c9131_l052_g8 peristyle_5d73f40c9131_l052_g9
-    peristyle_5d73f40c9131_l052_g10 peristyle_5d73f40c9131_l052_g11
+    peristyle_471bddfa8b9d78d7_l052_g0 peristyle_471bddfa8b9d78d7_l052_g1
+    peristyle_471bddfa8b9d78d7_l052_g2 peristyle_471bddfa8b9d78d7_l052_g3
+    peristyle_471bddfa8b9d78d7_l052_g4 peristyle_471bddfa8b9d78d7_l052_g5
+    peristyle_471bddfa8b9d78d7_l052_g6 peristyle_471bddfa8b9d78d7_l052_g7
+    peristyle_471bddfa8b9d78d7_l052_g8 peristyle_471bddfa8b9d78d7_l052_g9
+    peristyle_471bddfa8b9d78d7_l052_g10 peristyle_471bddfa8b9d78d7_l052_g11
 );
 static TABLE: &Aligned<[u8; 12260]> = &Aligned(*include_bytes!("l052_out32_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 26), 0, 0, unrolled!(peristyle_5d73f40c9131_l052_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 26),
+        0,
+        0,
+        unrolled!(peristyle_471bddfa8b9d78d7_l052_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (26, 20),
         108,
         115,
-        unrolled!(peristyle_5d73f40c9131_l052_g1),
+        unrolled!(peristyle_471bddfa8b9d78d7_l052_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (46, 23),
         218,
         232,
-        unrolled!(peristyle_5d73f40c9131_l052_g2),
+        unrolled!(peristyle_471bddfa8b9d78d7_l052_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (69, 24),
         334,
         356,
-        unrolled!(peristyle_5d73f40c9131_l052_g3),
+        unrolled!(peristyle_471bddfa8b9d78d7_l052_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (93, 24),
         448,
         466,
-        unrolled!(peristyle_5d73f40c9131_l052_g4),
+        unrolled!(peristyle_471bddfa8b9d78d7_l052_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (117, 24),
         562,
         583,
-        unrolled!(peristyle_5d73f40c9131_l052_g5),
+        unrolled!(peristyle_471bddfa8b9d78d7_l052_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (141, 24),
         682,
         713,
-        unrolled!(peristyle_5d73f40c9131_l052_g6),
+        unrolled!(peristyle_471bddfa8b9d78d7_l052_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (165, 20),
         798,
         833,
-        unrolled!(peristyle_5d73f40c9131_l052_g7),
+        unrolled!(peristyle_471bddfa8b9d78d7_l052_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (185, 21),
         908,
         954,
-        unrolled!(peristyle_5d73f40c9131_l052_g8),
+        unrolled!(peristyle_471bddfa8b9d78d7_l052_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (206, 22),
         1026,
         1077,
-        unrolled!(peristyle_5d73f40c9131_l052_g9),
+        unrolled!(peristyle_471bddfa8b9d78d7_l052_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (228, 27),
         1138,
         1194,
-        unrolled!(peristyle_5d73f40c9131_l052_g10),
+        unrolled!(peristyle_471bddfa8b9d78d7_l052_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (255, 28),
         1244,
         1299,
-        unrolled!(peristyle_5d73f40c9131_l052_g11),
+        unrolled!(peristyle_471bddfa8b9d78d7_l052_g11),
     ),
 ];
 /// The layer.

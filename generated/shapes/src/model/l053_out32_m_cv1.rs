@@ -18,92 +18,98 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l053_g0 peristyle_5d73f40c9131_l053_g1
-    peristyle_5d73f40c9131_l053_g2 peristyle_5d73f40c9131_l053_g3
-    peristyle_5d73f40c9131_l053_g4 peristyle_5d73f40c9131_l053_g5
-    peristyle_5d73f40c9131_l053_g6 peristyle_5d73f40c9131_l053_g7
-    peristyle_5d73f40c9131_l053_g8 peristyle_5d73f40c9131_l053_g9
-    peristyle_5d73f40c9131_l053_g10 peristyle_5d73f40c9131_l053_g11
+    peristyle_b8d40ba829c0b759_l053_g0 peristyle_b8d40ba829c0b759_l053_g1
+    peristyle_b8d40ba829c0b759_l053_g2 peristyle_b8d40ba829c0b759_l053_g3
+    peristyle_b8d40ba829c0b759_l053_g4 peristyle_b8d40ba829c0b759_l053_g5
+    peristyle_b8d40ba829c0b759_l053_g6 peristyle_b8d40ba829c0b759_l053_g7
+    peristyle_b8d40ba829c0b759_l053_g8 peristyle_b8d40ba829c0b759_l053_g9
+    peristyle_b8d40ba829c0b759_l053_g10 peristyle_b8d40ba829c0b759_l053_g11
 );
 static TABLE: &Aligned<[u8; 5952]> = &Aligned(*include_bytes!("l053_out32_m_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 17), 0, 0, unrolled!(peristyle_5d73f40c9131_l053_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 17),
+        0,
+        0,
+        unrolled!(peristyle_b8d40ba829c0b759_l053_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (17, 17),
         48,
         56,
-        unrolled!(peristyle_5d73f40c9131_l053_g1),
+        unrolled!(peristyle_b8d40ba829c0b759_l053_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (34, 19),
         94,
         111,
-        unrolled!(peristyle_5d73f40c9131_l053_g2),
+        unrolled!(peristyle_b8d40ba829c0b759_l053_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (53, 19),
         140,
         170,
-        unrolled!(peristyle_5d73f40c9131_l053_g3),
+        unrolled!(peristyle_b8d40ba829c0b759_l053_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (72, 16),
         186,
         225,
-        unrolled!(peristyle_5d73f40c9131_l053_g4),
+        unrolled!(peristyle_b8d40ba829c0b759_l053_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (88, 19),
         234,
         285,
-        unrolled!(peristyle_5d73f40c9131_l053_g5),
+        unrolled!(peristyle_b8d40ba829c0b759_l053_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (107, 16),
         284,
         345,
-        unrolled!(peristyle_5d73f40c9131_l053_g6),
+        unrolled!(peristyle_b8d40ba829c0b759_l053_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (123, 19),
         332,
         405,
-        unrolled!(peristyle_5d73f40c9131_l053_g7),
+        unrolled!(peristyle_b8d40ba829c0b759_l053_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (142, 19),
         382,
         461,
-        unrolled!(peristyle_5d73f40c9131_l053_g8),
+        unrolled!(peristyle_b8d40ba829c0b759_l053_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (161, 19),
         432,
         514,
-        unrolled!(peristyle_5d73f40c9131_l053_g9),
+        unrolled!(peristyle_b8d40ba829c0b759_l053_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (180, 17),
         478,
         570,
-        unrolled!(peristyle_5d73f40c9131_l053_g10),
+        unrolled!(peristyle_b8d40ba829c0b759_l053_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (197, 17),
         526,
         625,
-        unrolled!(peristyle_5d73f40c9131_l053_g11),
+        unrolled!(peristyle_b8d40ba829c0b759_l053_g11),
     ),
 ];
 /// The layer.

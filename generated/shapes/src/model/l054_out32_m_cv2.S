@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_5d73f40c9131_l054_g0
-.hidden peristyle_5d73f40c9131_l054_g0
-.type peristyle_5d73f40c9131_l054_g0,@function
+.globl peristyle_dbdac7568b099844_l054_g0
+.hidden peristyle_dbdac7568b099844_l054_g0
+.type peristyle_dbdac7568b099844_l054_g0,@function
 .p2align 6
-peristyle_5d73f40c9131_l054_g0:
+peristyle_dbdac7568b099844_l054_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -643,12 +643,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l054_g0,.-peristyle_5d73f40c9131_l054_g0
-.globl peristyle_5d73f40c9131_l054_g1
-.hidden peristyle_5d73f40c9131_l054_g1
-.type peristyle_5d73f40c9131_l054_g1,@function
+.size peristyle_dbdac7568b099844_l054_g0,.-peristyle_dbdac7568b099844_l054_g0
+.globl peristyle_dbdac7568b099844_l054_g1
+.hidden peristyle_dbdac7568b099844_l054_g1
+.type peristyle_dbdac7568b099844_l054_g1,@function
 .p2align 6
-peristyle_5d73f40c9131_l054_g1:
+peristyle_dbdac7568b099844_l054_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1176,12 +1176,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l054_g1,.-peristyle_5d73f40c9131_l054_g1
-.globl peristyle_5d73f40c9131_l054_g2
-.hidden peristyle_5d73f40c9131_l054_g2
-.type peristyle_5d73f40c9131_l054_g2,@function
+.size peristyle_dbdac7568b099844_l054_g1,.-peristyle_dbdac7568b099844_l054_g1
+.globl peristyle_dbdac7568b099844_l054_g2
+.hidden peristyle_dbdac7568b099844_l054_g2
+.type peristyle_dbdac7568b099844_l054_g2,@function
 .p2align 6
-peristyle_5d73f40c9131_l054_g2:
+peristyle_dbdac7568b099844_l054_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1694,12 +1694,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l054_g2,.-peristyle_5d73f40c9131_l054_g2
-.globl peristyle_5d73f40c9131_l054_g3
-.hidden peristyle_5d73f40c9131_l054_g3
-.type peristyle_5d73f40c9131_l054_g3,@function
+.size peristyle_dbdac7568b099844_l054_g2,.-peristyle_dbdac7568b099844_l054_g2
+.globl peristyle_dbdac7568b099844_l054_g3
+.hidden peristyle_dbdac7568b099844_l054_g3
+.type peristyle_dbdac7568b099844_l054_g3,@function
 .p2align 6
-peristyle_5d73f40c9131_l054_g3:
+peristyle_dbdac7568b099844_l054_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2179,12 +2179,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l054_g3,.-peristyle_5d73f40c9131_l054_g3
-.globl peristyle_5d73f40c9131_l054_g4
-.hidden peristyle_5d73f40c9131_l054_g4
-.type peristyle_5d73f40c9131_l054_g4,@function
+.size peristyle_dbdac7568b099844_l054_g3,.-peristyle_dbdac7568b099844_l054_g3
+.globl peristyle_dbdac7568b099844_l054_g4
+.hidden peristyle_dbdac7568b099844_l054_g4
+.type peristyle_dbdac7568b099844_l054_g4,@function
 .p2align 6
-peristyle_5d73f40c9131_l054_g4:
+peristyle_dbdac7568b099844_l054_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2632,12 +2632,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l054_g4,.-peristyle_5d73f40c9131_l054_g4
-.globl peristyle_5d73f40c9131_l054_g5
-.hidden peristyle_5d73f40c9131_l054_g5
-.type peristyle_5d73f40c9131_l054_g5,@function
+.size peristyle_dbdac7568b099844_l054_g4,.-peristyle_dbdac7568b099844_l054_g4
+.globl peristyle_dbdac7568b099844_l054_g5
+.hidden peristyle_dbdac7568b099844_l054_g5
+.type peristyle_dbdac7568b099844_l054_g5,@function
 .p2align 6
-peristyle_5d73f40c9131_l054_g5:
+peristyle_dbdac7568b099844_l054_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3118,12 +3118,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l054_g5,.-peristyle_5d73f40c9131_l054_g5
-.globl peristyle_5d73f40c9131_l054_g6
-.hidden peristyle_5d73f40c9131_l054_g6
-.type peristyle_5d73f40c9131_l054_g6,@function
+.size peristyle_dbdac7568b099844_l054_g5,.-peristyle_dbdac7568b099844_l054_g5
+.globl peristyle_dbdac7568b099844_l054_g6
+.hidden peristyle_dbdac7568b099844_l054_g6
+.type peristyle_dbdac7568b099844_l054_g6,@function
 .p2align 6
-peristyle_5d73f40c9131_l054_g6:
+peristyle_dbdac7568b099844_l054_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3608,12 +3608,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l054_g6,.-peristyle_5d73f40c9131_l054_g6
-.globl peristyle_5d73f40c9131_l054_g7
-.hidden peristyle_5d73f40c9131_l054_g7
-.type peristyle_5d73f40c9131_l054_g7,@function
+.size peristyle_dbdac7568b099844_l054_g6,.-peristyle_dbdac7568b099844_l054_g6
+.globl peristyle_dbdac7568b099844_l054_g7
+.hidden peristyle_dbdac7568b099844_l054_g7
+.type peristyle_dbdac7568b099844_l054_g7,@function
 .p2align 6
-peristyle_5d73f40c9131_l054_g7:
+peristyle_dbdac7568b099844_l054_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4095,12 +4095,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l054_g7,.-peristyle_5d73f40c9131_l054_g7
-.globl peristyle_5d73f40c9131_l054_g8
-.hidden peristyle_5d73f40c9131_l054_g8
-.type peristyle_5d73f40c9131_l054_g8,@function
+.size peristyle_dbdac7568b099844_l054_g7,.-peristyle_dbdac7568b099844_l054_g7
+.globl peristyle_dbdac7568b099844_l054_g8
+.hidden peristyle_dbdac7568b099844_l054_g8
+.type peristyle_dbdac7568b099844_l054_g8,@function
 .p2align 6
-peristyle_5d73f40c9131_l054_g8:
+peristyle_dbdac7568b099844_l054_g8:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4592,12 +4592,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l054_g8,.-peristyle_5d73f40c9131_l054_g8
-.globl peristyle_5d73f40c9131_l054_g9
-.hidden peristyle_5d73f40c9131_l054_g9
-.type peristyle_5d73f40c9131_l054_g9,@function
+.size peristyle_dbdac7568b099844_l054_g8,.-peristyle_dbdac7568b099844_l054_g8
+.globl peristyle_dbdac7568b099844_l054_g9
+.hidden peristyle_dbdac7568b099844_l054_g9
+.type peristyle_dbdac7568b099844_l054_g9,@function
 .p2align 6
-peristyle_5d73f40c9131_l054_g9:
+peristyle_dbdac7568b099844_l054_g9:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5073,12 +5073,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l054_g9,.-peristyle_5d73f40c9131_l054_g9
-.globl peristyle_5d73f40c9131_l054_g10
-.hidden peristyle_5d73f40c9131_l054_g10
-.type peristyle_5d73f40c9131_l054_g10,@function
+.size peristyle_dbdac7568b099844_l054_g9,.-peristyle_dbdac7568b099844_l054_g9
+.globl peristyle_dbdac7568b099844_l054_g10
+.hidden peristyle_dbdac7568b099844_l054_g10
+.type peristyle_dbdac7568b099844_l054_g10,@function
 .p2align 6
-peristyle_5d73f40c9131_l054_g10:
+peristyle_dbdac7568b099844_l054_g10:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5553,12 +5553,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l054_g10,.-peristyle_5d73f40c9131_l054_g10
-.globl peristyle_5d73f40c9131_l054_g11
-.hidden peristyle_5d73f40c9131_l054_g11
-.type peristyle_5d73f40c9131_l054_g11,@function
+.size peristyle_dbdac7568b099844_l054_g10,.-peristyle_dbdac7568b099844_l054_g10
+.globl peristyle_dbdac7568b099844_l054_g11
+.hidden peristyle_dbdac7568b099844_l054_g11
+.type peristyle_dbdac7568b099844_l054_g11,@function
 .p2align 6
-peristyle_5d73f40c9131_l054_g11:
+peristyle_dbdac7568b099844_l054_g11:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6037,5 +6037,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l054_g11,.-peristyle_5d73f40c9131_l054_g11
+.size peristyle_dbdac7568b099844_l054_g11,.-peristyle_dbdac7568b099844_l054_g11
 .section .note.GNU-stack,"",@progbits

@@ -18,92 +18,98 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l054_g0 peristyle_5d73f40c9131_l054_g1
-    peristyle_5d73f40c9131_l054_g2 peristyle_5d73f40c9131_l054_g3
-    peristyle_5d73f40c9131_l054_g4 peristyle_5d73f40c9131_l054_g5
-    peristyle_5d73f40c9131_l054_g6 peristyle_5d73f40c9131_l054_g7
-    peristyle_5d73f40c9131_l054_g8 peristyle_5d73f40c9131_l054_g9
-    peristyle_5d73f40c9131_l054_g10 peristyle_5d73f40c9131_l054_g11
+    peristyle_dbdac7568b099844_l054_g0 peristyle_dbdac7568b099844_l054_g1
+    peristyle_dbdac7568b099844_l054_g2 peristyle_dbdac7568b099844_l054_g3
+    peristyle_dbdac7568b099844_l054_g4 peristyle_dbdac7568b099844_l054_g5
+    peristyle_dbdac7568b099844_l054_g6 peristyle_dbdac7568b099844_l054_g7
+    peristyle_dbdac7568b099844_l054_g8 peristyle_dbdac7568b099844_l054_g9
+    peristyle_dbdac7568b099844_l054_g10 peristyle_dbdac7568b099844_l054_g11
 );
 static TABLE: &Aligned<[u8; 23196]> = &Aligned(*include_bytes!("l054_out32_m_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 50), 0, 0, unrolled!(peristyle_5d73f40c9131_l054_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 50),
+        0,
+        0,
+        unrolled!(peristyle_dbdac7568b099844_l054_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (50, 38),
         258,
         205,
-        unrolled!(peristyle_5d73f40c9131_l054_g1),
+        unrolled!(peristyle_dbdac7568b099844_l054_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (88, 40),
         534,
         427,
-        unrolled!(peristyle_5d73f40c9131_l054_g2),
+        unrolled!(peristyle_dbdac7568b099844_l054_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (128, 36),
         800,
         634,
-        unrolled!(peristyle_5d73f40c9131_l054_g3),
+        unrolled!(peristyle_dbdac7568b099844_l054_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (164, 38),
         1044,
         827,
-        unrolled!(peristyle_5d73f40c9131_l054_g4),
+        unrolled!(peristyle_dbdac7568b099844_l054_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (202, 43),
         1254,
         997,
-        unrolled!(peristyle_5d73f40c9131_l054_g5),
+        unrolled!(peristyle_dbdac7568b099844_l054_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (245, 47),
         1498,
         1184,
-        unrolled!(peristyle_5d73f40c9131_l054_g6),
+        unrolled!(peristyle_dbdac7568b099844_l054_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (292, 36),
         1748,
         1367,
-        unrolled!(peristyle_5d73f40c9131_l054_g7),
+        unrolled!(peristyle_dbdac7568b099844_l054_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (328, 47),
         1986,
         1561,
-        unrolled!(peristyle_5d73f40c9131_l054_g8),
+        unrolled!(peristyle_dbdac7568b099844_l054_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (375, 37),
         2234,
         1755,
-        unrolled!(peristyle_5d73f40c9131_l054_g9),
+        unrolled!(peristyle_dbdac7568b099844_l054_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (412, 35),
         2472,
         1945,
-        unrolled!(peristyle_5d73f40c9131_l054_g10),
+        unrolled!(peristyle_dbdac7568b099844_l054_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (447, 34),
         2718,
         2135,
-        unrolled!(peristyle_5d73f40c9131_l054_g11),
+        unrolled!(peristyle_dbdac7568b099844_l054_g11),
     ),
 ];
 /// The layer.

@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_5d73f40c9131_l055_g0
-.hidden peristyle_5d73f40c9131_l055_g0
-.type peristyle_5d73f40c9131_l055_g0,@function
+.globl peristyle_2c1765401a5ca612_l055_g0
+.hidden peristyle_2c1765401a5ca612_l055_g0
+.type peristyle_2c1765401a5ca612_l055_g0,@function
 .p2align 6
-peristyle_5d73f40c9131_l055_g0:
+peristyle_2c1765401a5ca612_l055_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -454,12 +454,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l055_g0,.-peristyle_5d73f40c9131_l055_g0
-.globl peristyle_5d73f40c9131_l055_g1
-.hidden peristyle_5d73f40c9131_l055_g1
-.type peristyle_5d73f40c9131_l055_g1,@function
+.size peristyle_2c1765401a5ca612_l055_g0,.-peristyle_2c1765401a5ca612_l055_g0
+.globl peristyle_2c1765401a5ca612_l055_g1
+.hidden peristyle_2c1765401a5ca612_l055_g1
+.type peristyle_2c1765401a5ca612_l055_g1,@function
 .p2align 6
-peristyle_5d73f40c9131_l055_g1:
+peristyle_2c1765401a5ca612_l055_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -803,12 +803,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l055_g1,.-peristyle_5d73f40c9131_l055_g1
-.globl peristyle_5d73f40c9131_l055_g2
-.hidden peristyle_5d73f40c9131_l055_g2
-.type peristyle_5d73f40c9131_l055_g2,@function
+.size peristyle_2c1765401a5ca612_l055_g1,.-peristyle_2c1765401a5ca612_l055_g1
+.globl peristyle_2c1765401a5ca612_l055_g2
+.hidden peristyle_2c1765401a5ca612_l055_g2
+.type peristyle_2c1765401a5ca612_l055_g2,@function
 .p2align 6
-peristyle_5d73f40c9131_l055_g2:
+peristyle_2c1765401a5ca612_l055_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1157,12 +1157,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l055_g2,.-peristyle_5d73f40c9131_l055_g2
-.globl peristyle_5d73f40c9131_l055_g3
-.hidden peristyle_5d73f40c9131_l055_g3
-.type peristyle_5d73f40c9131_l055_g3,@function
+.size peristyle_2c1765401a5ca612_l055_g2,.-peristyle_2c1765401a5ca612_l055_g2
+.globl peristyle_2c1765401a5ca612_l055_g3
+.hidden peristyle_2c1765401a5ca612_l055_g3
+.type peristyle_2c1765401a5ca612_l055_g3,@function
 .p2align 6
-peristyle_5d73f40c9131_l055_g3:
+peristyle_2c1765401a5ca612_l055_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1512,12 +1512,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l055_g3,.-peristyle_5d73f40c9131_l055_g3
-.globl peristyle_5d73f40c9131_l055_g4
-.hidden peristyle_5d73f40c9131_l055_g4
-.type peristyle_5d73f40c9131_l055_g4,@function
+.size peristyle_2c1765401a5ca612_l055_g3,.-peristyle_2c1765401a5ca612_l055_g3
+.globl peristyle_2c1765401a5ca612_l055_g4
+.hidden peristyle_2c1765401a5ca612_l055_g4
+.type peristyle_2c1765401a5ca612_l055_g4,@function
 .p2align 6
-peristyle_5d73f40c9131_l055_g4:
+peristyle_2c1765401a5ca612_l055_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1862,12 +1862,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l055_g4,.-peristyle_5d73f40c9131_l055_g4
-.globl peristyle_5d73f40c9131_l055_g5
-.hidden peristyle_5d73f40c9131_l055_g5
-.type peristyle_5d73f40c9131_l055_g5,@function
+.size peristyle_2c1765401a5ca612_l055_g4,.-peristyle_2c1765401a5ca612_l055_g4
+.globl peristyle_2c1765401a5ca612_l055_g5
+.hidden peristyle_2c1765401a5ca612_l055_g5
+.type peristyle_2c1765401a5ca612_l055_g5,@function
 .p2align 6
-peristyle_5d73f40c9131_l055_g5:
+peristyle_2c1765401a5ca612_l055_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2205,12 +2205,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l055_g5,.-peristyle_5d73f40c9131_l055_g5
-.globl peristyle_5d73f40c9131_l055_g6
-.hidden peristyle_5d73f40c9131_l055_g6
-.type peristyle_5d73f40c9131_l055_g6,@function
+.size peristyle_2c1765401a5ca612_l055_g5,.-peristyle_2c1765401a5ca612_l055_g5
+.globl peristyle_2c1765401a5ca612_l055_g6
+.hidden peristyle_2c1765401a5ca612_l055_g6
+.type peristyle_2c1765401a5ca612_l055_g6,@function
 .p2align 6
-peristyle_5d73f40c9131_l055_g6:
+peristyle_2c1765401a5ca612_l055_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2571,12 +2571,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l055_g6,.-peristyle_5d73f40c9131_l055_g6
-.globl peristyle_5d73f40c9131_l055_g7
-.hidden peristyle_5d73f40c9131_l055_g7
-.type peristyle_5d73f40c9131_l055_g7,@function
+.size peristyle_2c1765401a5ca612_l055_g6,.-peristyle_2c1765401a5ca612_l055_g6
+.globl peristyle_2c1765401a5ca612_l055_g7
+.hidden peristyle_2c1765401a5ca612_l055_g7
+.type peristyle_2c1765401a5ca612_l055_g7,@function
 .p2align 6
-peristyle_5d73f40c9131_l055_g7:
+peristyle_2c1765401a5ca612_l055_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2896,12 +2896,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l055_g7,.-peristyle_5d73f40c9131_l055_g7
-.globl peristyle_5d73f40c9131_l055_g8
-.hidden peristyle_5d73f40c9131_l055_g8
-.type peristyle_5d73f40c9131_l055_g8,@function
+.size peristyle_2c1765401a5ca612_l055_g7,.-peristyle_2c1765401a5ca612_l055_g7
+.globl peristyle_2c1765401a5ca612_l055_g8
+.hidden peristyle_2c1765401a5ca612_l055_g8
+.type peristyle_2c1765401a5ca612_l055_g8,@function
 .p2align 6
-peristyle_5d73f40c9131_l055_g8:
+peristyle_2c1765401a5ca612_l055_g8:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3254,12 +3254,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l055_g8,.-peristyle_5d73f40c9131_l055_g8
-.globl peristyle_5d73f40c9131_l055_g9
-.hidden peristyle_5d73f40c9131_l055_g9
-.type peristyle_5d73f40c9131_l055_g9,@function
+.size peristyle_2c1765401a5ca612_l055_g8,.-peristyle_2c1765401a5ca612_l055_g8
+.globl peristyle_2c1765401a5ca612_l055_g9
+.hidden peristyle_2c1765401a5ca612_l055_g9
+.type peristyle_2c1765401a5ca612_l055_g9,@function
 .p2align 6
-peristyle_5d73f40c9131_l055_g9:
+peristyle_2c1765401a5ca612_l055_g9:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3607,12 +3607,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l055_g9,.-peristyle_5d73f40c9131_l055_g9
-.globl peristyle_5d73f40c9131_l055_g10
-.hidden peristyle_5d73f40c9131_l055_g10
-.type peristyle_5d73f40c9131_l055_g10,@function
+.size peristyle_2c1765401a5ca612_l055_g9,.-peristyle_2c1765401a5ca612_l055_g9
+.globl peristyle_2c1765401a5ca612_l055_g10
+.hidden peristyle_2c1765401a5ca612_l055_g10
+.type peristyle_2c1765401a5ca612_l055_g10,@function
 .p2align 6
-peristyle_5d73f40c9131_l055_g10:
+peristyle_2c1765401a5ca612_l055_g10:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3951,12 +3951,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l055_g10,.-peristyle_5d73f40c9131_l055_g10
-.globl peristyle_5d73f40c9131_l055_g11
-.hidden peristyle_5d73f40c9131_l055_g11
-.type peristyle_5d73f40c9131_l055_g11,@function
+.size peristyle_2c1765401a5ca612_l055_g10,.-peristyle_2c1765401a5ca612_l055_g10
+.globl peristyle_2c1765401a5ca612_l055_g11
+.hidden peristyle_2c1765401a5ca612_l055_g11
+.type peristyle_2c1765401a5ca612_l055_g11,@function
 .p2align 6
-peristyle_5d73f40c9131_l055_g11:
+peristyle_2c1765401a5ca612_l055_g11:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4284,5 +4284,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l055_g11,.-peristyle_5d73f40c9131_l055_g11
+.size peristyle_2c1765401a5ca612_l055_g11,.-peristyle_2c1765401a5ca612_l055_g11
 .section .note.GNU-stack,"",@progbits

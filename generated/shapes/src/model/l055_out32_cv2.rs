@@ -18,92 +18,98 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l055_g0 peristyle_5d73f40c9131_l055_g1
-    peristyle_5d73f40c9131_l055_g2 peristyle_5d73f40c9131_l055_g3
-    peristyle_5d73f40c9131_l055_g4 peristyle_5d73f40c9131_l055_g5
-    peristyle_5d73f40c9131_l055_g6 peristyle_5d73f40c9131_l055_g7
-    peristyle_5d73f40c9131_l055_g8 peristyle_5d73f40c9131_l055_g9
-    peristyle_5d73f40c9131_l055_g10 peristyle_5d73f40c9131_l055_g11
+    peristyle_2c1765401a5ca612_l055_g0 peristyle_2c1765401a5ca612_l055_g1
+    peristyle_2c1765401a5ca612_l055_g2 peristyle_2c1765401a5ca612_l055_g3
+    peristyle_2c1765401a5ca612_l055_g4 peristyle_2c1765401a5ca612_l055_g5
+    peristyle_2c1765401a5ca612_l055_g6 peristyle_2c1765401a5ca612_l055_g7
+    peristyle_2c1765401a5ca612_l055_g8 peristyle_2c1765401a5ca612_l055_g9
+    peristyle_2c1765401a5ca612_l055_g10 peristyle_2c1765401a5ca612_l055_g11
 );
 static TABLE: &Aligned<[u8; 12864]> = &Aligned(*include_bytes!("l055_out32_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 30), 0, 0, unrolled!(peristyle_5d73f40c9131_l055_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 30),
+        0,
+        0,
+        unrolled!(peristyle_2c1765401a5ca612_l055_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (30, 32),
         112,
         109,
-        unrolled!(peristyle_5d73f40c9131_l055_g1),
+        unrolled!(peristyle_2c1765401a5ca612_l055_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (62, 32),
         228,
         230,
-        unrolled!(peristyle_5d73f40c9131_l055_g2),
+        unrolled!(peristyle_2c1765401a5ca612_l055_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (94, 30),
         346,
         351,
-        unrolled!(peristyle_5d73f40c9131_l055_g3),
+        unrolled!(peristyle_2c1765401a5ca612_l055_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (124, 35),
         466,
         479,
-        unrolled!(peristyle_5d73f40c9131_l055_g4),
+        unrolled!(peristyle_2c1765401a5ca612_l055_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (159, 25),
         578,
         600,
-        unrolled!(peristyle_5d73f40c9131_l055_g5),
+        unrolled!(peristyle_2c1765401a5ca612_l055_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (184, 33),
         698,
         725,
-        unrolled!(peristyle_5d73f40c9131_l055_g6),
+        unrolled!(peristyle_2c1765401a5ca612_l055_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (217, 27),
         812,
         854,
-        unrolled!(peristyle_5d73f40c9131_l055_g7),
+        unrolled!(peristyle_2c1765401a5ca612_l055_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (244, 37),
         924,
         963,
-        unrolled!(peristyle_5d73f40c9131_l055_g8),
+        unrolled!(peristyle_2c1765401a5ca612_l055_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (281, 24),
         1042,
         1087,
-        unrolled!(peristyle_5d73f40c9131_l055_g9),
+        unrolled!(peristyle_2c1765401a5ca612_l055_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (305, 30),
         1164,
         1221,
-        unrolled!(peristyle_5d73f40c9131_l055_g10),
+        unrolled!(peristyle_2c1765401a5ca612_l055_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (335, 26),
         1276,
         1339,
-        unrolled!(peristyle_5d73f40c9131_l055_g11),
+        unrolled!(peristyle_2c1765401a5ca612_l055_g11),
     ),
 ];
 /// The layer.

@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_5d73f40c9131_l056_g0
-.hidden peristyle_5d73f40c9131_l056_g0
-.type peristyle_5d73f40c9131_l056_g0,@function
+.globl peristyle_c974fbb2ef62d0fc_l056_g0
+.hidden peristyle_c974fbb2ef62d0fc_l056_g0
+.type peristyle_c974fbb2ef62d0fc_l056_g0,@function
 .p2align 6
-peristyle_5d73f40c9131_l056_g0:
+peristyle_c974fbb2ef62d0fc_l056_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -395,12 +395,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l056_g0,.-peristyle_5d73f40c9131_l056_g0
-.globl peristyle_5d73f40c9131_l056_g1
-.hidden peristyle_5d73f40c9131_l056_g1
-.type peristyle_5d73f40c9131_l056_g1,@function
+.size peristyle_c974fbb2ef62d0fc_l056_g0,.-peristyle_c974fbb2ef62d0fc_l056_g0
+.globl peristyle_c974fbb2ef62d0fc_l056_g1
+.hidden peristyle_c974fbb2ef62d0fc_l056_g1
+.type peristyle_c974fbb2ef62d0fc_l056_g1,@function
 .p2align 6
-peristyle_5d73f40c9131_l056_g1:
+peristyle_c974fbb2ef62d0fc_l056_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -664,12 +664,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l056_g1,.-peristyle_5d73f40c9131_l056_g1
-.globl peristyle_5d73f40c9131_l056_g2
-.hidden peristyle_5d73f40c9131_l056_g2
-.type peristyle_5d73f40c9131_l056_g2,@function
+.size peristyle_c974fbb2ef62d0fc_l056_g1,.-peristyle_c974fbb2ef62d0fc_l056_g1
+.globl peristyle_c974fbb2ef62d0fc_l056_g2
+.hidden peristyle_c974fbb2ef62d0fc_l056_g2
+.type peristyle_c974fbb2ef62d0fc_l056_g2,@function
 .p2align 6
-peristyle_5d73f40c9131_l056_g2:
+peristyle_c974fbb2ef62d0fc_l056_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -932,12 +932,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l056_g2,.-peristyle_5d73f40c9131_l056_g2
-.globl peristyle_5d73f40c9131_l056_g3
-.hidden peristyle_5d73f40c9131_l056_g3
-.type peristyle_5d73f40c9131_l056_g3,@function
+.size peristyle_c974fbb2ef62d0fc_l056_g2,.-peristyle_c974fbb2ef62d0fc_l056_g2
+.globl peristyle_c974fbb2ef62d0fc_l056_g3
+.hidden peristyle_c974fbb2ef62d0fc_l056_g3
+.type peristyle_c974fbb2ef62d0fc_l056_g3,@function
 .p2align 6
-peristyle_5d73f40c9131_l056_g3:
+peristyle_c974fbb2ef62d0fc_l056_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1211,12 +1211,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l056_g3,.-peristyle_5d73f40c9131_l056_g3
-.globl peristyle_5d73f40c9131_l056_g4
-.hidden peristyle_5d73f40c9131_l056_g4
-.type peristyle_5d73f40c9131_l056_g4,@function
+.size peristyle_c974fbb2ef62d0fc_l056_g3,.-peristyle_c974fbb2ef62d0fc_l056_g3
+.globl peristyle_c974fbb2ef62d0fc_l056_g4
+.hidden peristyle_c974fbb2ef62d0fc_l056_g4
+.type peristyle_c974fbb2ef62d0fc_l056_g4,@function
 .p2align 6
-peristyle_5d73f40c9131_l056_g4:
+peristyle_c974fbb2ef62d0fc_l056_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1482,12 +1482,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l056_g4,.-peristyle_5d73f40c9131_l056_g4
-.globl peristyle_5d73f40c9131_l056_g5
-.hidden peristyle_5d73f40c9131_l056_g5
-.type peristyle_5d73f40c9131_l056_g5,@function
+.size peristyle_c974fbb2ef62d0fc_l056_g4,.-peristyle_c974fbb2ef62d0fc_l056_g4
+.globl peristyle_c974fbb2ef62d0fc_l056_g5
+.hidden peristyle_c974fbb2ef62d0fc_l056_g5
+.type peristyle_c974fbb2ef62d0fc_l056_g5,@function
 .p2align 6
-peristyle_5d73f40c9131_l056_g5:
+peristyle_c974fbb2ef62d0fc_l056_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1747,12 +1747,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l056_g5,.-peristyle_5d73f40c9131_l056_g5
-.globl peristyle_5d73f40c9131_l056_g6
-.hidden peristyle_5d73f40c9131_l056_g6
-.type peristyle_5d73f40c9131_l056_g6,@function
+.size peristyle_c974fbb2ef62d0fc_l056_g5,.-peristyle_c974fbb2ef62d0fc_l056_g5
+.globl peristyle_c974fbb2ef62d0fc_l056_g6
+.hidden peristyle_c974fbb2ef62d0fc_l056_g6
+.type peristyle_c974fbb2ef62d0fc_l056_g6,@function
 .p2align 6
-peristyle_5d73f40c9131_l056_g6:
+peristyle_c974fbb2ef62d0fc_l056_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2008,12 +2008,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l056_g6,.-peristyle_5d73f40c9131_l056_g6
-.globl peristyle_5d73f40c9131_l056_g7
-.hidden peristyle_5d73f40c9131_l056_g7
-.type peristyle_5d73f40c9131_l056_g7,@function
+.size peristyle_c974fbb2ef62d0fc_l056_g6,.-peristyle_c974fbb2ef62d0fc_l056_g6
+.globl peristyle_c974fbb2ef62d0fc_l056_g7
+.hidden peristyle_c974fbb2ef62d0fc_l056_g7
+.type peristyle_c974fbb2ef62d0fc_l056_g7,@function
 .p2align 6
-peristyle_5d73f40c9131_l056_g7:
+peristyle_c974fbb2ef62d0fc_l056_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2272,12 +2272,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l056_g7,.-peristyle_5d73f40c9131_l056_g7
-.globl peristyle_5d73f40c9131_l056_g8
-.hidden peristyle_5d73f40c9131_l056_g8
-.type peristyle_5d73f40c9131_l056_g8,@function
+.size peristyle_c974fbb2ef62d0fc_l056_g7,.-peristyle_c974fbb2ef62d0fc_l056_g7
+.globl peristyle_c974fbb2ef62d0fc_l056_g8
+.hidden peristyle_c974fbb2ef62d0fc_l056_g8
+.type peristyle_c974fbb2ef62d0fc_l056_g8,@function
 .p2align 6
-peristyle_5d73f40c9131_l056_g8:
+peristyle_c974fbb2ef62d0fc_l056_g8:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2543,12 +2543,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l056_g8,.-peristyle_5d73f40c9131_l056_g8
-.globl peristyle_5d73f40c9131_l056_g9
-.hidden peristyle_5d73f40c9131_l056_g9
-.type peristyle_5d73f40c9131_l056_g9,@function
+.size peristyle_c974fbb2ef62d0fc_l056_g8,.-peristyle_c974fbb2ef62d0fc_l056_g8
+.globl peristyle_c974fbb2ef62d0fc_l056_g9
+.hidden peristyle_c974fbb2ef62d0fc_l056_g9
+.type peristyle_c974fbb2ef62d0fc_l056_g9,@function
 .p2align 6
-peristyle_5d73f40c9131_l056_g9:
+peristyle_c974fbb2ef62d0fc_l056_g9:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2814,12 +2814,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l056_g9,.-peristyle_5d73f40c9131_l056_g9
-.globl peristyle_5d73f40c9131_l056_g10
-.hidden peristyle_5d73f40c9131_l056_g10
-.type peristyle_5d73f40c9131_l056_g10,@function
+.size peristyle_c974fbb2ef62d0fc_l056_g9,.-peristyle_c974fbb2ef62d0fc_l056_g9
+.globl peristyle_c974fbb2ef62d0fc_l056_g10
+.hidden peristyle_c974fbb2ef62d0fc_l056_g10
+.type peristyle_c974fbb2ef62d0fc_l056_g10,@function
 .p2align 6
-peristyle_5d73f40c9131_l056_g10:
+peristyle_c974fbb2ef62d0fc_l056_g10:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3082,12 +3082,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l056_g10,.-peristyle_5d73f40c9131_l056_g10
-.globl peristyle_5d73f40c9131_l056_g11
-.hidden peristyle_5d73f40c9131_l056_g11
-.type peristyle_5d73f40c9131_l056_g11,@function
+.size peristyle_c974fbb2ef62d0fc_l056_g10,.-peristyle_c974fbb2ef62d0fc_l056_g10
+.globl peristyle_c974fbb2ef62d0fc_l056_g11
+.hidden peristyle_c974fbb2ef62d0fc_l056_g11
+.type peristyle_c974fbb2ef62d0fc_l056_g11,@function
 .p2align 6
-peristyle_5d73f40c9131_l056_g11:
+peristyle_c974fbb2ef62d0fc_l056_g11:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3355,12 +3355,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l056_g11,.-peristyle_5d73f40c9131_l056_g11
-.globl peristyle_5d73f40c9131_l056_g12
-.hidden peristyle_5d73f40c9131_l056_g12
-.type peristyle_5d73f40c9131_l056_g12,@function
+.size peristyle_c974fbb2ef62d0fc_l056_g11,.-peristyle_c974fbb2ef62d0fc_l056_g11
+.globl peristyle_c974fbb2ef62d0fc_l056_g12
+.hidden peristyle_c974fbb2ef62d0fc_l056_g12
+.type peristyle_c974fbb2ef62d0fc_l056_g12,@function
 .p2align 6
-peristyle_5d73f40c9131_l056_g12:
+peristyle_c974fbb2ef62d0fc_l056_g12:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3609,12 +3609,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l056_g12,.-peristyle_5d73f40c9131_l056_g12
-.globl peristyle_5d73f40c9131_l056_g13
-.hidden peristyle_5d73f40c9131_l056_g13
-.type peristyle_5d73f40c9131_l056_g13,@function
+.size peristyle_c974fbb2ef62d0fc_l056_g12,.-peristyle_c974fbb2ef62d0fc_l056_g12
+.globl peristyle_c974fbb2ef62d0fc_l056_g13
+.hidden peristyle_c974fbb2ef62d0fc_l056_g13
+.type peristyle_c974fbb2ef62d0fc_l056_g13,@function
 .p2align 6
-peristyle_5d73f40c9131_l056_g13:
+peristyle_c974fbb2ef62d0fc_l056_g13:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3874,12 +3874,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l056_g13,.-peristyle_5d73f40c9131_l056_g13
-.globl peristyle_5d73f40c9131_l056_g14
-.hidden peristyle_5d73f40c9131_l056_g14
-.type peristyle_5d73f40c9131_l056_g14,@function
+.size peristyle_c974fbb2ef62d0fc_l056_g13,.-peristyle_c974fbb2ef62d0fc_l056_g13
+.globl peristyle_c974fbb2ef62d0fc_l056_g14
+.hidden peristyle_c974fbb2ef62d0fc_l056_g14
+.type peristyle_c974fbb2ef62d0fc_l056_g14,@function
 .p2align 6
-peristyle_5d73f40c9131_l056_g14:
+peristyle_c974fbb2ef62d0fc_l056_g14:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4144,12 +4144,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l056_g14,.-peristyle_5d73f40c9131_l056_g14
-.globl peristyle_5d73f40c9131_l056_g15
-.hidden peristyle_5d73f40c9131_l056_g15
-.type peristyle_5d73f40c9131_l056_g15,@function
+.size peristyle_c974fbb2ef62d0fc_l056_g14,.-peristyle_c974fbb2ef62d0fc_l056_g14
+.globl peristyle_c974fbb2ef62d0fc_l056_g15
+.hidden peristyle_c974fbb2ef62d0fc_l056_g15
+.type peristyle_c974fbb2ef62d0fc_l056_g15,@function
 .p2align 6
-peristyle_5d73f40c9131_l056_g15:
+peristyle_c974fbb2ef62d0fc_l056_g15:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4418,12 +4418,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l056_g15,.-peristyle_5d73f40c9131_l056_g15
-.globl peristyle_5d73f40c9131_l056_g16
-.hidden peristyle_5d73f40c9131_l056_g16
-.type peristyle_5d73f40c9131_l056_g16,@function
+.size peristyle_c974fbb2ef62d0fc_l056_g15,.-peristyle_c974fbb2ef62d0fc_l056_g15
+.globl peristyle_c974fbb2ef62d0fc_l056_g16
+.hidden peristyle_c974fbb2ef62d0fc_l056_g16
+.type peristyle_c974fbb2ef62d0fc_l056_g16,@function
 .p2align 6
-peristyle_5d73f40c9131_l056_g16:
+peristyle_c974fbb2ef62d0fc_l056_g16:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4688,12 +4688,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l056_g16,.-peristyle_5d73f40c9131_l056_g16
-.globl peristyle_5d73f40c9131_l056_g17
-.hidden peristyle_5d73f40c9131_l056_g17
-.type peristyle_5d73f40c9131_l056_g17,@function
+.size peristyle_c974fbb2ef62d0fc_l056_g16,.-peristyle_c974fbb2ef62d0fc_l056_g16
+.globl peristyle_c974fbb2ef62d0fc_l056_g17
+.hidden peristyle_c974fbb2ef62d0fc_l056_g17
+.type peristyle_c974fbb2ef62d0fc_l056_g17,@function
 .p2align 6
-peristyle_5d73f40c9131_l056_g17:
+peristyle_c974fbb2ef62d0fc_l056_g17:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4955,12 +4955,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l056_g17,.-peristyle_5d73f40c9131_l056_g17
-.globl peristyle_5d73f40c9131_l056_g18
-.hidden peristyle_5d73f40c9131_l056_g18
-.type peristyle_5d73f40c9131_l056_g18,@function
+.size peristyle_c974fbb2ef62d0fc_l056_g17,.-peristyle_c974fbb2ef62d0fc_l056_g17
+.globl peristyle_c974fbb2ef62d0fc_l056_g18
+.hidden peristyle_c974fbb2ef62d0fc_l056_g18
+.type peristyle_c974fbb2ef62d0fc_l056_g18,@function
 .p2align 6
-peristyle_5d73f40c9131_l056_g18:
+peristyle_c974fbb2ef62d0fc_l056_g18:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5220,12 +5220,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l056_g18,.-peristyle_5d73f40c9131_l056_g18
-.globl peristyle_5d73f40c9131_l056_g19
-.hidden peristyle_5d73f40c9131_l056_g19
-.type peristyle_5d73f40c9131_l056_g19,@function
+.size peristyle_c974fbb2ef62d0fc_l056_g18,.-peristyle_c974fbb2ef62d0fc_l056_g18
+.globl peristyle_c974fbb2ef62d0fc_l056_g19
+.hidden peristyle_c974fbb2ef62d0fc_l056_g19
+.type peristyle_c974fbb2ef62d0fc_l056_g19,@function
 .p2align 6
-peristyle_5d73f40c9131_l056_g19:
+peristyle_c974fbb2ef62d0fc_l056_g19:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5500,12 +5500,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l056_g19,.-peristyle_5d73f40c9131_l056_g19
-.globl peristyle_5d73f40c9131_l056_g20
-.hidden peristyle_5d73f40c9131_l056_g20
-.type peristyle_5d73f40c9131_l056_g20,@function
+.size peristyle_c974fbb2ef62d0fc_l056_g19,.-peristyle_c974fbb2ef62d0fc_l056_g19
+.globl peristyle_c974fbb2ef62d0fc_l056_g20
+.hidden peristyle_c974fbb2ef62d0fc_l056_g20
+.type peristyle_c974fbb2ef62d0fc_l056_g20,@function
 .p2align 6
-peristyle_5d73f40c9131_l056_g20:
+peristyle_c974fbb2ef62d0fc_l056_g20:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5766,12 +5766,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l056_g20,.-peristyle_5d73f40c9131_l056_g20
-.globl peristyle_5d73f40c9131_l056_g21
-.hidden peristyle_5d73f40c9131_l056_g21
-.type peristyle_5d73f40c9131_l056_g21,@function
+.size peristyle_c974fbb2ef62d0fc_l056_g20,.-peristyle_c974fbb2ef62d0fc_l056_g20
+.globl peristyle_c974fbb2ef62d0fc_l056_g21
+.hidden peristyle_c974fbb2ef62d0fc_l056_g21
+.type peristyle_c974fbb2ef62d0fc_l056_g21,@function
 .p2align 6
-peristyle_5d73f40c9131_l056_g21:
+peristyle_c974fbb2ef62d0fc_l056_g21:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6033,12 +6033,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l056_g21,.-peristyle_5d73f40c9131_l056_g21
-.globl peristyle_5d73f40c9131_l056_g22
-.hidden peristyle_5d73f40c9131_l056_g22
-.type peristyle_5d73f40c9131_l056_g22,@function
+.size peristyle_c974fbb2ef62d0fc_l056_g21,.-peristyle_c974fbb2ef62d0fc_l056_g21
+.globl peristyle_c974fbb2ef62d0fc_l056_g22
+.hidden peristyle_c974fbb2ef62d0fc_l056_g22
+.type peristyle_c974fbb2ef62d0fc_l056_g22,@function
 .p2align 6
-peristyle_5d73f40c9131_l056_g22:
+peristyle_c974fbb2ef62d0fc_l056_g22:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6306,12 +6306,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l056_g22,.-peristyle_5d73f40c9131_l056_g22
-.globl peristyle_5d73f40c9131_l056_g23
-.hidden peristyle_5d73f40c9131_l056_g23
-.type peristyle_5d73f40c9131_l056_g23,@function
+.size peristyle_c974fbb2ef62d0fc_l056_g22,.-peristyle_c974fbb2ef62d0fc_l056_g22
+.globl peristyle_c974fbb2ef62d0fc_l056_g23
+.hidden peristyle_c974fbb2ef62d0fc_l056_g23
+.type peristyle_c974fbb2ef62d0fc_l056_g23,@function
 .p2align 6
-peristyle_5d73f40c9131_l056_g23:
+peristyle_c974fbb2ef62d0fc_l056_g23:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6565,5 +6565,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l056_g23,.-peristyle_5d73f40c9131_l056_g23
+.size peristyle_c974fbb2ef62d0fc_l056_g23,.-peristyle_c974fbb2ef62d0fc_l056_g23
 .section .note.GNU-stack,"",@progbits

@@ -18,65 +18,71 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l057_g0 peristyle_5d73f40c9131_l057_g1
-    peristyle_5d73f40c9131_l057_g2 peristyle_5d73f40c9131_l057_g3
-    peristyle_5d73f40c9131_l057_g4 peristyle_5d73f40c9131_l057_g5
-    peristyle_5d73f40c9131_l057_g6 peristyle_5d73f40c9131_l057_g7
-    peristyle_5d73f40c9131_l057_g8
+    peristyle_c06f9d07ef2ed841_l057_g0 peristyle_c06f9d07ef2ed841_l057_g1
+    peristyle_c06f9d07ef2ed841_l057_g2 peristyle_c06f9d07ef2ed841_l057_g3
+    peristyle_c06f9d07ef2ed841_l057_g4 peristyle_c06f9d07ef2ed841_l057_g5
+    peristyle_c06f9d07ef2ed841_l057_g6 peristyle_c06f9d07ef2ed841_l057_g7
+    peristyle_c06f9d07ef2ed841_l057_g8
 );
 static TABLE: &Aligned<[u8; 3292]> = &Aligned(*include_bytes!("l057_heads_0.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 12), 0, 0, unrolled!(peristyle_5d73f40c9131_l057_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 12),
+        0,
+        0,
+        unrolled!(peristyle_c06f9d07ef2ed841_l057_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (12, 14),
         30,
         37,
-        unrolled!(peristyle_5d73f40c9131_l057_g1),
+        unrolled!(peristyle_c06f9d07ef2ed841_l057_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (26, 13),
         66,
         96,
-        unrolled!(peristyle_5d73f40c9131_l057_g2),
+        unrolled!(peristyle_c06f9d07ef2ed841_l057_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (39, 11),
         102,
         154,
-        unrolled!(peristyle_5d73f40c9131_l057_g3),
+        unrolled!(peristyle_c06f9d07ef2ed841_l057_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (50, 12),
         134,
         196,
-        unrolled!(peristyle_5d73f40c9131_l057_g4),
+        unrolled!(peristyle_c06f9d07ef2ed841_l057_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (62, 10),
         168,
         253,
-        unrolled!(peristyle_5d73f40c9131_l057_g5),
+        unrolled!(peristyle_c06f9d07ef2ed841_l057_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (72, 11),
         198,
         297,
-        unrolled!(peristyle_5d73f40c9131_l057_g6),
+        unrolled!(peristyle_c06f9d07ef2ed841_l057_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (83, 13),
         232,
         339,
-        unrolled!(peristyle_5d73f40c9131_l057_g7),
+        unrolled!(peristyle_c06f9d07ef2ed841_l057_g7),
     ),
-    Group::new(&[32], (96, 5), 264, 392, unrolled!(peristyle_5d73f40c9131_l057_g8)),
+    Group::new(&[32], (96, 5), 264, 392, unrolled!(peristyle_c06f9d07ef2ed841_l057_g8)),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {

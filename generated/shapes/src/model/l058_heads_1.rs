@@ -18,65 +18,71 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l058_g0 peristyle_5d73f40c9131_l058_g1
-    peristyle_5d73f40c9131_l058_g2 peristyle_5d73f40c9131_l058_g3
-    peristyle_5d73f40c9131_l058_g4 peristyle_5d73f40c9131_l058_g5
-    peristyle_5d73f40c9131_l058_g6 peristyle_5d73f40c9131_l058_g7
-    peristyle_5d73f40c9131_l058_g8
+    peristyle_7defed2bbb25e82e_l058_g0 peristyle_7defed2bbb25e82e_l058_g1
+    peristyle_7defed2bbb25e82e_l058_g2 peristyle_7defed2bbb25e82e_l058_g3
+    peristyle_7defed2bbb25e82e_l058_g4 peristyle_7defed2bbb25e82e_l058_g5
+    peristyle_7defed2bbb25e82e_l058_g6 peristyle_7defed2bbb25e82e_l058_g7
+    peristyle_7defed2bbb25e82e_l058_g8
 );
 static TABLE: &Aligned<[u8; 6068]> = &Aligned(*include_bytes!("l058_heads_1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 15), 0, 0, unrolled!(peristyle_5d73f40c9131_l058_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 15),
+        0,
+        0,
+        unrolled!(peristyle_7defed2bbb25e82e_l058_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (15, 19),
         56,
         68,
-        unrolled!(peristyle_5d73f40c9131_l058_g1),
+        unrolled!(peristyle_7defed2bbb25e82e_l058_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (34, 18),
         124,
         182,
-        unrolled!(peristyle_5d73f40c9131_l058_g2),
+        unrolled!(peristyle_7defed2bbb25e82e_l058_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (52, 13),
         188,
         282,
-        unrolled!(peristyle_5d73f40c9131_l058_g3),
+        unrolled!(peristyle_7defed2bbb25e82e_l058_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (65, 22),
         248,
         357,
-        unrolled!(peristyle_5d73f40c9131_l058_g4),
+        unrolled!(peristyle_7defed2bbb25e82e_l058_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (87, 16),
         314,
         465,
-        unrolled!(peristyle_5d73f40c9131_l058_g5),
+        unrolled!(peristyle_7defed2bbb25e82e_l058_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (103, 20),
         380,
         563,
-        unrolled!(peristyle_5d73f40c9131_l058_g6),
+        unrolled!(peristyle_7defed2bbb25e82e_l058_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (123, 19),
         448,
         649,
-        unrolled!(peristyle_5d73f40c9131_l058_g7),
+        unrolled!(peristyle_7defed2bbb25e82e_l058_g7),
     ),
-    Group::new(&[32], (142, 7), 514, 754, unrolled!(peristyle_5d73f40c9131_l058_g8)),
+    Group::new(&[32], (142, 7), 514, 754, unrolled!(peristyle_7defed2bbb25e82e_l058_g8)),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {

@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_5d73f40c9131_l059_g0
-.hidden peristyle_5d73f40c9131_l059_g0
-.type peristyle_5d73f40c9131_l059_g0,@function
+.globl peristyle_1a164e668c1011ef_l059_g0
+.hidden peristyle_1a164e668c1011ef_l059_g0
+.type peristyle_1a164e668c1011ef_l059_g0,@function
 .p2align 6
-peristyle_5d73f40c9131_l059_g0:
+peristyle_1a164e668c1011ef_l059_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -395,12 +395,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l059_g0,.-peristyle_5d73f40c9131_l059_g0
-.globl peristyle_5d73f40c9131_l059_g1
-.hidden peristyle_5d73f40c9131_l059_g1
-.type peristyle_5d73f40c9131_l059_g1,@function
+.size peristyle_1a164e668c1011ef_l059_g0,.-peristyle_1a164e668c1011ef_l059_g0
+.globl peristyle_1a164e668c1011ef_l059_g1
+.hidden peristyle_1a164e668c1011ef_l059_g1
+.type peristyle_1a164e668c1011ef_l059_g1,@function
 .p2align 6
-peristyle_5d73f40c9131_l059_g1:
+peristyle_1a164e668c1011ef_l059_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -770,12 +770,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l059_g1,.-peristyle_5d73f40c9131_l059_g1
-.globl peristyle_5d73f40c9131_l059_g2
-.hidden peristyle_5d73f40c9131_l059_g2
-.type peristyle_5d73f40c9131_l059_g2,@function
+.size peristyle_1a164e668c1011ef_l059_g1,.-peristyle_1a164e668c1011ef_l059_g1
+.globl peristyle_1a164e668c1011ef_l059_g2
+.hidden peristyle_1a164e668c1011ef_l059_g2
+.type peristyle_1a164e668c1011ef_l059_g2,@function
 .p2align 6
-peristyle_5d73f40c9131_l059_g2:
+peristyle_1a164e668c1011ef_l059_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1117,12 +1117,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l059_g2,.-peristyle_5d73f40c9131_l059_g2
-.globl peristyle_5d73f40c9131_l059_g3
-.hidden peristyle_5d73f40c9131_l059_g3
-.type peristyle_5d73f40c9131_l059_g3,@function
+.size peristyle_1a164e668c1011ef_l059_g2,.-peristyle_1a164e668c1011ef_l059_g2
+.globl peristyle_1a164e668c1011ef_l059_g3
+.hidden peristyle_1a164e668c1011ef_l059_g3
+.type peristyle_1a164e668c1011ef_l059_g3,@function
 .p2align 6
-peristyle_5d73f40c9131_l059_g3:
+peristyle_1a164e668c1011ef_l059_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1411,12 +1411,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l059_g3,.-peristyle_5d73f40c9131_l059_g3
-.globl peristyle_5d73f40c9131_l059_g4
-.hidden peristyle_5d73f40c9131_l059_g4
-.type peristyle_5d73f40c9131_l059_g4,@function
+.size peristyle_1a164e668c1011ef_l059_g3,.-peristyle_1a164e668c1011ef_l059_g3
+.globl peristyle_1a164e668c1011ef_l059_g4
+.hidden peristyle_1a164e668c1011ef_l059_g4
+.type peristyle_1a164e668c1011ef_l059_g4,@function
 .p2align 6
-peristyle_5d73f40c9131_l059_g4:
+peristyle_1a164e668c1011ef_l059_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1789,12 +1789,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l059_g4,.-peristyle_5d73f40c9131_l059_g4
-.globl peristyle_5d73f40c9131_l059_g5
-.hidden peristyle_5d73f40c9131_l059_g5
-.type peristyle_5d73f40c9131_l059_g5,@function
+.size peristyle_1a164e668c1011ef_l059_g4,.-peristyle_1a164e668c1011ef_l059_g4
+.globl peristyle_1a164e668c1011ef_l059_g5
+.hidden peristyle_1a164e668c1011ef_l059_g5
+.type peristyle_1a164e668c1011ef_l059_g5,@function
 .p2align 6
-peristyle_5d73f40c9131_l059_g5:
+peristyle_1a164e668c1011ef_l059_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2121,12 +2121,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l059_g5,.-peristyle_5d73f40c9131_l059_g5
-.globl peristyle_5d73f40c9131_l059_g6
-.hidden peristyle_5d73f40c9131_l059_g6
-.type peristyle_5d73f40c9131_l059_g6,@function
+.size peristyle_1a164e668c1011ef_l059_g5,.-peristyle_1a164e668c1011ef_l059_g5
+.globl peristyle_1a164e668c1011ef_l059_g6
+.hidden peristyle_1a164e668c1011ef_l059_g6
+.type peristyle_1a164e668c1011ef_l059_g6,@function
 .p2align 6
-peristyle_5d73f40c9131_l059_g6:
+peristyle_1a164e668c1011ef_l059_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2452,12 +2452,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l059_g6,.-peristyle_5d73f40c9131_l059_g6
-.globl peristyle_5d73f40c9131_l059_g7
-.hidden peristyle_5d73f40c9131_l059_g7
-.type peristyle_5d73f40c9131_l059_g7,@function
+.size peristyle_1a164e668c1011ef_l059_g6,.-peristyle_1a164e668c1011ef_l059_g6
+.globl peristyle_1a164e668c1011ef_l059_g7
+.hidden peristyle_1a164e668c1011ef_l059_g7
+.type peristyle_1a164e668c1011ef_l059_g7,@function
 .p2align 6
-peristyle_5d73f40c9131_l059_g7:
+peristyle_1a164e668c1011ef_l059_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2822,12 +2822,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l059_g7,.-peristyle_5d73f40c9131_l059_g7
-.globl peristyle_5d73f40c9131_l059_g8
-.hidden peristyle_5d73f40c9131_l059_g8
-.type peristyle_5d73f40c9131_l059_g8,@function
+.size peristyle_1a164e668c1011ef_l059_g7,.-peristyle_1a164e668c1011ef_l059_g7
+.globl peristyle_1a164e668c1011ef_l059_g8
+.hidden peristyle_1a164e668c1011ef_l059_g8
+.type peristyle_1a164e668c1011ef_l059_g8,@function
 .p2align 6
-peristyle_5d73f40c9131_l059_g8:
+peristyle_1a164e668c1011ef_l059_g8:
 push %rbp
 mov %rsp,%rbp
 sub $64,%rsp
@@ -2956,5 +2956,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5d73f40c9131_l059_g8,.-peristyle_5d73f40c9131_l059_g8
+.size peristyle_1a164e668c1011ef_l059_g8,.-peristyle_1a164e668c1011ef_l059_g8
 .section .note.GNU-stack,"",@progbits

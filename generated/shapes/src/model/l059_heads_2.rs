@@ -18,65 +18,77 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5d73f40c9131_l059_g0 peristyle_5d73f40c9131_l059_g1
-    peristyle_5d73f40c9131_l059_g2 peristyle_5d73f40c9131_l059_g3
-    peristyle_5d73f40c9131_l059_g4 peristyle_5d73f40c9131_l059_g5
-    peristyle_5d73f40c9131_l059_g6 peristyle_5d73f40c9131_l059_g7
-    peristyle_5d73f40c9131_l059_g8
+    peristyle_1a164e668c1011ef_l059_g0 peristyle_1a164e668c1011ef_l059_g1
+    peristyle_1a164e668c1011ef_l059_g2 peristyle_1a164e668c1011ef_l059_g3
+    peristyle_1a164e668c1011ef_l059_g4 peristyle_1a164e668c1011ef_l059_g5
+    peristyle_1a164e668c1011ef_l059_g6 peristyle_1a164e668c1011ef_l059_g7
+    peristyle_1a164e668c1011ef_l059_g8
 );
 static TABLE: &Aligned<[u8; 8568]> = &Aligned(*include_bytes!("l059_heads_2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 15), 0, 0, unrolled!(peristyle_5d73f40c9131_l059_g0)),
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 15),
+        0,
+        0,
+        unrolled!(peristyle_1a164e668c1011ef_l059_g0),
+    ),
     Group::new(
         &[4, 5, 6, 7],
         (15, 19),
         86,
         100,
-        unrolled!(peristyle_5d73f40c9131_l059_g1),
+        unrolled!(peristyle_1a164e668c1011ef_l059_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (34, 20),
         182,
         263,
-        unrolled!(peristyle_5d73f40c9131_l059_g2),
+        unrolled!(peristyle_1a164e668c1011ef_l059_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (54, 16),
         278,
         407,
-        unrolled!(peristyle_5d73f40c9131_l059_g3),
+        unrolled!(peristyle_1a164e668c1011ef_l059_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (70, 23),
         366,
         518,
-        unrolled!(peristyle_5d73f40c9131_l059_g4),
+        unrolled!(peristyle_1a164e668c1011ef_l059_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (93, 19),
         464,
         679,
-        unrolled!(peristyle_5d73f40c9131_l059_g5),
+        unrolled!(peristyle_1a164e668c1011ef_l059_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (112, 25),
         560,
         814,
-        unrolled!(peristyle_5d73f40c9131_l059_g6),
+        unrolled!(peristyle_1a164e668c1011ef_l059_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (137, 25),
         656,
         944,
-        unrolled!(peristyle_5d73f40c9131_l059_g7),
+        unrolled!(peristyle_1a164e668c1011ef_l059_g7),
     ),
-    Group::new(&[32], (162, 10), 752, 1095, unrolled!(peristyle_5d73f40c9131_l059_g8)),
+    Group::new(
+        &[32],
+        (162, 10),
+        752,
+        1095,
+        unrolled!(peristyle_1a164e668c1011ef_l059_g8),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
