@@ -69,14 +69,17 @@ fn cargo_build(dir: &Path, name: &str, progress: &ProgressBar) -> anyhow::Result
     // All crates of a folder share one build folder, so that the runtime is built once for all of them.
     let dir = std::path::absolute(dir)?;
     let shared = dir.parent().map_or_else(|| dir.join("target"), |parent| parent.join("target"));
-    let target_dir = std::env::var_os("CARGO_TARGET_DIR").map_or(shared, PathBuf::from);
-    let flags = format!("CARGO_TARGET_{}_RUSTFLAGS", target.to_uppercase().replace('-', "_"));
+    let target_dir = match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(target_dir) => std::path::absolute(target_dir)?,
+        None => shared,
+    };
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .args(["build", "--release", "--target", &target, "--bin", name])
         .current_dir(&dir)
         .env("CARGO_TARGET_DIR", &target_dir)
-        .env(flags, "-C target-feature=+crt-static")
+        .env("CARGO_ENCODED_RUSTFLAGS", rust_flags())
+        .env_remove("RUSTFLAGS")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
@@ -96,6 +99,15 @@ fn cargo_build(dir: &Path, name: &str, progress: &ProgressBar) -> anyhow::Result
         bail!("`cargo build` failed in `{}`; its messages are above", dir.display());
     }
     Ok(target_dir.join(target).join("release").join(name))
+}
+
+/// The user's compiler flags and static linking, as cargo separates them.
+fn rust_flags() -> String {
+    let user = std::env::var("CARGO_ENCODED_RUSTFLAGS")
+        .or_else(|_| std::env::var("RUSTFLAGS").map(|flags| flags.split_whitespace().collect::<Vec<_>>().join("\x1f")))
+        .unwrap_or_default();
+    let separator = if user.is_empty() { "" } else { "\x1f" };
+    format!("{user}{separator}-Ctarget-feature=+crt-static")
 }
 
 /// The target that this machine's compiler builds for by default.
