@@ -75,6 +75,14 @@ mod tests {
     }
 
     #[test]
+    fn a_window_over_padding_alone_still_needs_the_first_row() {
+        let geometry = ConvGeometry { kernel: [1, 1], stride: [1, 1], pad: [1; 4], dilation: [1, 1], group: 1 };
+        let conv = Op::Conv(crate::ir::Conv { geometry, quant: None, epilogue: crate::ir::Epilogue::default() });
+        assert_eq!(rows_needed(&conv, 0, 1, 8), Some(1));
+        assert_eq!(rows_needed(&conv, 0, 3, 8), Some(2));
+    }
+
+    #[test]
     fn padding_contains_every_read() {
         for kernel in 1..=5 {
             for stride in 1..=3 {
