@@ -1,4 +1,8 @@
-//! Packing the nonzeros of a convolution into the runtime's table.
+//! Packing the nonzeros of a convolution into the runtime's tables.
+
+mod quads;
+
+pub use quads::pack_u8s8_quads;
 
 use peristyle_runtime::kernels::conv::u8s8_spconv::{SEGMENT_NEGATIVE, SEGMENT_POSITIVE, SPILL_WEIGHTS};
 use peristyle_runtime::kernels::conv::{Group, Segment, Table};

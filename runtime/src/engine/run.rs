@@ -240,7 +240,7 @@ impl Work {
         let rows = rows(step);
         let pads = usize::from(rows.start == 0 && !layer.pads.is_empty());
         pads + match &layer.kind {
-            Kind::Conv(conv) => conv.units(&rows),
+            Kind::Conv(conv) => conv.units(self.isa, &rows),
             Kind::LoadInput(load) => load.stores[0].map.channels,
             Kind::CopyMap(copy) => copy.to.channels,
             Kind::MaxPool(pool) => pool.output.channels,

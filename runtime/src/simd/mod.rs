@@ -9,7 +9,7 @@ pub enum Isa {
     Portable,
     /// x86-64 with AVX2 and FMA.
     Avx2,
-    /// x86-64 with AVX-512 F, BW, DQ and VL as well.
+    /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI as well.
     Avx512,
 }
 
@@ -30,7 +30,8 @@ impl Isa {
             let avx512 = std::arch::is_x86_feature_detected!("avx512f")
                 && std::arch::is_x86_feature_detected!("avx512bw")
                 && std::arch::is_x86_feature_detected!("avx512dq")
-                && std::arch::is_x86_feature_detected!("avx512vl");
+                && std::arch::is_x86_feature_detected!("avx512vl")
+                && std::arch::is_x86_feature_detected!("avx512vnni");
             return if avx512 { Isa::Avx512 } else { Isa::Avx2 };
         }
         Isa::Portable

@@ -5,7 +5,7 @@ use crate::ir::{self, Node, Tensor};
 use crate::plan::ConvNote;
 use crate::plan::halo::Taps;
 use crate::plan::kernel::{Choice, Sparsity};
-use crate::plan::pack::{Row, pack_f32, pack_u8s8};
+use crate::plan::pack::{Row, pack_f32, pack_u8s8, pack_u8s8_quads};
 use peristyle_runtime::engine::Kind;
 use peristyle_runtime::kernels::conv::{Arithmetic, Conv, Epilogue, Residual, ResidualAt};
 use peristyle_runtime::kernels::map::Map;
@@ -16,14 +16,15 @@ impl Lowering<'_> {
         let input = self.map(node.inputs[0], self.places.placement(node.inputs[0], conv.geometry.stride));
         let weights = weights(graph, node);
         let shape = &graph.ty(node.outputs[0]).shape;
-        let table = match choice.arithmetic {
+        let (table, quads) = match choice.arithmetic {
             Arithmetic::F32 => {
                 let w = weights.as_f32().expect("float convolutions have f32 weights");
-                pack_f32(&rows(&input, conv, weights, |i| (w[i] != 0.0).then_some(w[i])), choice.group)
+                (pack_f32(&rows(&input, conv, weights, |i| (w[i] != 0.0).then_some(w[i])), choice.group), None)
             }
             Arithmetic::U8S8 => {
                 let w = weights.as_i8().expect("quantised convolutions have i8 weights");
-                pack_u8s8(&rows(&input, conv, weights, |i| (w[i] != 0).then_some(w[i])), choice.group)
+                let rows = rows(&input, conv, weights, |i| (w[i] != 0).then_some(w[i]));
+                (pack_u8s8(&rows, choice.group), Some(pack_u8s8_quads(&rows, choice.group)))
             }
         };
         let bias = graph.constant(node.inputs[2]).and_then(|b| b.as_f32()).expect("biases are f32 constants");
@@ -55,6 +56,7 @@ impl Lowering<'_> {
             out_height: shape[2],
             out_width: shape[3],
             table,
+            quads,
             chunk_tiles: choice.chunk_tiles,
             epilogue: Epilogue {
                 acc_bias: acc_bias.into(),

@@ -52,6 +52,8 @@ pub struct Conv {
     pub out_width: usize,
     /// Nonzeros, grouped and bucketed.
     pub table: Table,
+    /// `U8S8`: the same, packed for dot products of four bytes.
+    pub quads: Option<Table>,
     /// Register tiles per unit of work; the accumulators of a unit stay in cache until the epilogue reads them.
     pub chunk_tiles: usize,
     /// What happens to every accumulated element.
@@ -76,10 +78,18 @@ impl Conv {
         (begin, end, (end - begin).div_ceil(self.arithmetic.tile()))
     }
 
+    /// The table that the kernels of an instruction set read.
+    pub fn table(&self, isa: Isa) -> &Table {
+        match &self.quads {
+            Some(quads) if isa >= Isa::Avx512 => quads,
+            _ => &self.table,
+        }
+    }
+
     /// Units of work in the output rows `rows`.
-    pub fn units(&self, rows: &Range<usize>) -> usize {
+    pub fn units(&self, isa: Isa, rows: &Range<usize>) -> usize {
         let (_, _, tiles) = self.run(rows);
-        tiles.div_ceil(self.chunk_tiles) * self.table.groups.len()
+        tiles.div_ceil(self.chunk_tiles) * self.table(isa).groups.len()
     }
 
     /// Computes one unit.
@@ -90,9 +100,9 @@ impl Conv {
     /// once, and the machine must have `isa`.
     pub unsafe fn run_unit(&self, isa: Isa, arena: *mut u8, scratch: *mut u8, rows: &Range<usize>, unit: usize) {
         let (begin, end, tiles) = self.run(rows);
-        let chunks = tiles.div_ceil(self.chunk_tiles);
-        let (group, chunk) = (unit / chunks, unit % chunks);
-        let group = &self.table.groups[group];
+        // All groups of a chunk follow each other: its input rows stay in cache.
+        let table = self.table(isa);
+        let (chunk, group) = (unit / table.groups.len(), &table.groups[unit % table.groups.len()]);
         let tile = self.arithmetic.tile();
         let first = begin + chunk * self.chunk_tiles * tile;
         let count = self.chunk_tiles.min(tiles - chunk * self.chunk_tiles);
@@ -102,8 +112,8 @@ impl Conv {
         unsafe {
             let x = arena.add(self.input.offset + first * self.input.dtype.size());
             match self.arithmetic {
-                Arithmetic::F32 => f32_spconv::run(isa, &self.table, group, x, scratch.cast(), stride, count),
-                Arithmetic::U8S8 => u8s8_spconv::run(isa, &self.table, group, x, scratch.cast(), stride, count),
+                Arithmetic::F32 => f32_spconv::run(isa, table, group, x, scratch.cast(), stride, count),
+                Arithmetic::U8S8 => u8s8_spconv::run(isa, table, group, x, scratch.cast(), stride, count),
             }
             let last = end.min(first + count * tile);
             self.epilogue.run(isa, self, group, scratch, arena, first..last);

@@ -1,4 +1,6 @@
-//! `u8s8_spconv_4x32`: sparse or dense `u8 x s8` accumulation by shared pairs, up to 4 outputs by 32 pixels a tile.
+//! `u8s8_spconv_4x32`: sparse or dense `u8 x s8` accumulation, up to 4 outputs by 32 pixels a tile.
+//!
+//! Without dot products, by shared pairs:
 //!
 //! Two input rows that the same outputs use are interleaved once, byte by byte; every such output then multiplies
 //! and adds the pair with one `vpmaddubsw` per sixteen pixels. Sums stay in 16 bits as long as that is exact: the
@@ -6,6 +8,10 @@
 //! ones to less than -128, so a sum that starts the segment in 0..=255 ends it in -32640..=32640. After a segment
 //! the high byte moves to a second 16-bit sum and the low byte stays. When that second sum could overflow the
 //! segment says `spill`, and both move to the 32-bit accumulators in memory.
+//!
+//! With them (AVX-512 VNNI), by shared quads: four rows are interleaved once, and every output adds the products of
+//! four rows to 32-bit sums with one `vpdpbusd` per sixteen pixels, two tiles at a time. The quads have a packing of
+//! their own, `Conv::quads`.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -31,7 +37,8 @@ pub const SPILL_WEIGHTS: i32 = 32_000;
 ///
 /// # Safety
 /// `x` points to the first input pixel; the offsets of the table and `tiles * TILE` pixels from each must be readable;
-/// `accumulators` holds `group.outputs.len()` rows of `stride >= tiles * TILE` elements; the machine has `isa`.
+/// `accumulators` holds `group.outputs.len()` rows of `stride >= tiles * TILE` elements, an even number of tiles; the
+/// machine has `isa`, and `table` is the one that [`Conv::table`](super::Conv::table) gives for it.
 pub unsafe fn run(
     isa: Isa,
     table: &Table,
@@ -54,10 +61,7 @@ pub unsafe fn run(
             },
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => {
-                let wide = tiles / avx512::WIDE;
-                avx512::run(table, group, x, accumulators, stride, wide);
-                let done = wide * avx512::WIDE;
-                avx2::run(table, group, x.add(done * TILE), accumulators.add(done * TILE), stride, tiles - done);
+                avx512::run(table, group, x, accumulators, stride, tiles);
             }
             #[cfg(not(target_arch = "x86_64"))]
             _ => portable(table, group, x, accumulators, stride, tiles),
