@@ -5,6 +5,10 @@
 //! The vector forms and the compiler's interpreter follow these definitions exactly; that is what makes
 //! int8 results equal on every machine.
 
+mod quantizer;
+
+pub use quantizer::Quantizer;
+
 const LOG2_E: f32 = std::f32::consts::LOG2_E;
 /// High and low part of ln 2; the high part has few enough bits that `n * LN2_HI` is exact.
 pub(crate) const LN2_HI: f32 = 0.693_359_4;
@@ -56,7 +60,13 @@ pub(crate) const SIGMOID_LIMIT: f32 = 18.0;
 /// `1 / (1 + exp(-x))` within 2e-7, never below 0.
 #[inline]
 pub fn sigmoid(x: f32) -> f32 {
-    let x = clamp(x, -SIGMOID_LIMIT, SIGMOID_LIMIT);
+    let y = sigmoid_odd(clamp(x, -SIGMOID_LIMIT, SIGMOID_LIMIT)) + 0.5;
+    if y > 0.0 { y } else { 0.0 }
+}
+
+/// `sigmoid(x) - 0.5` for `x` within the limit; may leave -0.5..=0.5 by one rounding.
+#[inline(always)]
+fn sigmoid_odd(x: f32) -> f32 {
     let square = x * x;
     let mut p = SIGMOID_P[0];
     for c in &SIGMOID_P[1..] {
@@ -66,8 +76,7 @@ pub fn sigmoid(x: f32) -> f32 {
     for c in &SIGMOID_Q[1..] {
         q = q.mul_add(square, *c);
     }
-    let y = (p * x) / q + 0.5;
-    if y > 0.0 { y } else { 0.0 }
+    (p * x) / q
 }
 
 /// `x * sigmoid(x)`.
@@ -93,48 +102,6 @@ pub fn hard_sigmoid(x: f32, alpha: f32, beta: f32) -> f32 {
 pub fn clamp(x: f32, lo: f32, hi: f32) -> f32 {
     let x = if x > lo { x } else { lo };
     if x < hi { x } else { hi }
-}
-
-/// Quantisation to `u8`: `clamp(round_half_even(x / scale) + zero, 0, 255)`, a NaN to 0.
-///
-/// The division is exact without dividing: for a correctly rounded reciprocal `y` of `scale`, `q = x * y` and
-/// `q + (x - q * scale) * y` in fused arithmetic is the correctly rounded quotient (Markstein, 1990).
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Quantizer {
-    scale: f32,
-    inverse: f32,
-    /// Values beyond these bounds saturate.
-    low: f32,
-    high: f32,
-    zero: u8,
-}
-
-impl Quantizer {
-    /// A quantiser for a positive scale whose reciprocal is a normal number.
-    pub const fn new(scale: f32, zero: u8) -> Quantizer {
-        let z = zero as f32;
-        Quantizer { scale, inverse: 1.0 / scale, low: -z * scale, high: (255.0 - z) * scale, zero }
-    }
-
-    /// The scale.
-    pub const fn scale(&self) -> f32 {
-        self.scale
-    }
-
-    /// The zero point.
-    pub const fn zero(&self) -> u8 {
-        self.zero
-    }
-
-    /// Quantises one value.
-    #[inline(always)]
-    pub fn quantize(&self, x: f32) -> u8 {
-        let x = clamp(x, self.low, self.high);
-        let q = x * self.inverse;
-        let rest = (-q).mul_add(self.scale, x);
-        let shifted = rest.mul_add(self.inverse, q) + ROUND;
-        (shifted.to_bits() as u8).wrapping_add(self.zero)
-    }
 }
 
 #[cfg(test)]
@@ -169,43 +136,5 @@ mod tests {
             assert!((f64::from(sigmoid(x)) - y).abs() < 2e-7, "{x}");
             assert!(sigmoid(x) >= 0.0);
         }
-    }
-
-    #[test]
-    fn quantizer_divides_exactly() {
-        let mut state = 1u64;
-        let mut next = || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state
-        };
-        for _ in 0..200 {
-            let scale = f32::from_bits(0x3900_0000 + (next() as u32 & 0x07ff_ffff));
-            let zero = next() as u8;
-            let quantizer = Quantizer::new(scale, zero);
-            for _ in 0..20_000 {
-                let steps = ((next() >> 40) as f32 / (1 << 24) as f32 - 0.2) * 400.0;
-                // Half of the values lie at a tie or one rounding beside it.
-                let x = match next() % 4 {
-                    0 => (steps.floor() + 0.5) * scale,
-                    1 => ((steps.floor() + 0.5) * scale).next_up(),
-                    _ => steps * scale,
-                };
-                let z = f32::from(zero);
-                let expected = clamp(x / scale, -z, 255.0 - z).round_ties_even() as i32 + i32::from(zero);
-                assert_eq!(i32::from(quantizer.quantize(x)), expected, "{x} / {scale} + {zero}");
-            }
-        }
-    }
-
-    #[test]
-    fn quantize_rounds_half_to_even_and_saturates() {
-        assert_eq!(Quantizer::new(1.0, 10).quantize(0.5), 10);
-        assert_eq!(Quantizer::new(1.0, 10).quantize(1.5), 12);
-        assert_eq!(Quantizer::new(1.0, 10).quantize(-0.5), 10);
-        assert_eq!(Quantizer::new(1.0, 10).quantize(1e30), 255);
-        assert_eq!(Quantizer::new(1.0, 10).quantize(-1e30), 0);
-        assert_eq!(Quantizer::new(1.0, 10).quantize(f32::NAN), 0);
     }
 }

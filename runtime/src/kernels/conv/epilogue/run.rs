@@ -1,0 +1,190 @@
+//! A run of linear input positions, and its way into maps of any layout.
+
+use super::{Conv, Map, StoreTo};
+use crate::engine::DType;
+use std::ops::Range;
+
+/// Linear input positions of one unit of work: output pixels, and the padding columns between rows.
+#[derive(Clone, Copy)]
+pub(super) struct Run {
+    first: usize,
+    end: usize,
+    /// Elements per row of the input, and output pixels in it.
+    row: usize,
+    width: usize,
+    /// Output row and column of the first position; the column may lie in the padding.
+    start: [usize; 2],
+}
+
+impl Run {
+    #[inline(always)]
+    pub(super) fn new(conv: &Conv, pixels: Range<usize>) -> Run {
+        let (row, width) = (conv.input.row, conv.out_width);
+        let start = [pixels.start / row, pixels.start % row];
+        Run { first: pixels.start, end: pixels.end, row, width, start }
+    }
+
+    #[inline(always)]
+    pub(super) fn len(&self) -> usize {
+        self.end - self.first
+    }
+
+    /// The parts that are output pixels: row, first column, and range within the run.
+    #[inline(always)]
+    fn rows(&self) -> impl Iterator<Item = (usize, usize, Range<usize>)> + use<> {
+        let Run { row, width, mut start, .. } = *self;
+        let (mut at, len) = (0, self.len());
+        std::iter::from_fn(move || {
+            let [mut y, mut x] = start;
+            if x >= width {
+                at += row - x;
+                (y, x) = (y + 1, 0);
+            }
+            if at >= len {
+                return None;
+            }
+            let count = (width - x).min(len - at);
+            let part = at..at + count;
+            at += count;
+            start = [y, x + count];
+            Some((y, x, part))
+        })
+    }
+
+    /// Whether the run is a run of this map, its padding columns between rows included.
+    #[inline(always)]
+    fn same_rows(&self, map: &Map) -> bool {
+        !map.is_split() && map.row == self.row
+    }
+
+    /// Writes the whole run to a map with the input's rows, and puts its padding columns back.
+    ///
+    /// # Safety
+    /// `arena` is laid out for the map, and nobody else accesses the run but to write padding.
+    #[inline(always)]
+    unsafe fn store_linear<T: Copy>(&self, map: &Map, channel: usize, arena: *mut u8, values: &[T], padding: T) {
+        // SAFETY: the run starts and ends at pixels of the channel.
+        let to = unsafe {
+            let base = map.ptr::<T>(arena).add(channel * map.plane);
+            std::slice::from_raw_parts_mut(base.add(self.first), values.len())
+        };
+        to.copy_from_slice(values);
+        let gap = self.row - self.width;
+        if gap == 0 {
+            return;
+        }
+        let mut at = self.width as isize - self.start[1] as isize;
+        while at < to.len() as isize {
+            let padded = at.max(0) as usize..(at + gap as isize).clamp(0, to.len() as isize) as usize;
+            to[padded].fill(padding);
+            at += self.row as isize;
+        }
+    }
+
+    /// Writes a run of bytes.
+    ///
+    /// # Safety
+    /// `arena` is laid out for the map, which has the output's extents, and nobody else accesses the run but to write
+    /// padding.
+    #[inline(always)]
+    pub(super) unsafe fn store_bytes(&self, map: &Map, channel: usize, arena: *mut u8, bytes: &[u8]) {
+        // SAFETY: forwarded; every part lies within one row of the output.
+        unsafe {
+            if self.same_rows(map) {
+                return self.store_linear(map, channel, arena, bytes, map.pad_value);
+            }
+            for (y, x, part) in self.rows() {
+                write_row(map, channel, y, x, &bytes[part], arena, |v| v);
+            }
+        }
+    }
+
+    /// Writes a run of numbers.
+    ///
+    /// # Safety
+    /// As for [`Run::store_bytes`].
+    #[inline(always)]
+    pub(super) unsafe fn store_floats(&self, map: &Map, channel: usize, arena: *mut u8, values: &[f32]) {
+        // SAFETY: forwarded; every part lies within one row of the output.
+        unsafe {
+            if self.same_rows(map) {
+                return self.store_linear(map, channel, arena, values, 0.0);
+            }
+            for (y, x, part) in self.rows() {
+                write_row(map, channel, y, x, &values[part], arena, |v| v);
+            }
+        }
+    }
+
+    /// Adds the map's elements to those of the run.
+    ///
+    /// # Safety
+    /// `arena` is laid out for the map, which has the output's extents, and nobody writes it.
+    #[inline(always)]
+    pub(super) unsafe fn add(&self, map: &Map, channel: usize, arena: *mut u8, values: &mut [f32]) {
+        for (y, x, part) in self.rows() {
+            // SAFETY: the residual has the output's extents.
+            let addends =
+                unsafe { std::slice::from_raw_parts(map.ptr::<f32>(arena).add(map.index(channel, y, x)), part.len()) };
+            values[part].iter_mut().zip(addends).for_each(|(v, a)| *v += a);
+        }
+    }
+}
+
+impl StoreTo {
+    /// Writes consecutive pixels of one row.
+    ///
+    /// # Safety
+    /// The pixels lie within the map, `arena` is laid out for it, and nobody else accesses them.
+    #[inline(always)]
+    pub(crate) unsafe fn write(&self, channel: usize, y: usize, x: usize, values: &[f32], arena: *mut u8) {
+        let (map, quantizer) = (&self.map, self.quantizer);
+        // SAFETY: forwarded.
+        unsafe {
+            match map.dtype {
+                DType::F32 => write_row(map, channel, y, x, values, arena, |v| v),
+                DType::U8 => write_row(map, channel, y, x, values, arena, |v| quantizer.quantize(v)),
+            }
+        }
+    }
+}
+
+/// Writes consecutive pixels of one row of a map of `T`.
+///
+/// # Safety
+/// As for [`StoreTo::write`].
+#[inline(always)]
+pub(crate) unsafe fn write_row<S: Copy, T>(
+    map: &Map,
+    channel: usize,
+    y: usize,
+    x: usize,
+    values: &[S],
+    arena: *mut u8,
+    convert: impl Fn(S) -> T,
+) {
+    let columns = map.split[1];
+    // SAFETY: by the caller's contract every index written is a pixel of the map.
+    unsafe {
+        let base = map.ptr::<T>(arena);
+        if columns == 1 {
+            let to = std::slice::from_raw_parts_mut(base.add(map.index(channel, y, x)), values.len());
+            to.iter_mut().zip(values).for_each(|(to, &v)| *to = convert(v));
+        } else if columns == 2 {
+            for first in 0..2.min(values.len()) {
+                let values = &values[first..];
+                let to = base.add(map.index(channel, y, x + first));
+                let to = std::slice::from_raw_parts_mut(to, values.len().div_ceil(2));
+                let pairs = values.chunks_exact(2);
+                if let (Some(to), [last]) = (to.last_mut(), pairs.remainder()) {
+                    *to = convert(*last);
+                }
+                to.iter_mut().zip(pairs).for_each(|(to, pair)| *to = convert(pair[0]));
+            }
+        } else {
+            for (i, &v) in values.iter().enumerate() {
+                base.add(map.index(channel, y, x + i)).write(convert(v));
+            }
+        }
+    }
+}
