@@ -4,7 +4,7 @@ use super::literal::{self, size};
 use super::{Identity, Package, kernel, unrolled};
 use crate::plan::{Note, Plan};
 use peristyle_runtime::engine::{Kind, Layer};
-use peristyle_runtime::kernels::conv::{Arithmetic, Conv, Residual, ResidualAt, Segment};
+use peristyle_runtime::kernels::conv::{Arithmetic, Blocking, Conv, Residual, ResidualAt, Segment};
 use peristyle_runtime::kernels::detect_head::DetectHead;
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{format_ident, quote};
@@ -115,7 +115,7 @@ fn kind(
             imports.extend([
                 "engine::DType",
                 "kernels::Activation",
-                "kernels::conv::{Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table}",
+                "kernels::conv::{Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table}",
                 "kernels::map::Map",
                 "simd::math::Quantizer",
             ]);
@@ -263,7 +263,9 @@ fn conv(conv: &Conv, symbol: Option<Symbol<'_>>, name: &str, package: &mut Packa
         Arithmetic::U8S8 => quote!(Arithmetic::U8S8),
     };
     let input = literal::map(&conv.input);
-    let [height, width, chunk] = [conv.out_height, conv.out_width, conv.chunk_tiles].map(size);
+    let [height, width] = [conv.out_height, conv.out_width].map(size);
+    let Blocking { chunk_tiles, pass_tiles, groups } = conv.blocking;
+    let [chunk, pass, block] = [chunk_tiles, pass_tiles, groups].map(size);
     let epilogue = epilogue(conv);
     let kind = quote! {
         Kind::Conv(Conv {
@@ -277,7 +279,7 @@ fn conv(conv: &Conv, symbol: Option<Symbol<'_>>, name: &str, package: &mut Packa
                 offsets: Cow::Borrowed(TABLE.offsets(#offsets, #offset_count)),
                 weights: Cow::Borrowed(TABLE.words(#weights, #weight_count)),
             },
-            chunk_tiles: #chunk,
+            blocking: Blocking { chunk_tiles: #chunk, pass_tiles: #pass, groups: #block },
             epilogue: #epilogue,
         })
     };

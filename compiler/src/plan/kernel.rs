@@ -1,7 +1,7 @@
 //! What a convolution's zeros look like, and which kernel computes it.
 
 use crate::ir::{Conv, Data, Tensor};
-use peristyle_runtime::kernels::conv::{Arithmetic, f32_spconv, u8s8_spconv};
+use peristyle_runtime::kernels::conv::{Arithmetic, Blocking, f32_spconv, u8s8_spconv};
 use std::fmt;
 
 /// Where the zeros of a weight tensor are.
@@ -95,8 +95,8 @@ pub struct Choice {
     pub group: usize,
     /// Whether the nonzeros are unrolled into straight-line code.
     pub unrolled: bool,
-    /// Input-row tiles whose accumulators stay in scratch until the epilogue.
-    pub chunk_tiles: usize,
+    /// How the work is cut for the caches.
+    pub blocking: Blocking,
     /// One sentence for the emitted documentation.
     pub reason: String,
 }
@@ -120,15 +120,29 @@ pub struct Candidate {
     pub arithmetic: Arithmetic,
     /// The zeros.
     pub sparsity: Sparsity,
+    /// Output channels.
+    pub outputs: usize,
     /// Output pixels.
     pub pixels: usize,
+    /// Rows of pixels that one output pixel's window reaches: input channels, kernel rows, and phases of its columns.
+    pub lines: usize,
 }
 
 impl Candidate {
     /// Describes a convolution.
     pub fn new(conv: &Conv, weights: &Tensor, pixels: usize) -> Candidate {
         let arithmetic = if conv.quant.is_some() { Arithmetic::U8S8 } else { Arithmetic::F32 };
-        Candidate { arithmetic, sparsity: Sparsity::of(weights), pixels }
+        let [outputs, inputs, kh, kw] = weights.shape[..] else { unreachable!("weights have four axes (invariant 4)") };
+        let lines = inputs * kh * kw.min(conv.geometry.stride[1]);
+        Candidate { arithmetic, sparsity: Sparsity::of(weights), outputs, pixels, lines }
+    }
+
+    /// Bytes of an input element.
+    fn element(&self) -> usize {
+        match self.arithmetic {
+            Arithmetic::F32 => 4,
+            Arithmetic::U8S8 => 1,
+        }
     }
 
     /// Bytes of straight-line code that unrolling costs.
@@ -141,8 +155,37 @@ impl Candidate {
     }
 }
 
-/// Accumulator rows of a unit of work stay within this many bytes, half of the smallest L1 data cache in use.
-const SCRATCH_BYTES: usize = 16 << 10;
+/// Pixels of a unit of work; not a power of two, or the accumulators of all outputs would share cache sets.
+const CHUNK_PIXELS: usize = 1920;
+/// Bytes of input that a pass may read and find in the first-level cache again: what the smallest one in use holds,
+/// less room for tables and accumulators.
+const PASS_BYTES: usize = 24 << 10;
+/// Most groups of a unit: their accumulators take a quarter of a second-level cache.
+const BLOCK_GROUPS: usize = 8;
+/// Units that a layer should have at least, so that threads share it evenly.
+const UNITS: usize = 8;
+
+fn env(n: &str, d: usize) -> usize {
+    std::env::var(n).map_or(d, |v| v.parse().unwrap())
+}
+/// Cuts a convolution for the caches.
+fn blocking(candidate: &Candidate, group: usize) -> Blocking {
+    let tile = candidate.arithmetic.tile();
+    let chunk_tiles = env("CHUNK", CHUNK_PIXELS) / tile / 4 * 4;
+    let line = |tiles: usize| tiles * tile * candidate.element() + 64;
+    let fits = |tiles: &usize| candidate.lines * line(*tiles) <= env("PASS", PASS_BYTES);
+    // A pass that is too large even so reads the second-level cache; then a long one saves reading the tables.
+    let least = 4;
+    let pass_tiles = (least..=chunk_tiles)
+        .step_by(least)
+        .take_while(fits)
+        .last()
+        .unwrap_or(if candidate.lines * line(least) <= env("PASS2", 2 * PASS_BYTES) { least } else { chunk_tiles });
+    let all = candidate.outputs.div_ceil(group);
+    let chunks = candidate.pixels.div_ceil(chunk_tiles * tile);
+    let groups = (all * chunks / UNITS).clamp(1, env("BLOCK", BLOCK_GROUPS)).min(all);
+    Blocking { chunk_tiles, pass_tiles, groups }
+}
 
 /// Chooses a kernel for every convolution. Unrolled code goes where a byte of it serves most pixels, up to
 /// `code_budget` bytes in all.
@@ -176,7 +219,7 @@ pub fn choose(candidates: &[Candidate], code_budget: usize) -> Vec<Choice> {
             group,
             unrolled,
             // A multiple of four: wide kernels compute two or four tiles at once.
-            chunk_tiles: SCRATCH_BYTES / (group * tile * 4) / 4 * 4,
+            blocking: blocking(candidate, group),
             reason: reason.to_string(),
         }
     };

@@ -9,7 +9,7 @@ use super::halo::Taps;
 use crate::ir::{DType, Graph, Op, ValueId};
 use peristyle_runtime::engine::DType as MapType;
 use peristyle_runtime::kernels::map::Map;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Vertical and horizontal stride phases of a layout.
 pub type Split = [usize; 2];
@@ -122,7 +122,7 @@ impl Places {
         placing.resolve_aliases();
         placing.pad()?;
         let mut places = placing.places;
-        places.buffers.iter_mut().for_each(finish_layout);
+        finish_layouts(&mut places.buffers);
         Ok(places)
     }
 
@@ -292,13 +292,25 @@ impl Placing<'_> {
     }
 }
 
-/// Sets the strides and the origin of a map from its extents and padding.
-fn finish_layout(buffer: &mut Buffer) {
-    let Buffer::Map(map) = buffer else { return };
-    map.row = map.plane_width() + map.pad[1].max(map.pad[3]);
-    let size = map.dtype.size();
-    // An odd number of cache lines keeps the same pixel of neighbouring planes out of the same cache set.
-    let lines = (map.plane_len() * size).div_ceil(64) | 1;
-    map.plane = lines * 64 / size;
-    map.offset = map.lead() * size;
+/// Sets the strides and the origin of every map from its extents and padding.
+///
+/// Planes of equal extents get rows of equal length, the longest that any of them needs: a convolution then writes a
+/// run of output pixels as one run of the map, padding columns included, whatever the layouts of its neighbours.
+fn finish_layouts(buffers: &mut [Buffer]) {
+    let maps = buffers.iter_mut().filter_map(|b| if let Buffer::Map(map) = b { Some(map) } else { None });
+    let mut maps: Vec<&mut Map> = maps.collect();
+    let extents = |map: &Map| (map.plane_height(), map.plane_width());
+    let mut gaps = BTreeMap::new();
+    for map in &maps {
+        let gap = gaps.entry(extents(map)).or_insert(0);
+        *gap = map.pad[1].max(map.pad[3]).max(*gap);
+    }
+    for map in &mut maps {
+        map.row = map.plane_width() + gaps[&extents(map)];
+        let size = map.dtype.size();
+        // An odd number of cache lines keeps the same pixel of neighbouring planes out of the same cache set.
+        let lines = (map.plane_len() * size).div_ceil(64) | 1;
+        map.plane = lines * 64 / size;
+        map.offset = map.lead() * size;
+    }
 }

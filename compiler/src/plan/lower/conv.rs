@@ -57,7 +57,7 @@ impl Lowering<'_> {
             out_width: shape[3],
             table,
             quads,
-            chunk_tiles: choice.chunk_tiles,
+            blocking: choice.blocking,
             epilogue: Epilogue {
                 acc_bias: acc_bias.into(),
                 scale: scale.into(),

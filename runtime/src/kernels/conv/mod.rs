@@ -18,7 +18,7 @@ use crate::simd::Isa;
 use std::ops::Range;
 
 /// Largest number of outputs in a group.
-pub const MAX_GROUP: usize = 8;
+pub const MAX_GROUP: usize = 4;
 
 /// Arithmetic of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,21 @@ impl Arithmetic {
     }
 }
 
+/// How a convolution is cut for the caches.
+///
+/// A unit of work is a chunk of register tiles for a block of groups. In it all groups compute one pass of tiles after
+/// the other, so the input of a pass is read from the first-level cache by all groups but the first; the accumulators
+/// stay in the second-level cache until the epilogue of the unit reads them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blocking {
+    /// Tiles of a unit, a multiple of 4.
+    pub chunk_tiles: usize,
+    /// Tiles of a pass, a multiple of 4 or all of the chunk.
+    pub pass_tiles: usize,
+    /// Groups of a unit.
+    pub groups: usize,
+}
+
 /// A convolution layer.
 #[derive(Clone, Debug)]
 pub struct Conv {
@@ -54,8 +69,8 @@ pub struct Conv {
     pub table: Table,
     /// `U8S8`: the same, packed for dot products of four bytes.
     pub quads: Option<Table>,
-    /// Register tiles per unit of work; the accumulators of a unit stay in cache until the epilogue reads them.
-    pub chunk_tiles: usize,
+    /// How the work is cut.
+    pub blocking: Blocking,
     /// What happens to every accumulated element.
     pub epilogue: Epilogue,
 }
@@ -63,12 +78,12 @@ pub struct Conv {
 impl Conv {
     /// Elements between the accumulators of consecutive outputs of a group.
     pub const fn accumulator_stride(&self) -> usize {
-        self.chunk_tiles * self.arithmetic.tile()
+        self.blocking.chunk_tiles * self.arithmetic.tile()
     }
 
-    /// Bytes of scratch one thread needs: accumulators of a group, and one row of quantised values.
+    /// Bytes of scratch one thread needs: accumulators of a block of groups, and a row for the epilogue.
     pub const fn scratch_bytes(&self) -> usize {
-        self.accumulator_stride() * (MAX_GROUP * 4 + 1)
+        self.accumulator_stride() * (self.blocking.groups * MAX_GROUP * 4 + 4)
     }
 
     /// First input pixel and number of tiles of the run that covers the output rows.
@@ -89,7 +104,7 @@ impl Conv {
     /// Units of work in the output rows `rows`.
     pub fn units(&self, isa: Isa, rows: &Range<usize>) -> usize {
         let (_, _, tiles) = self.run(rows);
-        tiles.div_ceil(self.chunk_tiles) * self.table(isa).groups.len()
+        tiles.div_ceil(self.blocking.chunk_tiles) * self.table(isa).groups.len().div_ceil(self.blocking.groups)
     }
 
     /// Computes one unit.
@@ -100,23 +115,37 @@ impl Conv {
     /// once, and the machine must have `isa`.
     pub unsafe fn run_unit(&self, isa: Isa, arena: *mut u8, scratch: *mut u8, rows: &Range<usize>, unit: usize) {
         let (begin, end, tiles) = self.run(rows);
-        // All groups of a chunk follow each other: its input rows stay in cache.
+        let Blocking { chunk_tiles, pass_tiles, groups } = self.blocking;
         let table = self.table(isa);
-        let (chunk, group) = (unit / table.groups.len(), &table.groups[unit % table.groups.len()]);
+        let blocks = table.groups.len().div_ceil(groups);
+        let (chunk, block) = (unit / blocks, unit % blocks);
+        let groups = &table.groups[block * groups..table.groups.len().min((block + 1) * groups)];
         let tile = self.arithmetic.tile();
-        let first = begin + chunk * self.chunk_tiles * tile;
-        let count = self.chunk_tiles.min(tiles - chunk * self.chunk_tiles);
+        let first = begin + chunk * chunk_tiles * tile;
+        let count = chunk_tiles.min(tiles - chunk * chunk_tiles);
         let stride = self.accumulator_stride();
+        let bytes_per_group = stride * MAX_GROUP * 4;
         // SAFETY: the tile starts at a pixel of the map; tiles may read past the last pixel by less than a tile,
         // which the arena's tail allows, and lanes read there are never stored.
         unsafe {
             let x = arena.add(self.input.offset + first * self.input.dtype.size());
-            match self.arithmetic {
-                Arithmetic::F32 => f32_spconv::run(isa, table, group, x, scratch.cast(), stride, count),
-                Arithmetic::U8S8 => u8s8_spconv::run(isa, table, group, x, scratch.cast(), stride, count),
+            for pass in (0..count).step_by(pass_tiles) {
+                let x = x.add(pass * tile * self.input.dtype.size());
+                let tiles = pass_tiles.min(count - pass);
+                for (g, group) in groups.iter().enumerate() {
+                    let to = scratch.add(g * bytes_per_group + pass * tile * 4);
+                    match self.arithmetic {
+                        Arithmetic::F32 => f32_spconv::run(isa, table, group, x, to.cast(), stride, tiles),
+                        Arithmetic::U8S8 => u8s8_spconv::run(isa, table, group, x, to.cast(), stride, tiles),
+                    }
+                }
             }
             let last = end.min(first + count * tile);
-            self.epilogue.run(isa, self, group, scratch, arena, first..last);
+            for (g, group) in groups.iter().enumerate() {
+                let accumulators = scratch.add(g * bytes_per_group);
+                let bytes = scratch.add(self.blocking.groups * bytes_per_group);
+                self.epilogue.run(isa, self, group, accumulators, bytes, arena, first..last);
+            }
         }
     }
 }

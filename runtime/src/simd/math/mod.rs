@@ -60,13 +60,7 @@ pub(crate) const SIGMOID_LIMIT: f32 = 18.0;
 /// `1 / (1 + exp(-x))` within 2e-7, never below 0.
 #[inline]
 pub fn sigmoid(x: f32) -> f32 {
-    let y = sigmoid_odd(clamp(x, -SIGMOID_LIMIT, SIGMOID_LIMIT)) + 0.5;
-    if y > 0.0 { y } else { 0.0 }
-}
-
-/// `sigmoid(x) - 0.5` for `x` within the limit; may leave -0.5..=0.5 by one rounding.
-#[inline(always)]
-fn sigmoid_odd(x: f32) -> f32 {
+    let x = clamp(x, -SIGMOID_LIMIT, SIGMOID_LIMIT);
     let square = x * x;
     let mut p = SIGMOID_P[0];
     for c in &SIGMOID_P[1..] {
@@ -76,7 +70,8 @@ fn sigmoid_odd(x: f32) -> f32 {
     for c in &SIGMOID_Q[1..] {
         q = q.mul_add(square, *c);
     }
-    (p * x) / q
+    let y = (p * x) / q + 0.5;
+    if y > 0.0 { y } else { 0.0 }
 }
 
 /// `x * sigmoid(x)`.

@@ -9,7 +9,7 @@ use run::Run;
 pub(crate) use run::write_row;
 
 use super::table::Group;
-use super::{Arithmetic, Conv, MAX_GROUP};
+use super::{Arithmetic, Conv};
 use crate::engine::DType;
 use crate::kernels::Activation;
 use crate::kernels::map::Map;
@@ -64,7 +64,7 @@ pub struct StoreTo {
 
 per_isa! {
     impl Epilogue {
-        /// Finishes the accumulators of `group` for the linear input positions `pixels`.
+        /// Finishes the accumulators of `group` for the linear input positions `pixels`, with a row of scratch at `bytes`.
         ///
         /// # Safety
         /// As for [`Conv::run_unit`].
@@ -72,82 +72,47 @@ per_isa! {
             &self,
             conv: &Conv,
             group: &Group,
-            scratch: *mut u8,
+            accumulators: *mut u8,
+            bytes: *mut u8,
             arena: *mut u8,
             pixels: Range<usize>,
         ) => run_with
     }
 }
 
-/// Elements that are quantised at once; tiles are whole blocks.
+/// Elements that are computed at once, a multiple of every vector: runs are rounded up to whole blocks.
 const BLOCK: usize = 64;
 
 impl Epilogue {
     #[inline(always)]
-    unsafe fn run_with(&self, conv: &Conv, group: &Group, scratch: *mut u8, arena: *mut u8, pixels: Range<usize>) {
+    unsafe fn run_with(
+        &self,
+        conv: &Conv,
+        group: &Group,
+        accumulators: *mut u8,
+        bytes: *mut u8,
+        arena: *mut u8,
+        pixels: Range<usize>,
+    ) {
         let stride = conv.accumulator_stride();
         let run = Run::new(conv, pixels);
         let blocks = run.len().div_ceil(BLOCK);
         for (j, &channel) in group.outputs.iter().enumerate() {
             let channel = usize::from(channel);
-            // SAFETY: the scratch row of output `j` holds the chunk's accumulators, as `i32` or `f32`; the bytes after
-            // the last row are for quantised values. The last block may hold old numbers behind the run, whose results
-            // are not stored, and lies inside the scratch, which has more rows than a group.
-            let (values, bytes) = unsafe {
-                let values = scratch.cast::<f32>().add(j * stride).cast::<[f32; BLOCK]>();
-                let bytes = scratch.add(stride * MAX_GROUP * 4).cast::<[u8; BLOCK]>();
-                (std::slice::from_raw_parts_mut(values, blocks), std::slice::from_raw_parts_mut(bytes, blocks))
+            // SAFETY: the row of output `j` holds the chunk's accumulators, as `i32` or `f32`. The last block may hold old
+            // numbers behind the run, whose results are not stored, and lies inside the scratch: behind the rows of
+            // accumulators there is room for one more, which holds a row of quantised values and its two halves.
+            let (values, bytes, halves) = unsafe {
+                let values = accumulators.cast::<f32>().add(j * stride).cast::<[f32; BLOCK]>();
+                let halves = std::slice::from_raw_parts_mut(bytes.add(stride), 2 * stride);
+                let bytes = bytes.cast::<[u8; BLOCK]>();
+                (std::slice::from_raw_parts_mut(values, blocks), std::slice::from_raw_parts_mut(bytes, blocks), halves)
             };
             // SAFETY: forwarded.
             unsafe {
-                if let Some(quantizer) = self.only_quantizer(conv, channel) {
-                    self.quantise(quantizer, channel, values, bytes);
-                    let bytes = &bytes.as_flattened()[..run.len()];
-                    for store in self.stores.iter() {
-                        run.store_bytes(&store.map, channel, arena, bytes);
-                    }
-                } else {
-                    let values = &mut values.as_flattened_mut()[..run.len()];
-                    self.finish(conv, channel, arena, &run, values);
-                    self.store(channel, arena, &run, values, &mut bytes.as_flattened_mut()[..run.len()]);
-                }
+                self.finish(conv, channel, arena, &run, values.as_flattened_mut());
+                self.store(channel, arena, &run, values, bytes, halves);
             }
-        }
-    }
-
-    /// The quantiser of all stores, when every result is a function of its accumulator alone.
-    #[inline(always)]
-    fn only_quantizer(&self, conv: &Conv, channel: usize) -> Option<Quantizer> {
-        let quantizer = self.stores[0].quantizer;
-        let bytes = self.stores.iter().all(|s| s.map.dtype == DType::U8 && s.quantizer == quantizer);
-        // Within these bounds no integer sum becomes an infinity.
-        let finite = conv.arithmetic == Arithmetic::U8S8
-            && self.scale[channel].abs() < 1e20
-            && self.bias[channel].abs() < 1e30;
-        (bytes && finite && self.residual.is_none()).then_some(quantizer)
-    }
-
-    /// Accumulators of integers to quantised results.
-    #[inline(always)]
-    fn quantise(&self, quantizer: Quantizer, channel: usize, values: &[[f32; BLOCK]], bytes: &mut [[u8; BLOCK]]) {
-        let (acc_bias, scale, bias) = (self.acc_bias[channel], self.scale[channel], self.bias[channel]);
-        let load = |word: f32| (word.to_bits() as i32).wrapping_add(acc_bias) as f32;
-        let load = |word: f32| load(word).mul_add(scale, bias);
-        for (values, bytes) in values.iter().zip(bytes) {
-            if self.activation == Activation::Silu {
-                let mut doubt = 0;
-                for (byte, &word) in bytes.iter_mut().zip(values) {
-                    let (near, distance) = quantizer.near_silu(load(word));
-                    *byte = near;
-                    doubt = doubt.max(distance);
-                }
-                if doubt < quantizer.doubt() {
-                    continue;
-                }
-            }
-            let mut exact = *values;
-            self.activation.apply(&mut exact, load);
-            bytes.iter_mut().zip(&exact).for_each(|(byte, &x)| *byte = quantizer.quantize(x));
         }
     }
 
@@ -168,7 +133,7 @@ impl Epilogue {
         }
         if let Some(residual) = &self.residual {
             // SAFETY: forwarded.
-            unsafe { run.add(&residual.map, channel, arena, values) };
+            unsafe { run.add(&residual.map, channel, arena, &mut values[..run.len()]) };
         }
         if let Some(activation) = last {
             activation.apply(values, |x| x);
@@ -177,19 +142,28 @@ impl Epilogue {
 
     /// Results to every destination.
     #[inline(always)]
-    unsafe fn store(&self, channel: usize, arena: *mut u8, run: &Run, values: &[f32], bytes: &mut [u8]) {
+    unsafe fn store(
+        &self,
+        channel: usize,
+        arena: *mut u8,
+        run: &Run,
+        values: &[[f32; BLOCK]],
+        bytes: &mut [[u8; BLOCK]],
+        halves: &mut [u8],
+    ) {
         let mut quantised = None;
         for StoreTo { map, quantizer } in self.stores.iter() {
             // SAFETY: forwarded.
             unsafe {
                 match map.dtype {
-                    DType::F32 => run.store_floats(map, channel, arena, values),
+                    DType::F32 => run.store_floats(map, channel, arena, &values.as_flattened()[..run.len()]),
                     DType::U8 => {
                         if quantised != Some(quantizer) {
+                            let (bytes, values) = (bytes.as_flattened_mut(), values.as_flattened());
                             bytes.iter_mut().zip(values).for_each(|(to, &v)| *to = quantizer.quantize(v));
                             quantised = Some(quantizer);
                         }
-                        run.store_bytes(map, channel, arena, bytes);
+                        run.store_bytes(map, channel, arena, &bytes.as_flattened()[..run.len()], halves);
                     }
                 }
             }

@@ -70,31 +70,78 @@ impl Run {
         };
         to.copy_from_slice(values);
         let gap = self.row - self.width;
-        if gap == 0 {
+        // Rows of a map without padding may be longer than its pixels; nobody reads what follows them.
+        if gap == 0 || map.pad[1].max(map.pad[3]) == 0 {
             return;
         }
+        // Behind the pixels of every row, and before those of the first when the run starts in its padding.
         let mut at = self.width as isize - self.start[1] as isize;
         while at < to.len() as isize {
-            let padded = at.max(0) as usize..(at + gap as isize).clamp(0, to.len() as isize) as usize;
-            to[padded].fill(padding);
+            for position in at.max(0) as usize..to.len().min((at + gap as isize) as usize) {
+                to[position] = padding;
+            }
             at += self.row as isize;
         }
     }
 
-    /// Writes a run of bytes.
+    /// Writes a run of bytes. `halves` is scratch of twice their length.
     ///
     /// # Safety
     /// `arena` is laid out for the map, which has the output's extents, and nobody else accesses the run but to write
     /// padding.
     #[inline(always)]
-    pub(super) unsafe fn store_bytes(&self, map: &Map, channel: usize, arena: *mut u8, bytes: &[u8]) {
+    pub(super) unsafe fn store_bytes(
+        &self,
+        map: &Map,
+        channel: usize,
+        arena: *mut u8,
+        bytes: &[u8],
+        halves: &mut [u8],
+    ) {
         // SAFETY: forwarded; every part lies within one row of the output.
         unsafe {
             if self.same_rows(map) {
                 return self.store_linear(map, channel, arena, bytes, map.pad_value);
             }
+            if map.split[1] == 2 {
+                return self.store_halves(map, channel, arena, bytes, halves);
+            }
+            let base = map.ptr::<u8>(arena);
             for (y, x, part) in self.rows() {
-                write_row(map, channel, y, x, &bytes[part], arena, |v| v);
+                if map.split[1] == 1 {
+                    copy_short(base.add(map.index(channel, y, x)), &bytes[part]);
+                } else {
+                    write_row(map, channel, y, x, &bytes[part], arena, |v| v);
+                }
+            }
+        }
+    }
+
+    /// Writes a run of bytes to a map with two column phases: bytes are parted by the parity of their position once,
+    /// and every row copies a piece of either half.
+    ///
+    /// # Safety
+    /// As for [`Run::store_bytes`].
+    #[inline(always)]
+    unsafe fn store_halves(&self, map: &Map, channel: usize, arena: *mut u8, bytes: &[u8], halves: &mut [u8]) {
+        let (even, odd) = halves.split_at_mut(bytes.len().div_ceil(2));
+        let pairs = bytes.chunks_exact(2);
+        if let ([last], Some(to)) = (pairs.remainder(), even.last_mut()) {
+            *to = *last;
+        }
+        for ((pair, even), odd) in pairs.zip(even.iter_mut()).zip(odd.iter_mut()) {
+            (*even, *odd) = (pair[0], pair[1]);
+        }
+        // SAFETY: by the contract; pieces lie within one row of a phase.
+        unsafe {
+            let base = map.ptr::<u8>(arena);
+            for (y, x, part) in self.rows() {
+                for first in part.start..part.end.min(part.start + 2) {
+                    let count = (part.end - first).div_ceil(2);
+                    let half: &[u8] = if first % 2 == 0 { even } else { odd };
+                    let to = base.add(map.index(channel, y, x + first - part.start));
+                    copy_short(to, &half[first / 2..first / 2 + count]);
+                }
             }
         }
     }
@@ -122,12 +169,42 @@ impl Run {
     /// `arena` is laid out for the map, which has the output's extents, and nobody writes it.
     #[inline(always)]
     pub(super) unsafe fn add(&self, map: &Map, channel: usize, arena: *mut u8, values: &mut [f32]) {
+        if self.same_rows(map) {
+            // SAFETY: the run is a run of the map; what is added in padding columns is not kept.
+            let addends = unsafe {
+                let base = map.ptr::<f32>(arena).add(channel * map.plane);
+                std::slice::from_raw_parts(base.add(self.first), values.len())
+            };
+            values.iter_mut().zip(addends).for_each(|(v, a)| *v += a);
+            return;
+        }
         for (y, x, part) in self.rows() {
             // SAFETY: the residual has the output's extents.
             let addends =
                 unsafe { std::slice::from_raw_parts(map.ptr::<f32>(arena).add(map.index(channel, y, x)), part.len()) };
             values[part].iter_mut().zip(addends).for_each(|(v, a)| *v += a);
         }
+    }
+}
+
+/// Copies bytes of a row, in blocks of 16 of which the last may overlap the one before.
+///
+/// # Safety
+/// `to` has room for them.
+#[inline(always)]
+unsafe fn copy_short(to: *mut u8, from: &[u8]) {
+    const BLOCK: usize = 16;
+    if from.len() < BLOCK {
+        for (i, &byte) in from.iter().enumerate() {
+            // SAFETY: by the contract.
+            unsafe { to.add(i).write(byte) };
+        }
+        return;
+    }
+    let last = from.len() - BLOCK;
+    for at in (0..last).step_by(BLOCK).chain(std::iter::once(last)) {
+        // SAFETY: blocks end at the last byte at most.
+        unsafe { to.add(at).cast::<[u8; BLOCK]>().write(from.as_ptr().add(at).cast::<[u8; BLOCK]>().read()) };
     }
 }
 
