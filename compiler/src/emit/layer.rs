@@ -264,7 +264,7 @@ fn conv(conv: &Conv, symbol: Option<Symbol<'_>>, name: &str, package: &mut Packa
     };
     let input = literal::map(&conv.input);
     let [height, width] = [conv.out_height, conv.out_width].map(size);
-    let Blocking { chunk_tiles, pass_tiles, groups } = conv.blocking;
+    let Blocking { chunk_tiles, pass_tiles, groups, prefetch } = conv.blocking;
     let [chunk, pass, block] = [chunk_tiles, pass_tiles, groups].map(size);
     let epilogue = epilogue(conv);
     let kind = quote! {
@@ -279,7 +279,7 @@ fn conv(conv: &Conv, symbol: Option<Symbol<'_>>, name: &str, package: &mut Packa
                 offsets: Cow::Borrowed(TABLE.offsets(#offsets, #offset_count)),
                 weights: Cow::Borrowed(TABLE.words(#weights, #weight_count)),
             },
-            blocking: Blocking { chunk_tiles: #chunk, pass_tiles: #pass, groups: #block },
+            blocking: Blocking { chunk_tiles: #chunk, pass_tiles: #pass, groups: #block, prefetch: #prefetch },
             epilogue: #epilogue,
         })
     };

@@ -97,6 +97,8 @@ pub struct Choice {
     pub unrolled: bool,
     /// How the work is cut for the caches.
     pub blocking: Blocking,
+    /// Whether the input rows of a pass are copied side by side first.
+    pub packed: bool,
     /// One sentence for the emitted documentation.
     pub reason: String,
 }
@@ -120,12 +122,16 @@ pub struct Candidate {
     pub arithmetic: Arithmetic,
     /// The zeros.
     pub sparsity: Sparsity,
+    /// Input channels of an output.
+    pub inputs: usize,
     /// Output channels.
     pub outputs: usize,
     /// Output pixels.
     pub pixels: usize,
     /// Rows of pixels that one output pixel's window reaches: input channels, kernel rows, and phases of its columns.
     pub lines: usize,
+    /// Input rows of an output: input channels times window.
+    pub rows: usize,
 }
 
 impl Candidate {
@@ -134,7 +140,14 @@ impl Candidate {
         let arithmetic = if conv.quant.is_some() { Arithmetic::U8S8 } else { Arithmetic::F32 };
         let [outputs, inputs, kh, kw] = weights.shape[..] else { unreachable!("weights have four axes (invariant 4)") };
         let lines = inputs * kh * kw.min(conv.geometry.stride[1]);
-        Candidate { arithmetic, sparsity: Sparsity::of(weights), outputs, pixels, lines }
+        Candidate { arithmetic, sparsity: Sparsity::of(weights), inputs, outputs, pixels, lines, rows: inputs * kh * kw }
+    }
+
+    /// Whether the rows of a pass are copied side by side. That takes less of the first-level cache when a stride parts
+    /// the columns of a window, which then shares no cache lines with its neighbours; and it wants enough nonzeros to
+    /// pay for the copy.
+    fn packs(&self) -> bool {
+        self.rows < 2 * self.lines && self.rows > self.inputs && self.sparsity.density() > 0.15
     }
 
     /// Bytes of an input element.
@@ -157,34 +170,44 @@ impl Candidate {
 
 /// Pixels of a unit of work; not a power of two, or the accumulators of all outputs would share cache sets.
 const CHUNK_PIXELS: usize = 1920;
-/// Bytes of input that a pass may read and find in the first-level cache again: what the smallest one in use holds,
-/// less room for tables and accumulators.
-const PASS_BYTES: usize = 24 << 10;
+/// Bytes of input that a pass may read and find in the first-level cache again.
+const PASS_BYTES: usize = 32 << 10;
+/// Bytes of the input of the shortest pass beyond which the first-level cache keeps nothing of it.
+const SHORT_PASS_BYTES: usize = 96 << 10;
+/// Most bytes of a row of a pass: the last pass may read that much past the last pixel.
+const PASS_TAIL: usize = 2048;
+/// Input beyond which a map does not wait in the second-level cache.
+const LARGE_BYTES: usize = 1 << 20;
 /// Most groups of a unit: their accumulators take a quarter of a second-level cache.
 const BLOCK_GROUPS: usize = 8;
 /// Units that a layer should have at least, so that threads share it evenly.
 const UNITS: usize = 8;
 
-fn env(n: &str, d: usize) -> usize {
-    std::env::var(n).map_or(d, |v| v.parse().unwrap())
-}
 /// Cuts a convolution for the caches.
 fn blocking(candidate: &Candidate, group: usize) -> Blocking {
     let tile = candidate.arithmetic.tile();
-    let chunk_tiles = env("CHUNK", CHUNK_PIXELS) / tile / 4 * 4;
-    let line = |tiles: usize| tiles * tile * candidate.element() + 64;
-    let fits = |tiles: &usize| candidate.lines * line(*tiles) <= env("PASS", PASS_BYTES);
-    // A pass that is too large even so reads the second-level cache; then a long one saves reading the tables.
-    let least = 4;
-    let pass_tiles = (least..=chunk_tiles)
-        .step_by(least)
-        .take_while(fits)
-        .last()
-        .unwrap_or(if candidate.lines * line(least) <= env("PASS2", 2 * PASS_BYTES) { least } else { chunk_tiles });
+    let chunk_tiles = CHUNK_PIXELS / tile / 4 * 4;
+    // Wide kernels compute two or four tiles at once.
+    let least = match candidate.arithmetic {
+        Arithmetic::F32 => 4,
+        Arithmetic::U8S8 => 2,
+    };
+    let bytes = |tiles: usize| {
+        let line = tiles * tile * candidate.element();
+        if candidate.packs() { candidate.rows * line } else { candidate.lines * (line + 64) }
+    };
+    let longest = (least..=chunk_tiles).step_by(least).take_while(|&tiles| {
+        bytes(tiles) <= PASS_BYTES && tiles * tile * candidate.element() <= PASS_TAIL
+    });
+    // Beyond the cache a long pass reads the tables less often.
+    let short = if candidate.packs() || bytes(least) <= SHORT_PASS_BYTES { least } else { chunk_tiles };
+    let pass_tiles = longest.last().unwrap_or(short);
     let all = candidate.outputs.div_ceil(group);
     let chunks = candidate.pixels.div_ceil(chunk_tiles * tile);
-    let groups = (all * chunks / UNITS).clamp(1, env("BLOCK", BLOCK_GROUPS)).min(all);
-    Blocking { chunk_tiles, pass_tiles, groups }
+    let input = candidate.inputs * candidate.pixels * candidate.element();
+    let prefetch = candidate.rows == candidate.inputs && input > LARGE_BYTES;
+    let groups = (all * chunks / UNITS).clamp(1, BLOCK_GROUPS).min(all);
+    Blocking { chunk_tiles, pass_tiles, groups, prefetch }
 }
 
 /// Chooses a kernel for every convolution. Unrolled code goes where a byte of it serves most pixels, up to
@@ -206,7 +229,6 @@ pub fn choose(candidates: &[Candidate], code_budget: usize) -> Vec<Choice> {
             Arithmetic::F32 => f32_spconv::GROUP,
             Arithmetic::U8S8 => u8s8_spconv::GROUP,
         };
-        let tile = candidate.arithmetic.tile();
         let reason = match (candidate.sparsity.pattern, unrolled) {
             (Pattern::Dense, _) => {
                 "dense: every group has one mask, and a loop over it is as fast as straight-line code"
@@ -220,6 +242,7 @@ pub fn choose(candidates: &[Candidate], code_budget: usize) -> Vec<Choice> {
             unrolled,
             // A multiple of four: wide kernels compute two or four tiles at once.
             blocking: blocking(candidate, group),
+            packed: candidate.packs(),
             reason: reason.to_string(),
         }
     };

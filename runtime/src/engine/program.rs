@@ -70,7 +70,7 @@ pub enum Kind {
 
 impl Kind {
     /// Bytes of scratch one thread needs.
-    pub const fn scratch_bytes(&self) -> usize {
+    pub fn scratch_bytes(&self) -> usize {
         match self {
             Kind::Conv(conv) => conv.scratch_bytes(),
             Kind::MaxPool(pool) => pool.scratch_bytes(),

@@ -47,6 +47,19 @@ impl Isa {
     }
 }
 
+/// Asks for the cache line at `at`, which need not be readable.
+#[inline(always)]
+pub fn prefetch(at: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: prefetching never faults, and SSE belongs to x86-64.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
 /// Transposes a block of four rows of four elements.
 #[inline(always)]
 pub fn transpose4(rows: [[f32; 4]; 4]) -> [[f32; 4]; 4] {

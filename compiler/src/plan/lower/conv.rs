@@ -16,14 +16,22 @@ impl Lowering<'_> {
         let input = self.map(node.inputs[0], self.places.placement(node.inputs[0], conv.geometry.stride));
         let weights = weights(graph, node);
         let shape = &graph.ty(node.outputs[0]).shape;
+        let mut packed = Vec::new();
         let (table, quads) = match choice.arithmetic {
             Arithmetic::F32 => {
                 let w = weights.as_f32().expect("float convolutions have f32 weights");
-                (pack_f32(&rows(&input, conv, weights, |i| (w[i] != 0.0).then_some(w[i])), choice.group), None)
+                let mut rows = rows(&input, conv, weights, |i| (w[i] != 0.0).then_some(w[i]));
+                if choice.packed {
+                    packed = side_by_side(&mut rows, choice.blocking.pass_tiles * choice.arithmetic.tile() * 4);
+                }
+                (pack_f32(&rows, choice.group), None)
             }
             Arithmetic::U8S8 => {
                 let w = weights.as_i8().expect("quantised convolutions have i8 weights");
-                let rows = rows(&input, conv, weights, |i| (w[i] != 0).then_some(w[i]));
+                let mut rows = rows(&input, conv, weights, |i| (w[i] != 0).then_some(w[i]));
+                if choice.packed {
+                    packed = side_by_side(&mut rows, choice.blocking.pass_tiles * choice.arithmetic.tile());
+                }
                 (pack_u8s8(&rows, choice.group), Some(pack_u8s8_quads(&rows, choice.group)))
             }
         };
@@ -57,6 +65,7 @@ impl Lowering<'_> {
             out_width: shape[3],
             table,
             quads,
+            packed: packed.into(),
             blocking: choice.blocking,
             epilogue: Epilogue {
                 acc_bias: acc_bias.into(),
@@ -97,4 +106,17 @@ fn rows<W>(input: &Map, conv: &ir::Conv, weights: &Tensor, weight: impl Fn(usize
         row
     };
     (0..out).map(row).collect()
+}
+
+/// Numbers the rows that any output uses, replaces their offsets by those in a copy that has one every `pitch` bytes, and
+/// returns the offsets they are copied from.
+fn side_by_side<W>(rows: &mut [Row<W>], pitch: usize) -> Vec<i32> {
+    let mut used: Vec<i32> = rows.iter().flatten().map(|e| e.0).collect();
+    used.sort_unstable();
+    used.dedup();
+    for entry in rows.iter_mut().flatten() {
+        let index = used.binary_search(&entry.0).expect("every offset is among those collected");
+        entry.0 = i32::try_from(index * pitch).expect("a pass is smaller than 2 GiB");
+    }
+    used
 }

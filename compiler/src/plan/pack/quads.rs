@@ -30,11 +30,7 @@ type Buckets = Vec<Vec<MergedRow>>;
 
 /// Half cycles of an entry whose mask has `outputs` bits: four products per output on two units, or the loads of four
 /// unaligned rows and of the weights.
-fn entry_cost(outputs: u32) -> usize {
-    if let Ok(v) = std::env::var("EC") {
-        let v: Vec<usize> = v.split(',').map(|x| x.parse().unwrap()).collect();
-        return v[outputs as usize];
-    }
+const fn entry_cost(outputs: u32) -> usize {
     let (products, loads) = (4 * outputs as usize, 8 + outputs as usize);
     if products > loads { products } else { loads }
 }
@@ -51,12 +47,7 @@ fn buckets(rows: Vec<MergedRow>) -> Buckets {
 }
 
 fn cost(mask: usize, rows: usize) -> usize {
-    if rows == 0 {
-        0
-    } else {
-        std::env::var("BC").map_or(BUCKET_COST, |v| v.parse().unwrap())
-            + rows.div_ceil(ROWS) * entry_cost(mask.count_ones())
-    }
+    if rows == 0 { 0 } else { BUCKET_COST + rows.div_ceil(ROWS) * entry_cost(mask.count_ones()) }
 }
 
 /// Joins pairs of buckets under the union of their masks as long as that lowers the cost.

@@ -14,7 +14,8 @@ pub use epilogue::{Epilogue, Residual, ResidualAt, StoreTo};
 pub use table::{Aligned, Group, Segment, Table, Unrolled};
 
 use super::map::Map;
-use crate::simd::Isa;
+use crate::simd::{Isa, per_isa, prefetch};
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Largest number of outputs in a group.
@@ -52,6 +53,9 @@ pub struct Blocking {
     pub pass_tiles: usize,
     /// Groups of a unit.
     pub groups: usize,
+    /// Whether a pass asks for the input of the next one: for windows of one pixel of a large map, of which every pass
+    /// reads a piece of every channel.
+    pub prefetch: bool,
 }
 
 /// A convolution layer.
@@ -69,6 +73,10 @@ pub struct Conv {
     pub table: Table,
     /// `U8S8`: the same, packed for dot products of four bytes.
     pub quads: Option<Table>,
+    /// Byte offsets of the input rows that a pass copies side by side, aligned, before it is computed: the offsets of
+    /// the tables then count from the copy, where row `k` starts at `k` times the bytes of a pass. Empty when the tables
+    /// read the map.
+    pub packed: Cow<'static, [i32]>,
     /// How the work is cut.
     pub blocking: Blocking,
     /// What happens to every accumulated element.
@@ -81,9 +89,19 @@ impl Conv {
         self.blocking.chunk_tiles * self.arithmetic.tile()
     }
 
-    /// Bytes of scratch one thread needs: accumulators of a block of groups, and a row for the epilogue.
-    pub const fn scratch_bytes(&self) -> usize {
-        self.accumulator_stride() * (self.blocking.groups * MAX_GROUP * 4 + 4)
+    /// Bytes of scratch one thread needs: accumulators of a block of groups, a row for the epilogue, packed input.
+    pub fn scratch_bytes(&self) -> usize {
+        self.packed_at() + self.packed.len() * self.pass_bytes()
+    }
+
+    /// Bytes of one row of a pass.
+    pub const fn pass_bytes(&self) -> usize {
+        self.blocking.pass_tiles * self.arithmetic.tile() * self.input.dtype.size()
+    }
+
+    /// Where packed rows start in the scratch: at a cache line.
+    const fn packed_at(&self) -> usize {
+        (self.accumulator_stride() * (self.blocking.groups * MAX_GROUP * 4 + 4)).next_multiple_of(64)
     }
 
     /// First input pixel and number of tiles of the run that covers the output rows.
@@ -115,7 +133,7 @@ impl Conv {
     /// once, and the machine must have `isa`.
     pub unsafe fn run_unit(&self, isa: Isa, arena: *mut u8, scratch: *mut u8, rows: &Range<usize>, unit: usize) {
         let (begin, end, tiles) = self.run(rows);
-        let Blocking { chunk_tiles, pass_tiles, groups } = self.blocking;
+        let Blocking { chunk_tiles, pass_tiles, groups, .. } = self.blocking;
         let table = self.table(isa);
         let blocks = table.groups.len().div_ceil(groups);
         let (chunk, block) = (unit / blocks, unit % blocks);
@@ -130,7 +148,14 @@ impl Conv {
         unsafe {
             let x = arena.add(self.input.offset + first * self.input.dtype.size());
             for pass in (0..count).step_by(pass_tiles) {
-                let x = x.add(pass * tile * self.input.dtype.size());
+                let mut x = x.add(pass * tile * self.input.dtype.size()).cast_const();
+                if !self.packed.is_empty() {
+                    let to = scratch.add(self.packed_at());
+                    self.pack(isa, x, to);
+                    x = to;
+                } else if self.blocking.prefetch {
+                    self.prefetch_pass(x.wrapping_add(self.pass_bytes()));
+                }
                 let tiles = pass_tiles.min(count - pass);
                 for (g, group) in groups.iter().enumerate() {
                     let to = scratch.add(g * bytes_per_group + pass * tile * 4);
@@ -145,6 +170,46 @@ impl Conv {
                 let accumulators = scratch.add(g * bytes_per_group);
                 let bytes = scratch.add(self.blocking.groups * bytes_per_group);
                 self.epilogue.run(isa, self, group, accumulators, bytes, arena, first..last);
+            }
+        }
+    }
+}
+
+per_isa! {
+    impl Conv {
+        /// Copies the rows of a pass that starts at `x` side by side.
+        ///
+        /// # Safety
+        /// The offsets and the bytes of a pass from each must be readable, and `to` must have room for them.
+        unsafe fn pack(&self, x: *const u8, to: *mut u8) => pack_with
+    }
+}
+
+impl Conv {
+    /// Asks for the pixels of a pass at `x` in every channel.
+    fn prefetch_pass(&self, x: *const u8) {
+        let plane = self.input.plane * self.input.dtype.size();
+        for channel in 0..self.input.channels {
+            for at in (0..self.pass_bytes()).step_by(64) {
+                prefetch(x.wrapping_add(channel * plane + at));
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn pack_with(&self, x: *const u8, to: *mut u8) {
+        const LINE: usize = 64;
+        let bytes = self.pass_bytes();
+        // SAFETY: forwarded; passes are whole lines.
+        unsafe {
+            let mut to = to;
+            for &offset in self.packed.iter() {
+                let row = x.offset(offset as isize);
+                for at in (0..bytes).step_by(LINE) {
+                    prefetch(row.wrapping_add(bytes + at));
+                    to.add(at).cast::<[u8; LINE]>().write(row.add(at).cast::<[u8; LINE]>().read());
+                }
+                to = to.add(bytes);
             }
         }
     }
