@@ -4,7 +4,7 @@
 //! constants and shapes, and expresses the rest in canonical operators. After it nothing of ONNX is left.
 //!
 //! - The batch axis becomes 1: a symbolic or static batch on the inputs is dropped, since a batch is a loop around the
-//!   compiled graph.
+//!   compiled graph. A model that mixes or moves the entries of a static batch is refused.
 //! - Symbolic height and width are fixed by [`ImportOptions::imgsz`].
 //! - `float16`, `bfloat16` and `double` become `f32`; a rounding to `float16` between layers is not reproduced.
 //! - Only nodes that the graph's outputs depend on are read.
@@ -12,6 +12,7 @@
 //!   a fixed limit.
 
 mod attr;
+mod batch;
 mod constant;
 mod error;
 mod external;
