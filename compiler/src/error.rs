@@ -35,7 +35,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: crate::plan::PlanError,
+        source: crate::plan::PlanErrors,
     },
     /// Emitted files cannot be written.
     #[error("cannot write {what}: {source}")]
