@@ -83,6 +83,7 @@ impl Engine {
 
     fn run_together(&mut self, image: usize, times: Option<&[AtomicU64]>) {
         self.work.next_unit.iter_mut().for_each(|n| *n.get_mut() = 0);
+        self.work.barrier.reset();
         let (work, members) = (&self.work, self.team.len());
         // SAFETY: `check` proved that every tensor holds this image; arenas and scratch belong to this engine alone.
         self.team.run(&|member| unsafe { work.run_member(member, members, image, times) });
@@ -216,6 +217,7 @@ impl Work {
     /// As for `run_alone`, with all members on the first arena in the same call.
     unsafe fn run_member(&self, member: usize, members: usize, image: usize, times: Option<&[AtomicU64]>) {
         let buffers = self.buffers(0, member, image);
+        let _guard = self.barrier.guard();
         for (step, next) in self.program.schedule.iter().zip(&self.next_unit) {
             let start = times.map(|_| Instant::now());
             let units = self.units(step);
