@@ -206,6 +206,10 @@ impl Work {
     unsafe fn run_alone(&self, member: usize, image: usize) {
         let buffers = self.buffers(member, member, image);
         for step in self.program.schedule.iter() {
+            for unit in 0..self.pad_units(step) {
+                // SAFETY: this thread is alone on the arena.
+                unsafe { self.run_pad_unit(&buffers, step, unit) };
+            }
             for unit in 0..self.units(step) {
                 // SAFETY: steps before this one are complete; this thread is alone on the arena.
                 unsafe { self.run_unit(&buffers, step, unit) };
@@ -220,14 +224,23 @@ impl Work {
         let _guard = self.barrier.guard();
         for (step, next) in self.program.schedule.iter().zip(&self.next_unit) {
             let start = times.map(|_| Instant::now());
-            let units = self.units(step);
-            loop {
-                let unit = next.fetch_add(1, Ordering::Relaxed) as usize;
-                if unit >= units {
-                    break;
+            let (pads, units) = (self.pad_units(step), self.units(step));
+            let claim = || next.fetch_add(1, Ordering::Relaxed) as usize;
+            let mut unit = claim();
+            if pads > 0 {
+                while unit < pads {
+                    // SAFETY: as below; no member computes the layer before all padding is written.
+                    unsafe { self.run_pad_unit(&buffers, step, unit) };
+                    unit = claim();
                 }
+                self.barrier.wait(members);
+                // By now every member has claimed one unit that is no padding.
+                unit -= pads;
+            }
+            while unit < units {
                 // SAFETY: the barrier completes the steps before this one; the counter gives each unit to one member.
                 unsafe { self.run_unit(&buffers, step, unit) };
+                unit = claim() - pads;
             }
             self.barrier.wait(members);
             if let (0, Some(times), Some(start)) = (member, times, start) {
@@ -237,11 +250,29 @@ impl Work {
         }
     }
 
+    /// Units of the padding that the first step of a layer writes: channels of its padded maps. Units of the layer
+    /// write into the same rows, so all padding is complete before they start.
+    fn pad_units(&self, step: &Step) -> usize {
+        let maps = if step.first == 0 { &self.program.layers[step.layer as usize].pads[..] } else { &[] };
+        maps.iter().map(|map| map.channels).sum()
+    }
+
+    /// # Safety
+    /// Nobody reads the padding or computes the step's layer, and nobody else writes this unit.
+    unsafe fn run_pad_unit(&self, buffers: &Buffers<'_>, step: &Step, mut unit: usize) {
+        for map in self.program.layers[step.layer as usize].pads.iter() {
+            if unit < map.channels {
+                // SAFETY: forwarded.
+                return unsafe { map.slice(unit, 1).fill_padding(buffers.arena) };
+            }
+            unit -= map.channels;
+        }
+    }
+
     fn units(&self, step: &Step) -> usize {
         let layer = self.program.layers[step.layer as usize];
         let rows = rows(step);
-        let pads = usize::from(rows.start == 0 && !layer.pads.is_empty());
-        pads + match &layer.kind {
+        match &layer.kind {
             Kind::Conv(conv) => conv.units(&rows),
             Kind::LoadInput(load) => load.stores[0].map.channels,
             Kind::CopyMap(copy) => copy.to.channels,
@@ -258,19 +289,12 @@ impl Work {
 
     /// # Safety
     /// The inputs of the step's layer are complete for its rows, and nobody else computes this unit.
-    unsafe fn run_unit(&self, buffers: &Buffers<'_>, step: &Step, mut unit: usize) {
+    unsafe fn run_unit(&self, buffers: &Buffers<'_>, step: &Step, unit: usize) {
         let layer = self.program.layers[step.layer as usize];
         let rows = rows(step);
         let (arena, scratch) = (buffers.arena, buffers.scratch);
-        // SAFETY: forwarded; pads are written by the first unit of a layer's first step, everything else by the others.
+        // SAFETY: forwarded.
         unsafe {
-            if rows.start == 0 && !layer.pads.is_empty() {
-                if unit == 0 {
-                    layer.pads.iter().for_each(|map| map.fill_padding(arena));
-                    return;
-                }
-                unit -= 1;
-            }
             match &layer.kind {
                 Kind::Conv(conv) => conv.run_unit(self.isa, arena, scratch, &rows, unit),
                 Kind::LoadInput(load) => load.run_channel(self.isa, arena, buffers.input(load.input), unit, &rows),
