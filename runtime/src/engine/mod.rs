@@ -9,6 +9,7 @@ mod threads;
 pub use program::{Kind, Layer, Program, Step};
 pub use run::Engine;
 pub use spec::{DType, DetectorSpec, Head, ModelSpec, RawLevel, TensorSpec};
+pub use threads::MAX_THREADS;
 
 use crate::kernels::strided::Base;
 

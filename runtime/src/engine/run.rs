@@ -21,7 +21,7 @@ impl Engine {
     /// Allocates arenas and starts `threads` threads, at least one, for the best instruction set of this machine.
     ///
     /// # Errors
-    /// When the operating system refuses a thread.
+    /// When the operating system refuses a thread or memory.
     pub fn new(program: &'static Program, threads: usize) -> std::io::Result<Engine> {
         Engine::with_isa(program, threads, Isa::detect())
     }
@@ -29,15 +29,15 @@ impl Engine {
     /// As [`Engine::new`], for an instruction set no better than the machine's.
     ///
     /// # Errors
-    /// When the operating system refuses a thread.
+    /// When the operating system refuses a thread or memory.
     pub fn with_isa(program: &'static Program, threads: usize, isa: Isa) -> std::io::Result<Engine> {
         let team = Team::new(threads)?;
         let scratch_bytes = program.layers.iter().map(|l| l.kind.scratch_bytes()).max().unwrap_or(0);
         let work = Work {
             program,
             isa: isa.min(Isa::detect()),
-            arenas: (0..team.len()).map(|_| Arena::new(program.arena_bytes)).collect(),
-            scratch: (0..team.len()).map(|_| Arena::new(scratch_bytes)).collect(),
+            arenas: (0..team.len()).map(|_| Arena::new(program.arena_bytes)).collect::<Result<_, _>>()?,
+            scratch: (0..team.len()).map(|_| Arena::new(scratch_bytes)).collect::<Result<_, _>>()?,
             next_unit: program.schedule.iter().map(|_| AtomicU32::new(0)).collect(),
             next_image: AtomicU32::new(0),
             barrier: Barrier::default(),

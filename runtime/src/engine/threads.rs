@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+/// Most members of a team: more threads than this exhaust what a process may map long before they help.
+pub const MAX_THREADS: usize = 1024;
+
 /// Spins this often on a barrier before giving the core away.
 const SPINS: u32 = 4_000;
 
@@ -50,8 +53,11 @@ impl Team {
     /// Starts the workers.
     ///
     /// # Errors
-    /// When the operating system refuses a thread.
+    /// When the operating system refuses a thread, or there would be more than [`MAX_THREADS`].
     pub fn new(threads: usize) -> std::io::Result<Team> {
+        if threads > MAX_THREADS {
+            return Err(std::io::Error::other(format!("at most {MAX_THREADS} can work together")));
+        }
         let state = State { generation: 0, job: None, running: 0, panic: None, stopping: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), started: Condvar::new(), finished: Condvar::new() });
         let mut team = Team { shared, workers: Vec::new() };
