@@ -128,19 +128,32 @@ impl Config {
         self
     }
 
+    /// Reads and imports a model: the first stage of [`Config::analyze`], before any rewrite.
+    ///
+    /// # Errors
+    /// When the file cannot be read or the model cannot be imported.
+    pub fn import(&self, model: impl AsRef<Path>) -> Result<Graph, Error> {
+        self.read(model.as_ref()).map(|(graph, _)| graph)
+    }
+
+    /// The graph of a model, and the bytes of its file.
+    fn read(&self, path: &Path) -> Result<(Graph, Vec<u8>), Error> {
+        let bytes = read(path)?;
+        let import_error = |source| Error::Import { path: path.to_path_buf(), source };
+        let proto = onnx::decode(&bytes).map_err(import_error)?;
+        let base_dir = path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });
+        let options = ImportOptions { imgsz: self.imgsz, base_dir: base_dir.map(Path::to_path_buf) };
+        let graph = onnx::import(&proto, &options).map_err(import_error)?;
+        Ok((graph, bytes))
+    }
+
     /// Reads, imports, optimises and plans a model.
     ///
     /// # Errors
     /// When the file cannot be read or the model cannot be compiled.
     pub fn analyze(&self, model: impl AsRef<Path>) -> Result<Compilation, Error> {
         let path = model.as_ref();
-        let bytes = read(path)?;
-        let import_error = |source| Error::Import { path: path.to_path_buf(), source };
-        let proto = onnx::decode(&bytes).map_err(import_error)?;
-        let base_dir = path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });
-        let options = ImportOptions { imgsz: self.imgsz, base_dir: base_dir.map(Path::to_path_buf) };
-        let mut graph = onnx::import(&proto, &options).map_err(import_error)?;
-        drop(proto);
+        let (mut graph, bytes) = self.read(path)?;
         let mut stages = vec![("import".to_string(), graph.to_string())];
         let report = passes::run_with(&mut graph, &mut |pass, graph| {
             stages.push((pass.to_string(), graph.to_string()));
