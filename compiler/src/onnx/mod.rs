@@ -33,7 +33,7 @@ pub use proto::ModelProto;
 
 use crate::ir::Graph;
 use prost::Message;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What the model itself does not say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,4 +67,10 @@ pub fn decode(bytes: &[u8]) -> Result<ModelProto, Error> {
 /// then all such nodes are listed at once.
 pub fn import(model: &ModelProto, options: &ImportOptions) -> Result<Graph, Error> {
     import::import(model, options)
+}
+
+/// The files of external data of a model in the folder `base_dir`: those that are there and lie inside, each once, in
+/// the order of their names.
+pub fn external_files(model: &ModelProto, base_dir: &Path) -> Vec<PathBuf> {
+    external::files(model, base_dir)
 }
