@@ -1,6 +1,8 @@
 //! Graphs that cannot be planned: errors name every node at fault and say what to do.
 
-use peristyle_compiler::ir::{Activation, Conv, ConvGeometry, DType, Epilogue, Graph, Op, Tensor, Type, ValueId};
+use peristyle_compiler::ir::{
+    Activation, Conv, ConvGeometry, DType, Epilogue, Graph, Op, Residual, Tensor, Type, ValueId,
+};
 use peristyle_compiler::plan::{self, Options, PlanErrors};
 
 fn input(graph: &mut Graph, shape: [usize; 4]) -> ValueId {
@@ -48,6 +50,24 @@ fn an_input_over_two_gigabytes_is_refused() {
     graph.outputs.push(y);
     let errors = refused(&graph).to_string();
     assert!(errors.starts_with("node `x`: its feature map f32[1x1x32768x32768] takes 4.0 GiB"), "{errors}");
+}
+
+/// Epilogues read maps only; a graph that did not go through the passes may say otherwise.
+#[test]
+fn a_constant_residual_is_refused() {
+    let mut graph = Graph::default();
+    let x = input(&mut graph, [1, 1, 4, 4]);
+    let y = conv(&mut graph, "sum", x, 2, 1);
+    let table = graph.add_constant("table", Tensor::f32([1, 2, 4, 4], vec![1.0; 32]));
+    let node = &mut graph.nodes[0];
+    node.inputs.push(table);
+    let Op::Conv(conv) = &mut node.op else { unreachable!("a convolution was added") };
+    conv.epilogue.residual = Some(Residual::AfterActivation);
+    graph.outputs.push(y);
+    assert_eq!(
+        refused(&graph).to_string(),
+        "node `sum` (Conv): its residual is a constant; add it in a node of its own"
+    );
 }
 
 #[test]

@@ -28,6 +28,9 @@ impl Lowering<'_> {
                 ),
             ));
         }
+        if node.inputs.get(3).is_some_and(|&residual| graph.constant(residual).is_some()) {
+            return Err(unsupported(node, "its residual is a constant; add it in a node of its own"));
+        }
         let too_far = || unsupported(node, "its weights reach over more than 2 GiB of its input");
         let table = match choice.arithmetic {
             Arithmetic::F32 => {
