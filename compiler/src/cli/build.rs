@@ -131,6 +131,6 @@ fn install(built: &Path, output: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder)?;
     let temporary = unfinished::create(folder)?.into_temp_path();
     std::fs::copy(built, &temporary)?;
-    temporary.persist(output)?;
+    temporary.persist(output).map_err(|e| e.error)?;
     Ok(())
 }
