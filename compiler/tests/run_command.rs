@@ -146,7 +146,7 @@ fn external_data_is_part_of_the_model() {
     let (model, weights) = (folder.path().join("model.onnx"), folder.path().join("weights.bin"));
     let analyze = || peristyle_compiler::Config::new().analyze(&model).expect("the corpus compiles");
     let before = analyze();
-    assert_eq!(before.external_files, [weights.clone()]);
+    assert_eq!(before.external_files, std::slice::from_ref(&weights));
     let mut bytes = std::fs::read(&weights).expect("readable");
     bytes[0] ^= 1;
     std::fs::write(&weights, bytes).expect("the folder is writable");
