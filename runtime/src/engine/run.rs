@@ -3,8 +3,10 @@
 use super::arena::Arena;
 use super::program::{Kind, Program, Step};
 use super::threads::{Barrier, Team};
+use super::validate::validate;
 use super::{Buffers, DType, Infer, ModelSpec, RunError, TensorMut, TensorRef, TensorSpec};
 use crate::simd::Isa;
+use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -21,16 +23,19 @@ impl Engine {
     /// Allocates arenas and starts `threads` threads, at least one, for the best instruction set of this machine.
     ///
     /// # Errors
-    /// When the operating system refuses a thread or memory.
-    pub fn new(program: &'static Program, threads: usize) -> std::io::Result<Engine> {
+    /// When the operating system refuses a thread or memory, or the program reads or writes outside its arena,
+    /// constants and tensors ([`ProgramError`](super::ProgramError)). Unrolled kernels are trusted.
+    pub fn new(program: &'static Program, threads: usize) -> io::Result<Engine> {
         Engine::with_isa(program, threads, Isa::detect())
     }
 
     /// As [`Engine::new`], for an instruction set no better than the machine's.
     ///
     /// # Errors
-    /// When the operating system refuses a thread or memory.
-    pub fn with_isa(program: &'static Program, threads: usize, isa: Isa) -> std::io::Result<Engine> {
+    /// When the operating system refuses a thread or memory, or the program reads or writes outside its arena,
+    /// constants and tensors ([`ProgramError`](super::ProgramError)). Unrolled kernels are trusted.
+    pub fn with_isa(program: &'static Program, threads: usize, isa: Isa) -> io::Result<Engine> {
+        validate(program).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         let team = Team::new(threads)?;
         let scratch_bytes = program.layers.iter().map(|l| l.kind.scratch_bytes()).max().unwrap_or(0);
         let work = Work {
