@@ -1,10 +1,14 @@
 //! Inputs with a static extent above 1 on axis 0: a batch where every node treats it as one, refused where not.
 
 use super::build::*;
+use crate::models;
 use peristyle_compiler::ir::{DType, Op, Type};
-use peristyle_compiler::onnx::ModelProto;
 use peristyle_compiler::onnx::proto::tensor_proto::DataType;
+use peristyle_compiler::onnx::proto::tensor_shape_proto::dimension::Value as Extent;
+use peristyle_compiler::onnx::proto::type_proto::Value;
 use peristyle_compiler::onnx::proto::{NodeProto, TensorProto};
+use peristyle_compiler::onnx::{self, ImportOptions, ModelProto};
+use std::path::{Path, PathBuf};
 
 /// A model over `x` of these extents, with the output `y`.
 fn over(x: &[i64], initializers: Vec<TensorProto>, nodes: Vec<NodeProto>) -> ModelProto {
@@ -131,6 +135,40 @@ fn computed_shapes_hold_the_batch() {
     let graph = import(&over(&[4, 8, 8], initializers(), divided)).unwrap_or_else(|e| panic!("{e}"));
     let node = graph.nodes.iter().find(|n| matches!(n.op, Op::Binary(_))).expect("a division");
     assert_eq!(graph.constant(node.inputs[1]).and_then(|c| c.as_f32().map(<[f32]>::to_vec)), Some(vec![4.0]));
+}
+
+/// A model that leaves its batch open imports to the same graph when somebody fixes the batch in its inputs.
+#[test]
+fn fixing_an_open_batch_changes_nothing() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let mut models: Vec<PathBuf> =
+        ["batch_symbolic", "dynamic_detector"].map(|case| corpus.join(case).join("model.onnx")).into();
+    match models::folder() {
+        Some(folder) => {
+            models.extend(["yolov5n-dynbatch.onnx", "yolov5n-pruned65_quant-dynbatch.onnx"].map(|n| folder.join(n)));
+            models.retain(|path| path.is_file());
+        }
+        None => eprintln!("SKIPPED: no real models; set PERISTYLE_TEST_DATA"),
+    }
+    for path in models {
+        let mut model = onnx::decode(&std::fs::read(&path).expect("readable")).expect("a model");
+        let options = ImportOptions { imgsz: Some([64, 64]), base_dir: None };
+        let fixed_size = ImportOptions { imgsz: None, base_dir: None };
+        let import = |model: &ModelProto| {
+            onnx::import(model, &fixed_size).or_else(|_| onnx::import(model, &options)).map(|graph| graph.to_string())
+        };
+        let open = import(&model).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let graph = model.graph.as_mut().expect("a graph");
+        let stored: Vec<String> = graph.initializer.iter().map(|tensor| tensor.name().to_owned()).collect();
+        for input in graph.input.iter_mut().filter(|input| !stored.iter().any(|name| name == input.name())) {
+            let Some(Value::TensorType(ty)) = input.r#type.as_mut().and_then(|t| t.value.as_mut()) else { continue };
+            let dims = &mut ty.shape.as_mut().expect("a shape").dim;
+            assert!(matches!(dims[0].value, Some(Extent::DimParam(_))), "{}: {:?}", path.display(), dims[0].value);
+            dims[0].value = Some(Extent::DimValue(4));
+        }
+        let fixed = import(&model).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        assert!(fixed == open, "{}: the graphs differ", path.display());
+    }
 }
 
 /// All inputs have the same batch.
