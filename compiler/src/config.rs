@@ -7,6 +7,7 @@ use crate::onnx::{self, ImportOptions};
 use crate::passes;
 use crate::plan::{self, Columns, Options, Plan};
 use sha2::{Digest, Sha256};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// Options of a compilation.
@@ -55,6 +56,8 @@ pub struct Compilation {
     pub plan: Plan,
     /// What the emitted source says about its origin.
     pub identity: Identity,
+    /// Files beside the model that hold data of it.
+    pub external_files: Vec<PathBuf>,
     /// Name and text of every stage, in order: import, each pass, plan.
     pub stages: Vec<(String, String)>,
 }
@@ -128,19 +131,31 @@ impl Config {
         self
     }
 
+    /// Reads and imports a model: the first stage of [`Config::analyze`], before any rewrite.
+    ///
+    /// # Errors
+    /// When the file cannot be read or the model cannot be imported.
+    pub fn import(&self, model: impl AsRef<Path>) -> Result<Graph, Error> {
+        self.read(model.as_ref()).map(|source| source.graph)
+    }
+
+    fn read(&self, path: &Path) -> Result<Source, Error> {
+        let bytes = read(path)?;
+        let import_error = |source| Error::Import { path: path.to_path_buf(), source };
+        let proto = onnx::decode(&bytes).map_err(import_error)?;
+        let base_dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let options = ImportOptions { imgsz: self.imgsz, base_dir: Some(base_dir.to_path_buf()) };
+        let graph = onnx::import(&proto, &options).map_err(import_error)?;
+        Ok(Source { graph, bytes, external_files: onnx::external_files(&proto, base_dir) })
+    }
+
     /// Reads, imports, optimises and plans a model.
     ///
     /// # Errors
     /// When the file cannot be read or the model cannot be compiled.
     pub fn analyze(&self, model: impl AsRef<Path>) -> Result<Compilation, Error> {
         let path = model.as_ref();
-        let bytes = read(path)?;
-        let import_error = |source| Error::Import { path: path.to_path_buf(), source };
-        let proto = onnx::decode(&bytes).map_err(import_error)?;
-        let base_dir = path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });
-        let options = ImportOptions { imgsz: self.imgsz, base_dir: base_dir.map(Path::to_path_buf) };
-        let mut graph = onnx::import(&proto, &options).map_err(import_error)?;
-        drop(proto);
+        let Source { mut graph, bytes, external_files } = self.read(path)?;
         let mut stages = vec![("import".to_string(), graph.to_string())];
         let report = passes::run_with(&mut graph, &mut |pass, graph| {
             stages.push((pass.to_string(), graph.to_string()));
@@ -152,8 +167,8 @@ impl Config {
         let plan =
             plan::build(&graph, &self.options).map_err(|source| Error::Plan { path: path.to_path_buf(), source })?;
         stages.push(("plan".to_string(), plan.to_string()));
-        let identity = self.identity(path, &bytes, &graph);
-        Ok(Compilation { graph, report, plan, identity, stages })
+        let identity = self.identity(path, sha256(&bytes, &external_files)?, &graph);
+        Ok(Compilation { graph, report, plan, identity, external_files, stages })
     }
 
     /// Compiles a model into a crate of its own in `dir`.
@@ -181,7 +196,10 @@ impl Config {
         if self.emit_rerun_if_changed {
             println!("cargo::rerun-if-changed={}", model.display());
         }
-        let Compilation { plan, identity, .. } = self.analyze(model)?;
+        let Compilation { plan, identity, external_files, .. } = self.analyze(model)?;
+        if self.emit_rerun_if_changed {
+            external_files.iter().for_each(|file| println!("cargo::rerun-if-changed={}", file.display()));
+        }
         let dir = out_dir.join("peristyle").join(&identity.name);
         let package = emit::modules(&plan, &identity);
         package.write_to(&dir).map_err(|source| Error::Write { what: "the emitted modules".to_string(), source })?;
@@ -196,9 +214,8 @@ impl Config {
         Ok(())
     }
 
-    fn identity(&self, path: &Path, bytes: &[u8], graph: &Graph) -> Identity {
+    fn identity(&self, path: &Path, sha256: String, graph: &Graph) -> Identity {
         let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let sha256 = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
         let name = match &self.name {
             Some(name) => crate_name(name),
             None => crate_name(file_name.strip_suffix(".onnx").unwrap_or(&file_name)),
@@ -254,6 +271,24 @@ impl Compilation {
 /// When the model cannot be compiled.
 pub fn compile(model: impl AsRef<Path>) -> Result<(), Error> {
     Config::new().compile(model)
+}
+
+/// A model as it is read.
+struct Source {
+    graph: Graph,
+    /// Of the file of the model.
+    bytes: Vec<u8>,
+    external_files: Vec<PathBuf>,
+}
+
+/// SHA-256 of a model followed by its external data, hexadecimal.
+fn sha256(model: &[u8], external_files: &[PathBuf]) -> Result<String, Error> {
+    let mut hash = Sha256::new_with_prefix(model);
+    for path in external_files {
+        let copied = File::open(path).and_then(|mut file| std::io::copy(&mut file, &mut hash));
+        copied.map_err(|source| Error::Read { path: path.clone(), source })?;
+    }
+    Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
 }
 
 /// Models are protobuf messages, which cannot be larger.

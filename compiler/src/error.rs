@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-/// A failed compilation. Every message names the file and, where there is one, the node.
+/// A failed compilation. The chain of messages down its [sources](std::error::Error::source) names the file and, where
+/// there is one, the node; no message repeats that of its source.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The model file cannot be read.
-    #[error("cannot read model `{}`: {source}", path.display())]
+    #[error("cannot read model `{}`", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -14,7 +15,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The file is not a model that can be imported.
-    #[error("model `{}`: {source}", path.display())]
+    #[error("model `{}`", path.display())]
     Import {
         /// The file.
         path: PathBuf,
@@ -22,7 +23,7 @@ pub enum Error {
         source: crate::onnx::Error,
     },
     /// A pass refused the graph.
-    #[error("model `{}`: {source}", path.display())]
+    #[error("model `{}`", path.display())]
     Passes {
         /// The file.
         path: PathBuf,
@@ -30,15 +31,15 @@ pub enum Error {
         source: crate::passes::Error,
     },
     /// The planner refused the graph.
-    #[error("model `{}`: {source}", path.display())]
+    #[error("model `{}`", path.display())]
     Plan {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: crate::plan::PlanError,
+        source: crate::plan::PlanErrors,
     },
     /// Emitted files cannot be written.
-    #[error("cannot write {what}: {source}")]
+    #[error("cannot write {what}")]
     Write {
         /// What was written.
         what: String,
@@ -52,7 +53,7 @@ pub enum Error {
         variable: &'static str,
     },
     /// The unrolled kernels do not assemble.
-    #[error("cannot assemble the kernels of `{name}`: {source}; a C compiler is needed (`cc`, or what `CC` names)")]
+    #[error("cannot assemble the kernels of `{name}` with a C compiler (`cc`, or what `CC` names)")]
     Assemble {
         /// Name of the model.
         name: String,

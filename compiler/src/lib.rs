@@ -21,6 +21,8 @@ pub mod ir;
 pub mod onnx;
 pub mod passes;
 pub mod plan;
+#[doc(hidden)]
+pub mod unfinished;
 
 pub use config::{Compilation, Config, compile};
 pub use error::Error;

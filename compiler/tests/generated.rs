@@ -26,3 +26,41 @@ fn emitting_twice_gives_the_same_bytes() {
     };
     assert_eq!(package(), package());
 }
+
+/// Emitting another model into a folder removes the layers of the one before, and nobody else's files.
+#[test]
+fn layers_of_another_model_are_removed() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let emit = |case: &str, dir: &Path| {
+        let config = Config::new().module_name("net");
+        config.generate(corpus.join(case).join("model.onnx"), dir).expect("the corpus compiles")
+    };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path();
+    let files = |folder: &Path| {
+        let entries = std::fs::read_dir(folder).expect("the folder is there").flatten();
+        let mut names: Vec<_> = entries.map(|e| e.file_name().into_string().expect("UTF-8")).collect();
+        names.sort();
+        names
+    };
+    emit("detector_decoded", dir);
+    let layers = dir.join("src/model");
+    let before = files(&layers);
+    let own = ["l12.rs", "l001_notes.txt", "layer.rs", "l0x1_a.rs", "notes.S"];
+    own.iter().for_each(|name| std::fs::write(layers.join(name), "mine").expect("writable"));
+    std::fs::create_dir(layers.join("l000_folder.rs")).expect("writable");
+    let compilation = emit("silu_bottleneck", dir);
+    let mut expected: Vec<String> = compilation
+        .package(dir)
+        .paths()
+        .filter_map(|path| path.strip_prefix("src/model/"))
+        .chain(own)
+        .chain(["l000_folder.rs"])
+        .map(str::to_string)
+        .collect();
+    expected.sort();
+    let after = files(&layers);
+    assert_eq!(after, expected);
+    assert!(before.iter().any(|name| !after.contains(name)), "{before:?}");
+    assert!(compilation.package(dir).stale_in(dir).is_empty());
+}

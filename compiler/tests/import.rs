@@ -1,5 +1,7 @@
 //! Import of ONNX models: the vendored schema, the corpus, forms of operators, bad and hostile inputs, real models.
 
+#[path = "import/batch.rs"]
+mod batch;
 #[path = "import/build.rs"]
 mod build;
 #[path = "import/corpus.rs"]

@@ -109,7 +109,15 @@ fn inputs_that_do_not_fit_are_refused_by_name() {
     let e = error(&folder.path().join("none.onnx"), &cut, &[]);
     assert!(e.contains("cannot read model"), "{e}");
     let e = error(&cut, &cut, &[]);
-    assert!(e.contains("model `") && e.contains("cut.npz`"), "{e}");
+    assert!(e.contains("model `") && e.contains("cut.npz`: not an ONNX model, or cut short: check"), "{e}");
+    assert!(e.contains("LFS pointer: failed to decode Protobuf message"), "{e}");
+    if cfg!(target_os = "linux") {
+        let zero = Path::new("/dev/zero");
+        let e = error(zero, &cut, &[]);
+        assert!(e.contains("cannot read model `/dev/zero`") && e.contains("not a file"), "{e}");
+        let e = error(&model, zero, &[]);
+        assert!(e.contains("/dev/zero: neither an .npy nor an .npz file"), "{e}");
+    }
 }
 
 #[test]
@@ -126,6 +134,70 @@ fn several_inputs_need_names() {
     write_npz(&some, &inputs[1..]).expect("the folder is writable");
     let e = error(&case.join("model.onnx"), &some, &[]);
     assert!(e.contains(&format!("no member `{}`", inputs[0].0)), "{e}");
+}
+
+/// External data is part of the model: its hash covers it, and a build script runs again when it changes.
+#[test]
+fn external_data_is_part_of_the_model() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for file in ["model.onnx", "weights.bin"] {
+        std::fs::copy(case("external_data").join(file), folder.path().join(file)).expect("the corpus is readable");
+    }
+    let (model, weights) = (folder.path().join("model.onnx"), folder.path().join("weights.bin"));
+    let analyze = || peristyle_compiler::Config::new().analyze(&model).expect("the corpus compiles");
+    let before = analyze();
+    assert_eq!(before.external_files, std::slice::from_ref(&weights));
+    let mut bytes = std::fs::read(&weights).expect("readable");
+    bytes[0] ^= 1;
+    std::fs::write(&weights, bytes).expect("the folder is writable");
+    assert_ne!(analyze().identity.sha256, before.identity.sha256);
+    let alone =
+        peristyle_compiler::Config::new().analyze(case("silu_bottleneck").join("model.onnx")).expect("compiles");
+    assert!(alone.external_files.is_empty());
+}
+
+/// Runs `peristyle compile` in a folder of its own.
+fn compile(args: &[&str]) -> (tempfile::TempDir, Output) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_peristyle"));
+    let output = command.current_dir(folder.path()).arg("compile").args(args).output().expect("the program starts");
+    (folder, output)
+}
+
+#[test]
+fn sizes_leave_the_model_alone() {
+    let model = case("dynamic_detector").join("model.onnx");
+    let model = model.to_str().expect("UTF-8");
+    for size in [&["--imgsz", "64"][..], &["--imgsz", "64", "64"], &["--imgsz", "64,64"], &["--imgsz=64", "64"]] {
+        for args in [[size, &[model]].concat(), [&[model], size].concat()] {
+            let (folder, output) = compile(&args);
+            assert!(output.status.success(), "{args:?}: {output:?}");
+            let emitted = folder.path().join("generated/model/src/model/mod.rs");
+            let source = std::fs::read_to_string(&emitted).expect("the crate was written");
+            assert!(source.contains("shape: &[1, 3, 64, 64]"), "{args:?}");
+        }
+    }
+    let (_, output) = compile(&["--imgsz", "64y", model]);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text.contains("`416 640` or `416,640`"), "{text}");
+}
+
+#[test]
+fn a_file_is_no_folder_for_outputs() {
+    let model = case("silu_bottleneck").join("model.onnx");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("taken");
+    std::fs::write(&file, "x").expect("the folder is writable");
+    for option in ["-o", "--dump-stages"] {
+        let (_, output) = compile(&[model.to_str().expect("UTF-8"), option, file.to_str().expect("UTF-8")]);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains(&format!("taken`: it is a file; pass a folder with {option}")), "{text}");
+    }
+    let output = peristyle(&model, &case("silu_bottleneck").join("in.npz"), &file, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("taken`: it is a file"), "{output:?}");
 }
 
 #[test]

@@ -258,6 +258,39 @@ fn threads_that_cannot_be_started_are_named_with_their_option() {
 }
 
 #[test]
+fn absurd_numbers_are_refused_before_anything_is_started() {
+    let none: NewEngine = |threads| panic!("{threads} threads were asked for");
+    let path = folder("absurd").join("a.png");
+    save_picture(&path, [8, 16, 24, 48]);
+    for (args, message) in [
+        (
+            &["benchmark", "-ncores", "100000"][..],
+            "cannot start 100000 threads: at most 1024 can work together; pass a",
+        ),
+        (&["benchmark", "-s", "async", "-ncores", "200000"], "cannot start 200000 threads: at most 1024"),
+        (&["benchmark", "-s", "async", "-nstreams", "18446744073709551615"], "threads: at most 1024"),
+        (&["benchmark", "-b", "18446744073709551615"], "no memory for batches of 18446744073709551615 images; pass a"),
+        (&["benchmark", "-b", "1000000000000"], "(12672000.0 GB); pass a smaller -b"),
+        (&["detect", "--source", text(&path), "--threads", "200000"], "cannot start 200000 threads: at most 1024"),
+    ] {
+        let ended = run_on(&DETECTOR, none, args);
+        assert_eq!((ended.code, ended.out.as_str(), ended.err.lines().count()), (1, "", 1), "{args:?}: {}", ended.err);
+        assert!(ended.err.starts_with("error: ") && ended.err.contains(message), "{args:?}: {}", ended.err);
+    }
+}
+
+#[test]
+fn a_file_is_no_folder_for_outputs() {
+    let directory = folder("file-as-folder");
+    let (image, file) = (directory.join("a.png"), directory.join("taken"));
+    save_picture(&image, [8, 16, 24, 48]);
+    fs::write(&file, "x").unwrap();
+    let ended = run(&["detect", "--source", text(&image), "-o", text(&file)]);
+    assert_eq!(ended.code, 1);
+    assert!(ended.err.contains("taken: it is a file, expected a folder"), "{}", ended.err);
+}
+
+#[test]
 fn a_model_without_a_head_points_to_infer() {
     let ended = run_on(&PLAIN, |_| Ok(Box::new(Fake::new(&PLAIN, bright_box))), &["detect", "--source", "a.png"]);
     assert_eq!((ended.code, ended.err.lines().count()), (1, 1));

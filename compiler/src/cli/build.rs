@@ -1,9 +1,10 @@
 //! `peristyle build`: a model to a static binary.
 
 use super::compile::{CodeArgs, default_dir, describe};
-use super::elf;
+use super::{elf, expect_folder};
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
+use peristyle_compiler::unfinished;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -39,6 +40,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if output.is_dir() {
         bail!("cannot write binary `{}`: it is a folder; pass another path with -o", output.display());
     }
+    expect_folder(&dir, "--crate-dir")?;
     progress.set_message(format!("writing {}", dir.display()));
     compilation.write_crate(&dir)?;
 
@@ -127,8 +129,8 @@ fn install(built: &Path, output: &Path) -> anyhow::Result<()> {
         _ => Path::new("."),
     };
     std::fs::create_dir_all(folder)?;
-    let temporary = tempfile::NamedTempFile::new_in(folder)?.into_temp_path();
+    let temporary = unfinished::create(folder)?.into_temp_path();
     std::fs::copy(built, &temporary)?;
-    temporary.persist(output)?;
+    temporary.persist(output).map_err(|e| e.error)?;
     Ok(())
 }

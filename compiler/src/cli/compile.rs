@@ -1,6 +1,6 @@
 //! `peristyle compile`: a model to a crate.
 
-use super::ModelArgs;
+use super::{ModelArgs, expect_folder};
 use peristyle_compiler::plan::Columns;
 use peristyle_compiler::{Compilation, Config};
 use std::path::PathBuf;
@@ -46,10 +46,7 @@ fn parse_columns(text: &str) -> Result<Columns, String> {
 impl CodeArgs {
     /// The compiler's options.
     pub fn config(&self) -> Config {
-        let mut config = Config::new().batch(self.batch as usize).columns(self.columns);
-        if let Some([height, width]) = self.model.size() {
-            config = config.imgsz(height, width);
-        }
+        let mut config = self.model.config().batch(self.batch as usize).columns(self.columns);
         if let Some(name) = &self.name {
             config = config.module_name(name);
         }
@@ -60,7 +57,10 @@ impl CodeArgs {
     }
 
     /// Reads and plans the model, dumping stages when asked.
-    pub fn analyze(&self) -> Result<Compilation, peristyle_compiler::Error> {
+    pub fn analyze(&self) -> anyhow::Result<Compilation> {
+        if let Some(dir) = &self.dump_stages {
+            expect_folder(dir, "--dump-stages")?;
+        }
         let compilation = self.config().analyze(&self.model.model)?;
         if let Some(dir) = &self.dump_stages {
             compilation.dump_stages(dir)?;
@@ -89,6 +89,7 @@ pub fn default_dir(compilation: &Compilation) -> PathBuf {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let compilation = args.code.analyze()?;
     let dir = args.output.clone().unwrap_or_else(|| default_dir(&compilation));
+    expect_folder(&dir, "-o")?;
     compilation.write_crate(&dir)?;
     println!("{}: {}", dir.display(), describe(&compilation));
     Ok(())

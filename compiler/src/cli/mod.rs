@@ -4,8 +4,11 @@ mod build;
 mod compile;
 mod elf;
 mod run;
+mod size;
 
 use clap::{Parser, Subcommand};
+use peristyle_compiler::Config;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Compiles sparse ONNX detectors to static binaries.
@@ -33,22 +36,32 @@ pub struct ModelArgs {
     #[arg(value_name = "MODEL.onnx")]
     pub model: std::path::PathBuf,
 
-    /// Height and width of the network input, for models that leave them open; one number for a square.
-    #[arg(long, value_name = "SIZE", num_args = 1..=2, value_parser = clap::value_parser!(u32).range(1..=16384))]
-    pub imgsz: Option<Vec<u32>>,
+    /// Height and width of the network input, for models that leave them open: `416 640`, or one number for a square.
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    pub imgsz: Option<[usize; 2]>,
 }
 
 impl ModelArgs {
-    /// Height and width, when given.
-    pub fn size(&self) -> Option<[usize; 2]> {
-        let sizes = self.imgsz.as_deref()?;
-        Some([sizes[0] as usize, sizes[sizes.len() - 1] as usize])
+    /// The compiler's options, as far as they concern reading the model.
+    pub fn config(&self) -> Config {
+        match self.imgsz {
+            Some([height, width]) => Config::new().imgsz(height, width),
+            None => Config::new(),
+        }
     }
+}
+
+/// Refuses a file where outputs want a folder, which `option` names.
+fn expect_folder(path: &Path, option: &str) -> anyhow::Result<()> {
+    if path.exists() && !path.is_dir() {
+        anyhow::bail!("cannot write into `{}`: it is a file; pass a folder with {option}", path.display());
+    }
+    Ok(())
 }
 
 /// Parses the command line and runs the command.
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let result = match Cli::parse_from(size::joined(std::env::args_os())).command {
         Command::Compile(args) => compile::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Run(args) => run::run(&args),
@@ -56,21 +69,9 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", chain(&error));
+            // With its causes.
+            eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
-}
-
-/// An error and its causes on one line; a cause that its effect already quotes is left out.
-fn chain(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if text.is_empty() {
-            text = cause;
-        } else if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
-    text
 }

@@ -2,11 +2,11 @@
 
 mod bind;
 
-use super::ModelArgs;
+use super::{ModelArgs, expect_folder};
 use anyhow::{Context, bail};
 use bind::{array, bind, image};
 use peristyle_compiler::ir::{Graph, Tensor};
-use peristyle_compiler::{interp, onnx, passes};
+use peristyle_compiler::{interp, passes};
 use peristyle_runtime::tensor_io::{Array, read_tensors, write_tensor};
 use std::path::{Path, PathBuf};
 
@@ -39,6 +39,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
+    expect_folder(&args.output, "-o")?;
     let graph = load(&args.model, !args.no_passes)?;
     let files = output_files(&graph, &args.output)?;
     let given = read_tensors(&args.input)?;
@@ -63,15 +64,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn load(args: &ModelArgs, with_passes: bool) -> anyhow::Result<Graph> {
-    let path = &args.model;
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read model `{}`", path.display()))?;
-    let context = || format!("model `{}`", path.display());
-    let model = onnx::decode(&bytes).with_context(context)?;
-    let base_dir = path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });
-    let options = onnx::ImportOptions { imgsz: args.size(), base_dir: base_dir.map(Path::to_path_buf) };
-    let mut graph = onnx::import(&model, &options).with_context(context)?;
+    let mut graph = args.config().import(&args.model)?;
     if with_passes {
-        passes::run(&mut graph).with_context(context)?;
+        passes::run(&mut graph).with_context(|| format!("model `{}`", args.model.display()))?;
     }
     Ok(graph)
 }

@@ -4,7 +4,7 @@ use super::literal::{self, size};
 use super::{Identity, Package, kernel, unrolled};
 use crate::plan::{Note, Plan};
 use peristyle_runtime::engine::{Kind, Layer};
-use peristyle_runtime::kernels::conv::{Arithmetic, Blocking, Conv, Residual, ResidualAt, Segment};
+use peristyle_runtime::kernels::conv::{Arithmetic, Blocking, Conv, Group, Residual, ResidualAt, Segment, Table};
 use peristyle_runtime::kernels::detect_head::DetectHead;
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{format_ident, quote};
@@ -64,8 +64,10 @@ pub fn emit(plan: &Plan, identity: &Identity, index: usize, name: &str, package:
 /// Identifies the code of a layer's kernels: two models in one binary share a symbol only when its code is the same.
 fn kernel_prefix(kind: &Kind) -> String {
     let Kind::Conv(conv) = kind else { return String::new() };
-    let hash =
-        Sha256::new().chain_update(blob(conv).0).chain_update(conv.accumulator_stride().to_le_bytes()).finalize();
+    let hash = Sha256::new()
+        .chain_update(Blob::new(conv).bytes)
+        .chain_update(conv.accumulator_stride().to_le_bytes())
+        .finalize();
     hash[..8].iter().map(|b| format!("{b:02x}")).collect()
 }
 
@@ -233,31 +235,29 @@ fn detect_head(head: &DetectHead) -> TokenStream {
 }
 
 fn conv(conv: &Conv, symbol: Option<Symbol<'_>>, name: &str, package: &mut Package) -> (TokenStream, TokenStream) {
-    let (blob, parts) = blob(conv);
-    let bytes = size(blob.len());
+    let Blob { bytes, table, quads, packed } = Blob::new(conv);
+    let length = size(bytes.len());
     let file = format!("{name}.bin");
-    package.insert(file.as_str(), blob);
+    package.insert(file.as_str(), bytes);
     let externs = symbol.map(|symbol| externs(conv, symbol));
-    let groups = conv.table.groups.iter().enumerate().map(|(index, group)| {
-        let outputs = group.outputs.iter().map(|&o| Literal::u16_unsuffixed(o));
-        let (first, count) = group.segments;
-        let [first, count, offset, weight] = [first, count, group.offset, group.weight].map(Literal::u32_unsuffixed);
-        let kernel = match symbol {
-            Some(symbol) => {
-                let name = Ident::new(&symbol(index), Span::call_site());
-                quote!(unrolled!(#name))
-            }
-            None => quote!(None),
-        };
-        quote!(Group::new(&[#(#outputs),*], (#first, #count), #offset, #weight, #kernel))
-    });
+    let declare = |name: &str, groups: &[Group], symbol: Option<Symbol<'_>>| {
+        let (name, groups) = (format_ident!("{name}"), groups.iter().enumerate().map(|(i, g)| group(g, i, symbol)));
+        quote!(static #name: &[Group] = &[#(#groups),*];)
+    };
+    let groups = declare("GROUPS", &conv.table.groups, symbol);
+    let quad_groups = conv.quads.as_ref().map(|quads| declare("QUAD_GROUPS", &quads.groups, None));
     let before = quote! {
         #externs
-        static TABLE: &Aligned<[u8; #bytes]> = &Aligned(*include_bytes!(#file));
-        static GROUPS: &[Group] = &[#(#groups),*];
+        static TABLE: &Aligned<[u8; #length]> = &Aligned(*include_bytes!(#file));
+        #groups
+        #quad_groups
     };
-    let [(segments, segment_count), (offsets, offset_count), (weights, weight_count)] =
-        parts.map(|(at, count)| (size(at), size(count)));
+    let table = table.expression("GROUPS");
+    let quads = match quads.map(|parts| parts.expression("QUAD_GROUPS")) {
+        Some(quads) => quote!(Some(#quads)),
+        None => quote!(None),
+    };
+    let (at, count) = (size(packed.0), size(packed.1));
     let arithmetic = match conv.arithmetic {
         Arithmetic::F32 => quote!(Arithmetic::F32),
         Arithmetic::U8S8 => quote!(Arithmetic::U8S8),
@@ -273,17 +273,28 @@ fn conv(conv: &Conv, symbol: Option<Symbol<'_>>, name: &str, package: &mut Packa
             input: #input,
             out_height: #height,
             out_width: #width,
-            table: Table {
-                groups: Cow::Borrowed(GROUPS),
-                segments: Cow::Borrowed(TABLE.segments(#segments, #segment_count)),
-                offsets: Cow::Borrowed(TABLE.offsets(#offsets, #offset_count)),
-                weights: Cow::Borrowed(TABLE.words(#weights, #weight_count)),
-            },
+            table: #table,
+            quads: #quads,
+            packed: Cow::Borrowed(TABLE.offsets(#at, #count)),
             blocking: Blocking { chunk_tiles: #chunk, pass_tiles: #pass, groups: #block, prefetch: #prefetch },
             epilogue: #epilogue,
         })
     };
     (before, kind)
+}
+
+fn group(group: &Group, index: usize, symbol: Option<Symbol<'_>>) -> TokenStream {
+    let outputs = group.outputs.iter().map(|&o| Literal::u16_unsuffixed(o));
+    let (first, count) = group.segments;
+    let [first, count, offset, weight] = [first, count, group.offset, group.weight].map(Literal::u32_unsuffixed);
+    let kernel = match symbol {
+        Some(symbol) => {
+            let name = Ident::new(&symbol(index), Span::call_site());
+            quote!(unrolled!(#name))
+        }
+        None => quote!(None),
+    };
+    quote!(Group::new(&[#(#outputs),*], (#first, #count), #offset, #weight, #kernel))
 }
 
 fn externs(conv: &Conv, symbol: Symbol<'_>) -> TokenStream {
@@ -314,20 +325,59 @@ fn epilogue(conv: &Conv) -> TokenStream {
     }
 }
 
-/// The tables of a layer as one file, and where segments, offsets and weights lie in it (byte, count).
-fn blob(conv: &Conv) -> (Vec<u8>, [(usize, usize); 3]) {
-    let table = &conv.table;
-    let mut bytes = Vec::new();
-    let segments = (bytes.len(), table.segments.len());
-    for &Segment { mask, spill, count } in table.segments.iter() {
-        bytes.extend([mask, spill]);
-        bytes.extend(count.to_le_bytes());
+/// The tables of a layer as one file, and where its parts lie in it.
+struct Blob {
+    bytes: Vec<u8>,
+    table: Parts,
+    quads: Option<Parts>,
+    packed: (usize, usize),
+}
+
+/// First byte and count of the segments, offsets and weights of a table.
+struct Parts([(usize, usize); 3]);
+
+impl Blob {
+    fn new(conv: &Conv) -> Blob {
+        let mut bytes = Vec::new();
+        let table = Parts::append(&mut bytes, &conv.table);
+        let quads = conv.quads.as_ref().map(|quads| Parts::append(&mut bytes, quads));
+        let packed = (align(&mut bytes), conv.packed.len());
+        conv.packed.iter().for_each(|o| bytes.extend(o.to_le_bytes()));
+        Blob { bytes, table, quads, packed }
     }
+}
+
+/// Fills up the last cache line and returns the new length.
+fn align(bytes: &mut Vec<u8>) -> usize {
     bytes.resize(bytes.len().next_multiple_of(64), 0);
-    let offsets = (bytes.len(), table.offsets.len());
-    table.offsets.iter().for_each(|o| bytes.extend(o.to_le_bytes()));
-    bytes.resize(bytes.len().next_multiple_of(64), 0);
-    let weights = (bytes.len(), table.weights.len());
-    table.weights.iter().for_each(|w| bytes.extend(w.to_le_bytes()));
-    (bytes, [segments, offsets, weights])
+    bytes.len()
+}
+
+impl Parts {
+    fn append(bytes: &mut Vec<u8>, table: &Table) -> Parts {
+        let segments = (align(bytes), table.segments.len());
+        for &Segment { mask, spill, count } in table.segments.iter() {
+            bytes.extend([mask, spill]);
+            bytes.extend(count.to_le_bytes());
+        }
+        let offsets = (align(bytes), table.offsets.len());
+        table.offsets.iter().for_each(|o| bytes.extend(o.to_le_bytes()));
+        let weights = (align(bytes), table.weights.len());
+        table.weights.iter().for_each(|w| bytes.extend(w.to_le_bytes()));
+        Parts([segments, offsets, weights])
+    }
+
+    fn expression(&self, groups: &str) -> TokenStream {
+        let groups = format_ident!("{groups}");
+        let [(segments, segment_count), (offsets, offset_count), (weights, weight_count)] =
+            self.0.map(|(at, count)| (size(at), size(count)));
+        quote! {
+            Table {
+                groups: Cow::Borrowed(#groups),
+                segments: Cow::Borrowed(TABLE.segments(#segments, #segment_count)),
+                offsets: Cow::Borrowed(TABLE.offsets(#offsets, #offset_count)),
+                weights: Cow::Borrowed(TABLE.words(#weights, #weight_count)),
+            }
+        }
+    }
 }

@@ -21,7 +21,7 @@ pub struct Identity {
     pub name: String,
     /// File name of the source model.
     pub source: String,
-    /// SHA-256 of the source model, hexadecimal.
+    /// SHA-256 of the source model followed by its external data files, hexadecimal.
     pub sha256: String,
     /// Nominal images per call.
     pub batch: usize,

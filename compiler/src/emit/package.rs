@@ -1,5 +1,6 @@
 //! Emitted files in memory, and writing them.
 
+use crate::unfinished;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -52,7 +53,7 @@ impl Package {
                 folders.insert(folder);
                 continue;
             }
-            let mut file = tempfile::NamedTempFile::new_in(&folder).map_err(|e| named(&folder, &e))?;
+            let mut file = unfinished::create(&folder).map_err(|e| named(&folder, &e))?;
             file.write_all(contents).map_err(|e| named(&target, &e))?;
             set_readable(&file).map_err(|e| named(&target, &e))?;
             file.persist(&target).map_err(|e| named(&target, &e.error))?;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-/// Why a model was not imported.
+/// Why a model was not imported; no message repeats that of its [source](std::error::Error::source).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -11,9 +11,7 @@ pub enum Error {
     #[error("the model is empty (0 bytes): check that the file was written completely")]
     Empty,
     /// The bytes are not a protobuf of the ONNX schema.
-    #[error(
-        "not an ONNX model, or cut short ({0}): check that the file was copied completely and is not a Git LFS pointer"
-    )]
+    #[error("not an ONNX model, or cut short: check that the file was copied completely and is not a Git LFS pointer")]
     Decode(#[from] prost::DecodeError),
     /// The protobuf holds no graph.
     #[error("the file holds no graph: it is not an ONNX model")]
@@ -50,7 +48,7 @@ pub enum Error {
         shape: String,
     },
     /// The model depends on the size that it was exported at.
-    #[error("the model was exported at {}x{} and does not work at {}x{}: leave out --imgsz or export the model again ({source})", exported[0], exported[1], asked[0], asked[1])]
+    #[error("the model was exported at {}x{} and does not work at {}x{}: leave out --imgsz or export the model again", exported[0], exported[1], asked[0], asked[1])]
     ExportedSize {
         /// Height and width in the model.
         exported: [usize; 2],

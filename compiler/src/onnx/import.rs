@@ -5,7 +5,7 @@ use super::error::{Error, Fault, FaultKind, NodeFault, NodeFaults};
 use super::interface::declared_map;
 use super::node::NodeContext;
 use super::proto::{GraphProto, ModelProto, SparseTensorProto, TensorProto, ValueInfoProto};
-use super::{ImportOptions, live, metadata, ops, tensor, topology};
+use super::{ImportOptions, batch, live, metadata, ops, tensor, topology};
 use crate::ir::{Graph, Quantization, ValueId};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -22,8 +22,12 @@ const FOLDED_ELEMENTS: usize = 1 << 25;
 pub(super) struct Importer<'m> {
     pub(super) graph: Graph,
     pub(super) options: &'m ImportOptions,
-    /// The static batch above 1 that the model was exported with.
+    /// The extent of axis 0 of the inputs, where it is stated.
+    pub(super) stated_batch: Option<usize>,
+    /// That extent when it is above 1: the batch that the model was exported with.
     pub(super) baked_batch: Option<usize>,
+    /// Values that depend on the inputs, and so have that batch on axis 0 in the model.
+    pub(super) batched: HashSet<ValueId>,
     /// Constants that are kept quantised for a convolution or matrix product, by the value that dequantises them.
     pub(super) quantized_weights: HashMap<ValueId, (ValueId, Quantization)>,
     /// Values that stand for a padded map and must be merged into what reads them.
@@ -82,7 +86,9 @@ fn import_at(model: &ModelProto, options: &ImportOptions) -> Result<Attempt, Err
     let mut importer = Importer {
         graph: Graph { name: source.name().to_owned(), ..Graph::default() },
         options,
+        stated_batch: None,
         baked_batch: None,
+        batched: HashSet::new(),
         quantized_weights: HashMap::new(),
         padded: BTreeMap::new(),
         weight_names: weight_names(source),
@@ -137,8 +143,11 @@ impl<'m> Importer<'m> {
                     // Nothing can be said about a node behind one that failed.
                     None => None,
                     Some(inputs) => {
+                        let made = self.graph.nodes.len();
                         let mut context = NodeContext::new(self, node, Attributes(&node.attribute), inputs, opset);
-                        import_node(&mut context).err()
+                        let fault = batch::check(&mut context).and_then(|()| import_node(&mut context)).err();
+                        self.spread_batch(made);
+                        fault
                     }
                 },
             };
@@ -223,8 +232,19 @@ impl<'m> Importer<'m> {
         self.bindings.insert(name, Binding::Value(id));
     }
 
+    /// Marks what the nodes from `first` on make of batched values as batched.
+    fn spread_batch(&mut self, first: usize) {
+        for node in &self.graph.nodes[first..] {
+            if node.inputs.iter().any(|input| self.batched.contains(input)) {
+                self.batched.extend(&node.outputs);
+            }
+        }
+    }
+
     /// Registers a value that stands for a padded map.
     pub(super) fn pad(&mut self, id: ValueId, source: ValueId, pad: [usize; 4], lowest: bool) {
+        // The source may be of the node being imported, whose outputs are not marked yet.
+        self.batched.insert(id);
         self.padded.insert(id, PaddedMap { source, pad, lowest, node: self.current });
     }
 

@@ -8,6 +8,9 @@ use super::proto::{GraphProto, ValueInfoProto};
 use super::tensor;
 use crate::ir::{DType, Op, Type};
 
+/// Largest batch of a model.
+const MAX_BATCH: usize = 1 << 16;
+
 impl<'m> Importer<'m> {
     /// Adds a graph input with its batch set to 1; returns the exported height and width when the options change them.
     pub(super) fn add_input(&mut self, input: &'m ValueInfoProto) -> Result<Option<[usize; 2]>, Error> {
@@ -47,7 +50,18 @@ impl<'m> Importer<'m> {
         if extents.is_empty() {
             return Err(fail("it is a scalar, expected a tensor with a batch axis".to_owned()));
         }
-        self.baked_batch = extents[0].filter(|&n| n > 1).or(self.baked_batch);
+        if let Some(n) = extents[0] {
+            let batch = *self.stated_batch.get_or_insert(n);
+            if n != batch {
+                return Err(fail(format!(
+                    "it has {n} entries on axis 0 and another input has {batch}: axis 0 must be the batch of all inputs"
+                )));
+            }
+            if n > MAX_BATCH {
+                return Err(fail(format!("a batch of {n}, at most {MAX_BATCH} is supported")));
+            }
+            self.baked_batch = (n > 1).then_some(n);
+        }
         extents[0] = Some(1);
         let mut resized = None;
         if let ([_, _, height, width], Some(asked)) = (&mut extents[..], self.options.imgsz) {
@@ -73,6 +87,7 @@ impl<'m> Importer<'m> {
         }
         let id = self.graph.add_value(name, Type::new(dtype, shape));
         self.graph.inputs.push(id);
+        self.batched.insert(id);
         self.bindings.insert(name, Binding::Value(id));
         Ok(resized)
     }
@@ -93,11 +108,9 @@ impl<'m> Importer<'m> {
                 return Err(fail("it is a padded map; padding is supported only in front of a convolution or pool"));
             }
             let ty = self.graph.ty(id).clone();
-            if self.baked_batch.is_some_and(|n| ty.shape.first() == Some(&n))
-                && declared_batch(output) == self.baked_batch
-            {
+            if self.baked_batch.is_some() && !self.batched.contains(&id) {
                 return Err(fail(
-                    "the batch that the model was exported with cannot be removed: export it with batch 1",
+                    "it does not depend on the inputs, and so has no batch to remove: export the model with batch 1",
                 ));
             }
             let shared = self.graph.inputs.contains(&id) || self.graph.outputs.contains(&id);
@@ -110,15 +123,6 @@ impl<'m> Importer<'m> {
             }
         }
         Ok(())
-    }
-}
-
-/// The leading extent that an output declares.
-fn declared_batch(output: &ValueInfoProto) -> Option<usize> {
-    let TypeValue::TensorType(declared) = output.r#type.as_ref()?.value.as_ref()?;
-    match declared.shape.as_ref()?.dim.first()?.value {
-        Some(Extent::DimValue(n)) => usize::try_from(n).ok(),
-        _ => None,
     }
 }
 

@@ -4,7 +4,7 @@
 //! constants and shapes, and expresses the rest in canonical operators. After it nothing of ONNX is left.
 //!
 //! - The batch axis becomes 1: a symbolic or static batch on the inputs is dropped, since a batch is a loop around the
-//!   compiled graph.
+//!   compiled graph. A model that mixes or moves the entries of a static batch is refused.
 //! - Symbolic height and width are fixed by [`ImportOptions::imgsz`].
 //! - `float16`, `bfloat16` and `double` become `f32`; a rounding to `float16` between layers is not reproduced.
 //! - Only nodes that the graph's outputs depend on are read.
@@ -12,6 +12,7 @@
 //!   a fixed limit.
 
 mod attr;
+mod batch;
 mod constant;
 mod error;
 mod external;
@@ -32,7 +33,7 @@ pub use proto::ModelProto;
 
 use crate::ir::Graph;
 use prost::Message;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What the model itself does not say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,4 +67,10 @@ pub fn decode(bytes: &[u8]) -> Result<ModelProto, Error> {
 /// then all such nodes are listed at once.
 pub fn import(model: &ModelProto, options: &ImportOptions) -> Result<Graph, Error> {
     import::import(model, options)
+}
+
+/// The files of external data of a model in the folder `base_dir`: those that are there and lie inside, each once, in
+/// the order of their names.
+pub fn external_files(model: &ModelProto, base_dir: &Path) -> Vec<PathBuf> {
+    external::files(model, base_dir)
 }

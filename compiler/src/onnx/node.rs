@@ -60,6 +60,11 @@ impl<'a, 'm> NodeContext<'a, 'm> {
         self.inputs.get(index).copied().flatten()
     }
 
+    /// Makes the import function see `id` as input `index`.
+    pub(super) fn replace_input(&mut self, index: usize, id: ValueId) {
+        self.inputs[index] = Some(id);
+    }
+
     /// All inputs, which must be present and at least one.
     pub(super) fn all_inputs(&self) -> Result<Vec<ValueId>, Fault> {
         if self.inputs.is_empty() {

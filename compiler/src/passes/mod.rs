@@ -107,7 +107,7 @@ pub struct Report {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Evaluating a node of constants failed.
-    #[error("node `{node}`: cannot be evaluated at compile time: {source}")]
+    #[error("node `{node}`: cannot be evaluated at compile time")]
     Evaluate {
         /// The node.
         node: String,
@@ -126,7 +126,7 @@ pub enum Error {
         why: &'static str,
     },
     /// A pass broke an invariant of the IR. This is a defect of the compiler.
-    #[error("the graph is invalid after pass `{pass}` (a defect of the compiler): {source}")]
+    #[error("the graph is invalid after pass `{pass}` (a defect of the compiler)")]
     Invalid {
         /// The pass.
         pass: &'static str,

@@ -140,7 +140,15 @@ impl Candidate {
         let arithmetic = if conv.quant.is_some() { Arithmetic::U8S8 } else { Arithmetic::F32 };
         let [outputs, inputs, kh, kw] = weights.shape[..] else { unreachable!("weights have four axes (invariant 4)") };
         let lines = inputs * kh * kw.min(conv.geometry.stride[1]);
-        Candidate { arithmetic, sparsity: Sparsity::of(weights), inputs, outputs, pixels, lines, rows: inputs * kh * kw }
+        Candidate {
+            arithmetic,
+            sparsity: Sparsity::of(weights),
+            inputs,
+            outputs,
+            pixels,
+            lines,
+            rows: inputs * kh * kw,
+        }
     }
 
     /// Whether the rows of a pass are copied side by side. That takes less of the first-level cache when a stride parts
@@ -196,9 +204,9 @@ fn blocking(candidate: &Candidate, group: usize) -> Blocking {
         let line = tiles * tile * candidate.element();
         if candidate.packs() { candidate.rows * line } else { candidate.lines * (line + 64) }
     };
-    let longest = (least..=chunk_tiles).step_by(least).take_while(|&tiles| {
-        bytes(tiles) <= PASS_BYTES && tiles * tile * candidate.element() <= PASS_TAIL
-    });
+    let longest = (least..=chunk_tiles)
+        .step_by(least)
+        .take_while(|&tiles| bytes(tiles) <= PASS_BYTES && tiles * tile * candidate.element() <= PASS_TAIL);
     // Beyond the cache a long pass reads the tables less often.
     let short = if candidate.packs() || bytes(least) <= SHORT_PASS_BYTES { least } else { chunk_tiles };
     let pass_tiles = longest.last().unwrap_or(short);

@@ -32,7 +32,7 @@ pub fn candidates(graph: &Graph, drafts: &[Draft]) -> Vec<Option<Candidate>> {
 }
 
 /// Element types and shapes of model inputs or outputs.
-pub fn ports(graph: &Graph, values: &[ValueId]) -> Result<Vec<Port>, PlanError> {
+pub fn ports(graph: &Graph, values: &[ValueId]) -> Vec<Result<Port, PlanError>> {
     let port = |&value: &ValueId| {
         let info = graph.value(value);
         Ok(Port { name: info.name.clone(), dtype: element_type(graph, value)?, shape: info.ty.shape.clone() })
@@ -156,10 +156,13 @@ impl Lowering<'_> {
     fn node(&self, node: &Node, choice: Option<Choice>, note: &mut Note) -> Result<Kind, PlanError> {
         let graph = self.graph;
         let (x, y) = (node.inputs[0], node.outputs[0]);
+        if graph.ty(y).is_empty() {
+            return Err(unsupported(node, "its output has no elements"));
+        }
         Ok(match &node.op {
             Op::Conv(conv) => {
                 let choice = choice.expect("convolutions have a kernel");
-                let (kind, conv_note) = self.conv(node, conv, choice);
+                let (kind, conv_note) = self.conv(node, conv, choice)?;
                 note.conv = Some(conv_note);
                 kind
             }

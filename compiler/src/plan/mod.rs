@@ -16,12 +16,13 @@ mod print;
 
 pub use column::Columns;
 
-use crate::ir::{DType, Graph};
+use crate::ir::{DType, Graph, Type};
 use column::Column;
 use draft::Draft;
 use kernel::{Candidate, Choice, Sparsity};
 use peristyle_runtime::engine::{self, Layer, ModelSpec, Program, Step};
 use place::Places;
+use std::fmt;
 
 /// What the planner may choose from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +39,7 @@ impl Default for Options {
     }
 }
 
-/// A graph that cannot be planned.
+/// A part of a graph that cannot be planned.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum PlanError {
@@ -48,6 +49,42 @@ pub enum PlanError {
     ZeroPoints { node: String },
     #[error("node `{node}` ({op}): {reason}")]
     Unsupported { node: String, op: String, reason: String },
+    #[error(
+        "node `{node}`: its feature map {ty} takes {} in memory with its padding, and 2 GiB is the most that \
+         kernels can address: compile the model for a smaller input (--imgsz)",
+        size(*bytes)
+    )]
+    MapSize { node: String, ty: Type, bytes: Option<usize> },
+}
+
+/// Bytes in words, `None` being more than can be counted.
+fn size(bytes: Option<usize>) -> String {
+    bytes.map_or("far more than that".to_string(), |n| format!("{:.1} GiB", n as f64 / f64::from(1 << 30)))
+}
+
+/// All parts of a graph that cannot be planned, in its order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PlanErrors(pub Vec<PlanError>);
+
+impl PlanErrors {
+    /// Adds an error unless it is there already.
+    fn push(&mut self, error: PlanError) {
+        if !self.0.contains(&error) {
+            self.0.push(error);
+        }
+    }
+}
+
+impl std::error::Error for PlanErrors {}
+
+impl fmt::Display for PlanErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let [only] = &self.0[..] {
+            return write!(f, "{only}");
+        }
+        write!(f, "{} parts of the model cannot be compiled:", self.0.len())?;
+        self.0.iter().try_for_each(|error| write!(f, "\n  {error}"))
+    }
 }
 
 /// A compiled network before it becomes source code.
@@ -105,9 +142,10 @@ pub struct ConvNote {
 /// Plans a graph that went through all passes.
 ///
 /// # Errors
-/// [`PlanError`] when the graph holds something no layer computes.
-pub fn build(graph: &Graph, options: &Options) -> Result<Plan, PlanError> {
-    let places = Places::new(graph)?;
+/// Everything in the graph that no layer computes.
+pub fn build(graph: &Graph, options: &Options) -> Result<Plan, PlanErrors> {
+    let mut errors = PlanErrors::default();
+    let places = Places::new(graph, &mut errors);
     let drafts = draft::drafts(graph, &places);
     let sizes: Vec<usize> = places.buffers.iter().map(place::Buffer::bytes).collect();
     let written: Vec<usize> = drafts.iter().map(|d| d.writes.iter().map(|&b| sizes[b]).max().unwrap_or(0)).collect();
@@ -123,19 +161,23 @@ pub fn build(graph: &Graph, options: &Options) -> Result<Plan, PlanError> {
     let mut layers = Vec::new();
     let mut notes = Vec::new();
     for (draft, choice) in drafts.iter().zip(choices) {
-        let (layer, note) = lowering.lower(draft, choice)?;
-        layers.push(layer);
-        notes.push(note);
+        match lowering.lower(draft, choice) {
+            Ok((layer, note)) => {
+                layers.push(layer);
+                notes.push(note);
+            }
+            Err(error) => errors.push(error),
+        }
     }
-    Ok(Plan {
-        inputs: lower::ports(graph, &graph.inputs)?,
-        outputs: lower::ports(graph, &graph.outputs)?,
-        layers,
-        notes,
-        schedule,
-        columns,
-        arena_bytes: layout.bytes,
-    })
+    let mut ports = |values| {
+        let ports = lower::ports(graph, values);
+        ports.into_iter().filter_map(|port| port.map_err(|error| errors.push(error)).ok()).collect::<Vec<_>>()
+    };
+    let (inputs, outputs) = (ports(&graph.inputs), ports(&graph.outputs));
+    if !errors.0.is_empty() {
+        return Err(errors);
+    }
+    Ok(Plan { inputs, outputs, layers, notes, schedule, columns, arena_bytes: layout.bytes })
 }
 
 /// For every buffer the steps from its first use to its last.

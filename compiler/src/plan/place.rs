@@ -4,8 +4,8 @@
 //! there. A channel slice is a view of its input. A value that several concatenations want, or that convolutions
 //! of different strides read, has several placements, and its producer writes them all.
 
-use super::PlanError;
 use super::halo::Taps;
+use super::{PlanError, PlanErrors};
 use crate::ir::{DType, Graph, Op, ValueId};
 use peristyle_runtime::engine::DType as MapType;
 use peristyle_runtime::kernels::map::Map;
@@ -35,6 +35,16 @@ impl Buffer {
             Buffer::Map(map) => map.channels * map.split[0] * map.split[1] * map.plane * map.dtype.size(),
             Buffer::Flat(bytes) => *bytes,
         }
+    }
+
+    /// Size in bytes of a map of which nothing but the rows is laid out yet; `None` when it overflows.
+    fn needed(map: &Map) -> Option<usize> {
+        let [top, left, bottom, right] = map.pad;
+        let rows = map.plane_height().checked_add(top)?.checked_add(bottom)?;
+        let plane = rows.checked_mul(map.row)?.checked_add(left)?.checked_add(right)?;
+        // A plane is rounded up to cache lines, and one more.
+        let bytes = plane.checked_mul(map.dtype.size())?.checked_add(2 * 64)?;
+        bytes.checked_mul(map.channels)?.checked_mul(map.split[0])?.checked_mul(map.split[1])
     }
 }
 
@@ -90,13 +100,13 @@ pub fn channel_slice(graph: &Graph, node: usize) -> Option<usize> {
 }
 
 impl Places {
-    /// Places every value of the graph.
-    ///
-    /// # Errors
-    /// When a value has a type or a use that no layout serves.
-    pub fn new(graph: &Graph) -> Result<Places, PlanError> {
+    /// Places every value of the graph. A value whose type or use no layout serves adds to `errors` and gets a place
+    /// that is good for nothing but looking for further errors.
+    pub fn new(graph: &Graph, errors: &mut PlanErrors) -> Places {
         let mut placing = Placing {
             graph,
+            errors,
+            owners: Vec::new(),
             needs: vec![BTreeSet::new(); graph.values.len()],
             aliases: vec![None; graph.nodes.len()],
             places: Places {
@@ -110,20 +120,19 @@ impl Places {
             placing.needs[output.index()].insert(UNSPLIT);
         }
         for node in (0..graph.nodes.len()).rev() {
-            placing.place_node(node)?;
+            placing.place_node(node);
         }
         for (index, &input) in graph.inputs.iter().enumerate() {
             if is_map(graph, input) {
-                placing.settle(input, false)?;
+                placing.settle(input, false);
             } else {
                 placing.places.flats[input.index()] = Some(Flat::Input(index));
             }
         }
         placing.resolve_aliases();
-        placing.pad()?;
-        let mut places = placing.places;
-        finish_layouts(&mut places.buffers);
-        Ok(places)
+        placing.pad();
+        placing.finish_layouts();
+        placing.places
     }
 
     /// The map that a placement of `value` denotes, its offset counted from the start of its buffer.
@@ -138,8 +147,14 @@ impl Places {
     }
 }
 
+/// Most bytes of a map: kernels reach its rows by 32-bit offsets.
+const MAX_MAP_BYTES: usize = i32::MAX as usize;
+
 struct Placing<'a> {
     graph: &'a Graph,
+    errors: &'a mut PlanErrors,
+    /// The value that each buffer was made for.
+    owners: Vec<ValueId>,
     /// Layouts in which each value is read.
     needs: Vec<BTreeSet<Split>>,
     /// For nodes whose output is a view of a run of channels of their input: the first channel.
@@ -148,7 +163,7 @@ struct Placing<'a> {
 }
 
 impl Placing<'_> {
-    fn place_node(&mut self, index: usize) -> Result<(), PlanError> {
+    fn place_node(&mut self, index: usize) {
         let graph = self.graph;
         let node = &graph.nodes[index];
         if let Some(first) = channel_slice(graph, index)
@@ -164,7 +179,7 @@ impl Placing<'_> {
                 input.extend(needs.iter().copied());
             }
             self.needs[node.outputs[0].index()] = needs;
-            return Ok(());
+            return;
         }
         let stores_every_layout = match node.op {
             Op::Conv(_) | Op::Concat { axis: 1 } => true,
@@ -173,7 +188,7 @@ impl Placing<'_> {
         };
         for &output in &node.outputs {
             if is_map(graph, output) {
-                self.settle(output, !stores_every_layout)?;
+                self.settle(output, !stores_every_layout);
             } else {
                 self.place_flat(output);
             }
@@ -199,11 +214,10 @@ impl Placing<'_> {
                 }
             }
         }
-        Ok(())
     }
 
     /// Gives a map buffers for the layouts that are needed and not placed by a concatenation.
-    fn settle(&mut self, value: ValueId, unsplit: bool) -> Result<(), PlanError> {
+    fn settle(&mut self, value: ValueId, unsplit: bool) {
         let mut needs = self.needs[value.index()].clone();
         if needs.is_empty() && self.places.maps[value.index()].is_empty() || unsplit {
             needs.insert(UNSPLIT);
@@ -216,7 +230,10 @@ impl Placing<'_> {
             let dtype = match info.ty.dtype {
                 DType::F32 => MapType::F32,
                 DType::U8 => MapType::U8,
-                other => return Err(PlanError::ElementType { value: info.name.clone(), dtype: other }),
+                other => {
+                    self.errors.push(PlanError::ElementType { value: info.name.clone(), dtype: other });
+                    MapType::F32
+                }
             };
             let shape = &info.ty.shape;
             let map = Map {
@@ -233,8 +250,8 @@ impl Placing<'_> {
             };
             self.places.maps[value.index()].push(Placement { buffer: self.places.buffers.len(), first: 0, split });
             self.places.buffers.push(Buffer::Map(map));
+            self.owners.push(value);
         }
-        Ok(())
     }
 
     fn place_flat(&mut self, value: ValueId) {
@@ -244,6 +261,7 @@ impl Placing<'_> {
             _ => {
                 let ty = self.graph.ty(value);
                 self.places.buffers.push(Buffer::Flat(ty.len() * ty.dtype.size()));
+                self.owners.push(value);
                 Flat::Buffer(self.places.buffers.len() - 1)
             }
         };
@@ -266,7 +284,7 @@ impl Placing<'_> {
     }
 
     /// Grows the padding of every buffer to what the convolutions that read it reach.
-    fn pad(&mut self) -> Result<(), PlanError> {
+    fn pad(&mut self) {
         let mut values: Vec<Option<u8>> = vec![None; self.places.buffers.len()];
         for node in &self.graph.nodes {
             let Op::Conv(conv) = &node.op else { continue };
@@ -280,7 +298,7 @@ impl Placing<'_> {
                 continue;
             }
             if values[placement.buffer].is_some_and(|v| v != zero) {
-                return Err(PlanError::ZeroPoints { node: node.name.clone() });
+                self.errors.push(PlanError::ZeroPoints { node: node.name.clone() });
             }
             values[placement.buffer] = Some(zero);
             map.pad_value = zero;
@@ -288,29 +306,40 @@ impl Placing<'_> {
                 *pad = (*pad).max(reach);
             }
         }
-        Ok(())
+    }
+
+    /// Lays every map out; those that are too large are refused and take no memory.
+    ///
+    /// Planes of equal extents get rows of equal length, the longest that any of them needs: a convolution then writes
+    /// a run of output pixels as one run of the map, padding columns included, whatever the layouts of its neighbours.
+    fn finish_layouts(&mut self) {
+        let extents = |map: &Map| (map.plane_height(), map.plane_width());
+        let mut gaps = BTreeMap::new();
+        for buffer in &self.places.buffers {
+            let Buffer::Map(map) = buffer else { continue };
+            let gap = gaps.entry(extents(map)).or_insert(0);
+            *gap = map.pad[1].max(map.pad[3]).max(*gap);
+        }
+        for (buffer, &value) in self.places.buffers.iter_mut().zip(&self.owners) {
+            let Buffer::Map(map) = buffer else { continue };
+            map.row = map.plane_width().saturating_add(gaps[&extents(map)]);
+            let bytes = Buffer::needed(map);
+            if bytes.is_some_and(|n| n <= MAX_MAP_BYTES) {
+                finish_layout(map);
+                continue;
+            }
+            let producer = self.graph.nodes.iter().find(|n| n.outputs.contains(&value));
+            let node = producer.map_or(&self.graph.value(value).name, |n| &n.name).clone();
+            self.errors.push(PlanError::MapSize { node, ty: self.graph.ty(value).clone(), bytes });
+        }
     }
 }
 
-/// Sets the strides and the origin of every map from its extents and padding.
-///
-/// Planes of equal extents get rows of equal length, the longest that any of them needs: a convolution then writes a
-/// run of output pixels as one run of the map, padding columns included, whatever the layouts of its neighbours.
-fn finish_layouts(buffers: &mut [Buffer]) {
-    let maps = buffers.iter_mut().filter_map(|b| if let Buffer::Map(map) = b { Some(map) } else { None });
-    let mut maps: Vec<&mut Map> = maps.collect();
-    let extents = |map: &Map| (map.plane_height(), map.plane_width());
-    let mut gaps = BTreeMap::new();
-    for map in &maps {
-        let gap = gaps.entry(extents(map)).or_insert(0);
-        *gap = map.pad[1].max(map.pad[3]).max(*gap);
-    }
-    for map in &mut maps {
-        map.row = map.plane_width() + gaps[&extents(map)];
-        let size = map.dtype.size();
-        // An odd number of cache lines keeps the same pixel of neighbouring planes out of the same cache set.
-        let lines = (map.plane_len() * size).div_ceil(64) | 1;
-        map.plane = lines * 64 / size;
-        map.offset = map.lead() * size;
-    }
+/// Sets the strides and the origin of a map from its extents, padding and row length.
+fn finish_layout(map: &mut Map) {
+    let size = map.dtype.size();
+    // An odd number of cache lines keeps the same pixel of neighbouring planes out of the same cache set.
+    let lines = (map.plane_len() * size).div_ceil(64) | 1;
+    map.plane = lines * 64 / size;
+    map.offset = map.lead() * size;
 }

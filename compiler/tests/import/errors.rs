@@ -23,6 +23,14 @@ fn sized(nodes: Vec<onnx::proto::NodeProto>, initializers: Vec<TensorProto>) -> 
     model(13, vec![input("x", DataType::Float, &[1, 4, 6, 6])], initializers, nodes, &["y"])
 }
 
+/// A message and those of its sources, none of which the one before repeats.
+fn chain(error: &dyn std::error::Error) -> String {
+    let Some(source) = error.source() else { return error.to_string() };
+    let (effect, cause) = (error.to_string(), chain(source));
+    assert!(!effect.contains(&source.to_string()), "{effect} | {cause}");
+    format!("{effect}: {cause}")
+}
+
 /// Models that are refused, by what is wrong with them.
 fn refused() -> Vec<(&'static str, ModelProto)> {
     let float = DataType::Float;
@@ -222,14 +230,14 @@ fn refusals() {
         writeln!(text, "# {what}\n{error}\n").expect("writing to a string");
     };
     for (what, bytes) in [("empty", &b""[..]), ("not protobuf", b"\xff\xff\xff\xff"), ("no graph", b"\x08\x07")] {
-        add(what, onnx::decode(bytes).expect_err(what).to_string());
+        add(what, chain(&onnx::decode(bytes).expect_err(what)));
     }
     let whole = std::fs::read(folder.join("focus/model.onnx")).expect("the corpus is there");
-    add("cut short", onnx::decode(&whole[..whole.len() / 2]).expect_err("half a model").to_string());
+    add("cut short", chain(&onnx::decode(&whole[..whole.len() / 2]).expect_err("half a model")));
     for (what, model) in refused() {
         match onnx::import(&model, &options) {
             Ok(_) => panic!("{what}: imported"),
-            Err(error) => add(what, error.to_string()),
+            Err(error) => add(what, chain(&error)),
         }
     }
     let mut declared = sized(
@@ -244,7 +252,7 @@ fn refusals() {
     add("nodes behind one that failed", onnx::import(&declared, &options).expect_err("faults").to_string());
     let baked = sized(vec![node("Reshape", &["x", "s"], &["y"], vec![])], vec![longs("s", &[3], &[1, 4, 36])]);
     let options = ImportOptions { imgsz: Some([8, 8]), base_dir: None };
-    add("another size", onnx::import(&baked, &options).expect_err("another size").to_string());
+    add("another size", chain(&onnx::import(&baked, &options).expect_err("another size")));
     add("no folder", onnx::import(&external("w", "0"), &ImportOptions::default()).expect_err("no folder").to_string());
     insta::assert_snapshot!(text);
 }

@@ -2,6 +2,8 @@ use peristyle_compiler::ir;
 use peristyle_compiler::onnx::proto::tensor_shape_proto::dimension::Value as Extent;
 use peristyle_compiler::onnx::proto::type_proto::Value as TypeValue;
 use peristyle_compiler::onnx::{self, ImportOptions, ModelProto};
+use peristyle_compiler::passes;
+use peristyle_compiler::plan::{self, Columns, Options};
 use proptest::prelude::*;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -20,6 +22,23 @@ static MODELS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
 fn try_import(model: &ModelProto, imgsz: Option<[usize; 2]>) {
     if let Ok(graph) = onnx::import(model, &ImportOptions { imgsz, base_dir: None }) {
         ir::verify::verify(&graph).expect("an imported graph is valid");
+    }
+}
+
+/// Plans what imports, unless its passes would take long.
+fn try_plan(model: &ModelProto, imgsz: Option<[usize; 2]>, columns: Columns) {
+    let Ok(mut graph) = onnx::import(model, &ImportOptions { imgsz, base_dir: None }) else { return };
+    if graph.values.iter().any(|value| value.constant.is_some() && value.ty.len() > 1 << 20) {
+        return;
+    }
+    let source = graph.to_string();
+    match passes::run(&mut graph) {
+        Ok(_) => {}
+        Err(e @ passes::Error::Invalid { .. }) => panic!("{e}\n{source}"),
+        Err(_) => return,
+    }
+    if let Err(errors) = plan::build(&graph, &Options { columns, ..Options::default() }) {
+        assert!(!errors.0.is_empty() && !errors.to_string().is_empty());
     }
 }
 
@@ -154,5 +173,23 @@ proptest! {
             mutate(&mut model, what, at, to, number);
         }
         try_import(&model, imgsz);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases() / 4, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn altered_models_plan_or_say_why(
+        which: prop::sample::Index,
+        edits in prop::collection::vec((0u8..14, any::<prop::sample::Index>(), any::<prop::sample::Index>(), extents()), 1..4),
+        imgsz in prop_oneof![Just(None), Just(Some([16, 24])), Just(Some([32, 32])), Just(Some([1 << 14, 1 << 14]))],
+        columns in prop_oneof![Just(Columns::Auto), Just(Columns::Off), Just(Columns::Rows(1)), Just(Columns::Rows(3))],
+    ) {
+        let mut model = onnx::decode(&MODELS[which.index(MODELS.len())]).expect("the corpus decodes");
+        for (what, at, to, number) in edits {
+            mutate(&mut model, what, at, to, number);
+        }
+        try_plan(&model, imgsz, columns);
     }
 }

@@ -3,7 +3,7 @@ use peristyle_compiler::onnx::{self, ImportOptions};
 use std::path::{Path, PathBuf};
 
 /// The folder of real models, which are not part of the repository.
-fn folder() -> Option<PathBuf> {
+pub fn folder() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
     let data = std::env::var_os("PERISTYLE_TEST_DATA").map_or(beside, PathBuf::from);
     Some(data.join("models")).filter(|models| models.is_dir())

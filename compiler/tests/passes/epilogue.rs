@@ -2,6 +2,7 @@
 
 use crate::graphs::{Build, check, ops};
 use peristyle_compiler::ir::{Activation, Binary, DType, Graph, Op, Residual, Store, ValueId};
+use peristyle_compiler::plan::{self, Options};
 
 fn only_conv_activation(graph: &Graph) -> Activation {
     assert_eq!(graph.nodes.len(), 1, "{graph}");
@@ -133,6 +134,22 @@ fn a_residual_made_later_moves_its_reader() {
     let (after, _) = check(&b.finish(&[sum]), 0.0);
     assert_eq!(after.nodes.len(), 2);
     assert!(matches!(after.nodes[1].op, Op::Conv(_)));
+}
+
+/// A constant has no buffer that an epilogue could read, so its sum stays a layer.
+#[test]
+fn a_constant_is_no_residual() {
+    for constant_first in [false, true] {
+        let mut b = Build::new(7);
+        let x = b.input(DType::F32, [1, 4, 4, 4]);
+        let y = b.conv(x, 4, 3, 1);
+        let table = b.random(DType::F32, &[1, 4, 4, 4]);
+        let sum = if constant_first { b.binary(Binary::Add, table, y) } else { b.binary(Binary::Add, y, table) };
+        let (after, _) = check(&b.finish(&[sum]), 0.0);
+        assert_eq!(residual_of(&after), [None]);
+        assert_eq!(after.nodes.len(), 2);
+        plan::build(&after, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
+    }
 }
 
 #[test]

@@ -19,6 +19,12 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 /// # Errors
 /// [`Failure::Failed`] naming the path.
 pub fn create_directory(path: &Path) -> Result<(), Failure> {
+    if path.exists() && !path.is_dir() {
+        return Err(Failure::new(format_args!(
+            "cannot write into {}: it is a file, expected a folder",
+            path.display()
+        )));
+    }
     std::fs::create_dir_all(path)
         .map_err(|error| Failure::new(format_args!("cannot create {}: {error}", path.display())))
 }

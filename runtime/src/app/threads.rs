@@ -1,5 +1,8 @@
 //! How many cores this process may use.
 
+use crate::engine::MAX_THREADS;
+use std::io;
+
 /// Logical cores that this process may keep busy, at least one.
 ///
 /// On Linux this is the number of CPUs in the scheduling affinity mask (`taskset`, cpusets), but no more than the
@@ -8,6 +11,17 @@
 /// below one CPU still gives one.
 pub fn available_cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Refuses more threads than one process can sensibly have, of all engines together.
+///
+/// # Errors
+/// With the limit.
+pub fn expect_startable(threads: usize) -> io::Result<()> {
+    if threads <= MAX_THREADS {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("at most {MAX_THREADS} can work together")))
 }
 
 /// The processor's name as the operating system reports it.

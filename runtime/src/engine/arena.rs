@@ -1,6 +1,7 @@
 //! Aligned, zeroed memory that lives as long as the engine.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::io;
 
 /// Alignment of every allocation: a cache line.
 pub const ALIGN: usize = 64;
@@ -18,15 +19,21 @@ unsafe impl Send for Arena {}
 unsafe impl Sync for Arena {}
 
 impl Arena {
-    /// Allocates `bytes` zeroed bytes; aborts like every Rust collection when memory is exhausted.
-    pub fn new(bytes: usize) -> Arena {
-        let layout = Layout::from_size_align(bytes.max(ALIGN), ALIGN).expect("arena sizes fit the address space");
+    /// Allocates `bytes` zeroed bytes.
+    ///
+    /// # Errors
+    /// When there is no such memory.
+    pub fn new(bytes: usize) -> io::Result<Arena> {
+        let exhausted = || {
+            io::Error::new(io::ErrorKind::OutOfMemory, format!("no memory for {} MB of working memory", bytes >> 20))
+        };
+        let layout = Layout::from_size_align(bytes.max(ALIGN), ALIGN).map_err(|_| exhausted())?;
         // SAFETY: the size is not zero.
         let start = unsafe { alloc_zeroed(layout) };
         if start.is_null() {
-            handle_alloc_error(layout);
+            return Err(exhausted());
         }
-        Arena { start, layout }
+        Ok(Arena { start, layout })
     }
 
     /// The first byte.

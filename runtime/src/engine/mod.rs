@@ -5,10 +5,13 @@ pub mod program;
 mod run;
 pub mod spec;
 mod threads;
+mod validate;
 
 pub use program::{Kind, Layer, Program, Step};
 pub use run::Engine;
 pub use spec::{DType, DetectorSpec, Head, ModelSpec, RawLevel, TensorSpec};
+pub use threads::MAX_THREADS;
+pub use validate::ProgramError;
 
 use crate::kernels::strided::Base;
 

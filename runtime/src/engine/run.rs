@@ -3,8 +3,10 @@
 use super::arena::Arena;
 use super::program::{Kind, Program, Step};
 use super::threads::{Barrier, Team};
+use super::validate::validate;
 use super::{Buffers, DType, Infer, ModelSpec, RunError, TensorMut, TensorRef, TensorSpec};
 use crate::simd::Isa;
+use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -21,23 +23,26 @@ impl Engine {
     /// Allocates arenas and starts `threads` threads, at least one, for the best instruction set of this machine.
     ///
     /// # Errors
-    /// When the operating system refuses a thread.
-    pub fn new(program: &'static Program, threads: usize) -> std::io::Result<Engine> {
+    /// When the operating system refuses a thread or memory, or the program reads or writes outside its arena,
+    /// constants and tensors ([`ProgramError`](super::ProgramError)). Unrolled kernels are trusted.
+    pub fn new(program: &'static Program, threads: usize) -> io::Result<Engine> {
         Engine::with_isa(program, threads, Isa::detect())
     }
 
     /// As [`Engine::new`], for an instruction set no better than the machine's.
     ///
     /// # Errors
-    /// When the operating system refuses a thread.
-    pub fn with_isa(program: &'static Program, threads: usize, isa: Isa) -> std::io::Result<Engine> {
+    /// When the operating system refuses a thread or memory, or the program reads or writes outside its arena,
+    /// constants and tensors ([`ProgramError`](super::ProgramError)). Unrolled kernels are trusted.
+    pub fn with_isa(program: &'static Program, threads: usize, isa: Isa) -> io::Result<Engine> {
+        validate(program).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         let team = Team::new(threads)?;
         let scratch_bytes = program.layers.iter().map(|l| l.kind.scratch_bytes()).max().unwrap_or(0);
         let work = Work {
             program,
             isa: isa.min(Isa::detect()),
-            arenas: (0..team.len()).map(|_| Arena::new(program.arena_bytes)).collect(),
-            scratch: (0..team.len()).map(|_| Arena::new(scratch_bytes)).collect(),
+            arenas: (0..team.len()).map(|_| Arena::new(program.arena_bytes)).collect::<Result<_, _>>()?,
+            scratch: (0..team.len()).map(|_| Arena::new(scratch_bytes)).collect::<Result<_, _>>()?,
             next_unit: program.schedule.iter().map(|_| AtomicU32::new(0)).collect(),
             next_image: AtomicU32::new(0),
             barrier: Barrier::default(),
@@ -83,6 +88,7 @@ impl Engine {
 
     fn run_together(&mut self, image: usize, times: Option<&[AtomicU64]>) {
         self.work.next_unit.iter_mut().for_each(|n| *n.get_mut() = 0);
+        self.work.barrier.reset();
         let (work, members) = (&self.work, self.team.len());
         // SAFETY: `check` proved that every tensor holds this image; arenas and scratch belong to this engine alone.
         self.team.run(&|member| unsafe { work.run_member(member, members, image, times) });
@@ -205,6 +211,10 @@ impl Work {
     unsafe fn run_alone(&self, member: usize, image: usize) {
         let buffers = self.buffers(member, member, image);
         for step in self.program.schedule.iter() {
+            for unit in 0..self.pad_units(step) {
+                // SAFETY: this thread is alone on the arena.
+                unsafe { self.run_pad_unit(&buffers, step, unit) };
+            }
             for unit in 0..self.units(step) {
                 // SAFETY: steps before this one are complete; this thread is alone on the arena.
                 unsafe { self.run_unit(&buffers, step, unit) };
@@ -216,16 +226,26 @@ impl Work {
     /// As for `run_alone`, with all members on the first arena in the same call.
     unsafe fn run_member(&self, member: usize, members: usize, image: usize, times: Option<&[AtomicU64]>) {
         let buffers = self.buffers(0, member, image);
+        let _guard = self.barrier.guard();
         for (step, next) in self.program.schedule.iter().zip(&self.next_unit) {
             let start = times.map(|_| Instant::now());
-            let units = self.units(step);
-            loop {
-                let unit = next.fetch_add(1, Ordering::Relaxed) as usize;
-                if unit >= units {
-                    break;
+            let (pads, units) = (self.pad_units(step), self.units(step));
+            let claim = || next.fetch_add(1, Ordering::Relaxed) as usize;
+            let mut unit = claim();
+            if pads > 0 {
+                while unit < pads {
+                    // SAFETY: as below; no member computes the layer before all padding is written.
+                    unsafe { self.run_pad_unit(&buffers, step, unit) };
+                    unit = claim();
                 }
+                self.barrier.wait(members);
+                // By now every member has claimed one unit that is no padding.
+                unit -= pads;
+            }
+            while unit < units {
                 // SAFETY: the barrier completes the steps before this one; the counter gives each unit to one member.
                 unsafe { self.run_unit(&buffers, step, unit) };
+                unit = claim() - pads;
             }
             self.barrier.wait(members);
             if let (0, Some(times), Some(start)) = (member, times, start) {
@@ -235,11 +255,29 @@ impl Work {
         }
     }
 
+    /// Units of the padding that the first step of a layer writes: channels of its padded maps. Units of the layer
+    /// write into the same rows, so all padding is complete before they start.
+    fn pad_units(&self, step: &Step) -> usize {
+        let maps = if step.first == 0 { &self.program.layers[step.layer as usize].pads[..] } else { &[] };
+        maps.iter().map(|map| map.channels).sum()
+    }
+
+    /// # Safety
+    /// Nobody reads the padding or computes the step's layer, and nobody else writes this unit.
+    unsafe fn run_pad_unit(&self, buffers: &Buffers<'_>, step: &Step, mut unit: usize) {
+        for map in self.program.layers[step.layer as usize].pads.iter() {
+            if unit < map.channels {
+                // SAFETY: forwarded.
+                return unsafe { map.slice(unit, 1).fill_padding(buffers.arena) };
+            }
+            unit -= map.channels;
+        }
+    }
+
     fn units(&self, step: &Step) -> usize {
         let layer = self.program.layers[step.layer as usize];
         let rows = rows(step);
-        let pads = usize::from(rows.start == 0 && !layer.pads.is_empty());
-        pads + match &layer.kind {
+        match &layer.kind {
             Kind::Conv(conv) => conv.units(self.isa, &rows),
             Kind::LoadInput(load) => load.stores[0].map.channels,
             Kind::CopyMap(copy) => copy.to.channels,
@@ -256,19 +294,12 @@ impl Work {
 
     /// # Safety
     /// The inputs of the step's layer are complete for its rows, and nobody else computes this unit.
-    unsafe fn run_unit(&self, buffers: &Buffers<'_>, step: &Step, mut unit: usize) {
+    unsafe fn run_unit(&self, buffers: &Buffers<'_>, step: &Step, unit: usize) {
         let layer = self.program.layers[step.layer as usize];
         let rows = rows(step);
         let (arena, scratch) = (buffers.arena, buffers.scratch);
-        // SAFETY: forwarded; pads are written by the first unit of a layer's first step, everything else by the others.
+        // SAFETY: forwarded.
         unsafe {
-            if rows.start == 0 && !layer.pads.is_empty() {
-                if unit == 0 {
-                    layer.pads.iter().for_each(|map| map.fill_padding(arena));
-                    return;
-                }
-                unit -= 1;
-            }
             match &layer.kind {
                 Kind::Conv(conv) => conv.run_unit(self.isa, arena, scratch, &rows, unit),
                 Kind::LoadInput(load) => load.run_channel(self.isa, arena, buffers.input(load.input), unit, &rows),

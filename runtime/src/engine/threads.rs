@@ -1,13 +1,21 @@
 //! A fixed team of threads that runs one job at a time together with its caller.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+
+/// Most members of a team: more threads than this exhaust what a process may map long before they help.
+pub const MAX_THREADS: usize = 1024;
 
 /// Spins this often on a barrier before giving the core away.
 const SPINS: u32 = 4_000;
 
 type Job = *const (dyn Fn(usize) + Sync);
+
+/// What a member panicked with.
+type Panic = Box<dyn Any + Send>;
 
 struct State {
     /// Number of jobs started; a change wakes the workers.
@@ -15,6 +23,8 @@ struct State {
     job: Option<Job>,
     /// Workers that have not finished the current job.
     running: usize,
+    /// The first panic of a worker in the current job.
+    panic: Option<Panic>,
     stopping: bool,
 }
 
@@ -43,9 +53,12 @@ impl Team {
     /// Starts the workers.
     ///
     /// # Errors
-    /// When the operating system refuses a thread.
+    /// When the operating system refuses a thread, or there would be more than [`MAX_THREADS`].
     pub fn new(threads: usize) -> std::io::Result<Team> {
-        let state = State { generation: 0, job: None, running: 0, stopping: false };
+        if threads > MAX_THREADS {
+            return Err(std::io::Error::other(format!("at most {MAX_THREADS} can work together")));
+        }
+        let state = State { generation: 0, job: None, running: 0, panic: None, stopping: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), started: Condvar::new(), finished: Condvar::new() });
         let mut team = Team { shared, workers: Vec::new() };
         for member in 1..threads.max(1) {
@@ -62,7 +75,9 @@ impl Team {
         self.workers.len() + 1
     }
 
-    /// Runs `job(member)` once on every member, and returns when all are done.
+    /// Runs `job(member)` once on every member, and returns when all are done. When a member panics, so does this, once
+    /// the others are done too; the team stays usable. Members that wait for each other must do so at a
+    /// [`Barrier`] that they [guard](Barrier::guard).
     pub fn run(&mut self, job: &(dyn Fn(usize) + Sync)) {
         if self.workers.is_empty() {
             return job(0);
@@ -76,12 +91,18 @@ impl Team {
             state.running = self.workers.len();
         }
         self.shared.started.notify_all();
-        job(0);
+        let own = catch_unwind(AssertUnwindSafe(|| job(0)));
         let mut state = self.shared.lock();
         while state.running > 0 {
             state = self.shared.finished.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.job = None;
+        let panic = own.err().into_iter().chain(state.panic.take());
+        drop(state);
+        // Prefers a panic to those that it caused.
+        if let Some(panic) = panic.reduce(|a, b| if a.is::<Abandoned>() { b } else { a }) {
+            resume_unwind(panic);
+        }
     }
 }
 
@@ -90,7 +111,7 @@ impl Drop for Team {
         self.shared.lock().stopping = true;
         self.shared.started.notify_all();
         for worker in self.workers.drain(..) {
-            // A worker that panicked has already printed its message.
+            // Panics of jobs are caught, and there are no others.
             let _ = worker.join();
         }
     }
@@ -113,8 +134,13 @@ fn work(shared: &Shared, member: usize) {
             }
         };
         // SAFETY: `Team::run` keeps the job alive until `running` is zero.
-        unsafe { (*job)(member) };
+        let done = catch_unwind(AssertUnwindSafe(|| unsafe { (*job)(member) }));
         let mut state = shared.lock();
+        if let Err(panic) = done
+            && state.panic.as_ref().is_none_or(|first| first.is::<Abandoned>())
+        {
+            state.panic = Some(panic);
+        }
         state.running -= 1;
         if state.running == 0 {
             shared.finished.notify_one();
@@ -122,15 +148,43 @@ fn work(shared: &Shared, member: usize) {
     }
 }
 
+/// What a member unwinds with because another one panicked.
+struct Abandoned;
+
 /// A barrier for members of a running job, reusable any number of times.
 #[derive(Debug, Default)]
 pub struct Barrier {
     arrived: AtomicUsize,
     round: AtomicUsize,
+    /// A member panicked and will not arrive.
+    broken: AtomicBool,
+}
+
+/// Lets the others go when its member panics.
+pub struct Guard<'a>(&'a Barrier);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.broken.store(true, Ordering::Release);
+        }
+    }
 }
 
 impl Barrier {
-    /// Waits until `members` members have called this. Everything they did before is visible afterwards.
+    /// Every member holds this while it works towards the barrier: if it panics, the others do not wait for it.
+    pub fn guard(&self) -> Guard<'_> {
+        Guard(self)
+    }
+
+    /// Makes the barrier usable after a panic.
+    pub fn reset(&mut self) {
+        *self.arrived.get_mut() = 0;
+        *self.broken.get_mut() = false;
+    }
+
+    /// Waits until `members` members have called this. Everything they did before is visible afterwards. Unwinds when
+    /// one of them panicked.
     pub fn wait(&self, members: usize) {
         if members == 1 {
             return;
@@ -146,6 +200,8 @@ impl Barrier {
             if spins < SPINS {
                 spins += 1;
                 std::hint::spin_loop();
+            } else if self.broken.load(Ordering::Acquire) {
+                resume_unwind(Box::new(Abandoned));
             } else {
                 std::thread::yield_now();
             }
@@ -156,6 +212,34 @@ impl Barrier {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panic_of_any_member_reaches_the_caller_and_the_team_goes_on() {
+        let mut team = Team::new(3).unwrap();
+        let mut barrier = Barrier::default();
+        for culprit in 0..3 {
+            barrier.reset();
+            let run = AssertUnwindSafe(|| {
+                team.run(&|member| {
+                    let _guard = barrier.guard();
+                    barrier.wait(3);
+                    if member == culprit {
+                        resume_unwind(Box::new(member));
+                    }
+                    barrier.wait(3);
+                });
+            });
+            let panic = catch_unwind(run).expect_err("a member panics");
+            assert_eq!(panic.downcast_ref(), Some(&culprit));
+        }
+        barrier.reset();
+        let count = AtomicUsize::new(0);
+        team.run(&|_| {
+            count.fetch_add(1, Ordering::SeqCst);
+            barrier.wait(3);
+        });
+        assert_eq!(count.load(Ordering::SeqCst), 3);
+    }
 
     #[test]
     fn every_member_runs_and_barriers_order_their_rounds() {

@@ -2,7 +2,7 @@
 
 use super::Fault;
 
-const MAGIC: &[u8] = b"\x93NUMPY";
+pub(super) const MAGIC: &[u8] = b"\x93NUMPY";
 /// Rank past which a shape is certainly not a tensor's.
 const MAX_RANK: usize = 32;
 /// The writer pads the header so that the data starts at a multiple of this.

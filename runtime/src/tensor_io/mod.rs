@@ -20,6 +20,9 @@ pub use npy::{read_npy, write_npy};
 #[cfg(feature = "npz")]
 pub use npz::{read_npz, write_npz};
 
+use header::MAGIC as NPY_MAGIC;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 /// Reads every array of an `.npy` or `.npz` file, told apart by their first bytes. An `.npy` has one array whose name
@@ -29,7 +32,14 @@ use std::path::Path;
 /// Names the file, the member and the fault.
 pub fn read_tensors(path: &Path) -> Result<Vec<(String, Array)>, Error> {
     let fault = |fault: Fault| Error { path: path.to_owned(), fault };
-    let bytes = std::fs::read(path).map_err(|e| fault(Fault::Io(e)))?;
+    let mut bytes = Vec::new();
+    let mut file = File::open(path).map_err(|e| fault(Fault::Io(e)))?;
+    // Whatever has no end, as a device may, has no such start either.
+    file.by_ref().take(NPY_MAGIC.len() as u64).read_to_end(&mut bytes).map_err(|e| fault(Fault::Io(e)))?;
+    if !bytes.starts_with(b"PK") && !bytes.starts_with(NPY_MAGIC) {
+        return Err(fault(Fault::NotNumPy));
+    }
+    file.read_to_end(&mut bytes).map_err(|e| fault(Fault::Io(e)))?;
     if bytes.starts_with(b"PK") {
         return unpack(&bytes).map_err(fault);
     }

@@ -107,6 +107,10 @@ fn files_are_written_whole_and_read_by_name() {
     assert_eq!(std::fs::read_dir(&folder).expect("the folder is there").count(), 1);
     let missing = read_tensors(&folder.join("none.npy")).expect_err("no such file").to_string();
     assert!(missing.contains("none.npy: "), "{missing}");
+    if cfg!(target_os = "linux") {
+        let endless = read_tensors(std::path::Path::new("/dev/zero")).expect_err("no tensor").to_string();
+        assert_eq!(endless, "/dev/zero: neither an .npy nor an .npz file");
+    }
     assert!(write_tensor(&folder.join("no/such/x.npy"), &array).is_err());
     std::fs::remove_dir_all(&folder).expect("the folder is ours");
 }

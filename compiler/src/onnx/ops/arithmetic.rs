@@ -68,7 +68,6 @@ pub(super) fn emit_binary(
         }
         _ => b,
     };
-    let (a, b) = (unbatched(ctx, a, b)?, unbatched(ctx, b, a)?);
     let (left, right) = (ctx.ty(a).clone(), ctx.ty(b).clone());
     let Some(shape) = broadcast(&left.shape, &right.shape) else {
         return Fault::malformed(format!("its inputs {left} and {right} do not broadcast"));
@@ -83,27 +82,6 @@ pub(super) fn emit_binary(
     }
     ctx.expect_dtype(a, &[DType::F32, DType::I32, DType::I64])?;
     ctx.emit(suffix, Op::Binary(op), vec![a, b], left.dtype, &shape)
-}
-
-/// `id`, or one entry of it when it is a constant that repeats itself along the exported batch, beside a map of batch 1.
-fn unbatched(ctx: &mut NodeContext<'_, '_>, id: ValueId, other: ValueId) -> Result<ValueId, Fault> {
-    let (Some(batch), Some(tensor)) = (ctx.importer.baked_batch, ctx.constant_of(id)) else { return Ok(id) };
-    let beside = ctx.ty(other);
-    let repeats = tensor.shape.first() == Some(&batch)
-        && beside.shape.first() == Some(&1)
-        && beside.shape.len() == tensor.shape.len()
-        && ctx.constant_of(other).is_none();
-    if !repeats {
-        return Ok(id);
-    }
-    let mut shape = tensor.shape.clone();
-    shape[0] = 1;
-    ctx.charge(Some(tensor.len()))?;
-    let first = constant::view(&tensor, &shape, 0, &constant::strides(&shape));
-    if constant::expand(&first, &tensor.shape) == *tensor {
-        return Ok(ctx.add_constant("unbatched", first));
-    }
-    Ok(id)
 }
 
 /// All inputs, which must be constants, and the shape they broadcast to.

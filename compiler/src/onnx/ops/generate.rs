@@ -93,7 +93,7 @@ fn range(ctx: &mut NodeContext<'_, '_>) -> Outcome {
 }
 
 fn shape(ctx: &mut NodeContext<'_, '_>) -> Outcome {
-    let extents: Vec<i64> = ctx.shape(ctx.input(0)?).iter().map(|&d| d as i64).collect();
+    let extents: Vec<i64> = ctx.exported_shape(ctx.input(0)?).iter().map(|&d| d as i64).collect();
     let rank = extents.len() as i64;
     let bound = |name: &str, default: i64| -> Result<usize, Fault> {
         let stated = ctx.attributes.int_or(name, default)?;
@@ -106,7 +106,7 @@ fn shape(ctx: &mut NodeContext<'_, '_>) -> Outcome {
 }
 
 fn size(ctx: &mut NodeContext<'_, '_>) -> Outcome {
-    let elements = ctx.ty(ctx.input(0)?).len();
+    let elements: usize = ctx.exported_shape(ctx.input(0)?).iter().product();
     ctx.bind_constant(0, Tensor::i64([], vec![elements as i64]))
 }
 

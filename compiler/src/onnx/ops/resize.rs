@@ -56,7 +56,7 @@ struct Mapping<'m> {
 
 fn enlarge(ctx: &mut NodeContext<'_, '_>, size: Size, mapping: Mapping<'_>) -> Outcome {
     let x = ctx.input(0)?;
-    let from = ctx.shape(x);
+    let from = ctx.exported_shape(x);
     let [_, _, height, width] = ctx.expect_map(x)?;
     let axes: Vec<usize> = match ctx.attributes.ints("axes")? {
         None => (0..4).collect(),
@@ -69,13 +69,13 @@ fn enlarge(ctx: &mut NodeContext<'_, '_>, size: Size, mapping: Mapping<'_>) -> O
     if given != axes.len() {
         return Fault::malformed(format!("{given} scales or sizes for {} axes", axes.len()));
     }
-    let mut out = [1, from[1], height, width];
+    let mut out = [from[0], from[1], height, width];
     let mut scales = [1f32; 4];
     for (i, &a) in axes.iter().enumerate() {
         (out[a], scales[a]) = match &size {
             Size::Scales(s) => ((from[a] as f32 * s[i]).floor() as usize, s[i]),
-            // The batch that the model was exported with.
-            Size::Extents(_) if a == 0 => (1, 1.0),
+            // A size stored for a batch that the input leaves open.
+            Size::Extents(_) if a == 0 && from[0] == 1 => (1, 1.0),
             Size::Extents(e) => (usize::try_from(e[i]).unwrap_or(0), e[i] as f32 / from[a] as f32),
         };
     }
@@ -88,7 +88,7 @@ fn enlarge(ctx: &mut NodeContext<'_, '_>, size: Size, mapping: Mapping<'_>) -> O
         return Fault::unsupported(format!("attribute `mode` is `{mode}`, expected `nearest`"));
     }
     if out[1] != from[1]
-        || out[0] != 1
+        || out[0] != from[0]
         || !out_height.is_multiple_of(height)
         || !out_width.is_multiple_of(width)
         || out_height == 0
@@ -101,6 +101,7 @@ fn enlarge(ctx: &mut NodeContext<'_, '_>, size: Size, mapping: Mapping<'_>) -> O
         ));
     }
     let dtype = ctx.ty(x).dtype;
+    out[0] = 1;
     ctx.checked(dtype, &out)?;
     let factor = [out_height / height, out_width / width];
     for (i, (extent, out)) in [(height, out_height), (width, out_width)].into_iter().enumerate() {

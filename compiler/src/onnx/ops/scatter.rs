@@ -4,6 +4,7 @@ use super::Table;
 use super::layout::emit_concat;
 use super::select::{Range, emit_part};
 use super::shape::emit_reshape;
+use crate::onnx::batch::mixes;
 use crate::onnx::constant::{element_count, replace};
 use crate::onnx::error::{Fault, listed};
 use crate::onnx::node::{NodeContext, Outcome};
@@ -11,23 +12,24 @@ use crate::onnx::node::{NodeContext, Outcome};
 pub(super) const TABLE: Table = &[("ScatterND", scatter_nd)];
 
 fn scatter_nd(ctx: &mut NodeContext<'_, '_>) -> Outcome {
-    let (data, index_id, updates) = (ctx.input(0)?, ctx.input(1)?, ctx.input(2)?);
+    let (mut data, index_id, mut updates) = (ctx.input(0)?, ctx.input(1)?, ctx.input(2)?);
     if ctx.ty(data).dtype != ctx.ty(updates).dtype {
         return Fault::malformed(format!("it assigns {} to {}", ctx.ty(updates), ctx.ty(data)));
     }
     if !matches!(ctx.attributes.string("reduction")?, "" | "none") {
         return Fault::unsupported("attribute `reduction` is set");
     }
-    let (shape, mut index_shape) = (ctx.shape(data), ctx.shape(index_id));
+    let mut index_shape = ctx.shape(index_id);
     let mut indices = ctx.integers(1, "indices")?;
-    if let (Some(batch), Some(1), Some(lead)) = (ctx.importer.baked_batch, shape.first(), index_shape.first_mut())
-        && *lead == batch
-        && ctx.ty(updates).shape.first() == Some(&1)
-    {
-        // Of the exported batch, the first entry is left.
-        *lead = 1;
+    if let Some(batch) = ctx.batch_of(data).or(ctx.batch_of(updates)) {
+        if !assigns_to_every_image(batch, &index_shape, &indices) {
+            return mixes(batch, "its indices do not assign to every entry of axis 0 alike");
+        }
+        (data, updates) = (ctx.beside_batch(data, 1)?, ctx.beside_batch(updates, 1)?);
+        index_shape[0] = 1;
         indices.truncate(indices.len() / batch);
     }
+    let shape = ctx.shape(data);
     let depth = match index_shape.last() {
         Some(&depth) if (1..=shape.len()).contains(&depth) => depth,
         _ => return Fault::malformed(format!("its indices have the shape [{}]", listed(&index_shape))),
@@ -75,6 +77,18 @@ fn scatter_nd(ctx: &mut NodeContext<'_, '_>) -> Outcome {
         parts.push(emit_part(ctx, "after", data, Range::along(&shape, at, end, shape[at] - end))?);
     }
     emit_concat(ctx, "", parts, at).and_then(|y| ctx.bind(0, y))
+}
+
+/// Whether the first axis of the indices counts the images, and they are the same for every image but for its number.
+fn assigns_to_every_image(batch: usize, shape: &[usize], indices: &[i64]) -> bool {
+    let &[lead, .., depth] = shape else { return false };
+    if lead != batch || depth == 0 || indices.is_empty() {
+        return false;
+    }
+    let each = indices.len() / batch;
+    indices.chunks(each).enumerate().all(|(image, tuples)| {
+        tuples.chunks(depth).zip(indices.chunks(depth)).all(|(t, first)| t[0] == image as i64 && t[1..] == first[1..])
+    })
 }
 
 /// First index and extent per axis when the tuples enumerate a block in row-major order.

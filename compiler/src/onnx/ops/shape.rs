@@ -39,13 +39,14 @@ pub(super) fn emit_reshape(
     ctx.emit(suffix, Op::Reshape, vec![x], dtype, shape)
 }
 
-/// Binds output 0 to input 0 under `shape`.
+/// Binds output 0 to input 0 under `shape`, an exported shape.
 fn reshape_to(ctx: &mut NodeContext<'_, '_>, shape: &[usize]) -> Outcome {
     let x = ctx.input(0)?;
     let ty = ctx.ty(x);
-    if element_count(shape) != Some(ty.len()) {
+    if element_count(shape) != element_count(&ctx.exported_shape(x)) {
         return Fault::malformed(format!("its input is {ty}, which does not fit the shape [{}]", listed(shape)));
     }
+    let shape = &ctx.shape_of_image(x, shape)?[..];
     if ty.shape == shape {
         return ctx.alias(x);
     }
@@ -62,9 +63,8 @@ fn reshape_to(ctx: &mut NodeContext<'_, '_>, shape: &[usize]) -> Outcome {
 }
 
 fn reshape(ctx: &mut NodeContext<'_, '_>) -> Outcome {
-    let x = ctx.input(0)?;
-    let from = ctx.shape(x);
-    let mut target = match ctx.optional(1) {
+    let from = ctx.exported_shape(ctx.input(0)?);
+    let target = match ctx.optional(1) {
         Some(_) => ctx.integers(1, "shape")?,
         None => ctx.attributes.ints("shape")?.map(<[i64]>::to_vec).unwrap_or_default(),
     };
@@ -72,35 +72,14 @@ fn reshape(ctx: &mut NodeContext<'_, '_>) -> Outcome {
         return Fault::unsupported(format!("its shape has {} axes, at most {MAX_RANK} are supported", target.len()));
     }
     let keep_zero = ctx.attributes.int_or("allowzero", 0)? != 0;
-    let resolved = resolve(&from, &target, keep_zero);
-    let is_map = ctx.constant_of(x).is_none() && from.first() == Some(&1);
-    if let (Some(batch), Some(lead)) = (ctx.importer.baked_batch, target.first_mut())
-        && is_map
-        && *lead > 0
-        && *lead % batch as i64 == 0
-        && (resolved.is_none() || target_is_open(&resolved, *lead, batch))
-    {
-        // The exported batch is part of the leading extent.
-        *lead /= batch as i64;
-        let shape = resolve(&from, &target, keep_zero);
-        return match shape {
-            Some(shape) => reshape_to(ctx, &shape),
-            None => unresolved(&from, &target),
-        };
-    }
-    match resolved {
+    match resolve(&from, &target, keep_zero) {
         Some(shape) => reshape_to(ctx, &shape),
-        None => unresolved(&from, &target),
+        None => Fault::malformed(format!(
+            "its input of shape [{}] does not fit the shape [{}]",
+            listed(&from),
+            listed(&target)
+        )),
     }
-}
-
-/// Whether a target that fits as it is would move the exported batch into another axis.
-fn target_is_open(resolved: &Option<Vec<usize>>, lead: i64, batch: usize) -> bool {
-    lead == batch as i64 && resolved.as_ref().is_some_and(|shape| shape.len() > 1)
-}
-
-fn unresolved(from: &[usize], target: &[i64]) -> Outcome {
-    Fault::malformed(format!("its input of shape [{}] does not fit the shape [{}]", listed(from), listed(target)))
 }
 
 /// The shape that a target with 0 (copy) and one -1 (the rest) means.
@@ -123,7 +102,7 @@ fn resolve(from: &[usize], target: &[i64], keep_zero: bool) -> Option<Vec<usize>
 }
 
 fn flatten(ctx: &mut NodeContext<'_, '_>) -> Outcome {
-    let shape = ctx.shape(ctx.input(0)?);
+    let shape = ctx.exported_shape(ctx.input(0)?);
     let rank = shape.len() as i64;
     let stated = ctx.attributes.int_or("axis", 1)?;
     if !(-rank..=rank).contains(&stated) {
@@ -134,7 +113,7 @@ fn flatten(ctx: &mut NodeContext<'_, '_>) -> Outcome {
 }
 
 fn squeeze(ctx: &mut NodeContext<'_, '_>) -> Outcome {
-    let shape = ctx.shape(ctx.input(0)?);
+    let shape = ctx.exported_shape(ctx.input(0)?);
     let mut removed: Vec<bool> = shape.iter().map(|&d| d == 1).collect();
     if let Some(axes) = ctx.integers_or_attribute(1, "axes")? {
         removed = vec![false; shape.len()];
@@ -151,7 +130,7 @@ fn squeeze(ctx: &mut NodeContext<'_, '_>) -> Outcome {
 }
 
 fn unsqueeze(ctx: &mut NodeContext<'_, '_>) -> Outcome {
-    let from = ctx.shape(ctx.input(0)?);
+    let from = ctx.exported_shape(ctx.input(0)?);
     let Some(axes) = ctx.integers_or_attribute(1, "axes")? else {
         return Fault::malformed("its axes are missing");
     };
@@ -215,14 +194,14 @@ fn cast_to(ctx: &mut NodeContext<'_, '_>, to: DType) -> Outcome {
     ctx.finish(Op::Cast(to), vec![x], to, &shape)
 }
 
-/// Binds output 0 to input 0 repeated to `shape`, to which it broadcasts.
+/// Binds output 0 to input 0 repeated to the exported `shape`, to which it broadcasts.
 fn expand_to(ctx: &mut NodeContext<'_, '_>, shape: &[usize]) -> Outcome {
     let x = ctx.input(0)?;
     if let Some(tensor) = ctx.constant_of(x) {
         ctx.charge(element_count(shape))?;
         return ctx.bind_constant(0, constant::expand(&tensor, shape));
     }
-    if element_count(shape) == Some(ctx.ty(x).len()) {
+    if element_count(shape) == element_count(&ctx.exported_shape(x)) {
         return reshape_to(ctx, shape);
     }
     Fault::unsupported(format!(
@@ -234,7 +213,7 @@ fn expand_to(ctx: &mut NodeContext<'_, '_>, shape: &[usize]) -> Outcome {
 
 fn expand(ctx: &mut NodeContext<'_, '_>) -> Outcome {
     let target = target_shape(ctx, 1)?;
-    let from = ctx.shape(ctx.input(0)?);
+    let from = ctx.exported_shape(ctx.input(0)?);
     match broadcast(&from, &target) {
         Some(shape) => expand_to(ctx, &shape),
         None => Fault::malformed(format!("[{}] does not broadcast to [{}]", listed(&from), listed(&target))),

@@ -17,8 +17,16 @@ use super::rewrite::drop_dead_nodes;
 use super::{Error, Report};
 use crate::ir::Graph;
 
-/// Folds constant channels into biases and removes the channels no output depends on.
+/// Most channels of all maps together that are looked at; memory grows with them.
+const MAX_CHANNELS: usize = 1 << 24;
+
+/// Folds constant channels into biases and removes the channels no output depends on. Graphs with more than
+/// [`MAX_CHANNELS`] stay as they are.
 pub fn dead_channels(graph: &mut Graph, report: &mut Report) -> Result<(), Error> {
+    let each = (0..graph.values.len()).filter_map(|v| channels(graph, crate::ir::ValueId(v as u32)));
+    if each.fold(0usize, usize::saturating_add) > MAX_CHANNELS {
+        return Ok(());
+    }
     constant::fold_constant_channels(graph, report)?;
     let live = liveness::live_channels(graph);
     shrink::keep_live(graph, &live, report);

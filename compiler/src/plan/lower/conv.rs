@@ -1,26 +1,42 @@
 //! Convolutions: rows of nonzeros, packed tables, epilogues.
 
-use super::{Lowering, activation, weights};
+use super::{Lowering, activation, unsupported, weights};
 use crate::ir::{self, Node, Tensor};
-use crate::plan::ConvNote;
 use crate::plan::halo::Taps;
 use crate::plan::kernel::{Choice, Sparsity};
 use crate::plan::pack::{Row, pack_f32, pack_u8s8, pack_u8s8_quads};
+use crate::plan::{ConvNote, PlanError};
 use peristyle_runtime::engine::Kind;
 use peristyle_runtime::kernels::conv::{Arithmetic, Conv, Epilogue, Residual, ResidualAt};
 use peristyle_runtime::kernels::map::Map;
 
+/// Most outputs of a convolution; tables number them in 16 bits.
+const MAX_OUTPUTS: usize = u16::MAX as usize;
+
 impl Lowering<'_> {
-    pub(super) fn conv(&self, node: &Node, conv: &ir::Conv, choice: Choice) -> (Kind, ConvNote) {
+    pub(super) fn conv(&self, node: &Node, conv: &ir::Conv, choice: Choice) -> Result<(Kind, ConvNote), PlanError> {
         let graph = self.graph;
         let input = self.map(node.inputs[0], self.places.placement(node.inputs[0], conv.geometry.stride));
         let weights = weights(graph, node);
         let shape = &graph.ty(node.outputs[0]).shape;
+        if shape[1] > MAX_OUTPUTS {
+            return Err(unsupported(
+                node,
+                &format!(
+                    "it has {} output channels, at most {MAX_OUTPUTS} are supported: split it into several and join them",
+                    shape[1]
+                ),
+            ));
+        }
+        if node.inputs.get(3).is_some_and(|&residual| graph.constant(residual).is_some()) {
+            return Err(unsupported(node, "its residual is a constant; add it in a node of its own"));
+        }
+        let too_far = || unsupported(node, "its weights reach over more than 2 GiB of its input");
         let mut packed = Vec::new();
         let (table, quads) = match choice.arithmetic {
             Arithmetic::F32 => {
                 let w = weights.as_f32().expect("float convolutions have f32 weights");
-                let mut rows = rows(&input, conv, weights, |i| (w[i] != 0.0).then_some(w[i]));
+                let mut rows = rows(&input, conv, weights, |i| (w[i] != 0.0).then_some(w[i])).ok_or_else(too_far)?;
                 if choice.packed {
                     packed = side_by_side(&mut rows, choice.blocking.pass_tiles * choice.arithmetic.tile() * 4);
                 }
@@ -28,7 +44,7 @@ impl Lowering<'_> {
             }
             Arithmetic::U8S8 => {
                 let w = weights.as_i8().expect("quantised convolutions have i8 weights");
-                let mut rows = rows(&input, conv, weights, |i| (w[i] != 0).then_some(w[i]));
+                let mut rows = rows(&input, conv, weights, |i| (w[i] != 0).then_some(w[i])).ok_or_else(too_far)?;
                 if choice.packed {
                     packed = side_by_side(&mut rows, choice.blocking.pass_tiles * choice.arithmetic.tile());
                 }
@@ -40,9 +56,14 @@ impl Lowering<'_> {
             None => (Vec::new(), Vec::new()),
             Some(quant) => {
                 let w = weights.as_i8().expect("quantised convolutions have i8 weights");
-                let sums = w.chunks(w.len() / shape[1]).map(|row| row.iter().map(|&w| i32::from(w)).sum::<i32>());
+                let sums = w
+                    .chunks(w.len() / shape[1])
+                    .map(|row| row.iter().fold(0, |sum: i32, &w| sum.wrapping_add(w.into())));
                 let zero = i32::from(quant.x_zero);
-                (quant.acc_bias.iter().zip(sums).map(|(b, sum)| b - zero * sum).collect(), quant.scale.clone())
+                (
+                    quant.acc_bias.iter().zip(sums).map(|(b, sum)| b.wrapping_sub(zero.wrapping_mul(sum))).collect(),
+                    quant.scale.clone(),
+                )
             }
         };
         let residual = conv.epilogue.residual.map(|at| Residual {
@@ -77,12 +98,13 @@ impl Lowering<'_> {
             },
         });
         let (macs, nnz_macs) = (sparsity.weights as u64 * pixels, sparsity.nnz as u64 * pixels);
-        (kind, ConvNote { sparsity, macs, nnz_macs, choice })
+        Ok((kind, ConvNote { sparsity, macs, nnz_macs, choice }))
     }
 }
 
-/// Nonzeros of every output channel by the byte offset of the input row they multiply.
-fn rows<W>(input: &Map, conv: &ir::Conv, weights: &Tensor, weight: impl Fn(usize) -> Option<W>) -> Vec<Row<W>> {
+/// Nonzeros of every output channel by the byte offset of the input row they multiply; `None` when an offset does not
+/// fit 32 bits.
+fn rows<W>(input: &Map, conv: &ir::Conv, weights: &Tensor, weight: impl Fn(usize) -> Option<W>) -> Option<Vec<Row<W>>> {
     let [out, inputs, kh, kw] = weights.shape[..] else { unreachable!("weights have four axes (invariant 4)") };
     let taps = Taps::new(&conv.geometry);
     let [sh, sw] = input.split;
@@ -98,12 +120,12 @@ fn rows<W>(input: &Map, conv: &ir::Conv, weights: &Tensor, weight: impl Fn(usize
                     let plane = (channel * sh + phase_y) * sw + phase_x;
                     let element = (plane * input.plane) as isize + y * input.row as isize + x;
                     let offset = element * input.dtype.size() as isize;
-                    row.push((i32::try_from(offset).expect("maps are smaller than 2 GiB"), w));
+                    row.push((i32::try_from(offset).ok()?, w));
                 }
             }
         }
         row.sort_by_key(|e| e.0);
-        row
+        Some(row)
     };
     (0..out).map(row).collect()
 }

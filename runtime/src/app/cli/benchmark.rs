@@ -12,7 +12,7 @@ use super::Context;
 use super::tensors::{Memory, Random, batched_shape};
 use super::timing::Latencies;
 use crate::app::failure::Failure;
-use crate::app::threads::{available_cores, cpu_model};
+use crate::app::threads::{available_cores, cpu_model, expect_startable};
 use crate::app::{NewEngine, files};
 use crate::engine::{Infer, ModelSpec, RunError};
 
@@ -147,8 +147,10 @@ type Spans = Vec<(Instant, Instant)>;
 fn measure(plan: &Plan, new: NewEngine, spec: &'static ModelSpec) -> Result<Measured, Failure> {
     let no_threads = |error: io::Error| {
         let option = if plan.streams > 1 { "-ncores or -nstreams" } else { "-ncores" };
-        Failure::threads(plan.streams * plan.threads, &error, option)
+        Failure::threads(plan.streams.saturating_mul(plan.threads), &error, option)
     };
+    expect_startable(plan.streams.saturating_mul(plan.threads)).map_err(no_threads)?;
+    Memory::expect_room(spec, plan.batch, plan.streams, "-b")?;
     let engines = (0..plan.streams).map(|_| new(plan.threads)).collect::<io::Result<Vec<_>>>().map_err(no_threads)?;
     // Where the streams wait for each other; `None` when not all of them could be started.
     let barrier = OnceLock::new();

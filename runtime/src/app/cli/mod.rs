@@ -16,6 +16,7 @@ use std::path::Path;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::failure::Failure;
+use super::threads::expect_startable;
 use super::{Console, NewEngine, available_cores};
 use crate::engine::{Infer, ModelSpec};
 
@@ -46,7 +47,8 @@ impl Context<'_, '_> {
     /// An engine on the threads that `--threads` asks for, or on every core that this process may use.
     fn engine(&self, threads: Option<NonZeroUsize>) -> Result<Box<dyn Infer>, Failure> {
         let threads = threads.map_or_else(available_cores, NonZeroUsize::get);
-        (self.new)(threads).map_err(|error| Failure::threads(threads, &error, "--threads"))
+        let engine = expect_startable(threads).and_then(|()| (self.new)(threads));
+        engine.map_err(|error| Failure::threads(threads, &error, "--threads"))
     }
 }
 

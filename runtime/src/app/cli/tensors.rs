@@ -1,6 +1,7 @@
 //! Memory for the inputs and outputs of a run.
 
-use crate::engine::{DType, TensorMut, TensorRef, TensorSpec};
+use crate::app::failure::Failure;
+use crate::engine::{DType, ModelSpec, TensorMut, TensorRef, TensorSpec};
 use crate::tensor_io::Array;
 
 /// Elements of one input or output of several images.
@@ -10,6 +11,21 @@ pub(super) enum Memory {
 }
 
 impl Memory {
+    /// Checks that there is memory for the inputs and outputs of `images` images in each of `streams` runs at a time.
+    ///
+    /// # Errors
+    /// Names `option`, which chose the number of images.
+    pub(super) fn expect_room(spec: &ModelSpec, images: usize, streams: usize, option: &str) -> Result<(), Failure> {
+        let tensors = spec.inputs.iter().chain(spec.outputs);
+        let image: usize = tensors.map(|tensor| tensor.len() * tensor.dtype.size()).sum();
+        let bytes = image.checked_mul(images).and_then(|n| n.checked_mul(streams));
+        if bytes.is_some_and(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_ok()) {
+            return Ok(());
+        }
+        let needed = bytes.map_or_else(String::new, |n| format!(" ({:.1} GB)", n as f64 / 1e9));
+        Err(Failure::new(format_args!("no memory for batches of {images} images{needed}; pass a smaller {option}")))
+    }
+
     pub(super) fn zeros(spec: &TensorSpec, images: usize) -> Self {
         match spec.dtype {
             DType::F32 => Self::F32(vec![0.0; spec.len() * images]),

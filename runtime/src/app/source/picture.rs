@@ -44,7 +44,7 @@ impl Default for Limits {
 #[derive(Debug, thiserror::Error)]
 pub enum PictureError {
     /// The file cannot be read.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] std::io::Error),
     /// The file is too long.
     #[error("the file is larger than {limit} bytes")]
@@ -78,7 +78,7 @@ pub enum PictureError {
     #[error("the JPEG file has more than {MAX_SCANS} scans: save it again")]
     TooManyScans,
     /// The contents are damaged or use a feature that is not supported.
-    #[error("{0}")]
+    #[error(transparent)]
     Decode(#[from] image::ImageError),
 }
 

@@ -58,6 +58,13 @@ pub struct Blocking {
     pub prefetch: bool,
 }
 
+impl Blocking {
+    /// Whether every count is positive, and none so large that a product of them could overflow.
+    pub fn is_sane(&self) -> bool {
+        [self.chunk_tiles, self.pass_tiles, self.groups].iter().all(|n| (1..=1 << 20).contains(n))
+    }
+}
+
 /// A convolution layer.
 #[derive(Clone, Debug)]
 pub struct Conv {

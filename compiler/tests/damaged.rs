@@ -1,0 +1,98 @@
+//! Programs with damaged fields: an engine refuses them instead of leaving its memory.
+
+mod models;
+
+use peristyle_compiler::passes;
+use peristyle_compiler::plan::{self, Options};
+use peristyle_runtime::engine::{Engine, Kind, Layer, Program, Step};
+use peristyle_runtime::kernels::strided::Base;
+
+fn program(case: &str) -> &'static Program {
+    let corpus = models::corpus();
+    let (_, graph) = corpus.iter().find(|(name, _)| name == case).expect("the case is in the corpus");
+    let mut graph = graph.clone();
+    passes::run(&mut graph).unwrap_or_else(|e| panic!("{e}"));
+    plan::build(&graph, &Options::default()).unwrap_or_else(|e| panic!("{e}")).leak()
+}
+
+fn refused(program: Program) -> String {
+    let engine = Engine::new(Box::leak(Box::new(program)), 1).map(drop);
+    engine.expect_err("the program is damaged").to_string()
+}
+
+/// Refuses the program after `damage` to the first layer for which it returns true.
+fn damaged(sound: &Program, damage: impl Fn(&mut Layer) -> bool) -> String {
+    let mut layers: Vec<Layer> = sound.layers.iter().map(|&layer| layer.clone()).collect();
+    assert!(layers.iter_mut().any(damage), "no layer to damage");
+    let layers = layers.into_iter().map(|layer| &*Box::leak(Box::new(layer))).collect();
+    refused(Program { layers, ..sound.clone() })
+}
+
+/// Damage to a convolution.
+fn conv(layer: &mut Layer, damage: impl Fn(&mut peristyle_runtime::kernels::conv::Conv)) -> bool {
+    let Kind::Conv(conv) = &mut layer.kind else { return false };
+    damage(conv);
+    true
+}
+
+#[test]
+fn convolutions_stay_in_the_arena() {
+    for case in ["silu_bottleneck", "qdq_residual_concat"] {
+        let sound = program(case);
+        Engine::new(sound, 1).expect("the program is sound");
+        let conv = |damage: fn(&mut _)| damaged(sound, |layer| conv(layer, damage));
+        for (error, expected) in [
+            (refused(Program { arena_bytes: 64, ..sound.clone() }), "a map lies outside the arena"),
+            (conv(|c| c.input.offset = usize::MAX - 63), "a map lies outside the arena"),
+            (conv(|c| c.input.row = 1), "rows of a map overlap"),
+            (conv(|c| c.input.plane = 1), "planes of a map overlap"),
+            (conv(|c| c.input.channels = usize::MAX), "a map has impossible extents"),
+            (conv(|c| c.out_height += 1), "a map does not have its outputs"),
+            (conv(|c| c.out_width = 0), "it has no output"),
+            (conv(|c| c.table.offsets.to_mut()[0] = i32::MAX - 3), "its weights reach outside the arena"),
+            (conv(|c| c.table.offsets.to_mut()[0] = i32::MIN), "its weights reach outside the arena"),
+            (conv(|c| c.table.weights.to_mut().truncate(1)), "a group has too few weights"),
+            (conv(|c| c.table.segments.to_mut().clear()), "a group has unknown segments"),
+            (conv(|c| c.table.segments.to_mut()[0].mask = 255), "a segment has an unknown output"),
+            (conv(|c| c.table.groups.to_mut()[0].outputs = vec![u16::MAX].into()), "a group has an unknown output"),
+            (conv(|c| c.table.groups.to_mut()[0].outputs = vec![0; 9].into()), "a group has too many outputs"),
+            (conv(|c| c.epilogue.bias.to_mut().push(0.0)), ""),
+            (conv(|c| c.epilogue.stores.to_mut()[0].map.offset = usize::MAX), "a map lies outside the arena"),
+        ] {
+            assert!(error.starts_with("the compiled model is damaged: layer ") && error.ends_with(expected), "{error}");
+        }
+    }
+}
+
+#[test]
+fn views_stay_in_their_tensors() {
+    let sound = program("attention");
+    Engine::new(sound, 1).expect("the program is sound");
+    let product = damaged(sound, |layer| {
+        let Kind::MatMul(product) = &mut layer.kind else { return false };
+        product.a.strides[5] = usize::MAX;
+        true
+    });
+    assert!(product.ends_with("a view lies outside its memory"), "{product}");
+    let written = damaged(sound, |layer| {
+        let Kind::Softmax(softmax) = &mut layer.kind else { return false };
+        softmax.y.base = Base::Input(0);
+        true
+    });
+    assert!(written.ends_with("a constant or input is written"), "{written}");
+    let axis = damaged(sound, |layer| {
+        let Kind::Softmax(softmax) = &mut layer.kind else { return false };
+        softmax.axis = 6;
+        true
+    });
+    assert!(axis.ends_with("there is no such axis"), "{axis}");
+}
+
+#[test]
+fn steps_name_rows_of_layers() {
+    let sound = program("silu_bottleneck");
+    for step in [Step::new(u32::MAX, 0, 1), Step::new(0, 0, u32::MAX), Step::new(0, 1, 1), Step::new(0, 2, 1)] {
+        let error = refused(Program { schedule: vec![step].into(), ..sound.clone() });
+        assert!(error.starts_with("the compiled model is damaged: step 0: "), "{step:?}: {error}");
+    }
+}
