@@ -111,6 +111,10 @@ impl Engine {
 }
 
 impl Infer for Engine {
+    fn engine(&mut self) -> Option<&mut Engine> {
+        Some(self)
+    }
+
     fn spec(&self) -> &'static ModelSpec {
         self.work.program.spec
     }
