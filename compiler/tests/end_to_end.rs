@@ -126,7 +126,8 @@ fn bundled_example_finds_its_objects() {
 fn assert_profile(binary: &Path) {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let export = dir.path().join("profile.json");
-    let table = run(binary, &["profile", "-bi", "10", "-wi", "1", "-q", "-x", export.to_str().expect("UTF-8")]);
+    let table =
+        run(binary, &["profile", "-ncores", "1", "-bi", "10", "-wi", "1", "-q", "-x", export.to_str().expect("UTF-8")]);
     let report = std::fs::read_to_string(export).expect("the export");
     let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
     let layers = report["layer_info"].as_array().expect("layers");

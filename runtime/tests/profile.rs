@@ -151,6 +151,8 @@ fn the_export_has_the_keys_of_other_tools_and_shares_that_add_up() {
     assert!((number(conv, "average_utilization") - attainable / mean).abs() < 1e-9);
     assert!((number(conv, "average_teraflops_per_second") - 32768.0 / mean / 1e9).abs() < 1e-9);
 
+    let lost = number(conv, "lost_time_in_ms");
+    assert!((lost - (number(conv, "min_run_time_in_ms") - attainable)).abs() < 1e-9);
     let next = &report["next_to_improve"];
     let most = layers.iter().map(|layer| number(layer, "lost_time_in_ms")).fold(f64::MIN, f64::max);
     assert_eq!(number(next, "lost_time_in_ms"), most);

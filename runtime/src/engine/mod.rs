@@ -1,6 +1,7 @@
 //! Runs a compiled [`Program`]: arena, threads, schedule.
 
 mod arena;
+mod clock;
 pub mod info;
 pub mod program;
 mod run;

@@ -21,7 +21,7 @@ use report::Report;
 ///
 /// One image is computed by all threads together, layer after layer, whatever the batch size. Peak is the rate of
 /// multiply-accumulates that a loop over registers reaches on this machine, times the threads; a layer's share of it
-/// counts nonzero weights only.
+/// counts nonzero weights only. A layer loses what it takes at its fastest above its time at peak.
 #[derive(Args, Debug)]
 pub(super) struct ProfileArgs {
     #[command(flatten)]

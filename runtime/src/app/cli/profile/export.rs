@@ -15,6 +15,7 @@ pub(super) fn json(report: &Report, iterations: &[f64], spec: &ModelSpec) -> Val
             "kind": kind.name,
             "layers": kind.layers,
             "average_run_time_in_ms": kind.mean,
+            "min_run_time_in_ms": kind.min,
             "attainable_time_in_ms": kind.attainable,
             "lost_time_in_ms": kind.lost(),
         })

@@ -69,7 +69,7 @@ fn breakdown(report: &Report) -> String {
 fn next(report: &Report) -> String {
     let (Some(layer), kinds) = (report.worst(), report.kinds()) else { return String::new() };
     let kind = &kinds[0];
-    let share = |milliseconds| report.share(milliseconds) * 100.0;
+    let share = |milliseconds: f64| milliseconds / report.fastest().max(1e-9) * 100.0;
     let bound = if layer.nonzero_macs > 0.0 {
         let millions = layer.nonzero_macs / 1e6;
         format!("its {millions:.2} million nonzero multiply-accumulates need {:.4} ms at peak", layer.attainable)
@@ -78,13 +78,13 @@ fn next(report: &Report) -> String {
     };
     let because = if layer.info.reason.is_empty() { String::new() } else { format!(" ({})", layer.info.reason) };
     format!(
-        "Next to improve: {} {}, {} by {}{because}, takes {:.4} ms where {bound}, and loses {:.4} ms, {:.1} % of the total; \
+        "Next to improve: {} {}, {} by {}{because}, takes {:.4} ms at its fastest where {bound}, and loses {:.4} ms, {:.1} % of all layers; \
          of all kinds {} loses most, {:.4} ms or {:.1} % in {}.\n",
         layer.module(),
         layer.name,
         layer.kind(),
         layer.info.kernel,
-        layer.mean,
+        layer.min,
         layer.lost(),
         share(layer.lost()),
         kind.name,
