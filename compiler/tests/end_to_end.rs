@@ -119,6 +119,33 @@ fn bundled_example_finds_its_objects() {
     assert!(compiled == interpreted, "the binary is bit-exact against the interpreter");
     let table = run(&binary, &["benchmark", "-s", "sync", "-b", "2", "-t", "0.2", "-w", "0", "-ncores", "1"]);
     assert!(table.contains("Throughput (items/sec): "), "{table}");
+    assert_profile(&binary);
+}
+
+/// Every layer of the example has its line and its facts, and the shares of time add up.
+fn assert_profile(binary: &Path) {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let export = dir.path().join("profile.json");
+    let table =
+        run(binary, &["profile", "-ncores", "1", "-bi", "10", "-wi", "1", "-q", "-x", export.to_str().expect("UTF-8")]);
+    let report = std::fs::read_to_string(export).expect("the export");
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    let layers = report["layer_info"].as_array().expect("layers");
+    let convolutions = layers.iter().filter(|layer| layer["kernel_bits_per_ele"] == 8);
+    assert_eq!((layers.len(), convolutions.count()), (61, 54), "{table}");
+    for layer in layers {
+        let name =
+            format!("\n{} {} ", layer["name"].as_str().expect("name"), layer["canonical_name"].as_str().expect("name"));
+        assert!(table.contains(&name), "{name}: {table}");
+    }
+    let stem = &layers[1];
+    assert_eq!(stem["output_dims"]["y"], 160, "{stem}");
+    assert_eq!(stem["kernel_dims"]["input_channels"], 3, "{stem}");
+    assert_eq!((&stem["strides"]["x"], &stem["nonzero_macs"]), (&2.into(), &11_059_200.into()), "{stem}");
+    let share: f64 = layers.iter().map(|layer| layer["share_of_total_time"].as_f64().expect("share")).sum();
+    assert!((0.9..=1.0).contains(&share), "{share}: {table}");
+    let last = table.lines().last().expect("lines");
+    assert!(table.contains("== Layer Breakdown ==") && last.starts_with("Next to improve: l0"), "{table}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod support;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use peristyle_runtime::app::{self, Console, NewEngine};
 use peristyle_runtime::engine::ModelSpec;
@@ -230,6 +231,32 @@ fn benchmark_runs_streams_side_by_side_and_models_without_a_head() {
 }
 
 #[test]
+fn every_stream_has_an_engine_with_its_share_of_the_cores() {
+    static ENGINES: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+    let new: NewEngine = |threads| {
+        ENGINES.lock().unwrap().push(threads);
+        Ok(Box::new(Fake::new(&DETECTOR, bright_box)))
+    };
+    for (options, engines) in [
+        ("-s async -nstreams 2 -ncores 5", &[3, 2][..]),
+        ("-s async -ncores 5", &[3, 2]),
+        ("-s async -ncores 1", &[1]),
+        ("-s elastic -nstreams 3 -ncores 2", &[1, 1, 1]),
+        ("-s sync -nstreams 3 -ncores 4", &[4]),
+    ] {
+        let args: Vec<_> = "benchmark -t 0.01 -w 0".split(' ').chain(options.split(' ')).collect();
+        let ended = run_on(&DETECTOR, new, &args);
+        assert_eq!((ended.code, std::mem::take(&mut *ENGINES.lock().unwrap())), (0, engines.to_vec()), "{options}");
+        let notice = if options.starts_with("-s sync") {
+            "notice: the sync scenario has one stream; -nstreams 3 is ignored\n"
+        } else {
+            ""
+        };
+        assert_eq!(ended.err, notice, "{options}");
+    }
+}
+
+#[test]
 fn threads_that_cannot_be_started_are_named_with_their_option() {
     let none: NewEngine = |_| Err(io::Error::other("no more processes"));
     let directory = folder("threads");
@@ -248,7 +275,7 @@ fn threads_that_cannot_be_started_are_named_with_their_option() {
         (&["benchmark", "-ncores", "7"], "7 threads: no more processes; pass a smaller -ncores"),
         (
             &["benchmark", "-s", "async", "-nstreams", "3", "-ncores", "7"],
-            "6 threads: no more processes; pass a smaller -ncores or -nstreams",
+            "7 threads: no more processes; pass a smaller -ncores or -nstreams",
         ),
     ] {
         let ended = run_on(&DETECTOR, none, args);
@@ -355,13 +382,18 @@ fn misuse_has_exit_code_two_and_help_none() {
         &["detect", "--source", "a.png", "--classes", "zebra"],
         &["benchmark", "-b", "0"],
         &["benchmark", "-t", "-1"],
+        &["profile", "-b", "0"],
+        &["profile", "-bi", "0"],
+        &["profile", "-wi", "-1"],
+        &["profile", "-bi", "3", "-t", "1"],
+        &["profile", "-nstreams", "2"],
         &["no-such-command"],
     ] {
         let ended = run(args);
         assert_eq!((ended.code, ended.out.as_str()), (2, ""), "{args:?}");
         assert!(ended.err.starts_with("error: "), "{args:?}: {}", ended.err);
     }
-    for args in [&["--help"][..], &["--version"], &["detect", "--help"], &["benchmark", "-h"]] {
+    for args in [&["--help"][..], &["--version"], &["detect", "--help"], &["benchmark", "-h"], &["profile", "--help"]] {
         let ended = run(args);
         assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{args:?}");
     }

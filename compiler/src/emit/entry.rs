@@ -1,7 +1,7 @@
 //! The root module of an emitted model: what it is, its layers, its schedule, and the `Model` type.
 
 use super::literal::{self, size};
-use super::{Detector, Identity};
+use super::{Detector, Identity, info::pair};
 use crate::plan::{Plan, Port};
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{format_ident, quote};
@@ -100,10 +100,6 @@ fn spec(plan: &Plan, identity: &Identity) -> TokenStream {
     let Identity { name, source, sha256, class_names, .. } = identity;
     let (batch, version) = (size(identity.batch), env!("CARGO_PKG_VERSION"));
     let (inputs, outputs) = (ports(&plan.inputs), ports(&plan.outputs));
-    let pair = |(a, b): (u64, u64)| {
-        let (a, b) = (Literal::u64_unsuffixed(a), Literal::u64_unsuffixed(b));
-        quote!((#a, #b))
-    };
     let (weights, macs) = (pair(plan.weights()), pair(plan.macs()));
     let detector = detector(identity.detector.as_ref());
     quote! {

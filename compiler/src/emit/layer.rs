@@ -37,7 +37,7 @@ pub fn emit(plan: &Plan, identity: &Identity, index: usize, name: &str, package:
     let (layer, note) = (&plan.layers[index], &plan.notes[index]);
     let prefix = kernel_prefix(&layer.kind);
     let symbol = |group: usize| format!("peristyle_{prefix}_l{index:03}_g{group}");
-    let mut imports = BTreeSet::from(["engine::{Kind, Layer}", "std::borrow::Cow"]);
+    let mut imports = BTreeSet::from(["engine::{Kind, Layer, LayerInfo}", "std::borrow::Cow"]);
     let (before, kind) = kind(plan, index, name, &symbol, &mut imports, package);
     if let (Kind::Conv(conv), true) = (&layer.kind, unrolled(plan, index)) {
         let header = super::entry::header(identity);
@@ -48,6 +48,10 @@ pub fn emit(plan: &Plan, identity: &Identity, index: usize, name: &str, package:
         imports.extend(["kernels::map::Map", "engine::DType"]);
     }
     let pads = literal::maps(&layer.pads);
+    if layer.info.window.is_some() {
+        imports.insert("engine::Window");
+    }
+    let info = super::info::emit(&layer.info);
     let uses = uses(&identity.runtime, &imports);
     let docs = docs(layer, note);
     let doc_lines = docs.iter().map(|d| quote!(#![doc = #d]));
@@ -56,7 +60,7 @@ pub fn emit(plan: &Plan, identity: &Identity, index: usize, name: &str, package:
         #uses
         #before
         /// The layer.
-        pub static LAYER: Layer = Layer { name: Cow::Borrowed(#onnx_name), pads: #pads, kind: #kind };
+        pub static LAYER: Layer = Layer { name: Cow::Borrowed(#onnx_name), pads: #pads, info: #info, kind: #kind };
     };
     package.insert(format!("{name}.rs"), super::entry::format(identity, &tokens));
 }

@@ -4,6 +4,7 @@
 
 mod cargo;
 mod entry;
+mod info;
 pub mod kernel;
 mod layer;
 mod literal;

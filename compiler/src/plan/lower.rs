@@ -1,6 +1,7 @@
 //! Drafts to the runtime's layers, once every buffer has its address.
 
 mod conv;
+mod info;
 mod view;
 
 use super::draft::{Draft, Source};
@@ -100,8 +101,9 @@ impl Lowering<'_> {
                 self.node(node, choice, &mut note)?
             }
         };
+        let info = self.info(draft, &kind, note.conv.as_ref());
         pads.retain(|m| m.pad != [0; 4] || !m.height.is_multiple_of(m.split[0]) || !m.width.is_multiple_of(m.split[1]));
-        Ok((Layer { name: draft.name.clone().into(), pads: pads.into(), kind }, note))
+        Ok((Layer { name: draft.name.clone().into(), pads: pads.into(), info, kind }, note))
     }
 
     fn summary(&self, node: &Node) -> String {

@@ -6,6 +6,7 @@ pub mod cli;
 pub mod draw;
 pub mod failure;
 pub mod files;
+pub mod quota;
 pub mod report;
 pub mod source;
 pub mod threads;

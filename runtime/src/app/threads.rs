@@ -1,16 +1,16 @@
 //! How many cores this process may use.
 
+use super::quota::cpu_quota;
 use crate::engine::MAX_THREADS;
 use std::io;
 
 /// Logical cores that this process may keep busy, at least one.
 ///
 /// On Linux this is the number of CPUs in the scheduling affinity mask (`taskset`, cpusets), but no more than the
-/// control group's CPU quota, version 1 or 2, of the process's group and of the groups above it. A quota is rounded
-/// down: 1.5 CPUs give one core, because a second busy thread would be throttled for half of every period; a quota
-/// below one CPU still gives one.
+/// CPU quota of its control groups.
 pub fn available_cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+    let allowed = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    cpu_quota(|path| std::fs::read_to_string(path).ok()).map_or(allowed, |quota| allowed.min(quota))
 }
 
 /// Refuses more threads than one process can sensibly have, of all engines together.

@@ -1,12 +1,15 @@
 //! Runs a compiled [`Program`]: arena, threads, schedule.
 
 mod arena;
+mod clock;
+pub mod info;
 pub mod program;
 mod run;
 pub mod spec;
 mod threads;
 mod validate;
 
+pub use info::{LayerInfo, Shape, Window};
 pub use program::{Kind, Layer, Program, Step};
 pub use run::Engine;
 pub use spec::{DType, DetectorSpec, Head, ModelSpec, RawLevel, TensorSpec};
@@ -88,6 +91,11 @@ pub trait Infer: Send {
     /// # Errors
     /// [`RunError`] when the number, element type or length of the tensors does not fit the spec; nothing is computed then.
     fn run(&mut self, inputs: &[TensorRef<'_>], outputs: &mut [TensorMut<'_>]) -> Result<(), RunError>;
+
+    /// The compiled engine, whose layers can be timed; `None` for a stand-in.
+    fn engine(&mut self) -> Option<&mut Engine> {
+        None
+    }
 }
 
 /// A call that does not fit the model.

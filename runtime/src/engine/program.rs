@@ -1,5 +1,6 @@
 //! A compiled model as data: layers, their order, and the arena they share.
 
+use super::info::LayerInfo;
 use super::spec::ModelSpec;
 use crate::kernels::conv::Conv;
 use crate::kernels::detect_head::DetectHead;
@@ -47,6 +48,8 @@ pub struct Layer {
     pub name: Cow<'static, str>,
     /// Maps whose padding must be written before the layer's consumers read it.
     pub pads: Cow<'static, [Map]>,
+    /// What profiles and reports say about it.
+    pub info: LayerInfo,
     /// What is computed.
     pub kind: Kind,
 }
@@ -69,6 +72,23 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Name of the kernel family.
+    pub const fn family(&self) -> &'static str {
+        match self {
+            Kind::LoadInput(_) => "load_input",
+            Kind::CopyMap(_) => "copy_map",
+            Kind::Conv(_) => "conv",
+            Kind::MaxPool(_) => "max_pool",
+            Kind::AveragePool(_) => "average_pool",
+            Kind::Resize(_) => "resize",
+            Kind::Unary(_) => "unary",
+            Kind::Binary(_) => "binary",
+            Kind::Softmax(_) => "softmax",
+            Kind::MatMul(_) => "matmul",
+            Kind::DetectHead(_) => "detect_head",
+        }
+    }
+
     /// Bytes of scratch one thread needs.
     pub fn scratch_bytes(&self) -> usize {
         match self {

@@ -1,6 +1,7 @@
 //! The engine: executes a program's schedule with a team of threads.
 
 use super::arena::Arena;
+use super::clock::StepClock;
 use super::program::{Kind, Program, Step};
 use super::threads::{Barrier, Team};
 use super::validate::validate;
@@ -8,8 +9,8 @@ use super::{Buffers, DType, Infer, ModelSpec, RunError, TensorMut, TensorRef, Te
 use crate::simd::Isa;
 use std::io;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// A compiled model ready to run.
 ///
@@ -68,7 +69,7 @@ impl Engine {
     }
 
     /// As [`Infer::run`], all threads together on one image after the other, and returns the time spent in every layer
-    /// of the program.
+    /// of the program. What passes until all threads are awake belongs to no layer.
     ///
     /// # Errors
     /// As for [`Infer::run`].
@@ -79,19 +80,24 @@ impl Engine {
     ) -> Result<Vec<Duration>, RunError> {
         let images = check(self.work.program.spec, inputs, outputs)?;
         self.work.set_tensors(inputs, outputs);
-        let times: Vec<AtomicU64> = self.work.program.layers.iter().map(|_| AtomicU64::new(0)).collect();
+        let program = self.work.program;
+        let mut times = vec![Duration::ZERO; program.layers.len()];
         for image in 0..images {
-            self.run_together(image, Some(&times));
+            let clock = StepClock::new(program.schedule.len());
+            self.run_together(image, Some(&clock));
+            for (step, time) in program.schedule.iter().zip(clock.times()) {
+                times[step.layer as usize] += time;
+            }
         }
-        Ok(times.into_iter().map(|n| Duration::from_nanos(n.into_inner())).collect())
+        Ok(times)
     }
 
-    fn run_together(&mut self, image: usize, times: Option<&[AtomicU64]>) {
+    fn run_together(&mut self, image: usize, clock: Option<&StepClock>) {
         self.work.next_unit.iter_mut().for_each(|n| *n.get_mut() = 0);
         self.work.barrier.reset();
         let (work, members) = (&self.work, self.team.len());
         // SAFETY: `check` proved that every tensor holds this image; arenas and scratch belong to this engine alone.
-        self.team.run(&|member| unsafe { work.run_member(member, members, image, times) });
+        self.team.run(&|member| unsafe { work.run_member(member, members, image, clock) });
     }
 
     fn run_images(&mut self, images: usize) {
@@ -117,6 +123,10 @@ impl Engine {
 }
 
 impl Infer for Engine {
+    fn engine(&mut self) -> Option<&mut Engine> {
+        Some(self)
+    }
+
     fn spec(&self) -> &'static ModelSpec {
         self.work.program.spec
     }
@@ -224,11 +234,15 @@ impl Work {
 
     /// # Safety
     /// As for `run_alone`, with all members on the first arena in the same call.
-    unsafe fn run_member(&self, member: usize, members: usize, image: usize, times: Option<&[AtomicU64]>) {
+    unsafe fn run_member(&self, member: usize, members: usize, image: usize, clock: Option<&StepClock>) {
         let buffers = self.buffers(0, member, image);
         let _guard = self.barrier.guard();
-        for (step, next) in self.program.schedule.iter().zip(&self.next_unit) {
-            let start = times.map(|_| Instant::now());
+        if let Some(clock) = clock {
+            // Members wake one after the other; that is no layer's time.
+            clock.arrive(0);
+            self.barrier.wait(members);
+        }
+        for (index, (step, next)) in self.program.schedule.iter().zip(&self.next_unit).enumerate() {
             let (pads, units) = (self.pad_units(step), self.units(step));
             let claim = || next.fetch_add(1, Ordering::Relaxed) as usize;
             let mut unit = claim();
@@ -247,11 +261,10 @@ impl Work {
                 unsafe { self.run_unit(&buffers, step, unit) };
                 unit = claim() - pads;
             }
-            self.barrier.wait(members);
-            if let (0, Some(times), Some(start)) = (member, times, start) {
-                let nanoseconds = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-                times[step.layer as usize].fetch_add(nanoseconds, Ordering::Relaxed);
+            if let Some(clock) = clock {
+                clock.arrive(index + 1);
             }
+            self.barrier.wait(members);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Instruction sets: what this machine has, and the arithmetic the kernels are defined by.
 
 pub mod math;
+pub mod peak;
 
 /// An instruction set that kernels exist for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,7 +4,7 @@
 //!
 //! model input 0 into the arena
 use peristyle_runtime::engine::DType;
-use peristyle_runtime::engine::{Kind, Layer};
+use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::conv::StoreTo;
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::kernels::transfer::LoadInput;
@@ -29,6 +29,17 @@ pub static LAYER: Layer = Layer {
             },
         ],
     ),
+    info: LayerInfo {
+        op: Cow::Borrowed("Load"),
+        inputs: Cow::Borrowed(&[Cow::Borrowed(&[1, 3, 320, 320])]),
+        outputs: Cow::Borrowed(&[Cow::Borrowed(&[1, 3, 320, 320])]),
+        window: None,
+        weights: (0, 0),
+        weight_bits: 0,
+        macs: (0, 0),
+        kernel: Cow::Borrowed("load_input"),
+        reason: Cow::Borrowed(""),
+    },
     kind: Kind::LoadInput(LoadInput {
         input: 0,
         dtype: DType::F32,

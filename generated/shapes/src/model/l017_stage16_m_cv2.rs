@@ -8,7 +8,8 @@
 //!
 //! Kernel `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 use peristyle_runtime::engine::DType;
-use peristyle_runtime::engine::{Kind, Layer};
+use peristyle_runtime::engine::Window;
+use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
@@ -89,6 +90,22 @@ static GROUPS: &[Group] = &[
 pub static LAYER: Layer = Layer {
     name: Cow::Borrowed("/stage16.m.cv2/Conv"),
     pads: Cow::Borrowed(&[]),
+    info: LayerInfo {
+        op: Cow::Borrowed("Conv"),
+        inputs: Cow::Borrowed(
+            &[Cow::Borrowed(&[1, 32, 20, 20]), Cow::Borrowed(&[1, 32, 20, 20])],
+        ),
+        outputs: Cow::Borrowed(&[Cow::Borrowed(&[1, 32, 20, 20])]),
+        window: Some(Window {
+            size: [3, 3],
+            stride: [1, 1],
+        }),
+        weights: (9216, 2028),
+        weight_bits: 8,
+        macs: (3686400, 811200),
+        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
+        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
+    },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
         input: Map {

@@ -4,7 +4,8 @@
 //!
 //! MaxPool: u8[1x48x10x10] -> u8[1x48x10x10]
 use peristyle_runtime::engine::DType;
-use peristyle_runtime::engine::{Kind, Layer};
+use peristyle_runtime::engine::Window;
+use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::kernels::pool::MaxPool;
 use std::borrow::Cow;
@@ -12,6 +13,20 @@ use std::borrow::Cow;
 pub static LAYER: Layer = Layer {
     name: Cow::Borrowed("/sppf/MaxPool_2"),
     pads: Cow::Borrowed(&[]),
+    info: LayerInfo {
+        op: Cow::Borrowed("MaxPool"),
+        inputs: Cow::Borrowed(&[Cow::Borrowed(&[1, 48, 10, 10])]),
+        outputs: Cow::Borrowed(&[Cow::Borrowed(&[1, 48, 10, 10])]),
+        window: Some(Window {
+            size: [5, 5],
+            stride: [1, 1],
+        }),
+        weights: (0, 0),
+        weight_bits: 0,
+        macs: (0, 0),
+        kernel: Cow::Borrowed("max_pool"),
+        reason: Cow::Borrowed(""),
+    },
     kind: Kind::MaxPool(MaxPool {
         input: Map {
             dtype: DType::U8,

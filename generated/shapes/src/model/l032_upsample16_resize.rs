@@ -4,7 +4,7 @@
 //!
 //! ResizeNearest: u8[1x64x10x10] -> u8[1x64x20x20]
 use peristyle_runtime::engine::DType;
-use peristyle_runtime::engine::{Kind, Layer};
+use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::kernels::pool::Resize;
 use std::borrow::Cow;
@@ -12,6 +12,17 @@ use std::borrow::Cow;
 pub static LAYER: Layer = Layer {
     name: Cow::Borrowed("/upsample16/Resize"),
     pads: Cow::Borrowed(&[]),
+    info: LayerInfo {
+        op: Cow::Borrowed("ResizeNearest"),
+        inputs: Cow::Borrowed(&[Cow::Borrowed(&[1, 64, 10, 10])]),
+        outputs: Cow::Borrowed(&[Cow::Borrowed(&[1, 64, 20, 20])]),
+        window: None,
+        weights: (0, 0),
+        weight_bits: 0,
+        macs: (0, 0),
+        kernel: Cow::Borrowed("resize"),
+        reason: Cow::Borrowed(""),
+    },
     kind: Kind::Resize(Resize {
         input: Map {
             dtype: DType::U8,

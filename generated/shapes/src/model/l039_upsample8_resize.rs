@@ -4,7 +4,7 @@
 //!
 //! ResizeNearest: u8[1x32x20x20] -> u8[1x32x40x40]
 use peristyle_runtime::engine::DType;
-use peristyle_runtime::engine::{Kind, Layer};
+use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::kernels::pool::Resize;
 use std::borrow::Cow;
@@ -12,6 +12,17 @@ use std::borrow::Cow;
 pub static LAYER: Layer = Layer {
     name: Cow::Borrowed("/upsample8/Resize"),
     pads: Cow::Borrowed(&[]),
+    info: LayerInfo {
+        op: Cow::Borrowed("ResizeNearest"),
+        inputs: Cow::Borrowed(&[Cow::Borrowed(&[1, 32, 20, 20])]),
+        outputs: Cow::Borrowed(&[Cow::Borrowed(&[1, 32, 40, 40])]),
+        window: None,
+        weights: (0, 0),
+        weight_bits: 0,
+        macs: (0, 0),
+        kernel: Cow::Borrowed("resize"),
+        reason: Cow::Borrowed(""),
+    },
     kind: Kind::Resize(Resize {
         input: Map {
             dtype: DType::U8,

@@ -8,7 +8,8 @@
 //!
 //! Kernel `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 use peristyle_runtime::engine::DType;
-use peristyle_runtime::engine::{Kind, Layer};
+use peristyle_runtime::engine::Window;
+use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
@@ -88,6 +89,20 @@ static GROUPS: &[Group] = &[
 pub static LAYER: Layer = Layer {
     name: Cow::Borrowed("/heads.0/Conv"),
     pads: Cow::Borrowed(&[]),
+    info: LayerInfo {
+        op: Cow::Borrowed("Conv"),
+        inputs: Cow::Borrowed(&[Cow::Borrowed(&[1, 32, 40, 40])]),
+        outputs: Cow::Borrowed(&[Cow::Borrowed(&[1, 33, 40, 40])]),
+        window: Some(Window {
+            size: [1, 1],
+            stride: [1, 1],
+        }),
+        weights: (1056, 740),
+        weight_bits: 8,
+        macs: (1689600, 1184000),
+        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
+        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
+    },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
         input: Map {

@@ -4,7 +4,7 @@
 //!
 //! DetectHead: f32[1x33x40x40], f32[1x33x20x20], f32[1x33x10x10] -> f32[1x6300x11]
 use peristyle_runtime::engine::DType;
-use peristyle_runtime::engine::{Kind, Layer};
+use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::detect_head::{DetectHead, Level};
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::kernels::strided::{Base, View};
@@ -13,6 +13,23 @@ use std::borrow::Cow;
 pub static LAYER: Layer = Layer {
     name: Cow::Borrowed("/heads/Concat"),
     pads: Cow::Borrowed(&[]),
+    info: LayerInfo {
+        op: Cow::Borrowed("DetectHead"),
+        inputs: Cow::Borrowed(
+            &[
+                Cow::Borrowed(&[1, 33, 40, 40]),
+                Cow::Borrowed(&[1, 33, 20, 20]),
+                Cow::Borrowed(&[1, 33, 10, 10]),
+            ],
+        ),
+        outputs: Cow::Borrowed(&[Cow::Borrowed(&[1, 6300, 11])]),
+        window: None,
+        weights: (0, 0),
+        weight_bits: 0,
+        macs: (0, 0),
+        kernel: Cow::Borrowed("detect_head"),
+        reason: Cow::Borrowed(""),
+    },
     kind: Kind::DetectHead(DetectHead {
         outputs: 11,
         levels: Cow::Borrowed(

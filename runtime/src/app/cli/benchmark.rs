@@ -1,19 +1,19 @@
 //! `benchmark`: how fast the network runs.
 
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::{Barrier, OnceLock};
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Context;
+use super::runs::{RunArgs, positive};
 use super::tensors::{Memory, Random, batched_shape};
 use super::timing::Latencies;
+use crate::app::NewEngine;
 use crate::app::failure::Failure;
-use crate::app::threads::{available_cores, cpu_model, expect_startable};
-use crate::app::{NewEngine, files};
+use crate::app::threads::{cpu_model, expect_startable};
 use crate::engine::{Infer, ModelSpec, RunError};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -32,58 +32,28 @@ enum Scenario {
 /// batch size times iterations, divided by the time from the first start to the last end.
 #[derive(Args, Debug)]
 pub(super) struct BenchmarkArgs {
-    /// Images per run [default: what the model was compiled for]
-    #[arg(short, long, value_name = "N", value_parser = positive)]
-    batch_size: Option<usize>,
+    #[command(flatten)]
+    runs: RunArgs,
 
     /// How runs are issued
     #[arg(short, long, default_value = "sync")]
     scenario: Scenario,
 
-    /// Seconds to measure
-    #[arg(short, long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
-    time: f64,
-
-    /// Seconds to run before measuring
-    #[arg(short, long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
-    warmup_time: f64,
-
     /// Streams of the async and elastic scenarios, also `-nstreams` [default: half the cores]
     #[arg(long, alias = "nstreams", value_name = "N", value_parser = positive)]
     num_streams: Option<usize>,
 
-    /// Cores to use, also `-ncores` [default: all that this process may use]
-    #[arg(long, aliases = ["ncores", "threads"], value_name = "N", value_parser = positive)]
-    num_cores: Option<usize>,
-
     /// Accepted for scripts of other tools, also `-pin`; threads are not pinned
     #[arg(long, alias = "pin", value_name = "WHAT", value_parser = ["none", "core", "numa"])]
     thread_pinning: Option<String>,
-
-    /// No notices
-    #[arg(short, long)]
-    quiet: bool,
-
-    /// Write the result to this JSON file too
-    #[arg(short = 'x', long, value_name = "FILE")]
-    export_path: Option<PathBuf>,
-}
-
-fn positive(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "expected a whole number above 0".into())
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    let seconds = text.parse().ok().filter(|s| (0.0..=1e9).contains(s));
-    seconds.ok_or_else(|| "expected a number of seconds".into())
 }
 
 pub(super) fn run(args: &BenchmarkArgs, context: &mut Context<'_, '_>) -> Result<(), Failure> {
     let spec = context.spec;
-    let batch = args.batch_size.unwrap_or(spec.batch).max(1);
-    let cores = args.num_cores.unwrap_or_else(available_cores);
+    let batch = args.runs.batch(spec);
+    let cores = args.runs.cores();
     let mut notice = |text: String| {
-        if !args.quiet {
+        if !args.runs.quiet {
             context.console.complain(format_args!("notice: {text}"));
         }
     };
@@ -98,7 +68,7 @@ pub(super) fn run(args: &BenchmarkArgs, context: &mut Context<'_, '_>) -> Result
     if args.thread_pinning.as_deref().is_some_and(|what| what != "none") {
         notice("threads are not pinned".into());
     }
-    let plan = Plan { batch, streams, threads: (cores / streams).max(1), warmup: args.warmup_time, time: args.time };
+    let plan = Plan { batch, streams, cores, warmup: args.runs.warmup_time, time: args.runs.time };
     let measured = measure(&plan, context.new, spec)?;
 
     let name = args.scenario.to_possible_value().expect("every scenario has a name").get_name().to_owned();
@@ -111,22 +81,27 @@ pub(super) fn run(args: &BenchmarkArgs, context: &mut Context<'_, '_>) -> Result
     writeln!(out, "Latency Median (ms/batch): {:.4}", measured.latencies.percentile(50.0))?;
     writeln!(out, "Latency Std (ms/batch): {:.4}", measured.latencies.std())?;
     writeln!(out, "Iterations: {}", measured.latencies.count())?;
-    match &args.export_path {
-        Some(path) => export(path, args, spec, &plan, cores, &measured),
-        None => Ok(()),
-    }
+    args.runs.export(|| export(args.scenario, spec, &plan, &measured))
 }
 
 /// What to run.
 struct Plan {
     batch: usize,
     streams: usize,
-    /// Threads of each stream.
-    threads: usize,
+    /// Shared out among the streams.
+    cores: usize,
     /// Seconds.
     warmup: f64,
     /// Seconds.
     time: f64,
+}
+
+impl Plan {
+    /// Threads of every stream: an even share of the cores, at least one.
+    fn threads(&self) -> impl Iterator<Item = usize> {
+        (0..self.streams)
+            .map(|stream| (self.cores / self.streams + usize::from(stream < self.cores % self.streams)).max(1))
+    }
 }
 
 struct Measured {
@@ -147,11 +122,11 @@ type Spans = Vec<(Instant, Instant)>;
 fn measure(plan: &Plan, new: NewEngine, spec: &'static ModelSpec) -> Result<Measured, Failure> {
     let no_threads = |error: io::Error| {
         let option = if plan.streams > 1 { "-ncores or -nstreams" } else { "-ncores" };
-        Failure::threads(plan.streams.saturating_mul(plan.threads), &error, option)
+        Failure::threads(plan.threads().sum(), &error, option)
     };
-    expect_startable(plan.streams.saturating_mul(plan.threads)).map_err(no_threads)?;
+    expect_startable(plan.threads().fold(0, usize::saturating_add)).map_err(no_threads)?;
     Memory::expect_room(spec, plan.batch, plan.streams, "-b")?;
-    let engines = (0..plan.streams).map(|_| new(plan.threads)).collect::<io::Result<Vec<_>>>().map_err(no_threads)?;
+    let engines = plan.threads().map(new).collect::<io::Result<Vec<_>>>().map_err(no_threads)?;
     // Where the streams wait for each other; `None` when not all of them could be started.
     let barrier = OnceLock::new();
     let spans = std::thread::scope(|scope| -> Result<Spans, Failure> {
@@ -204,22 +179,15 @@ fn measure_stream(
     Ok(spans)
 }
 
-fn export(
-    path: &Path,
-    args: &BenchmarkArgs,
-    spec: &ModelSpec,
-    plan: &Plan,
-    cores: usize,
-    measured: &Measured,
-) -> Result<(), Failure> {
-    let (scenario, scheduler) = match args.scenario {
+fn export(scenario: Scenario, spec: &ModelSpec, plan: &Plan, measured: &Measured) -> Value {
+    let (scenario, scheduler) = match scenario {
         Scenario::Sync => ("singlestream", "single_stream"),
         Scenario::Async => ("multistream", "multi_stream"),
         Scenario::Elastic => ("elastic", "elastic"),
     };
     let shapes: Vec<_> = spec.inputs.iter().map(|input| batched_shape(input, plan.batch)).collect();
     let program = std::env::current_exe().unwrap_or_default();
-    let result = json!({
+    json!({
         "engine": "peristyle",
         "version": spec.compiler,
         "orig_model_path": spec.source,
@@ -227,7 +195,7 @@ fn export(
         "model_sha256": spec.sha256,
         "batch_size": plan.batch,
         "input_shapes": shapes,
-        "num_cores": cores,
+        "num_cores": plan.cores,
         "scenario": scenario,
         "scheduler": scheduler,
         "seconds_to_run": plan.time,
@@ -237,9 +205,7 @@ fn export(
         "cpu": cpu_model(),
         "peak_rss_bytes": peak_rss(),
         "binary_bytes": std::fs::metadata(&program).ok().map(|m| m.len()),
-    });
-    let text = serde_json::to_string_pretty(&result).map_err(Failure::new)?;
-    files::replace(path, (text + "\n").as_bytes())
+    })
 }
 
 /// Most memory that the process held at a time, where the system tells.

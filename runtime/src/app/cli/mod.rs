@@ -6,6 +6,8 @@ mod benchmark;
 mod detect;
 mod infer;
 mod params;
+mod profile;
+mod runs;
 mod tensors;
 mod timing;
 
@@ -31,6 +33,7 @@ struct Cli {
 enum Command {
     Detect(detect::DetectArgs),
     Benchmark(benchmark::BenchmarkArgs),
+    Profile(profile::ProfileArgs),
     Infer(infer::InferArgs),
 }
 
@@ -67,6 +70,7 @@ pub(super) fn run(args: Vec<OsString>, new: NewEngine, spec: &'static ModelSpec,
     let result = match cli.command {
         Command::Detect(args) => detect::run(&args, &mut context),
         Command::Benchmark(args) => benchmark::run(&args, &mut context),
+        Command::Profile(args) => profile::run(&args, &mut context),
         Command::Infer(args) => infer::run(&args, &mut context),
     };
     let result = result.and_then(|()| Ok(console.out.flush()?));
