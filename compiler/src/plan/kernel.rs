@@ -211,10 +211,20 @@ fn blocking(candidate: &Candidate, group: usize) -> Blocking {
     let short = if candidate.packs() || bytes(least) <= SHORT_PASS_BYTES { least } else { chunk_tiles };
     let pass_tiles = longest.last().unwrap_or(short);
     let all = candidate.outputs.div_ceil(group);
-    let chunks = candidate.pixels.div_ceil(chunk_tiles * tile);
     let input = candidate.inputs * candidate.pixels * candidate.element();
-    let prefetch = candidate.rows == candidate.inputs && input > LARGE_BYTES;
-    let groups = (all * chunks / UNITS).clamp(1, BLOCK_GROUPS).min(all);
+    let prefetch = (candidate.rows == candidate.inputs || candidate.packs()) && input > LARGE_BYTES;
+    // Packed rows serve many groups, and then a smaller chunk keeps their accumulators in cache.
+    let (mut groups, chunk_tiles) = if candidate.packs() {
+        let groups = all.min(4 * BLOCK_GROUPS);
+        (groups, (CHUNK_PIXELS * BLOCK_GROUPS / groups / tile / 4 * 4).min(chunk_tiles))
+    } else {
+        (all.min(BLOCK_GROUPS), chunk_tiles)
+    };
+    let chunks = candidate.pixels.div_ceil(chunk_tiles * tile);
+    while groups > 1 && chunks * all.div_ceil(groups) < UNITS {
+        groups = groups.div_ceil(2);
+    }
+    let pass_tiles = pass_tiles.min(chunk_tiles);
     Blocking { chunk_tiles, pass_tiles, groups, prefetch }
 }
 

@@ -3,7 +3,7 @@
 use super::map::Map;
 use super::strided::View;
 use crate::engine::Buffers;
-use crate::simd::{math, per_isa, transpose4};
+use crate::simd::{math, per_isa, prefetch, transpose4};
 use std::borrow::Cow;
 
 /// Columns, and outputs of a column, decoded at a time.
@@ -75,15 +75,19 @@ impl DetectHead {
             let out = buffers.base(&self.y.base).add(self.y.offset).cast::<f32>();
             let out = out.add((first_row + unit * map.width) * self.outputs);
             let raw = map.ptr::<f32>(buffers.arena).cast_const();
-            for x in (0..map.width).step_by(BLOCK) {
-                let columns = BLOCK.min(map.width - x);
-                for first in (0..self.outputs).step_by(BLOCK) {
-                    let outputs = BLOCK.min(self.outputs - first);
+            for first in (0..self.outputs).step_by(BLOCK) {
+                let outputs = BLOCK.min(self.outputs - first);
+                let row = |k: usize, x: usize| raw.wrapping_add(map.index(anchor * self.outputs + first + k, y, x));
+                for x in (0..map.width).step_by(BLOCK) {
+                    let columns = BLOCK.min(map.width - x);
+                    // The channels of a block are far apart: only asking early for the next block's hides the way.
+                    for k in outputs..(2 * outputs).min(self.outputs - first) {
+                        prefetch(row(k, x).cast());
+                    }
                     let mut block = [[0f32; BLOCK]; BLOCK];
                     for (k, v) in block.iter_mut().enumerate().take(outputs) {
-                        let row = raw.add(map.index(anchor * self.outputs + first + k, y, x));
                         // Whole blocks are read; past the row's end the arena goes on, and those columns are not stored.
-                        *v = row.cast::<[f32; BLOCK]>().read_unaligned();
+                        *v = row(k, x).cast::<[f32; BLOCK]>().read_unaligned();
                         v.iter_mut().for_each(|v| *v = math::sigmoid(*v));
                         match first + k {
                             0 => v.iter_mut().enumerate().for_each(|(i, v)| {

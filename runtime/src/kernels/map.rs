@@ -71,10 +71,15 @@ impl Map {
     }
 
     /// Elements from pixel (0, 0) of plane 0 to pixel `(y, x)` of channel `c`.
+    #[inline(always)]
     pub const fn index(&self, c: usize, y: usize, x: usize) -> usize {
-        let [sh, sw] = self.split;
-        let plane = (c * sh + y % sh) * sw + x % sw;
-        plane * self.plane + (y / sh) * self.row + x / sw
+        // The common splits are spelled out: division by a constant is a shift.
+        let (plane, y, x) = match self.split {
+            [1, 1] => (c, y, x),
+            [2, 2] => ((c * 2 + y % 2) * 2 + x % 2, y / 2, x / 2),
+            [sh, sw] => ((c * sh + y % sh) * sw + x % sw, y / sh, x / sw),
+        };
+        plane * self.plane + y * self.row + x
     }
 
     /// Pointer to pixel (0, 0) of plane 0.

@@ -2,6 +2,7 @@
 
 use super::map::Map;
 use crate::engine::DType;
+use crate::simd::per_isa;
 use std::ops::Range;
 
 /// Maximum over a window; padding never wins.
@@ -54,6 +55,7 @@ trait Element: Copy {
 
 impl Element for u8 {
     const LOWEST: u8 = 0;
+    #[inline(always)]
     fn larger(self, other: u8) -> u8 {
         self.max(other)
     }
@@ -61,6 +63,7 @@ impl Element for u8 {
 
 impl Element for f32 {
     const LOWEST: f32 = f32::NEG_INFINITY;
+    #[inline(always)]
     fn larger(self, other: f32) -> f32 {
         if other > self { other } else { self }
     }
@@ -72,16 +75,41 @@ fn window(start: usize, pad: usize, kernel: usize, extent: usize) -> Range<usize
 }
 
 impl MaxPool {
-    /// Bytes of scratch one thread needs: one row of the input, widened by the window.
-    pub const fn scratch_bytes(&self) -> usize {
-        (self.input.width + 2 * self.kernel[1]) * 4 + 64
+    /// Elements between rows of the scratch planes: those of the input, and a margin as wide as the window.
+    const fn pitch(&self) -> usize {
+        self.input.width + self.kernel[1]
     }
 
-    /// Computes rows of one channel.
-    ///
-    /// # Safety
-    /// As for the layer's `run_unit`, with [`MaxPool::scratch_bytes`] of scratch.
-    pub unsafe fn run_channel(&self, arena: *mut u8, scratch: *mut u8, channel: usize, rows: &Range<usize>) {
+    /// Elements of a scratch plane: the rows of the input and a window more.
+    const fn scratch_plane(&self) -> usize {
+        (self.input.height + 2 * self.kernel[0] + 1) * self.pitch() + self.kernel[1]
+    }
+
+    /// Bytes of scratch one thread needs: the widened input, and maxima of it.
+    pub const fn scratch_bytes(&self) -> usize {
+        self.scratch_plane() * 2 * 4
+    }
+}
+
+per_isa! {
+    impl MaxPool {
+        /// Computes rows of one channel.
+        ///
+        /// # Safety
+        /// As for the layer's `run_unit`, with [`MaxPool::scratch_bytes`] of scratch.
+        pub unsafe fn run_channel(
+            &self,
+            arena: *mut u8,
+            scratch: *mut u8,
+            channel: usize,
+            rows: &Range<usize>,
+        ) => run_channel_with
+    }
+}
+
+impl MaxPool {
+    #[inline(always)]
+    unsafe fn run_channel_with(&self, arena: *mut u8, scratch: *mut u8, channel: usize, rows: &Range<usize>) {
         // SAFETY: forwarded.
         unsafe {
             match self.input.dtype {
@@ -91,36 +119,59 @@ impl MaxPool {
         }
     }
 
+    #[inline(always)]
     unsafe fn pool<T: Element>(&self, arena: *mut u8, scratch: *mut T, channel: usize, rows: &Range<usize>) {
         let (input, output) = (&self.input, &self.output);
-        let [kernel_height, kernel_width] = self.kernel;
-        let left = self.pad[1];
-        // SAFETY: rows read and written lie inside the maps; the column maxima fit in the scratch.
+        let ([kernel_height, kernel_width], [step_y, step_x]) = (self.kernel, self.stride);
+        let (pitch, plane) = (self.pitch(), self.scratch_plane());
+        // Rows of the scratch start with the first row that the first window covers, and columns likewise.
+        let first = rows.start * step_y;
+        let height = (rows.len() - 1) * step_y + kernel_height;
+        // SAFETY: both planes lie in the scratch, rows read and written inside the maps.
         unsafe {
-            let columns = std::slice::from_raw_parts_mut(scratch, input.width + 2 * kernel_width);
-            for y in rows.clone() {
-                columns.fill(T::LOWEST);
-                for iy in window(y * self.stride[0], self.pad[0], kernel_height, input.height) {
-                    let row = input.ptr::<T>(arena).add(input.index(channel, iy, 0));
-                    let row = std::slice::from_raw_parts(row, input.width);
-                    let inner = &mut columns[left..left + input.width];
-                    inner.iter_mut().zip(row).for_each(|(c, &x)| *c = c.larger(x));
-                }
-                let to = output.ptr::<T>(arena).add(output.index(channel, y, 0));
-                let to = std::slice::from_raw_parts_mut(to, output.width);
-                if self.stride[1] == 1 {
-                    to.copy_from_slice(&columns[..output.width]);
-                    for k in 1..kernel_width {
-                        to.iter_mut().zip(&columns[k..]).for_each(|(t, &c)| *t = t.larger(c));
-                    }
+            let wide = &mut std::slice::from_raw_parts_mut(scratch, plane)[..height * pitch];
+            let maxima =
+                &mut std::slice::from_raw_parts_mut(scratch.add(plane), plane)[..rows.len() * pitch + kernel_width];
+            wide.fill(T::LOWEST);
+            for y in first.max(self.pad[0])..(first + height).min(input.height + self.pad[0]) {
+                let row = input.ptr::<T>(arena).add(input.index(channel, y - self.pad[0], 0));
+                let to = &mut wide[(y - first) * pitch + self.pad[1]..][..input.width.min(pitch - self.pad[1])];
+                to.copy_from_slice(std::slice::from_raw_parts(row, to.len()));
+            }
+            // Column maxima of all rows, then maxima of those from left to right, over runs of whole planes.
+            maxima.fill(T::LOWEST);
+            for k in 0..kernel_height {
+                if step_y == 1 {
+                    larger(&mut maxima[..rows.len() * pitch], &wide[k * pitch..]);
                 } else {
-                    for (x, t) in to.iter_mut().enumerate() {
-                        let window = &columns[x * self.stride[1]..][..kernel_width];
-                        *t = window.iter().fold(T::LOWEST, |a, &b| a.larger(b));
+                    for y in 0..rows.len() {
+                        larger(&mut maxima[y * pitch..][..pitch], &wide[(y * step_y + k) * pitch..]);
                     }
                 }
             }
+            let results = &mut wide[..rows.len() * pitch];
+            results.copy_from_slice(&maxima[..rows.len() * pitch]);
+            for k in 1..kernel_width {
+                larger(results, &maxima[k..]);
+            }
+            for (y, results) in rows.clone().zip(results.chunks_exact(pitch)) {
+                let to = output.ptr::<T>(arena).add(output.index(channel, y, 0));
+                let to = std::slice::from_raw_parts_mut(to, output.width);
+                if step_x == 1 {
+                    to.copy_from_slice(&results[..to.len()]);
+                } else {
+                    to.iter_mut().zip(results.iter().step_by(step_x)).for_each(|(to, &x)| *to = x);
+                }
+            }
         }
+    }
+}
+
+/// Replaces every element by the larger of itself and that of `others`.
+#[inline(always)]
+fn larger<T: Element>(to: &mut [T], others: &[T]) {
+    for (to, &other) in to.iter_mut().zip(others) {
+        *to = to.larger(other);
     }
 }
 
@@ -157,12 +208,19 @@ impl AveragePool {
     }
 }
 
+per_isa! {
+    impl Resize {
+        /// Computes rows of one channel.
+        ///
+        /// # Safety
+        /// As for the layer's `run_unit`.
+        pub unsafe fn run_channel(&self, arena: *mut u8, channel: usize, rows: &Range<usize>) => run_channel_with
+    }
+}
+
 impl Resize {
-    /// Computes rows of one channel.
-    ///
-    /// # Safety
-    /// As for the layer's `run_unit`.
-    pub unsafe fn run_channel(&self, arena: *mut u8, channel: usize, rows: &Range<usize>) {
+    #[inline(always)]
+    unsafe fn run_channel_with(&self, arena: *mut u8, channel: usize, rows: &Range<usize>) {
         // SAFETY: forwarded.
         unsafe {
             match self.input.dtype {
@@ -172,6 +230,7 @@ impl Resize {
         }
     }
 
+    #[inline(always)]
     unsafe fn enlarge<T: Copy>(&self, arena: *mut u8, channel: usize, rows: &Range<usize>) {
         let (input, output) = (&self.input, &self.output);
         let [scale_y, scale_x] = self.scale;
@@ -183,7 +242,7 @@ impl Resize {
                 (std::slice::from_raw_parts(from, input.width), std::slice::from_raw_parts_mut(to, output.width))
             };
             if scale_x == 2 {
-                to.chunks_exact_mut(2).zip(from).for_each(|(to, &x)| to.fill(x));
+                to.as_chunks_mut::<2>().0.iter_mut().zip(from).for_each(|(to, &x)| *to = [x; 2]);
             } else {
                 to.chunks_exact_mut(scale_x).zip(from).for_each(|(to, &x)| to.fill(x));
             }

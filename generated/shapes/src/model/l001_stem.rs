@@ -12,29 +12,33 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(peristyle_1853bfa2e044107c_l001_g0 peristyle_1853bfa2e044107c_l001_g1);
-static TABLE: &Aligned<[u8; 1984]> = &Aligned(*include_bytes!("l001_stem.bin"));
+declare_unrolled!(peristyle_aa8997d86445eba2_l001_g0 peristyle_aa8997d86445eba2_l001_g1);
+static TABLE: &Aligned<[u8; 3584]> = &Aligned(*include_bytes!("l001_stem.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 36),
         0,
         0,
-        unrolled!(peristyle_1853bfa2e044107c_l001_g0),
+        unrolled!(peristyle_aa8997d86445eba2_l001_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (36, 28),
         106,
         114,
-        unrolled!(peristyle_1853bfa2e044107c_l001_g1),
+        unrolled!(peristyle_aa8997d86445eba2_l001_g1),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 2), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (2, 3), 100, 89, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -91,7 +95,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(256, 206)),
             weights: Cow::Borrowed(TABLE.words(1088, 224)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(1984, 5)),
+            offsets: Cow::Borrowed(TABLE.offsets(2048, 200)),
+            weights: Cow::Borrowed(TABLE.words(2880, 172)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(3584, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 26,
+            groups: 2,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(&[0, 0, 0, 0, 0, 0, 0, 0]),
             scale: Cow::Borrowed(

@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_3802bc01933b9de8_l002_g0
-.hidden peristyle_3802bc01933b9de8_l002_g0
-.type peristyle_3802bc01933b9de8_l002_g0,@function
+.globl peristyle_12d8cd53016951c3_l002_g0
+.hidden peristyle_12d8cd53016951c3_l002_g0
+.type peristyle_12d8cd53016951c3_l002_g0,@function
 .p2align 6
-peristyle_3802bc01933b9de8_l002_g0:
+peristyle_12d8cd53016951c3_l002_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -138,128 +138,128 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 52736,59328
+PAIR 8064,8960
 SET0 -128
-PAIR 92288,197679
+PAIR 13888,29568
 ADD0 -124
-PAIR 6592,19695
+PAIR 896,2688
 SET1 -120
-PAIR 46144,72430
+PAIR 7616,10304
 CARRY1
 ADD1 -116
-PAIR 112063,112063
+PAIR 16576,16576
 MORE1
 ADD1 -112
-PAIR 138432,138432
+PAIR 21056,21056
 MORE1
 ADD1 -108
-PAIR 171311,171392
+PAIR 25536,25984
 MORE1
 ADD1 -104
-PAIR 204271,204351
+PAIR 30912,31360
 MORE1
 ADD1 -100
-PAIR 105472,125248
+PAIR 16128,19712
 ADD0 -96
 MORE1
 ADD1 -92
-PAIR 151534,164799
+PAIR 22400,24640
 CARRY0
 ADD0 -88
 ADD1 -84
-PAIR 6591,98799
+PAIR 448,14784
 SET2 -80
-PAIR 125166,125166
+PAIR 18368,18368
 ADD2 -76
-PAIR 32959,65920
+PAIR 4480,9856
 ADD0 -72
 ADD2 -68
-PAIR 79104,92207
+PAIR 12096,13440
 ADD0 -64
 CARRY2
 ADD2 -60
-PAIR 39471,118656
+PAIR 5376,17920
 MORE1
 ADD1 -56
 MORE2
 ADD2 -52
-PAIR 46143,72512
+PAIR 7168,11648
 ADD0 -48
 MORE1
 ADD1 -44
 ADD2 -40
-PAIR 85696,85696
+PAIR 12992,12992
 ADD0 -36
 ADD1 -32
 ADD2 -28
-PAIR 125167,125167
+PAIR 18816,18816
 ADD0 -24
 MORE1
 ADD1 -20
 ADD2 -16
-PAIR 204270,98879
+PAIR 30464,15232
 MORE0
 ADD0 -12
 MORE1
 ADD1 -8
 ADD2 -4
-PAIR 13184,19694
+PAIR 1792,2240
 SET3 0
-PAIR 19775,26368
+PAIR 3136,4032
 ADD3 4
-PAIR 39552,46062
+PAIR 5824,6272
 CARRY3
 ADD3 8
-PAIR 65839,85695
+PAIR 9408,12544
 ADD3 12
-PAIR 131840,138431
+PAIR 20160,20608
 ADD0 16
 MORE3
 ADD3 20
-PAIR 191167,197760
+PAIR 28672,30016
 ADD0 24
 ADD3 28
-PAIR 32960,145024
+PAIR 4928,21952
 MORE1
 ADD1 32
 MORE3
 ADD3 36
-PAIR 151615,191168
+PAIR 23296,29120
 MORE1
 ADD1 40
 ADD3 44
-PAIR 151616,164800
+PAIR 23744,25088
 ADD0 48
 MORE1
 ADD1 52
 MORE3
 ADD3 56
-PAIR 13103,72511
+PAIR 1344,11200
 MORE2
 ADD2 60
 ADD3 64
-PAIR 125247,177903
+PAIR 19264,26880
 ADD2 68
 MORE3
 ADD3 72
-PAIR 177983,177984
+PAIR 27328,27776
 ADD2 76
 MORE3
 ADD3 80
-PAIR 0,72431
+PAIR 0,10752
 MORE1
 ADD1 84
 MORE2
 ADD2 88
 MORE3
 ADD3 92
-PAIR 184576,204352
+PAIR 28224,31808
 MORE1
 ADD1 96
 ADD2 100
 MORE3
 ADD3 104
-PAIR 98880,118575
+PAIR 15680,17472
 MORE0
 ADD0 108
 MORE1
@@ -301,11 +301,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -314,11 +314,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -327,11 +327,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -340,11 +340,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -353,11 +353,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -366,11 +366,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -378,12 +378,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_3802bc01933b9de8_l002_g0,.-peristyle_3802bc01933b9de8_l002_g0
-.globl peristyle_3802bc01933b9de8_l002_g1
-.hidden peristyle_3802bc01933b9de8_l002_g1
-.type peristyle_3802bc01933b9de8_l002_g1,@function
+.size peristyle_12d8cd53016951c3_l002_g0,.-peristyle_12d8cd53016951c3_l002_g0
+.globl peristyle_12d8cd53016951c3_l002_g1
+.hidden peristyle_12d8cd53016951c3_l002_g1
+.type peristyle_12d8cd53016951c3_l002_g1,@function
 .p2align 6
-peristyle_3802bc01933b9de8_l002_g1:
+peristyle_12d8cd53016951c3_l002_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -392,105 +392,105 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 13103,19775
+PAIR 1344,3136
 SET0 -128
-PAIR 32960,39552
+PAIR 4928,5824
 ADD0 -124
-PAIR 65920,164799
+PAIR 9856,24640
 ADD0 -120
-PAIR 177902,177984
+PAIR 26432,27776
 ADD0 -116
-PAIR 39471,52736
+PAIR 5376,8064
 SET1 -112
-PAIR 138431,204352
+PAIR 20608,31808
 CARRY1
 ADD1 -108
-PAIR 85695,105472
+PAIR 12544,16128
 ADD0 -104
 MORE1
 ADD1 -100
-PAIR 177983,197679
+PAIR 27328,29568
 CARRY0
 ADD0 -96
 MORE1
 ADD1 -92
-PAIR 6591,19694
+PAIR 448,2240
 SET2 -88
-PAIR 19695,26368
+PAIR 2688,4032
 CARRY2
 ADD2 -84
-PAIR 46143,59327
+PAIR 7168,8512
 MORE2
 ADD2 -80
-PAIR 79104,125247
+PAIR 12096,19264
 MORE2
 ADD2 -76
-PAIR 151615,158208
+PAIR 23296,24192
 ADD2 -72
-PAIR 171311,177903
+PAIR 25536,26880
 MORE2
 ADD2 -68
-PAIR 184576,204351
+PAIR 28224,31360
 ADD2 -64
-PAIR 13184,19776
+PAIR 1792,3584
 ADD0 -60
 MORE2
 ADD2 -56
-PAIR 85696,112063
+PAIR 12992,16576
 ADD0 -52
 ADD2 -48
-PAIR 59328,92288
+PAIR 8960,13888
 MORE1
 ADD1 -44
 ADD2 -40
-PAIR 98799,125248
+PAIR 14784,19712
 ADD1 -36
 MORE2
 ADD2 -32
-PAIR 0,118575
+PAIR 0,17472
 ADD0 -28
 MORE1
 ADD1 -24
 MORE2
 ADD2 -20
-PAIR 6592,72431
+PAIR 896,10752
 SET3 -16
-PAIR 98880,112064
+PAIR 15680,17024
 ADD3 -12
-PAIR 118656,151534
+PAIR 17920,22400
 ADD3 -8
-PAIR 125167,138432
+PAIR 18816,21056
 ADD0 -4
 CARRY3
 ADD3 0
-PAIR 65839,72511
+PAIR 9408,11200
 ADD1 4
 ADD3 8
-PAIR 72512,145024
+PAIR 11648,21952
 MORE1
 ADD1 12
 ADD3 16
-PAIR 131840,191167
+PAIR 20160,28672
 MORE0
 ADD0 20
 MORE1
 ADD1 24
 MORE3
 ADD3 28
-PAIR 171392,191168
+PAIR 25984,29120
 ADD2 32
 ADD3 36
-PAIR 32959,46063
+PAIR 4480,6720
 ADD0 40
 MORE2
 ADD2 44
 MORE3
 ADD3 48
-PAIR 197760,151616
+PAIR 30016,23744
 ADD1 52
 ADD2 56
 ADD3 60
-PAIR 46144,204270
+PAIR 7616,30464
 ADD0 64
 MORE1
 ADD1 68
@@ -530,11 +530,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -543,11 +543,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -556,11 +556,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -569,11 +569,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -582,11 +582,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -595,11 +595,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -607,12 +607,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_3802bc01933b9de8_l002_g1,.-peristyle_3802bc01933b9de8_l002_g1
-.globl peristyle_3802bc01933b9de8_l002_g2
-.hidden peristyle_3802bc01933b9de8_l002_g2
-.type peristyle_3802bc01933b9de8_l002_g2,@function
+.size peristyle_12d8cd53016951c3_l002_g1,.-peristyle_12d8cd53016951c3_l002_g1
+.globl peristyle_12d8cd53016951c3_l002_g2
+.hidden peristyle_12d8cd53016951c3_l002_g2
+.type peristyle_12d8cd53016951c3_l002_g2,@function
 .p2align 6
-peristyle_3802bc01933b9de8_l002_g2:
+peristyle_12d8cd53016951c3_l002_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -621,95 +621,95 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 59328,65920
+PAIR 8960,9856
 SET0 -128
-PAIR 72511,177903
+PAIR 11200,26880
 ADD0 -124
-PAIR 72431,72512
+PAIR 10752,11648
 SET1 -120
-PAIR 92207,112063
+PAIR 13440,16576
 ADD1 -116
-PAIR 151534,158208
+PAIR 22400,24192
 ADD1 -112
-PAIR 19695,59327
+PAIR 2688,8512
 ADD0 -108
 ADD1 -104
-PAIR 118575,125167
+PAIR 17472,18816
 CARRY0
 ADD0 -100
 ADD1 -96
-PAIR 6592,13184
+PAIR 896,1792
 SET2 -92
-PAIR 39471,72430
+PAIR 5376,10304
 ADD2 -88
-PAIR 98799,151616
+PAIR 14784,23744
 ADD2 -84
-PAIR 177902,184576
+PAIR 26432,28224
 ADD2 -80
-PAIR 197760,204271
+PAIR 30016,30912
 CARRY2
 ADD2 -76
-PAIR 151615,204270
+PAIR 23296,30464
 ADD0 -72
 ADD2 -68
-PAIR 6591,26368
+PAIR 448,4032
 ADD1 -64
 ADD2 -60
-PAIR 46063,145024
+PAIR 6720,21952
 CARRY1
 ADD1 -56
 ADD2 -52
-PAIR 13103,112064
+PAIR 1344,17024
 SET3 -48
-PAIR 131840,138432
+PAIR 20160,21056
 ADD3 -44
-PAIR 32960,105472
+PAIR 4928,16128
 MORE0
 ADD0 -40
 CARRY3
 ADD3 -36
-PAIR 125247,164799
+PAIR 19264,24640
 ADD0 -32
 ADD3 -28
-PAIR 171392,177983
+PAIR 25984,27328
 MORE0
 ADD0 -24
 ADD3 -20
-PAIR 98879,204352
+PAIR 15232,31808
 ADD1 -16
 ADD3 -12
-PAIR 92288,144943
+PAIR 13888,21504
 ADD0 -8
 MORE1
 ADD1 -4
 ADD3 0
-PAIR 0,39552
+PAIR 0,5824
 ADD2 4
 MORE3
 ADD3 8
-PAIR 46143,85695
+PAIR 7168,12544
 ADD0 12
 MORE2
 ADD2 16
 ADD3 20
-PAIR 151535,197679
+PAIR 22848,29568
 MORE0
 ADD0 24
 ADD2 28
 ADD3 32
-PAIR 79104,98880
+PAIR 12096,15680
 ADD1 36
 ADD2 40
 MORE3
 ADD3 44
-PAIR 46144,85696
+PAIR 7616,12992
 ADD0 48
 MORE1
 ADD1 52
 MORE2
 ADD2 56
 ADD3 60
-PAIR 191167,191168
+PAIR 28672,29120
 ADD0 64
 ADD1 68
 ADD2 72
@@ -748,11 +748,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -761,11 +761,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -774,11 +774,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -787,11 +787,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -800,11 +800,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -813,11 +813,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -825,12 +825,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_3802bc01933b9de8_l002_g2,.-peristyle_3802bc01933b9de8_l002_g2
-.globl peristyle_3802bc01933b9de8_l002_g3
-.hidden peristyle_3802bc01933b9de8_l002_g3
-.type peristyle_3802bc01933b9de8_l002_g3,@function
+.size peristyle_12d8cd53016951c3_l002_g2,.-peristyle_12d8cd53016951c3_l002_g2
+.globl peristyle_12d8cd53016951c3_l002_g3
+.hidden peristyle_12d8cd53016951c3_l002_g3
+.type peristyle_12d8cd53016951c3_l002_g3,@function
 .p2align 6
-peristyle_3802bc01933b9de8_l002_g3:
+peristyle_12d8cd53016951c3_l002_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -839,92 +839,92 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 46062,46063
+PAIR 6272,6720
 SET0 -128
-PAIR 59327,72511
+PAIR 8512,11200
 ADD0 -124
-PAIR 138432,145024
+PAIR 21056,21952
 ADD0 -120
-PAIR 177983,197760
+PAIR 27328,30016
 CARRY0
 ADD0 -116
-PAIR 19695,39471
+PAIR 2688,5376
 SET1 -112
-PAIR 59328,72430
+PAIR 8960,10304
 ADD1 -108
-PAIR 112063,164799
+PAIR 16576,24640
 ADD1 -104
-PAIR 197679,204270
+PAIR 29568,30464
 CARRY1
 ADD1 -100
-PAIR 46143,65839
+PAIR 7168,9408
 MORE0
 ADD0 -96
 ADD1 -92
-PAIR 98879,144943
+PAIR 15232,21504
 ADD0 -88
 ADD1 -84
-PAIR 19776,79104
+PAIR 3584,12096
 SET2 -80
-PAIR 85695,92288
+PAIR 12544,13888
 ADD2 -76
-PAIR 151534,151616
+PAIR 22400,23744
 ADD2 -72
-PAIR 171392,204352
+PAIR 25984,31808
 CARRY2
 ADD2 -68
-PAIR 125167,191167
+PAIR 18816,28672
 ADD1 -64
 ADD2 -60
-PAIR 0,138431
+PAIR 0,20608
 ADD0 -56
 MORE1
 ADD1 -52
 ADD2 -48
-PAIR 177902,184576
+PAIR 26432,28224
 MORE0
 ADD0 -44
 ADD1 -40
 MORE2
 ADD2 -36
-PAIR 32959,98798
+PAIR 4480,14336
 SET3 -32
-PAIR 13184,72512
+PAIR 1792,11648
 ADD1 -28
 ADD3 -24
-PAIR 26368,46144
+PAIR 4032,7616
 ADD0 -20
 MORE1
 ADD1 -16
 ADD3 -12
-PAIR 98880,105472
+PAIR 15680,16128
 MORE0
 ADD0 -8
 ADD1 -4
 ADD3 0
-PAIR 112064,125248
+PAIR 17024,19712
 MORE0
 ADD0 4
 ADD1 8
 ADD3 12
-PAIR 6591,13103
+PAIR 448,1344
 MORE2
 ADD2 16
 CARRY3
 ADD3 20
-PAIR 19694,19775
+PAIR 2240,3136
 ADD2 24
 MORE3
 ADD3 28
-PAIR 98799,118656
+PAIR 14784,17920
 ADD2 32
 ADD3 36
-PAIR 32960,125166
+PAIR 4928,18368
 ADD0 40
 MORE2
 ADD2 44
 ADD3 48
-PAIR 92207,177984
+PAIR 13440,27776
 ADD1 52
 ADD2 56
 ADD3 60
@@ -962,11 +962,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -975,11 +975,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -988,11 +988,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1001,11 +1001,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1014,11 +1014,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1027,11 +1027,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1039,5 +1039,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_3802bc01933b9de8_l002_g3,.-peristyle_3802bc01933b9de8_l002_g3
+.size peristyle_12d8cd53016951c3_l002_g3,.-peristyle_12d8cd53016951c3_l002_g3
 .section .note.GNU-stack,"",@progbits

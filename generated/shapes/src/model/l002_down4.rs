@@ -12,46 +12,52 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_3802bc01933b9de8_l002_g0 peristyle_3802bc01933b9de8_l002_g1
-    peristyle_3802bc01933b9de8_l002_g2 peristyle_3802bc01933b9de8_l002_g3
+    peristyle_12d8cd53016951c3_l002_g0 peristyle_12d8cd53016951c3_l002_g1
+    peristyle_12d8cd53016951c3_l002_g2 peristyle_12d8cd53016951c3_l002_g3
 );
-static TABLE: &Aligned<[u8; 2140]> = &Aligned(*include_bytes!("l002_down4.bin"));
+static TABLE: &Aligned<[u8; 4384]> = &Aligned(*include_bytes!("l002_down4.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 25),
         0,
         0,
-        unrolled!(peristyle_3802bc01933b9de8_l002_g0),
+        unrolled!(peristyle_12d8cd53016951c3_l002_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (25, 21),
         68,
         63,
-        unrolled!(peristyle_3802bc01933b9de8_l002_g1),
+        unrolled!(peristyle_12d8cd53016951c3_l002_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (46, 16),
         130,
         115,
-        unrolled!(peristyle_3802bc01933b9de8_l002_g2),
+        unrolled!(peristyle_12d8cd53016951c3_l002_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (62, 17),
         186,
         167,
-        unrolled!(peristyle_3802bc01933b9de8_l002_g3),
+        unrolled!(peristyle_12d8cd53016951c3_l002_g3),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 2), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (2, 3), 64, 54, None),
+    Group::new(&[8, 9, 10, 11], (5, 1), 128, 98, None),
+    Group::new(&[12, 13, 14, 15], (6, 1), 184, 154, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -93,7 +99,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(320, 240)),
             weights: Cow::Borrowed(TABLE.words(1280, 215)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(2176, 7)),
+            offsets: Cow::Borrowed(TABLE.offsets(2240, 240)),
+            weights: Cow::Borrowed(TABLE.words(3200, 210)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(4096, 72)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 14,
+            groups: 2,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -167,8 +185,8 @@ pub static LAYER: Layer = Layer {
                             height: 80,
                             width: 80,
                             split: [1, 1],
-                            row: 80,
-                            plane: 6464,
+                            row: 81,
+                            plane: 6592,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,
                         },

@@ -12,29 +12,33 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(peristyle_3c87ecf908838451_l003_g0 peristyle_3c87ecf908838451_l003_g1);
-static TABLE: &Aligned<[u8; 520]> = &Aligned(*include_bytes!("l003_stage4_cv1.bin"));
+declare_unrolled!(peristyle_a6d39b3e404aff40_l003_g0 peristyle_a6d39b3e404aff40_l003_g1);
+static TABLE: &Aligned<[u8; 896]> = &Aligned(*include_bytes!("l003_stage4_cv1.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 8),
         0,
         0,
-        unrolled!(peristyle_3c87ecf908838451_l003_g0),
+        unrolled!(peristyle_a6d39b3e404aff40_l003_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (8, 14),
         16,
         21,
-        unrolled!(peristyle_3c87ecf908838451_l003_g1),
+        unrolled!(peristyle_a6d39b3e404aff40_l003_g1),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 16, 16, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -65,8 +69,8 @@ pub static LAYER: Layer = Layer {
             height: 80,
             width: 80,
             split: [1, 1],
-            row: 80,
-            plane: 6464,
+            row: 81,
+            plane: 6592,
             pad: [0, 0, 0, 0],
             pad_value: 0,
         },
@@ -78,7 +82,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(128, 44)),
             weights: Cow::Borrowed(TABLE.words(320, 50)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(576, 2)),
+            offsets: Cow::Borrowed(TABLE.offsets(640, 32)),
+            weights: Cow::Borrowed(TABLE.words(768, 32)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(896, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 60,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(&[1652, 637, -133, 385, 406, -1120, -1197, 3269]),
             scale: Cow::Borrowed(
@@ -117,8 +133,8 @@ pub static LAYER: Layer = Layer {
                             height: 80,
                             width: 80,
                             split: [1, 1],
-                            row: 80,
-                            plane: 6416,
+                            row: 81,
+                            plane: 6480,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,
                         },
@@ -127,13 +143,13 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 205312,
+                            offset: 207360,
                             channels: 8,
                             height: 80,
                             width: 80,
                             split: [1, 1],
-                            row: 80,
-                            plane: 6464,
+                            row: 81,
+                            plane: 6592,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,
                         },

@@ -12,29 +12,33 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(peristyle_6f93ebe45ef24419_l004_g0 peristyle_6f93ebe45ef24419_l004_g1);
-static TABLE: &Aligned<[u8; 228]> = &Aligned(*include_bytes!("l004_stage4_m_cv1.bin"));
+declare_unrolled!(peristyle_912307b6598356f4_l004_g0 peristyle_912307b6598356f4_l004_g1);
+static TABLE: &Aligned<[u8; 448]> = &Aligned(*include_bytes!("l004_stage4_m_cv1.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 4),
         0,
         0,
-        unrolled!(peristyle_6f93ebe45ef24419_l004_g0),
+        unrolled!(peristyle_912307b6598356f4_l004_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (4, 4),
         8,
         12,
-        unrolled!(peristyle_6f93ebe45ef24419_l004_g1),
+        unrolled!(peristyle_912307b6598356f4_l004_g1),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 8, 8, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -43,7 +47,7 @@ pub static LAYER: Layer = Layer {
         &[
             Map {
                 dtype: DType::U8,
-                offset: 308818,
+                offset: 312914,
                 channels: 8,
                 height: 80,
                 width: 80,
@@ -73,13 +77,13 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 205312,
+            offset: 207360,
             channels: 8,
             height: 80,
             width: 80,
             split: [1, 1],
-            row: 80,
-            plane: 6464,
+            row: 81,
+            plane: 6592,
             pad: [0, 0, 0, 0],
             pad_value: 0,
         },
@@ -91,7 +95,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(64, 16)),
             weights: Cow::Borrowed(TABLE.words(128, 25)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(256, 2)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 16)),
+            weights: Cow::Borrowed(TABLE.words(384, 16)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(448, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 60,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(&[1240, 2568, -224, 248, 1432, 176, -360, 144]),
             scale: Cow::Borrowed(
@@ -125,7 +141,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 308818,
+                            offset: 312914,
                             channels: 8,
                             height: 80,
                             width: 80,

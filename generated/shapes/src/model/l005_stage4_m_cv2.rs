@@ -12,30 +12,34 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::conv::{Residual, ResidualAt};
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(peristyle_b67f1967783004e7_l005_g0 peristyle_b67f1967783004e7_l005_g1);
-static TABLE: &Aligned<[u8; 1068]> = &Aligned(*include_bytes!("l005_stage4_m_cv2.bin"));
+declare_unrolled!(peristyle_08ef7145541dd62a_l005_g0 peristyle_08ef7145541dd62a_l005_g1);
+static TABLE: &Aligned<[u8; 2176]> = &Aligned(*include_bytes!("l005_stage4_m_cv2.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 14),
         0,
         0,
-        unrolled!(peristyle_b67f1967783004e7_l005_g0),
+        unrolled!(peristyle_08ef7145541dd62a_l005_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (14, 18),
         58,
         55,
-        unrolled!(peristyle_b67f1967783004e7_l005_g1),
+        unrolled!(peristyle_08ef7145541dd62a_l005_g1),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 60, 60, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -61,7 +65,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 308818,
+            offset: 312914,
             channels: 8,
             height: 80,
             width: 80,
@@ -79,7 +83,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(128, 114)),
             weights: Cow::Borrowed(TABLE.words(640, 107)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(1088, 2)),
+            offsets: Cow::Borrowed(TABLE.offsets(1152, 116)),
+            weights: Cow::Borrowed(TABLE.words(1664, 116)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(2176, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 40,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(&[2980, 820, 320, 1960, 2210, 300, -1110, -370]),
             scale: Cow::Borrowed(
@@ -115,8 +131,8 @@ pub static LAYER: Layer = Layer {
                     height: 80,
                     width: 80,
                     split: [1, 1],
-                    row: 80,
-                    plane: 6416,
+                    row: 81,
+                    plane: 6480,
                     pad: [0, 0, 0, 0],
                     pad_value: 0,
                 },
@@ -127,13 +143,13 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 205312,
+                            offset: 207360,
                             channels: 8,
                             height: 80,
                             width: 80,
                             split: [1, 1],
-                            row: 80,
-                            plane: 6464,
+                            row: 81,
+                            plane: 6592,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,
                         },

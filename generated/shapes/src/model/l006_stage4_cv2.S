@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_eb52127b9b37565d_l006_g0
-.hidden peristyle_eb52127b9b37565d_l006_g0
-.type peristyle_eb52127b9b37565d_l006_g0,@function
+.globl peristyle_fc55e981c4497272_l006_g0
+.hidden peristyle_fc55e981c4497272_l006_g0
+.type peristyle_fc55e981c4497272_l006_g0,@function
 .p2align 6
-peristyle_eb52127b9b37565d_l006_g0:
+peristyle_fc55e981c4497272_l006_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -141,48 +141,48 @@ lea 128(%rdx),%rax
 PAIR 0,0
 SET0 -128
 SET1 -124
-PAIR 71104,71104
+PAIR 72512,72512
 ADD0 -120
 SET2 -116
-PAIR 6464,45248
+PAIR 6592,46144
 ADD1 -112
 ADD2 -108
-PAIR 19392,19392
+PAIR 19776,19776
 CARRY0
 ADD0 -104
 SET3 -100
-PAIR 77568,77568
+PAIR 79104,79104
 MORE0
 ADD0 -96
 ADD3 -92
-PAIR 32320,84032
+PAIR 32960,85696
 CARRY1
 ADD1 -88
 ADD3 -84
-PAIR 51712,64640
+PAIR 52736,65920
 MORE0
 ADD0 -80
 MORE1
 ADD1 -76
 CARRY3
 ADD3 -72
-PAIR 25856,25856
+PAIR 26368,26368
 ADD0 -68
 CARRY2
 ADD2 -64
 ADD3 -60
-PAIR 58176,58176
+PAIR 59328,59328
 ADD0 -56
 MORE2
 ADD2 -52
 ADD3 -48
-PAIR 96960,96960
+PAIR 98880,98880
 MORE0
 ADD0 -44
 MORE2
 ADD2 -40
 ADD3 -36
-PAIR 90496,12928
+PAIR 92288,13184
 ADD1 -32
 ADD2 -28
 MORE3
@@ -221,11 +221,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -234,11 +234,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -247,11 +247,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -260,11 +260,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -273,11 +273,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -286,11 +286,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -298,12 +298,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_eb52127b9b37565d_l006_g0,.-peristyle_eb52127b9b37565d_l006_g0
-.globl peristyle_eb52127b9b37565d_l006_g1
-.hidden peristyle_eb52127b9b37565d_l006_g1
-.type peristyle_eb52127b9b37565d_l006_g1,@function
+.size peristyle_fc55e981c4497272_l006_g0,.-peristyle_fc55e981c4497272_l006_g0
+.globl peristyle_fc55e981c4497272_l006_g1
+.hidden peristyle_fc55e981c4497272_l006_g1
+.type peristyle_fc55e981c4497272_l006_g1,@function
 .p2align 6
-peristyle_eb52127b9b37565d_l006_g1:
+peristyle_fc55e981c4497272_l006_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -312,59 +312,59 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 19392,19392
+PAIR 19776,19776
 SET1 -128
-PAIR 0,45248
+PAIR 0,46144
 SET0 -124
 ADD1 -120
-PAIR 64640,64640
+PAIR 65920,65920
 CARRY0
 ADD0 -116
 CARRY1
 ADD1 -112
-PAIR 6464,12928
+PAIR 6592,13184
 ADD0 -108
 SET2 -104
-PAIR 51712,51712
+PAIR 52736,52736
 ADD1 -100
 CARRY2
 ADD2 -96
-PAIR 32320,71104
+PAIR 32960,72512
 MORE0
 ADD0 -92
 MORE1
 ADD1 -88
 MORE2
 ADD2 -84
-PAIR 25856,25856
+PAIR 26368,26368
 MORE0
 ADD0 -80
 SET3 -76
-PAIR 84032,84032
+PAIR 85696,85696
 ADD0 -72
 CARRY3
 ADD3 -68
-PAIR 96960,96960
+PAIR 98880,98880
 ADD0 -64
 MORE1
 ADD1 -60
 MORE3
 ADD3 -56
-PAIR 77568,77568
+PAIR 79104,79104
 MORE0
 ADD0 -52
 MORE2
 ADD2 -48
 MORE3
 ADD3 -44
-PAIR 38784,38784
+PAIR 39552,39552
 ADD0 -40
 ADD1 -36
 MORE2
 ADD2 -32
 MORE3
 ADD3 -28
-PAIR 58176,58176
+PAIR 59328,59328
 MORE0
 ADD0 -24
 MORE1
@@ -405,11 +405,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -418,11 +418,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -431,11 +431,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -444,11 +444,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -457,11 +457,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -470,11 +470,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -482,5 +482,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_eb52127b9b37565d_l006_g1,.-peristyle_eb52127b9b37565d_l006_g1
+.size peristyle_fc55e981c4497272_l006_g1,.-peristyle_fc55e981c4497272_l006_g1
 .section .note.GNU-stack,"",@progbits

@@ -12,29 +12,33 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(peristyle_eb52127b9b37565d_l006_g0 peristyle_eb52127b9b37565d_l006_g1);
-static TABLE: &Aligned<[u8; 548]> = &Aligned(*include_bytes!("l006_stage4_cv2.bin"));
+declare_unrolled!(peristyle_fc55e981c4497272_l006_g0 peristyle_fc55e981c4497272_l006_g1);
+static TABLE: &Aligned<[u8; 896]> = &Aligned(*include_bytes!("l006_stage4_cv2.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 11),
         0,
         0,
-        unrolled!(peristyle_eb52127b9b37565d_l006_g0),
+        unrolled!(peristyle_fc55e981c4497272_l006_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (11, 12),
         22,
         27,
-        unrolled!(peristyle_eb52127b9b37565d_l006_g1),
+        unrolled!(peristyle_fc55e981c4497272_l006_g1),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 16, 16, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -63,8 +67,8 @@ pub static LAYER: Layer = Layer {
             height: 80,
             width: 80,
             split: [1, 1],
-            row: 80,
-            plane: 6464,
+            row: 81,
+            plane: 6592,
             pad: [0, 0, 0, 0],
             pad_value: 0,
         },
@@ -76,7 +80,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(128, 46)),
             weights: Cow::Borrowed(TABLE.words(320, 57)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(576, 2)),
+            offsets: Cow::Borrowed(TABLE.offsets(640, 32)),
+            weights: Cow::Borrowed(TABLE.words(768, 32)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(896, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 60,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(&[-980, -581, 1442, 1043, -2009, 630, 714, 2065]),
             scale: Cow::Borrowed(
@@ -110,13 +126,13 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 257024,
+                            offset: 260096,
                             channels: 8,
                             height: 80,
                             width: 80,
                             split: [1, 1],
-                            row: 80,
-                            plane: 6464,
+                            row: 81,
+                            plane: 6592,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,
                         },

@@ -12,46 +12,52 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_bd5639b51df8bbfe_l007_g0 peristyle_bd5639b51df8bbfe_l007_g1
-    peristyle_bd5639b51df8bbfe_l007_g2 peristyle_bd5639b51df8bbfe_l007_g3
+    peristyle_272138c481231561_l007_g0 peristyle_272138c481231561_l007_g1
+    peristyle_272138c481231561_l007_g2 peristyle_272138c481231561_l007_g3
 );
-static TABLE: &Aligned<[u8; 780]> = &Aligned(*include_bytes!("l007_stage4_cv3.bin"));
+static TABLE: &Aligned<[u8; 1408]> = &Aligned(*include_bytes!("l007_stage4_cv3.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 9),
         0,
         0,
-        unrolled!(peristyle_bd5639b51df8bbfe_l007_g0),
+        unrolled!(peristyle_272138c481231561_l007_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (9, 8),
         18,
         21,
-        unrolled!(peristyle_bd5639b51df8bbfe_l007_g1),
+        unrolled!(peristyle_272138c481231561_l007_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (17, 7),
         34,
         40,
-        unrolled!(peristyle_bd5639b51df8bbfe_l007_g2),
+        unrolled!(peristyle_272138c481231561_l007_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (24, 8),
         50,
         62,
-        unrolled!(peristyle_bd5639b51df8bbfe_l007_g3),
+        unrolled!(peristyle_272138c481231561_l007_g3),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 16, 16, None),
+    Group::new(&[8, 9, 10, 11], (2, 1), 32, 32, None),
+    Group::new(&[12, 13, 14, 15], (3, 1), 48, 48, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -90,13 +96,13 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 205312,
+            offset: 207360,
             channels: 16,
             height: 80,
             width: 80,
             split: [1, 1],
-            row: 80,
-            plane: 6464,
+            row: 81,
+            plane: 6592,
             pad: [0, 0, 0, 0],
             pad_value: 0,
         },
@@ -108,7 +114,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(128, 66)),
             weights: Cow::Borrowed(TABLE.words(448, 83)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(832, 4)),
+            offsets: Cow::Borrowed(TABLE.offsets(896, 64)),
+            weights: Cow::Borrowed(TABLE.words(1152, 64)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(1408, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 60,
+            groups: 2,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[

@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_efe679707a7cc42b_l008_g0
-.hidden peristyle_efe679707a7cc42b_l008_g0
-.type peristyle_efe679707a7cc42b_l008_g0,@function
+.globl peristyle_126a7dc3c48e3af5_l008_g0
+.hidden peristyle_126a7dc3c48e3af5_l008_g0
+.type peristyle_126a7dc3c48e3af5_l008_g0,@function
 .p2align 6
-peristyle_efe679707a7cc42b_l008_g0:
+peristyle_126a7dc3c48e3af5_l008_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -138,222 +138,222 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 13824,24192
+PAIR 3456,5952
 SET0 -128
-PAIR 3415,5143
+PAIR 576,1152
 SET1 -124
-PAIR 5183,6912
+PAIR 1344,1728
 CARRY1
 ADD1 -120
-PAIR 15552,39703
+PAIR 3840,9792
 MORE1
 ADD1 -116
-PAIR 39743,57024
+PAIR 9984,14208
 ADD1 -112
-PAIR 65664,72535
+PAIR 16320,17856
 ADD1 -108
-PAIR 77759,77760
+PAIR 19200,19392
 MORE1
 ADD1 -104
-PAIR 93312,100183
+PAIR 23232,24768
 ADD1 -100
-PAIR 58752,81216
+PAIR 14592,20544
 CARRY0
 ADD0 -96
 ADD1 -92
-PAIR 86359,100224
+PAIR 21312,24960
 ADD0 -88
 ADD1 -84
-PAIR 12096,25919
+PAIR 3264,6528
 SET2 -80
-PAIR 25920,31063
+PAIR 6720,7488
 ADD2 -76
-PAIR 32791,32831
+PAIR 8064,8256
 ADD2 -72
-PAIR 32832,34560
+PAIR 8448,8640
 CARRY2
 ADD2 -68
-PAIR 43199,51799
+PAIR 10560,12672
 ADD2 -64
-PAIR 53527,58711
+PAIR 13248,14400
 ADD2 -60
-PAIR 60479,65623
+PAIR 15168,16128
 MORE2
 ADD2 -56
-PAIR 70848,81175
+PAIR 17664,20160
 ADD2 -52
-PAIR 84672,88086
+PAIR 21120,21696
 ADD2 -48
-PAIR 88127,105408
+PAIR 22080,26304
 ADD2 -44
-PAIR 10368,12095
+PAIR 2496,3072
 MORE0
 ADD0 -40
 MORE2
 ADD2 -36
-PAIR 18967,20736
+PAIR 4608,5184
 ADD0 -32
 ADD2 -28
-PAIR 43200,50112
+PAIR 10752,12480
 ADD0 -24
 MORE2
 ADD2 -20
-PAIR 53568,67391
+PAIR 13632,16896
 ADD0 -16
 ADD2 -12
-PAIR 3456,5184
+PAIR 768,1536
 MORE1
 ADD1 -8
 ADD2 -4
-PAIR 10327,18966
+PAIR 2304,4416
 ADD1 0
 MORE2
 ADD2 4
-PAIR 19007,19008
+PAIR 4800,4992
 MORE1
 ADD1 8
 ADD2 12
-PAIR 25878,25879
+PAIR 6144,6336
 MORE1
 ADD1 16
 ADD2 20
-PAIR 31104,38016
+PAIR 7680,9408
 ADD1 24
 MORE2
 ADD2 28
-PAIR 46655,69120
+PAIR 11712,17280
 MORE1
 ADD1 32
 ADD2 36
-PAIR 108864,107095
+PAIR 27456,26496
 ADD1 40
 ADD2 44
-PAIR 36288,95040
+PAIR 9024,24000
 MORE0
 ADD0 48
 ADD1 52
 MORE2
 ADD2 56
-PAIR 12054,22464
+PAIR 2688,5568
 SET3 60
-PAIR 29376,46656
+PAIR 7296,11904
 ADD3 64
-PAIR 74303,84671
+PAIR 18624,20928
 ADD3 68
-PAIR 91584,93271
+PAIR 22848,23040
 CARRY3
 ADD3 72
-PAIR 94998,95039
+PAIR 23424,23808
 ADD3 76
-PAIR 27648,60438
+PAIR 6912,14784
 ADD0 80
 MORE3
 ADD3 84
-PAIR 62208,63935
+PAIR 15552,15744
 ADD0 88
 ADD3 92
-PAIR 72576,88087
+PAIR 18048,21888
 MORE0
 ADD0 96
 MORE3
 ADD3 100
-PAIR 88128,96768
+PAIR 22272,24192
 ADD0 104
 ADD3 108
-PAIR 101951,101952
+PAIR 25536,25728
 ADD0 112
 MORE3
 ADD3 116
-PAIR 0,12055
+PAIR 0,2880
 MORE1
 ADD1 120
 ADD3 124
-PAIR 24151,37975
+PAIR 5760,9216
 add $256,%rax
 ADD1 -128
 ADD3 -124
-PAIR 41472,57023
+PAIR 10368,14016
 MORE1
 ADD1 -120
 MORE3
 ADD3 -116
-PAIR 101910,108823
+PAIR 25152,27072
 ADD1 -112
 ADD3 -108
-PAIR 63936,79488
+PAIR 15936,19776
 MORE0
 ADD0 -104
 ADD1 -100
 MORE3
 ADD3 -96
-PAIR 8640,15551
+PAIR 2112,3648
 ADD2 -92
 ADD3 -88
-PAIR 39702,44887
+PAIR 9600,10944
 ADD2 -84
 MORE3
 ADD3 -80
-PAIR 50111,60439
+PAIR 12288,14976
 MORE2
 ADD2 -76
 ADD3 -72
-PAIR 67350,67351
+PAIR 16512,16704
 ADD2 -68
 ADD3 -64
-PAIR 39744,48384
+PAIR 10176,12096
 ADD0 -60
 ADD2 -56
 MORE3
 ADD3 -52
-PAIR 55296,67392
+PAIR 13824,17088
 MORE0
 ADD0 -48
 MORE2
 ADD2 -44
 ADD3 -40
-PAIR 79447,91583
+PAIR 19584,22656
 ADD0 -36
 ADD2 -32
 MORE3
 ADD3 -28
-PAIR 44928,70847
+PAIR 11136,17472
 MORE1
 ADD1 -24
 MORE2
 ADD2 -20
 MORE3
 ADD3 -16
-PAIR 94999,101911
+PAIR 23616,25344
 ADD1 -12
 ADD2 -8
 MORE3
 ADD3 -4
-PAIR 105407,86400
+PAIR 26112,21504
 ADD1 0
 ADD2 4
 ADD3 8
-PAIR 17280,17280
+PAIR 4224,4224
 ADD0 12
 ADD1 16
 MORE2
 ADD2 20
 MORE3
 ADD3 24
-PAIR 76032,76032
+PAIR 19008,19008
 ADD0 28
 MORE1
 ADD1 32
 ADD2 36
 MORE3
 ADD3 40
-PAIR 82944,89856
+PAIR 20736,22464
 MORE0
 ADD0 44
 ADD1 48
 ADD2 52
 MORE3
 ADD3 56
-PAIR 98495,98496
+PAIR 24384,24576
 MORE0
 ADD0 60
 ADD1 64
@@ -395,11 +395,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -408,11 +408,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -421,11 +421,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -434,11 +434,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -447,11 +447,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -460,11 +460,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -472,12 +472,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_efe679707a7cc42b_l008_g0,.-peristyle_efe679707a7cc42b_l008_g0
-.globl peristyle_efe679707a7cc42b_l008_g1
-.hidden peristyle_efe679707a7cc42b_l008_g1
-.type peristyle_efe679707a7cc42b_l008_g1,@function
+.size peristyle_126a7dc3c48e3af5_l008_g0,.-peristyle_126a7dc3c48e3af5_l008_g0
+.globl peristyle_126a7dc3c48e3af5_l008_g1
+.hidden peristyle_126a7dc3c48e3af5_l008_g1
+.type peristyle_126a7dc3c48e3af5_l008_g1,@function
 .p2align 6
-peristyle_efe679707a7cc42b_l008_g1:
+peristyle_126a7dc3c48e3af5_l008_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -486,205 +486,205 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 3456,12054
+PAIR 768,2688
 SET0 -128
-PAIR 20736,24151
+PAIR 5184,5760
 ADD0 -124
-PAIR 32832,44928
+PAIR 8448,11136
 ADD0 -120
-PAIR 46614,50111
+PAIR 11328,12288
 ADD0 -116
-PAIR 51799,77759
+PAIR 12672,19200
 ADD0 -112
-PAIR 79447,88127
+PAIR 19584,22080
 CARRY0
 ADD0 -108
-PAIR 89856,93271
+PAIR 22464,23040
 ADD0 -104
-PAIR 0,5184
+PAIR 0,1536
 SET1 -100
-PAIR 8640,12055
+PAIR 2112,2880
 ADD1 -96
-PAIR 22463,27648
+PAIR 5376,6912
 ADD1 -92
-PAIR 50112,70847
+PAIR 12480,17472
 CARRY1
 ADD1 -88
-PAIR 70848,91583
+PAIR 17664,22656
 ADD1 -84
-PAIR 53567,53568
+PAIR 13440,13632
 ADD0 -80
 ADD1 -76
-PAIR 57024,65664
+PAIR 14208,16320
 ADD0 -72
 MORE1
 ADD1 -68
-PAIR 81216,84672
+PAIR 20544,21120
 MORE0
 ADD0 -64
 ADD1 -60
-PAIR 6912,29375
+PAIR 1728,7104
 SET2 -56
-PAIR 31063,31104
+PAIR 7488,7680
 ADD2 -52
-PAIR 34560,39703
+PAIR 8640,9792
 ADD2 -48
-PAIR 39744,41472
+PAIR 10176,10368
 ADD2 -44
-PAIR 55296,57023
+PAIR 13824,14016
 CARRY2
 ADD2 -40
-PAIR 58752,69120
+PAIR 14592,17280
 MORE2
 ADD2 -36
-PAIR 74304,81215
+PAIR 18816,20352
 ADD2 -32
-PAIR 86359,88086
+PAIR 21312,21696
 ADD2 -28
-PAIR 98495,100224
+PAIR 24384,24960
 MORE2
 ADD2 -24
-PAIR 19007,65623
+PAIR 4800,16128
 ADD0 -20
 ADD2 -16
-PAIR 77760,84671
+PAIR 19392,20928
 MORE0
 ADD0 -12
 MORE2
 ADD2 -8
-PAIR 88087,98496
+PAIR 21888,24576
 ADD0 -4
 ADD2 0
-PAIR 100183,100183
+PAIR 24768,24768
 MORE0
 ADD0 4
 MORE2
 ADD2 8
-PAIR 25878,29376
+PAIR 6144,7296
 ADD1 12
 ADD2 16
-PAIR 48384,79488
+PAIR 12096,19776
 MORE1
 ADD1 20
 ADD2 24
-PAIR 32831,38016
+PAIR 8256,9408
 ADD0 28
 MORE1
 ADD1 32
 MORE2
 ADD2 36
-PAIR 74263,76032
+PAIR 18432,19008
 ADD0 40
 ADD1 44
 ADD2 48
-PAIR 3415,5143
+PAIR 576,1152
 SET3 52
-PAIR 22464,32790
+PAIR 5568,7872
 CARRY3
 ADD3 56
-PAIR 32791,36287
+PAIR 8064,8832
 ADD3 60
-PAIR 39702,39743
+PAIR 9600,9984
 ADD3 64
-PAIR 53526,58711
+PAIR 13056,14400
 MORE3
 ADD3 68
-PAIR 60479,60480
+PAIR 15168,15360
 MORE3
 ADD3 72
-PAIR 63935,63936
+PAIR 15744,15936
 MORE3
 ADD3 76
-PAIR 67391,72535
+PAIR 16896,17856
 MORE3
 ADD3 80
-PAIR 74303,108823
+PAIR 18624,27072
 ADD3 84
-PAIR 18966,37975
+PAIR 4416,9216
 ADD0 88
 MORE3
 ADD3 92
-PAIR 46655,51840
+PAIR 11712,12864
 MORE0
 ADD0 96
 ADD3 100
-PAIR 67350,81174
+PAIR 16512,19968
 ADD0 104
 MORE3
 ADD3 108
-PAIR 93312,105407
+PAIR 23232,26112
 ADD0 112
 ADD3 116
-PAIR 12096,15551
+PAIR 3264,3648
 ADD1 120
 ADD3 124
-PAIR 17280,43200
+PAIR 4224,10752
 MORE1
 add $256,%rax
 ADD1 -128
 MORE3
 ADD3 -124
-PAIR 46656,53527
+PAIR 11904,13248
 ADD1 -120
 ADD3 -116
-PAIR 25920,86400
+PAIR 6720,21504
 MORE0
 ADD0 -112
 MORE1
 ADD1 -108
 MORE3
 ADD3 -104
-PAIR 88128,105408
+PAIR 22272,26304
 ADD0 -100
 MORE1
 ADD1 -96
 MORE3
 ADD3 -92
-PAIR 107136,108863
+PAIR 26688,27264
 ADD0 -88
 ADD1 -84
 ADD3 -80
-PAIR 108864,101952
+PAIR 27456,25728
 MORE0
 ADD0 -76
 ADD1 -72
 MORE3
 ADD3 -68
-PAIR 15552,18967
+PAIR 3840,4608
 MORE2
 ADD2 -64
 ADD3 -60
-PAIR 72576,81175
+PAIR 18048,20160
 MORE2
 ADD2 -56
 MORE3
 ADD3 -52
-PAIR 107095,101951
+PAIR 26496,25536
 ADD2 -48
 ADD3 -44
-PAIR 82944,101911
+PAIR 20736,25344
 ADD0 -40
 MORE2
 ADD2 -36
 MORE3
 ADD3 -32
-PAIR 1728,13824
+PAIR 384,3456
 ADD1 -28
 ADD2 -24
 MORE3
 ADD3 -20
-PAIR 19008,67392
+PAIR 4992,17088
 MORE1
 ADD1 -16
 MORE2
 ADD2 -12
 MORE3
 ADD3 -8
-PAIR 96768,103680
+PAIR 24192,25920
 ADD1 -4
 ADD2 0
 ADD3 4
-PAIR 17239,101910
+PAIR 4032,25152
 MORE0
 ADD0 8
 ADD1 12
@@ -726,11 +726,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -739,11 +739,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -752,11 +752,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -765,11 +765,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -778,11 +778,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -791,11 +791,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -803,12 +803,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_efe679707a7cc42b_l008_g1,.-peristyle_efe679707a7cc42b_l008_g1
-.globl peristyle_efe679707a7cc42b_l008_g2
-.hidden peristyle_efe679707a7cc42b_l008_g2
-.type peristyle_efe679707a7cc42b_l008_g2,@function
+.size peristyle_126a7dc3c48e3af5_l008_g1,.-peristyle_126a7dc3c48e3af5_l008_g1
+.globl peristyle_126a7dc3c48e3af5_l008_g2
+.hidden peristyle_126a7dc3c48e3af5_l008_g2
+.type peristyle_126a7dc3c48e3af5_l008_g2,@function
 .p2align 6
-peristyle_efe679707a7cc42b_l008_g2:
+peristyle_126a7dc3c48e3af5_l008_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -817,216 +817,216 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 1727,3456
+PAIR 192,768
 SET0 -128
-PAIR 5184,32790
+PAIR 1536,7872
 ADD0 -124
-PAIR 34560,44887
+PAIR 8640,10944
 ADD0 -120
-PAIR 53527,58752
+PAIR 13248,14592
 CARRY0
 ADD0 -116
-PAIR 60480,67350
+PAIR 15360,16512
 ADD0 -112
-PAIR 69120,79447
+PAIR 17280,19584
 ADD0 -108
-PAIR 84671,105408
+PAIR 20928,26304
 ADD0 -104
-PAIR 1728,3415
+PAIR 384,576
 SET1 -100
-PAIR 5142,12055
+PAIR 960,2880
 ADD1 -96
-PAIR 12095,22463
+PAIR 3072,5376
 ADD1 -92
-PAIR 24151,37975
+PAIR 5760,9216
 ADD1 -88
-PAIR 41472,44928
+PAIR 10368,11136
 CARRY1
 ADD1 -84
-PAIR 46655,46656
+PAIR 11712,11904
 MORE1
 ADD1 -80
-PAIR 48384,50111
+PAIR 12096,12288
 MORE1
 ADD1 -76
-PAIR 53526,60438
+PAIR 13056,14784
 MORE1
 ADD1 -72
-PAIR 67351,86400
+PAIR 16704,21504
 ADD1 -68
-PAIR 88087,91583
+PAIR 21888,22656
 MORE1
 ADD1 -64
-PAIR 93312,96768
+PAIR 23232,24192
 ADD1 -60
-PAIR 98496,100183
+PAIR 24576,24768
 ADD1 -56
-PAIR 5183,6912
+PAIR 1344,1728
 MORE0
 ADD0 -52
 MORE1
 ADD1 -48
-PAIR 12096,39744
+PAIR 3264,10176
 ADD0 -44
 ADD1 -40
-PAIR 46614,60479
+PAIR 11328,15168
 ADD0 -36
 ADD1 -32
-PAIR 101911,107095
+PAIR 25344,26496
 ADD0 -28
 ADD1 -24
-PAIR 8639,25920
+PAIR 1920,6720
 SET2 -20
-PAIR 29376,31063
+PAIR 7296,7488
 ADD2 -16
-PAIR 57024,60439
+PAIR 14208,14976
 CARRY2
 ADD2 -12
-PAIR 72535,77759
+PAIR 17856,19200
 ADD2 -8
-PAIR 77760,77760
+PAIR 19392,19392
 MORE2
 ADD2 -4
-PAIR 79488,79488
+PAIR 19776,19776
 MORE2
 ADD2 0
-PAIR 81175,108823
+PAIR 20160,27072
 ADD2 4
-PAIR 0,12054
+PAIR 0,2688
 MORE0
 ADD0 8
 ADD2 12
-PAIR 27648,36288
+PAIR 6912,9024
 ADD0 16
 MORE2
 ADD2 20
-PAIR 10327,24192
+PAIR 2304,5952
 MORE1
 ADD1 24
 ADD2 28
-PAIR 53568,57023
+PAIR 13632,14016
 ADD1 32
 ADD2 36
-PAIR 67392,72576
+PAIR 17088,18048
 ADD1 40
 MORE2
 ADD2 44
-PAIR 74303,81215
+PAIR 18624,20352
 ADD1 48
 MORE2
 ADD2 52
-PAIR 103680,107136
+PAIR 25920,26688
 MORE1
 ADD1 56
 ADD2 60
-PAIR 10368,51840
+PAIR 2496,12864
 ADD0 64
 ADD1 68
 ADD2 72
-PAIR 65664,70848
+PAIR 16320,17664
 MORE0
 ADD0 76
 ADD1 80
 MORE2
 ADD2 84
-PAIR 17239,25879
+PAIR 4032,6336
 SET3 88
-PAIR 31104,32791
+PAIR 7680,8064
 ADD3 92
-PAIR 36287,39743
+PAIR 8832,9984
 CARRY3
 ADD3 96
-PAIR 50112,51799
+PAIR 12480,12672
 MORE3
 ADD3 100
-PAIR 58711,88127
+PAIR 14400,22080
 ADD3 104
-PAIR 18967,22464
+PAIR 4608,5568
 ADD0 108
 ADD3 112
-PAIR 67391,82944
+PAIR 16896,20736
 MORE0
 ADD0 116
 MORE3
 ADD3 120
-PAIR 17280,25878
+PAIR 4224,6144
 MORE1
 ADD1 124
 add $256,%rax
 ADD3 -128
-PAIR 29375,32831
+PAIR 7104,8256
 ADD1 -124
 ADD3 -120
-PAIR 53567,63936
+PAIR 13440,15936
 MORE1
 ADD1 -116
 MORE3
 ADD3 -112
-PAIR 91584,95039
+PAIR 22848,23808
 ADD1 -108
 ADD3 -104
-PAIR 8640,18966
+PAIR 2112,4416
 ADD0 -100
 MORE1
 ADD1 -96
 MORE3
 ADD3 -92
-PAIR 43199,84672
+PAIR 10560,21120
 MORE0
 ADD0 -88
 MORE1
 ADD1 -84
 MORE3
 ADD3 -80
-PAIR 88128,105407
+PAIR 22272,26112
 ADD0 -76
 ADD1 -72
 MORE3
 ADD3 -68
-PAIR 101910,101951
+PAIR 25152,25536
 ADD0 -64
 ADD1 -60
 ADD3 -56
-PAIR 15551,55296
+PAIR 3648,13824
 ADD2 -52
 MORE3
 ADD3 -48
-PAIR 74263,93271
+PAIR 18432,23040
 ADD2 -44
 ADD3 -40
-PAIR 19007,74304
+PAIR 4800,18816
 ADD0 -36
 MORE2
 ADD2 -32
 ADD3 -28
-PAIR 81216,94998
+PAIR 20544,23424
 MORE0
 ADD0 -24
 ADD2 -20
 MORE3
 ADD3 -16
-PAIR 101952,108864
+PAIR 25728,27456
 ADD0 -12
 MORE2
 ADD2 -8
 ADD3 -4
-PAIR 13824,15552
+PAIR 3456,3840
 MORE1
 ADD1 0
 ADD2 4
 MORE3
 ADD3 8
-PAIR 19008,62208
+PAIR 4992,15552
 ADD1 12
 MORE2
 ADD2 16
 MORE3
 ADD3 20
-PAIR 100224,108863
+PAIR 24960,27264
 ADD1 24
 ADD2 28
 ADD3 32
-PAIR 89856,76032
+PAIR 22464,19008
 ADD0 36
 MORE1
 ADD1 40
@@ -1067,11 +1067,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1080,11 +1080,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1093,11 +1093,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1106,11 +1106,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1119,11 +1119,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1132,11 +1132,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1144,12 +1144,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_efe679707a7cc42b_l008_g2,.-peristyle_efe679707a7cc42b_l008_g2
-.globl peristyle_efe679707a7cc42b_l008_g3
-.hidden peristyle_efe679707a7cc42b_l008_g3
-.type peristyle_efe679707a7cc42b_l008_g3,@function
+.size peristyle_126a7dc3c48e3af5_l008_g2,.-peristyle_126a7dc3c48e3af5_l008_g2
+.globl peristyle_126a7dc3c48e3af5_l008_g3
+.hidden peristyle_126a7dc3c48e3af5_l008_g3
+.type peristyle_126a7dc3c48e3af5_l008_g3,@function
 .p2align 6
-peristyle_efe679707a7cc42b_l008_g3:
+peristyle_126a7dc3c48e3af5_l008_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1158,224 +1158,224 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 6912,10368
+PAIR 1728,2496
 SET0 -128
-PAIR 43199,46656
+PAIR 10560,11904
 ADD0 -124
-PAIR 53567,65664
+PAIR 13440,16320
 CARRY0
 ADD0 -120
-PAIR 67351,74262
+PAIR 16704,18240
 ADD0 -116
-PAIR 77759,79447
+PAIR 19200,19584
 ADD0 -112
-PAIR 82944,88128
+PAIR 20736,22272
 MORE0
 ADD0 -108
-PAIR 98496,108822
+PAIR 24576,26880
 ADD0 -104
-PAIR 1728,37975
+PAIR 384,9216
 SET1 -100
-PAIR 39702,39744
+PAIR 9600,10176
 ADD1 -96
-PAIR 50112,51840
+PAIR 12480,12864
 CARRY1
 ADD1 -92
-PAIR 53527,53568
+PAIR 13248,13632
 MORE1
 ADD1 -88
-PAIR 58752,72576
+PAIR 14592,18048
 ADD1 -84
-PAIR 95040,101952
+PAIR 24000,25728
 ADD1 -80
-PAIR 107095,108864
+PAIR 26496,27456
 MORE1
 ADD1 -76
-PAIR 13824,18966
+PAIR 3456,4416
 MORE0
 ADD0 -72
 MORE1
 ADD1 -68
-PAIR 19008,62208
+PAIR 4992,15552
 ADD0 -64
 MORE1
 ADD1 -60
-PAIR 84672,88086
+PAIR 21120,21696
 MORE0
 ADD0 -56
 MORE1
 ADD1 -52
-PAIR 3456,8640
+PAIR 768,2112
 SET2 -48
-PAIR 12055,12096
+PAIR 2880,3264
 CARRY2
 ADD2 -44
-PAIR 18967,20736
+PAIR 4608,5184
 MORE2
 ADD2 -40
-PAIR 22463,24192
+PAIR 5376,5952
 ADD2 -36
-PAIR 25878,25919
+PAIR 6144,6528
 MORE2
 ADD2 -32
-PAIR 41472,43200
+PAIR 10368,10752
 ADD2 -28
-PAIR 44928,48384
+PAIR 11136,12096
 MORE2
 ADD2 -24
-PAIR 55296,55296
+PAIR 13824,13824
 ADD2 -20
-PAIR 60479,60479
+PAIR 15168,15168
 MORE2
 ADD2 -16
-PAIR 72535,88087
+PAIR 17856,21888
 ADD2 -12
-PAIR 91584,94998
+PAIR 22848,23424
 MORE2
 ADD2 -8
-PAIR 57024,58711
+PAIR 14208,14400
 MORE0
 ADD0 -4
 MORE2
 ADD2 0
-PAIR 12095,32790
+PAIR 3072,7872
 ADD1 4
 ADD2 8
-PAIR 32831,53526
+PAIR 8256,13056
 ADD1 12
 MORE2
 ADD2 16
-PAIR 69120,74303
+PAIR 17280,18624
 MORE1
 ADD1 20
 MORE2
 ADD2 24
-PAIR 15552,15552
+PAIR 3840,3840
 ADD0 28
 MORE1
 ADD1 32
 ADD2 36
-PAIR 36288,36288
+PAIR 9024,9024
 ADD0 40
 MORE1
 ADD1 44
 MORE2
 ADD2 48
-PAIR 84671,86359
+PAIR 20928,21312
 MORE0
 ADD0 52
 ADD1 56
 MORE2
 ADD2 60
-PAIR 100183,100183
+PAIR 24768,24768
 ADD0 64
 ADD1 68
 ADD2 72
-PAIR 31063,46655
+PAIR 7488,11712
 SET3 76
-PAIR 63935,70848
+PAIR 15744,17664
 ADD3 80
-PAIR 88127,93312
+PAIR 22080,23232
 CARRY3
 ADD3 84
-PAIR 94999,101951
+PAIR 23616,25536
 ADD3 88
-PAIR 103680,108863
+PAIR 25920,27264
 ADD3 92
-PAIR 12054,17239
+PAIR 2688,4032
 MORE0
 ADD0 96
 ADD3 100
-PAIR 19007,74263
+PAIR 4800,18432
 ADD0 104
 MORE3
 ADD3 108
-PAIR 86400,89856
+PAIR 21504,22464
 ADD0 112
 ADD3 116
-PAIR 100224,101911
+PAIR 24960,25344
 MORE0
 ADD0 120
 ADD3 124
-PAIR 10327,15551
+PAIR 2304,3648
 MORE1
 add $256,%rax
 ADD1 -128
 MORE3
 ADD3 -124
-PAIR 46614,46614
+PAIR 11328,11328
 ADD1 -120
 ADD3 -116
-PAIR 29376,34560
+PAIR 7296,8640
 ADD0 -112
 ADD1 -108
 ADD3 -104
-PAIR 67392,76032
+PAIR 17088,19008
 MORE0
 ADD0 -100
 MORE1
 ADD1 -96
 MORE3
 ADD3 -92
-PAIR 81215,98495
+PAIR 20352,24384
 MORE0
 ADD0 -88
 ADD1 -84
 MORE3
 ADD3 -80
-PAIR 3415,5143
+PAIR 576,1152
 MORE2
 ADD2 -76
 ADD3 -72
-PAIR 22464,38016
+PAIR 5568,9408
 MORE2
 ADD2 -68
 ADD3 -64
-PAIR 51799,51799
+PAIR 12672,12672
 MORE2
 ADD2 -60
 ADD3 -56
-PAIR 60438,60438
+PAIR 14784,14784
 MORE2
 ADD2 -52
 MORE3
 ADD3 -48
-PAIR 79488,108823
+PAIR 19776,27072
 ADD2 -44
 ADD3 -40
-PAIR 29375,31104
+PAIR 7104,7680
 ADD0 -36
 MORE2
 ADD2 -32
 ADD3 -28
-PAIR 60480,105408
+PAIR 15360,26304
 MORE0
 ADD0 -24
 ADD2 -20
 ADD3 -16
-PAIR 25920,27648
+PAIR 6720,6912
 MORE1
 ADD1 -12
 ADD2 -8
 MORE3
 ADD3 -4
-PAIR 65623,70847
+PAIR 16128,17472
 ADD1 0
 MORE2
 ADD2 4
 ADD3 8
-PAIR 74304,96768
+PAIR 18816,24192
 MORE1
 ADD1 12
 ADD2 16
 ADD3 20
-PAIR 17280,63936
+PAIR 4224,15936
 ADD0 24
 ADD1 28
 MORE2
 ADD2 32
 ADD3 36
-PAIR 101910,101910
+PAIR 25152,25152
 MORE0
 ADD0 40
 ADD1 44
@@ -1416,11 +1416,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1429,11 +1429,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1442,11 +1442,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1455,11 +1455,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1468,11 +1468,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1481,11 +1481,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1493,12 +1493,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_efe679707a7cc42b_l008_g3,.-peristyle_efe679707a7cc42b_l008_g3
-.globl peristyle_efe679707a7cc42b_l008_g4
-.hidden peristyle_efe679707a7cc42b_l008_g4
-.type peristyle_efe679707a7cc42b_l008_g4,@function
+.size peristyle_126a7dc3c48e3af5_l008_g3,.-peristyle_126a7dc3c48e3af5_l008_g3
+.globl peristyle_126a7dc3c48e3af5_l008_g4
+.hidden peristyle_126a7dc3c48e3af5_l008_g4
+.type peristyle_126a7dc3c48e3af5_l008_g4,@function
 .p2align 6
-peristyle_efe679707a7cc42b_l008_g4:
+peristyle_126a7dc3c48e3af5_l008_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1507,207 +1507,207 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 8639,22463
+PAIR 1920,5376
 SET0 -128
-PAIR 22464,25879
+PAIR 5568,6336
 ADD0 -124
-PAIR 25919,41472
+PAIR 6528,10368
 CARRY0
 ADD0 -120
-PAIR 60438,63935
+PAIR 14784,15744
 ADD0 -116
-PAIR 65664,84671
+PAIR 16320,20928
 MORE0
 ADD0 -112
-PAIR 86359,100224
+PAIR 21312,24960
 MORE0
 ADD0 -108
-PAIR 8640,18967
+PAIR 2112,4608
 SET1 -104
-PAIR 39703,43199
+PAIR 9792,10560
 ADD1 -100
-PAIR 44928,46655
+PAIR 11136,11712
 ADD1 -96
-PAIR 63936,67350
+PAIR 15936,16512
 CARRY1
 ADD1 -92
-PAIR 3415,51799
+PAIR 576,12672
 ADD0 -88
 ADD1 -84
-PAIR 81175,88128
+PAIR 20160,22272
 MORE0
 ADD0 -80
 MORE1
 ADD1 -76
-PAIR 107095,108864
+PAIR 26496,27456
 ADD0 -72
 ADD1 -68
-PAIR 18966,19008
+PAIR 4416,4992
 SET2 -64
-PAIR 46615,51840
+PAIR 11520,12864
 ADD2 -60
-PAIR 67351,72535
+PAIR 16704,17856
 ADD2 -56
-PAIR 88086,94998
+PAIR 21696,23424
 ADD2 -52
-PAIR 6912,15551
+PAIR 1728,3648
 MORE0
 ADD0 -48
 CARRY2
 ADD2 -44
-PAIR 39702,48384
+PAIR 9600,12096
 MORE0
 ADD0 -40
 ADD2 -36
-PAIR 50111,58711
+PAIR 12288,14400
 MORE0
 ADD0 -32
 MORE2
 ADD2 -28
-PAIR 67392,74262
+PAIR 17088,18240
 ADD0 -24
 ADD2 -20
-PAIR 91583,105407
+PAIR 22656,26112
 ADD0 -16
 ADD2 -12
-PAIR 105408,108863
+PAIR 26304,27264
 MORE0
 ADD0 -8
 MORE2
 ADD2 -4
-PAIR 20736,44887
+PAIR 5184,10944
 ADD1 0
 ADD2 4
-PAIR 53526,88087
+PAIR 13056,21888
 MORE1
 ADD1 8
 MORE2
 ADD2 12
-PAIR 13824,55296
+PAIR 3456,13824
 ADD0 16
 ADD1 20
 ADD2 24
-PAIR 82944,98496
+PAIR 20736,24576
 MORE0
 ADD0 28
 MORE1
 ADD1 32
 MORE2
 ADD2 36
-PAIR 5143,29376
+PAIR 1152,7296
 SET3 40
-PAIR 31104,53567
+PAIR 7680,13440
 CARRY3
 ADD3 44
-PAIR 65623,69120
+PAIR 16128,17280
 MORE3
 ADD3 48
-PAIR 70848,79488
+PAIR 17664,19776
 MORE3
 ADD3 52
-PAIR 5183,5183
+PAIR 1344,1344
 ADD0 56
 ADD3 60
-PAIR 27648,27648
+PAIR 6912,6912
 ADD0 64
 MORE3
 ADD3 68
-PAIR 37975,95040
+PAIR 9216,24000
 ADD0 72
 MORE3
 ADD3 76
-PAIR 101910,107136
+PAIR 25152,26688
 MORE0
 ADD0 80
 ADD3 84
-PAIR 0,3456
+PAIR 0,768
 ADD1 88
 MORE3
 ADD3 92
-PAIR 5184,17239
+PAIR 1536,4032
 ADD1 96
 MORE3
 ADD3 100
-PAIR 70847,88127
+PAIR 17472,22080
 MORE1
 ADD1 104
 MORE3
 ADD3 108
-PAIR 81216,81174
+PAIR 20544,19968
 ADD1 112
 ADD3 116
-PAIR 19007,76032
+PAIR 4800,19008
 MORE0
 ADD0 120
 ADD1 124
 MORE3
 add $256,%rax
 ADD3 -128
-PAIR 1728,17280
+PAIR 384,4224
 ADD2 -124
 ADD3 -120
-PAIR 32790,36288
+PAIR 7872,9024
 MORE2
 ADD2 -116
 MORE3
 ADD3 -112
-PAIR 43200,53527
+PAIR 10752,13248
 ADD2 -108
 MORE3
 ADD3 -104
-PAIR 53568,74303
+PAIR 13632,18624
 MORE2
 ADD2 -100
 ADD3 -96
-PAIR 86400,86400
+PAIR 21504,21504
 ADD2 -92
 ADD3 -88
-PAIR 93271,93271
+PAIR 23040,23040
 ADD2 -84
 MORE3
 ADD3 -80
-PAIR 101911,101911
+PAIR 25344,25344
 ADD2 -76
 ADD3 -72
-PAIR 108823,108823
+PAIR 27072,27072
 ADD2 -68
 MORE3
 ADD3 -64
-PAIR 34560,96768
+PAIR 8640,24192
 ADD0 -60
 MORE2
 ADD2 -56
 ADD3 -52
-PAIR 101951,101952
+PAIR 25536,25728
 MORE0
 ADD0 -48
 ADD2 -44
 MORE3
 ADD3 -40
-PAIR 39744,39744
+PAIR 10176,10176
 MORE1
 ADD1 -36
 ADD2 -32
 MORE3
 ADD3 -28
-PAIR 57023,57023
+PAIR 14016,14016
 ADD1 -24
 ADD2 -20
 MORE3
 ADD3 -16
-PAIR 89856,103680
+PAIR 22464,25920
 ADD1 -12
 MORE2
 ADD2 -8
 ADD3 -4
-PAIR 77760,100183
+PAIR 19392,24768
 ADD0 0
 MORE1
 ADD1 4
 ADD2 8
 MORE3
 ADD3 12
-PAIR 84672,91584
+PAIR 21120,22848
 MORE0
 ADD0 16
 ADD1 20
@@ -1715,7 +1715,7 @@ MORE2
 ADD2 24
 MORE3
 ADD3 28
-PAIR 98495,108822
+PAIR 24384,26880
 ADD0 32
 MORE1
 ADD1 36
@@ -1756,11 +1756,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1769,11 +1769,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1782,11 +1782,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1795,11 +1795,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1808,11 +1808,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1821,11 +1821,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1833,12 +1833,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_efe679707a7cc42b_l008_g4,.-peristyle_efe679707a7cc42b_l008_g4
-.globl peristyle_efe679707a7cc42b_l008_g5
-.hidden peristyle_efe679707a7cc42b_l008_g5
-.type peristyle_efe679707a7cc42b_l008_g5,@function
+.size peristyle_126a7dc3c48e3af5_l008_g4,.-peristyle_126a7dc3c48e3af5_l008_g4
+.globl peristyle_126a7dc3c48e3af5_l008_g5
+.hidden peristyle_126a7dc3c48e3af5_l008_g5
+.type peristyle_126a7dc3c48e3af5_l008_g5,@function
 .p2align 6
-peristyle_efe679707a7cc42b_l008_g5:
+peristyle_126a7dc3c48e3af5_l008_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1847,186 +1847,186 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 5143,6912
+PAIR 1152,1728
 SET0 -128
-PAIR 10327,12054
+PAIR 2304,2688
 ADD0 -124
-PAIR 12055,24151
+PAIR 2880,5760
 CARRY0
 ADD0 -120
-PAIR 32832,38016
+PAIR 8448,9408
 ADD0 -116
-PAIR 57024,70848
+PAIR 14208,17664
 ADD0 -112
-PAIR 74263,74303
+PAIR 18432,18624
 MORE0
 ADD0 -108
-PAIR 81174,86359
+PAIR 19968,21312
 ADD0 -104
-PAIR 94999,95039
+PAIR 23616,23808
 ADD0 -100
-PAIR 10368,19007
+PAIR 2496,4800
 SET1 -96
-PAIR 22464,24192
+PAIR 5568,5952
 ADD1 -92
-PAIR 25919,32790
+PAIR 6528,7872
 CARRY1
 ADD1 -88
-PAIR 39744,43199
+PAIR 10176,10560
 MORE1
 ADD1 -84
-PAIR 46655,51799
+PAIR 11712,12672
 ADD1 -80
-PAIR 55296,58711
+PAIR 13824,14400
 ADD1 -76
-PAIR 88127,93312
+PAIR 22080,23232
 MORE1
 ADD1 -72
-PAIR 3456,8640
+PAIR 768,2112
 MORE0
 ADD0 -68
 ADD1 -64
-PAIR 13824,31063
+PAIR 3456,7488
 ADD0 -60
 MORE1
 ADD1 -56
-PAIR 36287,39703
+PAIR 8832,9792
 ADD0 -52
 ADD1 -48
-PAIR 17280,22463
+PAIR 4224,5376
 SET2 -44
-PAIR 31104,34560
+PAIR 7680,8640
 ADD2 -40
-PAIR 46615,46656
+PAIR 11520,11904
 ADD2 -36
-PAIR 51840,65623
+PAIR 12864,16128
 ADD2 -32
-PAIR 72535,74262
+PAIR 17856,18240
 CARRY2
 ADD2 -28
-PAIR 81216,86400
+PAIR 20544,21504
 ADD2 -24
-PAIR 8639,50112
+PAIR 1920,12480
 MORE0
 ADD0 -20
 ADD2 -16
-PAIR 67351,96768
+PAIR 16704,24192
 ADD0 -12
 MORE2
 ADD2 -8
-PAIR 5184,39702
+PAIR 1536,9600
 ADD1 -4
 ADD2 0
-PAIR 58752,60480
+PAIR 14592,15360
 MORE1
 ADD1 4
 MORE2
 ADD2 8
-PAIR 67350,79488
+PAIR 16512,19776
 ADD1 12
 ADD2 16
-PAIR 108822,107136
+PAIR 26880,26688
 ADD0 20
 ADD1 24
 MORE2
 ADD2 28
-PAIR 12095,20736
+PAIR 3072,5184
 SET3 32
-PAIR 36288,60439
+PAIR 9024,14976
 ADD3 36
-PAIR 63936,65664
+PAIR 15936,16320
 ADD3 40
-PAIR 70847,74304
+PAIR 17472,18816
 CARRY3
 ADD3 44
-PAIR 1727,88087
+PAIR 192,21888
 MORE0
 ADD0 48
 ADD3 52
-PAIR 93271,101951
+PAIR 23040,25536
 ADD0 56
 MORE3
 ADD3 60
-PAIR 105408,88086
+PAIR 26304,21696
 ADD0 64
 MORE3
 ADD3 68
-PAIR 5183,15552
+PAIR 1344,3840
 ADD1 72
 ADD3 76
-PAIR 19008,25920
+PAIR 4992,6720
 MORE1
 ADD1 80
 ADD3 84
-PAIR 46614,77759
+PAIR 11328,19200
 ADD1 88
 MORE3
 ADD3 92
-PAIR 81215,91583
+PAIR 20352,22656
 MORE1
 ADD1 96
 ADD3 100
-PAIR 108823,108864
+PAIR 27072,27456
 ADD1 104
 ADD3 108
-PAIR 27648,44928
+PAIR 6912,11136
 MORE0
 ADD0 112
 ADD1 116
 MORE3
 ADD3 120
-PAIR 69120,81175
+PAIR 17280,20160
 ADD0 124
 add $256,%rax
 ADD1 -128
 ADD3 -124
-PAIR 15551,53568
+PAIR 3648,13632
 ADD2 -120
 ADD3 -116
-PAIR 82944,84671
+PAIR 20736,20928
 ADD2 -112
 MORE3
 ADD3 -108
-PAIR 101910,105407
+PAIR 25152,26112
 MORE2
 ADD2 -104
 ADD3 -100
-PAIR 107095,100224
+PAIR 26496,24960
 ADD2 -96
 ADD3 -92
-PAIR 18967,84672
+PAIR 4608,21120
 ADD0 -88
 MORE2
 ADD2 -84
 MORE3
 ADD3 -80
-PAIR 95040,98495
+PAIR 24000,24384
 ADD0 -76
 ADD2 -72
 ADD3 -68
-PAIR 101911,101911
+PAIR 25344,25344
 MORE0
 ADD0 -64
 ADD2 -60
 MORE3
 ADD3 -56
-PAIR 101952,101952
+PAIR 25728,25728
 ADD0 -52
 MORE2
 ADD2 -48
 MORE3
 ADD3 -44
-PAIR 48384,53527
+PAIR 12096,13248
 MORE1
 ADD1 -40
 ADD2 -36
 ADD3 -32
-PAIR 79447,88128
+PAIR 19584,22272
 ADD1 -28
 MORE2
 ADD2 -24
 ADD3 -20
-PAIR 17239,62208
+PAIR 4032,15552
 MORE0
 ADD0 -16
 MORE1
@@ -2034,27 +2034,27 @@ ADD1 -12
 ADD2 -8
 MORE3
 ADD3 -4
-PAIR 72576,76032
+PAIR 18048,19008
 ADD0 0
 ADD1 4
 MORE2
 ADD2 8
 MORE3
 ADD3 12
-PAIR 77760,89856
+PAIR 19392,22464
 ADD0 16
 ADD1 20
 ADD2 24
 MORE3
 ADD3 28
-PAIR 98496,98496
+PAIR 24576,24576
 ADD0 32
 MORE1
 ADD1 36
 MORE2
 ADD2 40
 ADD3 44
-PAIR 100183,100183
+PAIR 24768,24768
 MORE0
 ADD0 48
 ADD1 52
@@ -2096,11 +2096,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -2109,11 +2109,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -2122,11 +2122,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -2135,11 +2135,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -2148,11 +2148,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -2161,11 +2161,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -2173,12 +2173,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_efe679707a7cc42b_l008_g5,.-peristyle_efe679707a7cc42b_l008_g5
-.globl peristyle_efe679707a7cc42b_l008_g6
-.hidden peristyle_efe679707a7cc42b_l008_g6
-.type peristyle_efe679707a7cc42b_l008_g6,@function
+.size peristyle_126a7dc3c48e3af5_l008_g5,.-peristyle_126a7dc3c48e3af5_l008_g5
+.globl peristyle_126a7dc3c48e3af5_l008_g6
+.hidden peristyle_126a7dc3c48e3af5_l008_g6
+.type peristyle_126a7dc3c48e3af5_l008_g6,@function
 .p2align 6
-peristyle_efe679707a7cc42b_l008_g6:
+peristyle_126a7dc3c48e3af5_l008_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2187,208 +2187,208 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 12055,20736
+PAIR 2880,5184
 SET0 -128
-PAIR 29376,32790
+PAIR 7296,7872
 ADD0 -124
-PAIR 39703,41472
+PAIR 9792,10368
 CARRY0
 ADD0 -120
-PAIR 43199,44887
+PAIR 10560,10944
 MORE0
 ADD0 -116
-PAIR 46655,50112
+PAIR 11712,12480
 MORE0
 ADD0 -112
-PAIR 53568,76032
+PAIR 13632,19008
 ADD0 -108
-PAIR 82944,84671
+PAIR 20736,20928
 MORE0
 ADD0 -104
-PAIR 3456,17239
+PAIR 768,4032
 SET1 -100
-PAIR 18966,25919
+PAIR 4416,6528
 ADD1 -96
-PAIR 32832,38016
+PAIR 8448,9408
 CARRY1
 ADD1 -92
-PAIR 39743,65664
+PAIR 9984,16320
 ADD1 -88
-PAIR 69120,70847
+PAIR 17280,17472
 ADD1 -84
-PAIR 89856,95040
+PAIR 22464,24000
 MORE1
 ADD1 -80
-PAIR 13824,37975
+PAIR 3456,9216
 MORE0
 ADD0 -76
 ADD1 -72
-PAIR 51799,57024
+PAIR 12672,14208
 ADD0 -68
 MORE1
 ADD1 -64
-PAIR 60480,81175
+PAIR 15360,20160
 MORE0
 ADD0 -60
 ADD1 -56
-PAIR 19007,29375
+PAIR 4800,7104
 SET2 -52
-PAIR 34560,39744
+PAIR 8640,10176
 ADD2 -48
-PAIR 46656,53567
+PAIR 11904,13440
 ADD2 -44
-PAIR 63935,67350
+PAIR 15744,16512
 CARRY2
 ADD2 -40
-PAIR 67391,94999
+PAIR 16896,23616
 ADD2 -36
-PAIR 95039,95039
+PAIR 23808,23808
 ADD2 -32
-PAIR 17280,53527
+PAIR 4224,13248
 ADD0 -28
 MORE2
 ADD2 -24
-PAIR 77760,101911
+PAIR 19392,25344
 MORE0
 ADD0 -20
 ADD2 -16
-PAIR 5142,12096
+PAIR 960,3264
 MORE1
 ADD1 -12
 ADD2 -8
-PAIR 31063,93271
+PAIR 7488,23040
 ADD1 -4
 MORE2
 ADD2 0
-PAIR 94998,100183
+PAIR 23424,24768
 MORE1
 ADD1 4
 ADD2 8
-PAIR 51840,98496
+PAIR 12864,24576
 ADD0 12
 MORE1
 ADD1 16
 MORE2
 ADD2 20
-PAIR 103680,107095
+PAIR 25920,26496
 MORE0
 ADD0 24
 MORE1
 ADD1 28
 ADD2 32
-PAIR 22463,24151
+PAIR 5376,5760
 SET3 36
-PAIR 25879,25920
+PAIR 6336,6720
 ADD3 40
-PAIR 31104,32831
+PAIR 7680,8256
 ADD3 44
-PAIR 36287,55296
+PAIR 8832,13824
 ADD3 48
-PAIR 58711,60479
+PAIR 14400,15168
 CARRY3
 ADD3 52
-PAIR 67351,74263
+PAIR 16704,18432
 ADD3 56
-PAIR 74304,79488
+PAIR 18816,19776
 MORE3
 ADD3 60
-PAIR 81174,98495
+PAIR 19968,24384
 ADD3 64
-PAIR 5184,8640
+PAIR 1536,2112
 ADD0 68
 ADD3 72
-PAIR 10368,25878
+PAIR 2496,6144
 MORE0
 ADD0 76
 MORE3
 ADD3 80
-PAIR 39702,57023
+PAIR 9600,14016
 MORE0
 ADD0 84
 ADD3 88
-PAIR 65623,79447
+PAIR 16128,19584
 ADD0 92
 ADD3 96
-PAIR 81216,84672
+PAIR 20544,21120
 MORE0
 ADD0 100
 MORE3
 ADD3 104
-PAIR 88127,108863
+PAIR 22080,27264
 MORE0
 ADD0 108
 ADD3 112
-PAIR 22464,58752
+PAIR 5568,14592
 ADD1 116
 ADD3 120
-PAIR 60439,67392
+PAIR 14976,17088
 MORE1
 ADD1 124
 MORE3
 add $256,%rax
 ADD3 -128
-PAIR 86359,86400
+PAIR 21312,21504
 ADD1 -124
 ADD3 -120
-PAIR 88087,88087
+PAIR 21888,21888
 MORE1
 ADD1 -116
 ADD3 -112
-PAIR 101952,101952
+PAIR 25728,25728
 MORE1
 ADD1 -108
 MORE3
 ADD3 -104
-PAIR 107136,105408
+PAIR 26688,26304
 MORE1
 ADD1 -100
 ADD3 -96
-PAIR 6912,46614
+PAIR 1728,11328
 MORE0
 ADD0 -92
 ADD1 -88
 ADD3 -84
-PAIR 15552,24192
+PAIR 3840,5952
 ADD2 -80
 ADD3 -76
-PAIR 72535,81215
+PAIR 17856,20352
 MORE2
 ADD2 -72
 MORE3
 ADD3 -68
-PAIR 18967,62208
+PAIR 4608,15552
 ADD0 -64
 ADD2 -60
 ADD3 -56
-PAIR 70848,72576
+PAIR 17664,18048
 MORE0
 ADD0 -52
 ADD2 -48
 MORE3
 ADD3 -44
-PAIR 108823,105407
+PAIR 27072,26112
 ADD0 -40
 MORE2
 ADD2 -36
 ADD3 -32
-PAIR 32791,91584
+PAIR 8064,22848
 MORE1
 ADD1 -28
 ADD2 -24
 MORE3
 ADD3 -20
-PAIR 100224,108822
+PAIR 24960,26880
 ADD1 -16
 MORE2
 ADD2 -12
 ADD3 -8
-PAIR 19008,63936
+PAIR 4992,15936
 ADD0 -4
 MORE1
 ADD1 0
 ADD2 4
 ADD3 8
-PAIR 101910,101951
+PAIR 25152,25536
 MORE0
 ADD0 12
 ADD1 16
@@ -2429,11 +2429,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -2442,11 +2442,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -2455,11 +2455,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -2468,11 +2468,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -2481,11 +2481,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -2494,11 +2494,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -2506,12 +2506,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_efe679707a7cc42b_l008_g6,.-peristyle_efe679707a7cc42b_l008_g6
-.globl peristyle_efe679707a7cc42b_l008_g7
-.hidden peristyle_efe679707a7cc42b_l008_g7
-.type peristyle_efe679707a7cc42b_l008_g7,@function
+.size peristyle_126a7dc3c48e3af5_l008_g6,.-peristyle_126a7dc3c48e3af5_l008_g6
+.globl peristyle_126a7dc3c48e3af5_l008_g7
+.hidden peristyle_126a7dc3c48e3af5_l008_g7
+.type peristyle_126a7dc3c48e3af5_l008_g7,@function
 .p2align 6
-peristyle_efe679707a7cc42b_l008_g7:
+peristyle_126a7dc3c48e3af5_l008_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2520,201 +2520,201 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 12055,15551
+PAIR 2880,3648
 SET0 -128
-PAIR 24192,25879
+PAIR 5952,6336
 ADD0 -124
-PAIR 39703,43199
+PAIR 9792,10560
 CARRY0
 ADD0 -120
-PAIR 44887,57024
+PAIR 10944,14208
 ADD0 -116
-PAIR 101911,108864
+PAIR 25344,27456
 MORE0
 ADD0 -112
-PAIR 0,46656
+PAIR 0,11904
 SET1 -108
-PAIR 51840,74303
+PAIR 12864,18624
 ADD1 -104
-PAIR 17280,19008
+PAIR 4224,4992
 MORE0
 ADD0 -100
 ADD1 -96
-PAIR 31104,67351
+PAIR 7680,16704
 MORE0
 ADD0 -92
 CARRY1
 ADD1 -88
-PAIR 94999,101952
+PAIR 23616,25728
 MORE0
 ADD0 -84
 ADD1 -80
-PAIR 1728,5142
+PAIR 384,960
 SET2 -76
-PAIR 5184,8640
+PAIR 1536,2112
 CARRY2
 ADD2 -72
-PAIR 12095,38016
+PAIR 3072,9408
 ADD2 -68
-PAIR 39743,53526
+PAIR 9984,13056
 ADD2 -64
-PAIR 58752,60439
+PAIR 14592,14976
 MORE2
 ADD2 -60
-PAIR 60480,67392
+PAIR 15360,17088
 ADD2 -56
-PAIR 77760,77760
+PAIR 19392,19392
 ADD2 -52
-PAIR 20736,72535
+PAIR 5184,17856
 ADD0 -48
 ADD2 -44
-PAIR 5143,13824
+PAIR 1152,3456
 MORE1
 ADD1 -40
 MORE2
 ADD2 -36
-PAIR 39702,53567
+PAIR 9600,13440
 ADD1 -32
 ADD2 -28
-PAIR 55296,63936
+PAIR 13824,15936
 MORE1
 ADD1 -24
 ADD2 -20
-PAIR 65623,81216
+PAIR 16128,20544
 ADD1 -16
 MORE2
 ADD2 -12
-PAIR 93271,96768
+PAIR 23040,24192
 ADD1 -8
 ADD2 -4
-PAIR 105408,84672
+PAIR 26304,21120
 MORE1
 ADD1 0
 ADD2 4
-PAIR 15552,17239
+PAIR 3840,4032
 MORE0
 ADD0 8
 ADD1 12
 MORE2
 ADD2 16
-PAIR 18967,67350
+PAIR 4608,16512
 MORE0
 ADD0 20
 MORE1
 ADD1 24
 ADD2 28
-PAIR 100224,95039
+PAIR 24960,23808
 MORE0
 ADD0 32
 ADD1 36
 MORE2
 ADD2 40
-PAIR 6912,19007
+PAIR 1728,4800
 SET3 44
-PAIR 25920,29375
+PAIR 6720,7104
 ADD3 48
-PAIR 32791,32831
+PAIR 8064,8256
 CARRY3
 ADD3 52
-PAIR 36288,39744
+PAIR 9024,10176
 ADD3 56
-PAIR 46615,46655
+PAIR 11520,11712
 ADD3 60
-PAIR 51799,67391
+PAIR 12672,16896
 ADD3 64
-PAIR 77759,86400
+PAIR 19200,21504
 MORE3
 ADD3 68
-PAIR 5183,12054
+PAIR 1344,2688
 ADD0 72
 ADD3 76
-PAIR 18966,63935
+PAIR 4416,15744
 ADD0 80
 MORE3
 ADD3 84
-PAIR 74263,74304
+PAIR 18432,18816
 MORE0
 ADD0 88
 ADD3 92
-PAIR 79447,91583
+PAIR 19584,22656
 ADD0 96
 ADD3 100
-PAIR 105407,88087
+PAIR 26112,21888
 MORE0
 ADD0 104
 ADD3 108
-PAIR 10327,41472
+PAIR 2304,10368
 ADD1 112
 ADD3 116
-PAIR 70848,72576
+PAIR 17664,18048
 MORE1
 ADD1 120
 MORE3
 ADD3 124
-PAIR 82944,88127
+PAIR 20736,22080
 MORE1
 add $256,%rax
 ADD1 -128
 ADD3 -124
-PAIR 107136,108863
+PAIR 26688,27264
 ADD1 -120
 ADD3 -116
-PAIR 31063,48384
+PAIR 7488,12096
 ADD0 -112
 MORE1
 ADD1 -108
 ADD3 -104
-PAIR 50111,98496
+PAIR 12288,24576
 MORE0
 ADD0 -100
 ADD1 -96
 MORE3
 ADD3 -92
-PAIR 22463,34560
+PAIR 5376,8640
 ADD2 -88
 ADD3 -84
-PAIR 36287,37975
+PAIR 8832,9216
 MORE2
 ADD2 -80
 ADD3 -76
-PAIR 58711,81215
+PAIR 14400,20352
 ADD2 -72
 ADD3 -68
-PAIR 86359,93312
+PAIR 21312,23232
 ADD2 -64
 MORE3
 ADD3 -60
-PAIR 95040,100183
+PAIR 24000,24768
 MORE2
 ADD2 -56
 ADD3 -52
-PAIR 101910,103680
+PAIR 25152,25920
 ADD2 -48
 ADD3 -44
-PAIR 8639,81175
+PAIR 1920,20160
 ADD0 -40
 MORE2
 ADD2 -36
 MORE3
 ADD3 -32
-PAIR 27648,50112
+PAIR 6912,12480
 ADD1 -28
 MORE2
 ADD2 -24
 MORE3
 ADD3 -20
-PAIR 62208,108823
+PAIR 15552,27072
 MORE1
 ADD1 -16
 ADD2 -12
 ADD3 -8
-PAIR 65664,69120
+PAIR 16320,17280
 MORE0
 ADD0 -4
 ADD1 0
 ADD2 4
 ADD3 8
-PAIR 79488,89856
+PAIR 19776,22464
 ADD0 12
 MORE1
 ADD1 16
@@ -2756,11 +2756,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -2769,11 +2769,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -2782,11 +2782,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -2795,11 +2795,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -2808,11 +2808,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -2821,11 +2821,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -2833,5 +2833,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_efe679707a7cc42b_l008_g7,.-peristyle_efe679707a7cc42b_l008_g7
+.size peristyle_126a7dc3c48e3af5_l008_g7,.-peristyle_126a7dc3c48e3af5_l008_g7
 .section .note.GNU-stack,"",@progbits

@@ -12,76 +12,86 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_efe679707a7cc42b_l008_g0 peristyle_efe679707a7cc42b_l008_g1
-    peristyle_efe679707a7cc42b_l008_g2 peristyle_efe679707a7cc42b_l008_g3
-    peristyle_efe679707a7cc42b_l008_g4 peristyle_efe679707a7cc42b_l008_g5
-    peristyle_efe679707a7cc42b_l008_g6 peristyle_efe679707a7cc42b_l008_g7
+    peristyle_126a7dc3c48e3af5_l008_g0 peristyle_126a7dc3c48e3af5_l008_g1
+    peristyle_126a7dc3c48e3af5_l008_g2 peristyle_126a7dc3c48e3af5_l008_g3
+    peristyle_126a7dc3c48e3af5_l008_g4 peristyle_126a7dc3c48e3af5_l008_g5
+    peristyle_126a7dc3c48e3af5_l008_g6 peristyle_126a7dc3c48e3af5_l008_g7
 );
-static TABLE: &Aligned<[u8; 8440]> = &Aligned(*include_bytes!("l008_down8.bin"));
+static TABLE: &Aligned<[u8; 15680]> = &Aligned(*include_bytes!("l008_down8.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 35),
         0,
         0,
-        unrolled!(peristyle_efe679707a7cc42b_l008_g0),
+        unrolled!(peristyle_126a7dc3c48e3af5_l008_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (35, 33),
         122,
         115,
-        unrolled!(peristyle_efe679707a7cc42b_l008_g1),
+        unrolled!(peristyle_126a7dc3c48e3af5_l008_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (68, 34),
         242,
         217,
-        unrolled!(peristyle_efe679707a7cc42b_l008_g2),
+        unrolled!(peristyle_126a7dc3c48e3af5_l008_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (102, 39),
         368,
         326,
-        unrolled!(peristyle_efe679707a7cc42b_l008_g3),
+        unrolled!(peristyle_126a7dc3c48e3af5_l008_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (141, 37),
         492,
         436,
-        unrolled!(peristyle_efe679707a7cc42b_l008_g4),
+        unrolled!(peristyle_126a7dc3c48e3af5_l008_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (178, 32),
         604,
         544,
-        unrolled!(peristyle_efe679707a7cc42b_l008_g5),
+        unrolled!(peristyle_126a7dc3c48e3af5_l008_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (210, 37),
         722,
         656,
-        unrolled!(peristyle_efe679707a7cc42b_l008_g6),
+        unrolled!(peristyle_126a7dc3c48e3af5_l008_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (247, 34),
         840,
         759,
-        unrolled!(peristyle_efe679707a7cc42b_l008_g7),
+        unrolled!(peristyle_126a7dc3c48e3af5_l008_g7),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 3), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (3, 3), 120, 89, None),
+    Group::new(&[8, 9, 10, 11], (6, 4), 240, 171, None),
+    Group::new(&[12, 13, 14, 15], (10, 4), 368, 258, None),
+    Group::new(&[16, 17, 18, 19], (14, 3), 488, 343, None),
+    Group::new(&[20, 21, 22, 23], (17, 3), 592, 421, None),
+    Group::new(&[24, 25, 26, 27], (20, 3), 708, 509, None),
+    Group::new(&[28, 29, 30, 31], (23, 4), 824, 594, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -123,7 +133,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(1152, 952)),
             weights: Cow::Borrowed(TABLE.words(4992, 862)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(8448, 27)),
+            offsets: Cow::Borrowed(TABLE.offsets(8576, 936)),
+            weights: Cow::Borrowed(TABLE.words(12352, 673)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(15104, 144)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 6,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -240,13 +262,13 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 210944,
+                            offset: 110592,
                             channels: 32,
                             height: 40,
                             width: 40,
                             split: [1, 1],
-                            row: 40,
-                            plane: 1600,
+                            row: 41,
+                            plane: 1728,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,
                         },

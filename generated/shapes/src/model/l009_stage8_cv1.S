@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_95cbc5b8d41a43b0_l009_g0
-.hidden peristyle_95cbc5b8d41a43b0_l009_g0
-.type peristyle_95cbc5b8d41a43b0_l009_g0,@function
+.globl peristyle_2d891e2960ccaeea_l009_g0
+.hidden peristyle_2d891e2960ccaeea_l009_g0
+.type peristyle_2d891e2960ccaeea_l009_g0,@function
 .p2align 6
-peristyle_95cbc5b8d41a43b0_l009_g0:
+peristyle_2d891e2960ccaeea_l009_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -138,66 +138,66 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 11200,49600
+PAIR 12096,53568
 SET0 -128
-PAIR 16000,40000
+PAIR 17280,43200
 SET1 -124
-PAIR 14400,36800
+PAIR 15552,39744
 ADD0 -120
 CARRY1
 ADD1 -116
-PAIR 4800,27200
+PAIR 5184,29376
 SET2 -112
-PAIR 35200,44800
+PAIR 38016,48384
 ADD0 -108
 ADD2 -104
-PAIR 0,17600
+PAIR 0,19008
 MORE1
 ADD1 -100
 CARRY2
 ADD2 -96
-PAIR 30400,30400
+PAIR 32832,32832
 CARRY0
 ADD0 -92
 ADD1 -88
 MORE2
 ADD2 -84
-PAIR 9600,38400
+PAIR 10368,41472
 SET3 -80
-PAIR 1600,28800
+PAIR 1728,31104
 MORE1
 ADD1 -76
 ADD3 -72
-PAIR 19200,24000
+PAIR 20736,25920
 MORE0
 ADD0 -68
 ADD1 -64
 CARRY3
 ADD3 -60
-PAIR 6400,12800
+PAIR 6912,13824
 MORE0
 ADD0 -56
 ADD2 -52
 ADD3 -48
-PAIR 41600,43200
+PAIR 44928,46656
 ADD1 -44
 MORE2
 ADD2 -40
 MORE3
 ADD3 -36
-PAIR 46400,22400
+PAIR 50112,24192
 MORE1
 ADD1 -32
 ADD2 -28
 ADD3 -24
-PAIR 3200,8000
+PAIR 3456,8640
 ADD0 -20
 MORE1
 ADD1 -16
 MORE2
 ADD2 -12
 ADD3 -8
-PAIR 20800,25600
+PAIR 22464,27648
 MORE0
 ADD0 -4
 MORE1
@@ -206,7 +206,7 @@ MORE2
 ADD2 4
 MORE3
 ADD3 8
-PAIR 32000,48000
+PAIR 34560,51840
 MORE0
 ADD0 12
 ADD1 16
@@ -246,11 +246,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -259,11 +259,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -272,11 +272,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -285,11 +285,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -298,11 +298,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -311,11 +311,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -323,12 +323,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_95cbc5b8d41a43b0_l009_g0,.-peristyle_95cbc5b8d41a43b0_l009_g0
-.globl peristyle_95cbc5b8d41a43b0_l009_g1
-.hidden peristyle_95cbc5b8d41a43b0_l009_g1
-.type peristyle_95cbc5b8d41a43b0_l009_g1,@function
+.size peristyle_2d891e2960ccaeea_l009_g0,.-peristyle_2d891e2960ccaeea_l009_g0
+.globl peristyle_2d891e2960ccaeea_l009_g1
+.hidden peristyle_2d891e2960ccaeea_l009_g1
+.type peristyle_2d891e2960ccaeea_l009_g1,@function
 .p2align 6
-peristyle_95cbc5b8d41a43b0_l009_g1:
+peristyle_2d891e2960ccaeea_l009_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -337,83 +337,83 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 22400,22400
+PAIR 24192,24192
 SET1 -128
-PAIR 36800,36800
+PAIR 39744,39744
 SET2 -124
-PAIR 46400,46400
+PAIR 50112,50112
 CARRY2
 ADD2 -120
-PAIR 24000,48000
+PAIR 25920,51840
 ADD1 -116
 ADD2 -112
-PAIR 9600,28800
+PAIR 10368,31104
 SET0 -108
 CARRY1
 ADD1 -104
 ADD2 -100
-PAIR 30400,33600
+PAIR 32832,36288
 SET3 -96
-PAIR 11200,25600
+PAIR 12096,27648
 ADD0 -92
 CARRY3
 ADD3 -88
-PAIR 40000,38400
+PAIR 43200,41472
 CARRY0
 ADD0 -84
 MORE3
 ADD3 -80
-PAIR 8000,27200
+PAIR 8640,29376
 ADD1 -76
 MORE3
 ADD3 -72
-PAIR 35200,35200
+PAIR 38016,38016
 ADD0 -68
 MORE1
 ADD1 -64
 MORE3
 ADD3 -60
-PAIR 41600,41600
+PAIR 44928,44928
 ADD0 -56
 ADD1 -52
 MORE3
 ADD3 -48
-PAIR 49600,1600
+PAIR 53568,1728
 ADD0 -44
 MORE1
 ADD1 -40
 MORE3
 ADD3 -36
-PAIR 3200,17600
+PAIR 3456,19008
 MORE2
 ADD2 -32
 ADD3 -28
-PAIR 4800,20800
+PAIR 5184,22464
 MORE0
 ADD0 -24
 ADD2 -20
 MORE3
 ADD3 -16
-PAIR 43200,14400
+PAIR 46656,15552
 MORE0
 ADD0 -12
 MORE2
 ADD2 -8
 MORE3
 ADD3 -4
-PAIR 12800,44800
+PAIR 13824,48384
 MORE1
 ADD1 0
 MORE2
 ADD2 4
 ADD3 8
-PAIR 0,6400
+PAIR 0,6912
 ADD0 12
 ADD1 16
 ADD2 20
 MORE3
 ADD3 24
-PAIR 19200,19200
+PAIR 20736,20736
 MORE0
 ADD0 28
 MORE1
@@ -421,7 +421,7 @@ ADD1 32
 MORE2
 ADD2 36
 ADD3 40
-PAIR 32000,32000
+PAIR 34560,34560
 ADD0 44
 MORE1
 ADD1 48
@@ -461,11 +461,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -474,11 +474,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -487,11 +487,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -500,11 +500,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -513,11 +513,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -526,11 +526,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -538,12 +538,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_95cbc5b8d41a43b0_l009_g1,.-peristyle_95cbc5b8d41a43b0_l009_g1
-.globl peristyle_95cbc5b8d41a43b0_l009_g2
-.hidden peristyle_95cbc5b8d41a43b0_l009_g2
-.type peristyle_95cbc5b8d41a43b0_l009_g2,@function
+.size peristyle_2d891e2960ccaeea_l009_g1,.-peristyle_2d891e2960ccaeea_l009_g1
+.globl peristyle_2d891e2960ccaeea_l009_g2
+.hidden peristyle_2d891e2960ccaeea_l009_g2
+.type peristyle_2d891e2960ccaeea_l009_g2,@function
 .p2align 6
-peristyle_95cbc5b8d41a43b0_l009_g2:
+peristyle_2d891e2960ccaeea_l009_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -552,64 +552,64 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 4800,35200
+PAIR 5184,38016
 SET0 -128
-PAIR 17600,30400
+PAIR 19008,32832
 SET1 -124
-PAIR 12800,33600
+PAIR 13824,36288
 SET2 -120
-PAIR 19200,27200
+PAIR 20736,29376
 ADD0 -116
 ADD2 -112
-PAIR 41600,9600
+PAIR 44928,10368
 CARRY0
 ADD0 -108
 CARRY1
 ADD1 -104
 CARRY2
 ADD2 -100
-PAIR 1600,6400
+PAIR 1728,6912
 SET3 -96
-PAIR 16000,20800
+PAIR 17280,22464
 ADD0 -92
 ADD3 -88
-PAIR 24000,24000
+PAIR 25920,25920
 MORE1
 ADD1 -84
 CARRY3
 ADD3 -80
-PAIR 40000,40000
+PAIR 43200,43200
 MORE1
 ADD1 -76
 ADD3 -72
-PAIR 38400,44800
+PAIR 41472,48384
 MORE0
 ADD0 -68
 MORE1
 ADD1 -64
 ADD3 -60
-PAIR 14400,32000
+PAIR 15552,34560
 ADD2 -56
 MORE3
 ADD3 -52
-PAIR 8000,22400
+PAIR 8640,24192
 ADD0 -48
 ADD2 -44
 ADD3 -40
-PAIR 46400,25600
+PAIR 50112,27648
 MORE0
 ADD0 -36
 ADD2 -32
 MORE3
 ADD3 -28
-PAIR 11200,49600
+PAIR 12096,53568
 MORE1
 ADD1 -24
 MORE2
 ADD2 -20
 MORE3
 ADD3 -16
-PAIR 28800,36800
+PAIR 31104,39744
 MORE0
 ADD0 -12
 MORE1
@@ -617,7 +617,7 @@ ADD1 -8
 MORE2
 ADD2 -4
 ADD3 0
-PAIR 48000,43200
+PAIR 51840,46656
 MORE0
 ADD0 4
 MORE1
@@ -659,11 +659,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -672,11 +672,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -685,11 +685,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -698,11 +698,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -711,11 +711,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -724,11 +724,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -736,12 +736,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_95cbc5b8d41a43b0_l009_g2,.-peristyle_95cbc5b8d41a43b0_l009_g2
-.globl peristyle_95cbc5b8d41a43b0_l009_g3
-.hidden peristyle_95cbc5b8d41a43b0_l009_g3
-.type peristyle_95cbc5b8d41a43b0_l009_g3,@function
+.size peristyle_2d891e2960ccaeea_l009_g2,.-peristyle_2d891e2960ccaeea_l009_g2
+.globl peristyle_2d891e2960ccaeea_l009_g3
+.hidden peristyle_2d891e2960ccaeea_l009_g3
+.type peristyle_2d891e2960ccaeea_l009_g3,@function
 .p2align 6
-peristyle_95cbc5b8d41a43b0_l009_g3:
+peristyle_2d891e2960ccaeea_l009_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -750,88 +750,88 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 3200,36800
+PAIR 3456,39744
 SET0 -128
-PAIR 43200,43200
+PAIR 46656,46656
 CARRY0
 ADD0 -124
-PAIR 46400,32000
+PAIR 50112,34560
 ADD0 -120
 SET1 -116
-PAIR 0,6400
+PAIR 0,6912
 SET2 -112
-PAIR 14400,14400
+PAIR 15552,15552
 MORE0
 ADD0 -108
 CARRY2
 ADD2 -104
-PAIR 44800,44800
+PAIR 48384,48384
 MORE0
 ADD0 -100
 ADD2 -96
-PAIR 24000,27200
+PAIR 25920,29376
 ADD0 -92
 ADD1 -88
 ADD2 -84
-PAIR 38400,38400
+PAIR 41472,41472
 MORE0
 ADD0 -80
 SET3 -76
-PAIR 12800,20800
+PAIR 13824,22464
 CARRY1
 ADD1 -72
 ADD3 -68
-PAIR 1600,1600
+PAIR 1728,1728
 MORE0
 ADD0 -64
 ADD1 -60
 ADD3 -56
-PAIR 8000,8000
+PAIR 8640,8640
 MORE0
 ADD0 -52
 MORE1
 ADD1 -48
 CARRY3
 ADD3 -44
-PAIR 22400,28800
+PAIR 24192,31104
 ADD0 -40
 MORE1
 ADD1 -36
 ADD3 -32
-PAIR 33600,40000
+PAIR 36288,43200
 MORE2
 ADD2 -28
 MORE3
 ADD3 -24
-PAIR 48000,30400
+PAIR 51840,32832
 ADD2 -20
 MORE3
 ADD3 -16
-PAIR 4800,9600
+PAIR 5184,10368
 MORE0
 ADD0 -12
 ADD2 -8
 MORE3
 ADD3 -4
-PAIR 17600,19200
+PAIR 19008,20736
 MORE0
 ADD0 0
 MORE2
 ADD2 4
 MORE3
 ADD3 8
-PAIR 11200,41600
+PAIR 12096,44928
 MORE1
 ADD1 12
 ADD2 16
 ADD3 20
-PAIR 49600,25600
+PAIR 53568,27648
 MORE1
 ADD1 24
 MORE2
 ADD2 28
 ADD3 32
-PAIR 16000,35200
+PAIR 17280,38016
 MORE0
 ADD0 36
 ADD1 40
@@ -872,11 +872,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -885,11 +885,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -898,11 +898,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -911,11 +911,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -924,11 +924,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -937,11 +937,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -949,5 +949,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_95cbc5b8d41a43b0_l009_g3,.-peristyle_95cbc5b8d41a43b0_l009_g3
+.size peristyle_2d891e2960ccaeea_l009_g3,.-peristyle_2d891e2960ccaeea_l009_g3
 .section .note.GNU-stack,"",@progbits

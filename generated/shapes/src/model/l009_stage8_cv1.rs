@@ -12,46 +12,52 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_95cbc5b8d41a43b0_l009_g0 peristyle_95cbc5b8d41a43b0_l009_g1
-    peristyle_95cbc5b8d41a43b0_l009_g2 peristyle_95cbc5b8d41a43b0_l009_g3
+    peristyle_2d891e2960ccaeea_l009_g0 peristyle_2d891e2960ccaeea_l009_g1
+    peristyle_2d891e2960ccaeea_l009_g2 peristyle_2d891e2960ccaeea_l009_g3
 );
-static TABLE: &Aligned<[u8; 1568]> = &Aligned(*include_bytes!("l009_stage8_cv1.bin"));
+static TABLE: &Aligned<[u8; 2688]> = &Aligned(*include_bytes!("l009_stage8_cv1.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 15),
         0,
         0,
-        unrolled!(peristyle_95cbc5b8d41a43b0_l009_g0),
+        unrolled!(peristyle_2d891e2960ccaeea_l009_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (15, 18),
         32,
         39,
-        unrolled!(peristyle_95cbc5b8d41a43b0_l009_g1),
+        unrolled!(peristyle_2d891e2960ccaeea_l009_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (33, 16),
         70,
         86,
-        unrolled!(peristyle_95cbc5b8d41a43b0_l009_g2),
+        unrolled!(peristyle_2d891e2960ccaeea_l009_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (49, 19),
         102,
         123,
-        unrolled!(peristyle_95cbc5b8d41a43b0_l009_g3),
+        unrolled!(peristyle_2d891e2960ccaeea_l009_g3),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 32, 32, None),
+    Group::new(&[8, 9, 10, 11], (2, 1), 64, 64, None),
+    Group::new(&[12, 13, 14, 15], (3, 1), 96, 96, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -77,13 +83,13 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 210944,
+            offset: 110592,
             channels: 32,
             height: 40,
             width: 40,
             split: [1, 1],
-            row: 40,
-            plane: 1600,
+            row: 41,
+            plane: 1728,
             pad: [0, 0, 0, 0],
             pad_value: 0,
         },
@@ -95,7 +101,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(320, 140)),
             weights: Cow::Borrowed(TABLE.words(896, 168)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(1600, 4)),
+            offsets: Cow::Borrowed(TABLE.offsets(1664, 128)),
+            weights: Cow::Borrowed(TABLE.words(2176, 128)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(2688, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 30,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -169,8 +187,8 @@ pub static LAYER: Layer = Layer {
                             height: 40,
                             width: 40,
                             split: [1, 1],
-                            row: 40,
-                            plane: 1616,
+                            row: 41,
+                            plane: 1648,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,
                         },
@@ -179,13 +197,13 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 131072,
+                            offset: 165888,
                             channels: 16,
                             height: 40,
                             width: 40,
                             split: [1, 1],
-                            row: 40,
-                            plane: 1600,
+                            row: 41,
+                            plane: 1728,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,
                         },

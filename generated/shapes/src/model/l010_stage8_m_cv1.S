@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_5a86f3d75e6abe3d_l010_g0
-.hidden peristyle_5a86f3d75e6abe3d_l010_g0
-.type peristyle_5a86f3d75e6abe3d_l010_g0,@function
+.globl peristyle_be2a706ed450a614_l010_g0
+.hidden peristyle_be2a706ed450a614_l010_g0
+.type peristyle_be2a706ed450a614_l010_g0,@function
 .p2align 6
-peristyle_5a86f3d75e6abe3d_l010_g0:
+peristyle_be2a706ed450a614_l010_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -138,50 +138,50 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 6400,9600
+PAIR 6912,10368
 SET1 -128
-PAIR 20800,20800
+PAIR 22464,22464
 SET2 -124
-PAIR 19200,11200
+PAIR 20736,12096
 SET0 -120
 ADD1 -116
 ADD2 -112
-PAIR 1600,3200
+PAIR 1728,3456
 ADD0 -108
 CARRY1
 ADD1 -104
 SET3 -100
-PAIR 4800,14400
+PAIR 5184,15552
 ADD0 -96
 ADD1 -92
 CARRY3
 ADD3 -88
-PAIR 12800,12800
+PAIR 13824,13824
 CARRY0
 ADD0 -84
 MORE1
 ADD1 -80
 ADD3 -76
-PAIR 24000,24000
+PAIR 25920,25920
 ADD0 -72
 MORE1
 ADD1 -68
 ADD3 -64
-PAIR 22400,22400
+PAIR 24192,24192
 CARRY2
 ADD2 -60
 ADD3 -56
-PAIR 8000,8000
+PAIR 8640,8640
 ADD0 -52
 ADD2 -48
 MORE3
 ADD3 -44
-PAIR 16000,16000
+PAIR 17280,17280
 ADD0 -40
 MORE2
 ADD2 -36
 ADD3 -32
-PAIR 17600,17600
+PAIR 19008,19008
 MORE0
 ADD0 -28
 ADD2 -24
@@ -227,11 +227,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -240,11 +240,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -253,11 +253,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -266,11 +266,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -279,11 +279,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -292,11 +292,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -304,12 +304,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5a86f3d75e6abe3d_l010_g0,.-peristyle_5a86f3d75e6abe3d_l010_g0
-.globl peristyle_5a86f3d75e6abe3d_l010_g1
-.hidden peristyle_5a86f3d75e6abe3d_l010_g1
-.type peristyle_5a86f3d75e6abe3d_l010_g1,@function
+.size peristyle_be2a706ed450a614_l010_g0,.-peristyle_be2a706ed450a614_l010_g0
+.globl peristyle_be2a706ed450a614_l010_g1
+.hidden peristyle_be2a706ed450a614_l010_g1
+.type peristyle_be2a706ed450a614_l010_g1,@function
 .p2align 6
-peristyle_5a86f3d75e6abe3d_l010_g1:
+peristyle_be2a706ed450a614_l010_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -318,52 +318,52 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 19200,19200
+PAIR 20736,20736
 SET1 -128
-PAIR 1600,11200
+PAIR 1728,12096
 SET0 -124
 CARRY1
 ADD1 -120
-PAIR 12800,12800
+PAIR 13824,13824
 ADD0 -116
 ADD1 -112
 SET2 -108
-PAIR 14400,14400
+PAIR 15552,15552
 CARRY0
 ADD0 -104
 MORE1
 ADD1 -100
 CARRY2
 ADD2 -96
-PAIR 17600,17600
+PAIR 19008,19008
 ADD0 -92
 ADD1 -88
 MORE2
 ADD2 -84
-PAIR 6400,16000
+PAIR 6912,17280
 MORE0
 ADD0 -80
 SET3 -76
-PAIR 20800,9600
+PAIR 22464,10368
 ADD0 -72
 ADD3 -68
-PAIR 8000,8000
+PAIR 8640,8640
 MORE2
 ADD2 -64
 ADD3 -60
-PAIR 0,24000
+PAIR 0,25920
 MORE0
 ADD0 -56
 MORE2
 ADD2 -52
 CARRY3
 ADD3 -48
-PAIR 4800,4800
+PAIR 5184,5184
 ADD1 -44
 MORE2
 ADD2 -40
 ADD3 -36
-PAIR 22400,22400
+PAIR 24192,24192
 MORE0
 ADD0 -32
 MORE1
@@ -404,11 +404,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -417,11 +417,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -430,11 +430,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -443,11 +443,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -456,11 +456,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -469,11 +469,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -481,12 +481,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5a86f3d75e6abe3d_l010_g1,.-peristyle_5a86f3d75e6abe3d_l010_g1
-.globl peristyle_5a86f3d75e6abe3d_l010_g2
-.hidden peristyle_5a86f3d75e6abe3d_l010_g2
-.type peristyle_5a86f3d75e6abe3d_l010_g2,@function
+.size peristyle_be2a706ed450a614_l010_g1,.-peristyle_be2a706ed450a614_l010_g1
+.globl peristyle_be2a706ed450a614_l010_g2
+.hidden peristyle_be2a706ed450a614_l010_g2
+.type peristyle_be2a706ed450a614_l010_g2,@function
 .p2align 6
-peristyle_5a86f3d75e6abe3d_l010_g2:
+peristyle_be2a706ed450a614_l010_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -495,31 +495,31 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 17600,17600
+PAIR 19008,19008
 SET0 -128
-PAIR 24000,24000
+PAIR 25920,25920
 CARRY0
 ADD0 -124
-PAIR 14400,14400
+PAIR 15552,15552
 MORE0
 ADD0 -120
 SET1 -116
-PAIR 9600,11200
+PAIR 10368,12096
 SET2 -112
-PAIR 16000,22400
+PAIR 17280,24192
 ADD1 -108
 SET3 -104
-PAIR 8000,12800
+PAIR 8640,13824
 ADD0 -100
 CARRY2
 ADD2 -96
 CARRY3
 ADD3 -92
-PAIR 6400,4800
+PAIR 6912,5184
 ADD1 -88
 ADD2 -84
 ADD3 -80
-PAIR 3200,19200
+PAIR 3456,20736
 ADD0 -76
 CARRY1
 ADD1 -72
@@ -527,7 +527,7 @@ MORE2
 ADD2 -68
 MORE3
 ADD3 -64
-PAIR 20800,1600
+PAIR 22464,1728
 MORE0
 ADD0 -60
 ADD1 -56
@@ -568,11 +568,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -581,11 +581,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -594,11 +594,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -607,11 +607,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -620,11 +620,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -633,11 +633,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -645,12 +645,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5a86f3d75e6abe3d_l010_g2,.-peristyle_5a86f3d75e6abe3d_l010_g2
-.globl peristyle_5a86f3d75e6abe3d_l010_g3
-.hidden peristyle_5a86f3d75e6abe3d_l010_g3
-.type peristyle_5a86f3d75e6abe3d_l010_g3,@function
+.size peristyle_be2a706ed450a614_l010_g2,.-peristyle_be2a706ed450a614_l010_g2
+.globl peristyle_be2a706ed450a614_l010_g3
+.hidden peristyle_be2a706ed450a614_l010_g3
+.type peristyle_be2a706ed450a614_l010_g3,@function
 .p2align 6
-peristyle_5a86f3d75e6abe3d_l010_g3:
+peristyle_be2a706ed450a614_l010_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -659,22 +659,22 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 4800,4800
+PAIR 5184,5184
 SET0 -128
-PAIR 19200,19200
+PAIR 20736,20736
 CARRY0
 ADD0 -124
-PAIR 6400,14400
+PAIR 6912,15552
 ADD0 -120
 SET1 -116
-PAIR 9600,22400
+PAIR 10368,24192
 MORE0
 ADD0 -112
 SET2 -108
-PAIR 12800,8000
+PAIR 13824,8640
 ADD1 -104
 SET3 -100
-PAIR 1600,17600
+PAIR 1728,19008
 MORE0
 ADD0 -96
 CARRY1
@@ -684,25 +684,25 @@ PAIR 0,0
 ADD2 -84
 CARRY3
 ADD3 -80
-PAIR 20800,20800
+PAIR 22464,22464
 ADD0 -76
 ADD2 -72
 MORE3
 ADD3 -68
-PAIR 24000,16000
+PAIR 25920,17280
 MORE1
 ADD1 -64
 CARRY2
 ADD2 -60
 MORE3
 ADD3 -56
-PAIR 3200,3200
+PAIR 3456,3456
 ADD0 -52
 ADD1 -48
 MORE2
 ADD2 -44
 ADD3 -40
-PAIR 11200,11200
+PAIR 12096,12096
 MORE0
 ADD0 -36
 MORE1
@@ -744,11 +744,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -757,11 +757,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -770,11 +770,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -783,11 +783,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -796,11 +796,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -809,11 +809,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -821,5 +821,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5a86f3d75e6abe3d_l010_g3,.-peristyle_5a86f3d75e6abe3d_l010_g3
+.size peristyle_be2a706ed450a614_l010_g3,.-peristyle_be2a706ed450a614_l010_g3
 .section .note.GNU-stack,"",@progbits

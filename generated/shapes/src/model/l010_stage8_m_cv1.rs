@@ -12,46 +12,52 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5a86f3d75e6abe3d_l010_g0 peristyle_5a86f3d75e6abe3d_l010_g1
-    peristyle_5a86f3d75e6abe3d_l010_g2 peristyle_5a86f3d75e6abe3d_l010_g3
+    peristyle_be2a706ed450a614_l010_g0 peristyle_be2a706ed450a614_l010_g1
+    peristyle_be2a706ed450a614_l010_g2 peristyle_be2a706ed450a614_l010_g3
 );
-static TABLE: &Aligned<[u8; 1008]> = &Aligned(*include_bytes!("l010_stage8_m_cv1.bin"));
+static TABLE: &Aligned<[u8; 1600]> = &Aligned(*include_bytes!("l010_stage8_m_cv1.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 10),
         0,
         0,
-        unrolled!(peristyle_5a86f3d75e6abe3d_l010_g0),
+        unrolled!(peristyle_be2a706ed450a614_l010_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (10, 10),
         24,
         32,
-        unrolled!(peristyle_5a86f3d75e6abe3d_l010_g1),
+        unrolled!(peristyle_be2a706ed450a614_l010_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (20, 9),
         46,
         60,
-        unrolled!(peristyle_5a86f3d75e6abe3d_l010_g2),
+        unrolled!(peristyle_be2a706ed450a614_l010_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (29, 11),
         64,
         81,
-        unrolled!(peristyle_5a86f3d75e6abe3d_l010_g3),
+        unrolled!(peristyle_be2a706ed450a614_l010_g3),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 16, 16, None),
+    Group::new(&[8, 9, 10, 11], (2, 1), 32, 32, None),
+    Group::new(&[12, 13, 14, 15], (3, 1), 48, 48, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -60,7 +66,7 @@ pub static LAYER: Layer = Layer {
         &[
             Map {
                 dtype: DType::U8,
-                offset: 103466,
+                offset: 223274,
                 channels: 16,
                 height: 40,
                 width: 40,
@@ -90,13 +96,13 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 131072,
+            offset: 165888,
             channels: 16,
             height: 40,
             width: 40,
             split: [1, 1],
-            row: 40,
-            plane: 1600,
+            row: 41,
+            plane: 1728,
             pad: [0, 0, 0, 0],
             pad_value: 0,
         },
@@ -108,7 +114,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(192, 86)),
             weights: Cow::Borrowed(TABLE.words(576, 108)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(1024, 4)),
+            offsets: Cow::Borrowed(TABLE.offsets(1088, 64)),
+            weights: Cow::Borrowed(TABLE.words(1344, 64)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(1600, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 60,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -177,7 +195,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 103466,
+                            offset: 223274,
                             channels: 16,
                             height: 40,
                             width: 40,

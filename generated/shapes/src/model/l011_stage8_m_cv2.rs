@@ -12,7 +12,7 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::conv::{Residual, ResidualAt};
 use peristyle_runtime::kernels::map::Map;
@@ -20,39 +20,45 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_a0558cab4fdf86f4_l011_g0 peristyle_a0558cab4fdf86f4_l011_g1
-    peristyle_a0558cab4fdf86f4_l011_g2 peristyle_a0558cab4fdf86f4_l011_g3
+    peristyle_fd806a49ce844275_l011_g0 peristyle_fd806a49ce844275_l011_g1
+    peristyle_fd806a49ce844275_l011_g2 peristyle_fd806a49ce844275_l011_g3
 );
-static TABLE: &Aligned<[u8; 4476]> = &Aligned(*include_bytes!("l011_stage8_m_cv2.bin"));
+static TABLE: &Aligned<[u8; 7744]> = &Aligned(*include_bytes!("l011_stage8_m_cv2.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 44),
         0,
         0,
-        unrolled!(peristyle_a0558cab4fdf86f4_l011_g0),
+        unrolled!(peristyle_fd806a49ce844275_l011_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (44, 45),
         114,
         108,
-        unrolled!(peristyle_a0558cab4fdf86f4_l011_g1),
+        unrolled!(peristyle_fd806a49ce844275_l011_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (89, 38),
         250,
         229,
-        unrolled!(peristyle_a0558cab4fdf86f4_l011_g2),
+        unrolled!(peristyle_fd806a49ce844275_l011_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (127, 39),
         374,
         341,
-        unrolled!(peristyle_a0558cab4fdf86f4_l011_g3),
+        unrolled!(peristyle_fd806a49ce844275_l011_g3),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 4), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (4, 4), 116, 84, None),
+    Group::new(&[8, 9, 10, 11], (8, 3), 240, 164, None),
+    Group::new(&[12, 13, 14, 15], (11, 3), 356, 251, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -78,7 +84,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 103466,
+            offset: 223274,
             channels: 16,
             height: 40,
             width: 40,
@@ -96,7 +102,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(704, 486)),
             weights: Cow::Borrowed(TABLE.words(2688, 447)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(4480, 14)),
+            offsets: Cow::Borrowed(TABLE.offsets(4544, 464)),
+            weights: Cow::Borrowed(TABLE.words(6400, 327)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(7744, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 18,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -167,8 +185,8 @@ pub static LAYER: Layer = Layer {
                     height: 40,
                     width: 40,
                     split: [1, 1],
-                    row: 40,
-                    plane: 1616,
+                    row: 41,
+                    plane: 1648,
                     pad: [0, 0, 0, 0],
                     pad_value: 0,
                 },
@@ -179,13 +197,13 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 159744,
+                            offset: 167936,
                             channels: 16,
                             height: 40,
                             width: 40,
                             split: [1, 1],
-                            row: 40,
-                            plane: 1600,
+                            row: 41,
+                            plane: 1728,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,
                         },

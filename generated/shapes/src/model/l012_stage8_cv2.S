@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_cd84af847abeb7c9_l012_g0
-.hidden peristyle_cd84af847abeb7c9_l012_g0
-.type peristyle_cd84af847abeb7c9_l012_g0,@function
+.globl peristyle_3964042113c479bc_l012_g0
+.hidden peristyle_3964042113c479bc_l012_g0
+.type peristyle_3964042113c479bc_l012_g0,@function
 .p2align 6
-peristyle_cd84af847abeb7c9_l012_g0:
+peristyle_3964042113c479bc_l012_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -138,73 +138,73 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 24000,40000
+PAIR 25920,43200
 SET1 -128
-PAIR 12800,17600
+PAIR 13824,19008
 SET0 -124
 CARRY1
 ADD1 -120
-PAIR 46400,49600
+PAIR 50112,53568
 ADD0 -116
 ADD1 -112
-PAIR 44800,44800
+PAIR 48384,48384
 SET2 -108
-PAIR 0,20800
+PAIR 0,22464
 ADD0 -104
 MORE1
 ADD1 -100
 ADD2 -96
-PAIR 4800,27200
+PAIR 5184,29376
 SET3 -92
-PAIR 28800,30400
+PAIR 31104,32832
 ADD0 -88
 ADD3 -84
-PAIR 3200,8000
+PAIR 3456,8640
 CARRY0
 ADD0 -80
 ADD1 -76
 ADD3 -72
-PAIR 36800,41600
+PAIR 39744,44928
 ADD0 -68
 MORE1
 ADD1 -64
 CARRY3
 ADD3 -60
-PAIR 1600,11200
+PAIR 1728,12096
 CARRY2
 ADD2 -56
 ADD3 -52
-PAIR 16000,25600
+PAIR 17280,27648
 MORE2
 ADD2 -48
 ADD3 -44
-PAIR 6400,32000
+PAIR 6912,34560
 MORE0
 ADD0 -40
 ADD2 -36
 MORE3
 ADD3 -32
-PAIR 35200,35200
+PAIR 38016,38016
 ADD0 -28
 MORE2
 ADD2 -24
 ADD3 -20
-PAIR 38400,38400
+PAIR 41472,41472
 ADD0 -16
 MORE2
 ADD2 -12
 ADD3 -8
-PAIR 43200,9600
+PAIR 46656,10368
 ADD0 -4
 ADD2 0
 ADD3 4
-PAIR 14400,19200
+PAIR 15552,20736
 MORE1
 ADD1 8
 ADD2 12
 MORE3
 ADD3 16
-PAIR 48000,33600
+PAIR 51840,36288
 MORE1
 ADD1 20
 MORE2
@@ -244,11 +244,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -257,11 +257,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -270,11 +270,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -283,11 +283,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -296,11 +296,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -309,11 +309,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -321,12 +321,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_cd84af847abeb7c9_l012_g0,.-peristyle_cd84af847abeb7c9_l012_g0
-.globl peristyle_cd84af847abeb7c9_l012_g1
-.hidden peristyle_cd84af847abeb7c9_l012_g1
-.type peristyle_cd84af847abeb7c9_l012_g1,@function
+.size peristyle_3964042113c479bc_l012_g0,.-peristyle_3964042113c479bc_l012_g0
+.globl peristyle_3964042113c479bc_l012_g1
+.hidden peristyle_3964042113c479bc_l012_g1
+.type peristyle_3964042113c479bc_l012_g1,@function
 .p2align 6
-peristyle_cd84af847abeb7c9_l012_g1:
+peristyle_3964042113c479bc_l012_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -335,74 +335,74 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 6400,11200
+PAIR 6912,12096
 SET0 -128
-PAIR 16000,40000
+PAIR 17280,43200
 ADD0 -124
-PAIR 3200,3200
+PAIR 3456,3456
 SET2 -120
-PAIR 14400,46400
+PAIR 15552,50112
 CARRY0
 ADD0 -116
 ADD2 -112
-PAIR 38400,41600
+PAIR 41472,44928
 SET1 -108
 CARRY2
 ADD2 -104
-PAIR 20800,30400
+PAIR 22464,32832
 ADD0 -100
 CARRY1
 ADD1 -96
 ADD2 -92
-PAIR 1600,12800
+PAIR 1728,13824
 MORE1
 ADD1 -88
 SET3 -84
-PAIR 4800,25600
+PAIR 5184,27648
 MORE0
 ADD0 -80
 ADD1 -76
 ADD3 -72
-PAIR 24000,0
+PAIR 25920,0
 ADD0 -68
 MORE1
 ADD1 -64
 CARRY3
 ADD3 -60
-PAIR 28800,32000
+PAIR 31104,34560
 MORE0
 ADD0 -56
 ADD1 -52
 ADD3 -48
-PAIR 35200,36800
+PAIR 38016,39744
 ADD0 -44
 MORE1
 ADD1 -40
 MORE3
 ADD3 -36
-PAIR 17600,27200
+PAIR 19008,29376
 MORE0
 ADD0 -32
 ADD2 -28
 ADD3 -24
-PAIR 43200,43200
+PAIR 46656,46656
 ADD0 -20
 MORE2
 ADD2 -16
 ADD3 -12
-PAIR 48000,48000
+PAIR 51840,51840
 MORE0
 ADD0 -8
 MORE2
 ADD2 -4
 MORE3
 ADD3 0
-PAIR 8000,44800
+PAIR 8640,48384
 ADD1 4
 MORE2
 ADD2 8
 ADD3 12
-PAIR 9600,49600
+PAIR 10368,53568
 ADD0 16
 ADD1 20
 MORE2
@@ -442,11 +442,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -455,11 +455,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -468,11 +468,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -481,11 +481,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -494,11 +494,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -507,11 +507,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -519,12 +519,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_cd84af847abeb7c9_l012_g1,.-peristyle_cd84af847abeb7c9_l012_g1
-.globl peristyle_cd84af847abeb7c9_l012_g2
-.hidden peristyle_cd84af847abeb7c9_l012_g2
-.type peristyle_cd84af847abeb7c9_l012_g2,@function
+.size peristyle_3964042113c479bc_l012_g1,.-peristyle_3964042113c479bc_l012_g1
+.globl peristyle_3964042113c479bc_l012_g2
+.hidden peristyle_3964042113c479bc_l012_g2
+.type peristyle_3964042113c479bc_l012_g2,@function
 .p2align 6
-peristyle_cd84af847abeb7c9_l012_g2:
+peristyle_3964042113c479bc_l012_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -533,76 +533,76 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 11200,43200
+PAIR 12096,46656
 SET0 -128
-PAIR 4800,30400
+PAIR 5184,32832
 SET1 -124
-PAIR 35200,48000
+PAIR 38016,51840
 CARRY1
 ADD1 -120
-PAIR 28800,40000
+PAIR 31104,43200
 SET2 -116
-PAIR 8000,8000
+PAIR 8640,8640
 ADD0 -112
 ADD2 -108
-PAIR 16000,32000
+PAIR 17280,34560
 CARRY0
 ADD0 -104
 ADD1 -100
 CARRY2
 ADD2 -96
-PAIR 49600,3200
+PAIR 53568,3456
 MORE0
 ADD0 -92
 SET3 -88
-PAIR 25600,27200
+PAIR 27648,29376
 MORE1
 ADD1 -84
 ADD3 -80
-PAIR 36800,41600
+PAIR 39744,44928
 ADD1 -76
 CARRY3
 ADD3 -72
-PAIR 24000,14400
+PAIR 25920,15552
 MORE0
 ADD0 -68
 MORE1
 ADD1 -64
 MORE3
 ADD3 -60
-PAIR 1600,1600
+PAIR 1728,1728
 ADD2 -56
 ADD3 -52
-PAIR 44800,44800
+PAIR 48384,48384
 MORE2
 ADD2 -48
 ADD3 -44
-PAIR 17600,46400
+PAIR 19008,50112
 MORE0
 ADD0 -40
 MORE2
 ADD2 -36
 ADD3 -32
-PAIR 0,9600
+PAIR 0,10368
 ADD1 -28
 MORE2
 ADD2 -24
 MORE3
 ADD3 -20
-PAIR 12800,19200
+PAIR 13824,20736
 MORE1
 ADD1 -16
 ADD2 -12
 MORE3
 ADD3 -8
-PAIR 6400,22400
+PAIR 6912,24192
 ADD0 -4
 MORE1
 ADD1 0
 MORE2
 ADD2 4
 ADD3 8
-PAIR 33600,33600
+PAIR 36288,36288
 MORE0
 ADD0 12
 MORE1
@@ -611,7 +611,7 @@ MORE2
 ADD2 20
 MORE3
 ADD3 24
-PAIR 38400,38400
+PAIR 41472,41472
 ADD0 28
 MORE1
 ADD1 32
@@ -651,11 +651,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -664,11 +664,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -677,11 +677,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -690,11 +690,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -703,11 +703,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -716,11 +716,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -728,12 +728,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_cd84af847abeb7c9_l012_g2,.-peristyle_cd84af847abeb7c9_l012_g2
-.globl peristyle_cd84af847abeb7c9_l012_g3
-.hidden peristyle_cd84af847abeb7c9_l012_g3
-.type peristyle_cd84af847abeb7c9_l012_g3,@function
+.size peristyle_3964042113c479bc_l012_g2,.-peristyle_3964042113c479bc_l012_g2
+.globl peristyle_3964042113c479bc_l012_g3
+.hidden peristyle_3964042113c479bc_l012_g3
+.type peristyle_3964042113c479bc_l012_g3,@function
 .p2align 6
-peristyle_cd84af847abeb7c9_l012_g3:
+peristyle_3964042113c479bc_l012_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -742,63 +742,63 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 4800,25600
+PAIR 5184,27648
 SET0 -128
-PAIR 8000,48000
+PAIR 8640,51840
 ADD0 -124
 SET1 -120
-PAIR 0,17600
+PAIR 0,19008
 SET2 -116
-PAIR 9600,14400
+PAIR 10368,15552
 CARRY0
 ADD0 -112
 ADD2 -108
-PAIR 11200,20800
+PAIR 12096,22464
 CARRY1
 ADD1 -104
 ADD2 -100
-PAIR 24000,36800
+PAIR 25920,39744
 MORE1
 ADD1 -96
 CARRY2
 ADD2 -92
-PAIR 44800,43200
+PAIR 48384,46656
 ADD1 -88
 ADD2 -84
-PAIR 30400,46400
+PAIR 32832,50112
 ADD0 -80
 SET3 -76
-PAIR 19200,22400
+PAIR 20736,24192
 ADD1 -72
 ADD3 -68
-PAIR 1600,3200
+PAIR 1728,3456
 MORE0
 ADD0 -64
 MORE1
 ADD1 -60
 CARRY3
 ADD3 -56
-PAIR 12800,16000
+PAIR 13824,17280
 ADD0 -52
 ADD1 -48
 MORE3
 ADD3 -44
-PAIR 35200,38400
+PAIR 38016,41472
 ADD2 -40
 MORE3
 ADD3 -36
-PAIR 40000,27200
+PAIR 43200,29376
 MORE0
 ADD0 -32
 MORE2
 ADD2 -28
 MORE3
 ADD3 -24
-PAIR 28800,41600
+PAIR 31104,44928
 ADD1 -20
 ADD2 -16
 ADD3 -12
-PAIR 6400,32000
+PAIR 6912,34560
 ADD0 -8
 MORE1
 ADD1 -4
@@ -806,7 +806,7 @@ MORE2
 ADD2 0
 MORE3
 ADD3 4
-PAIR 33600,49600
+PAIR 36288,53568
 ADD0 8
 ADD1 12
 ADD2 16
@@ -845,11 +845,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -858,11 +858,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -871,11 +871,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -884,11 +884,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -897,11 +897,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -910,11 +910,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -922,5 +922,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_cd84af847abeb7c9_l012_g3,.-peristyle_cd84af847abeb7c9_l012_g3
+.size peristyle_3964042113c479bc_l012_g3,.-peristyle_3964042113c479bc_l012_g3
 .section .note.GNU-stack,"",@progbits

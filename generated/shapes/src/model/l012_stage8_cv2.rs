@@ -12,46 +12,52 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_cd84af847abeb7c9_l012_g0 peristyle_cd84af847abeb7c9_l012_g1
-    peristyle_cd84af847abeb7c9_l012_g2 peristyle_cd84af847abeb7c9_l012_g3
+    peristyle_3964042113c479bc_l012_g0 peristyle_3964042113c479bc_l012_g1
+    peristyle_3964042113c479bc_l012_g2 peristyle_3964042113c479bc_l012_g3
 );
-static TABLE: &Aligned<[u8; 1476]> = &Aligned(*include_bytes!("l012_stage8_cv2.bin"));
+static TABLE: &Aligned<[u8; 2624]> = &Aligned(*include_bytes!("l012_stage8_cv2.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 14),
         0,
         0,
-        unrolled!(peristyle_cd84af847abeb7c9_l012_g0),
+        unrolled!(peristyle_3964042113c479bc_l012_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (14, 12),
         34,
         40,
-        unrolled!(peristyle_cd84af847abeb7c9_l012_g1),
+        unrolled!(peristyle_3964042113c479bc_l012_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (26, 17),
         66,
         80,
-        unrolled!(peristyle_cd84af847abeb7c9_l012_g2),
+        unrolled!(peristyle_3964042113c479bc_l012_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (43, 14),
         102,
         123,
-        unrolled!(peristyle_cd84af847abeb7c9_l012_g3),
+        unrolled!(peristyle_3964042113c479bc_l012_g3),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 32, 32, None),
+    Group::new(&[8, 9, 10, 11], (2, 1), 64, 64, None),
+    Group::new(&[12, 13, 14, 15], (3, 1), 96, 96, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -75,13 +81,13 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 210944,
+            offset: 110592,
             channels: 32,
             height: 40,
             width: 40,
             split: [1, 1],
-            row: 40,
-            plane: 1600,
+            row: 41,
+            plane: 1728,
             pad: [0, 0, 0, 0],
             pad_value: 0,
         },
@@ -93,7 +99,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(256, 134)),
             weights: Cow::Borrowed(TABLE.words(832, 161)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(1536, 4)),
+            offsets: Cow::Borrowed(TABLE.offsets(1600, 128)),
+            weights: Cow::Borrowed(TABLE.words(2112, 128)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(2624, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 30,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -162,13 +180,13 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 185344,
+                            offset: 195584,
                             channels: 16,
                             height: 40,
                             width: 40,
                             split: [1, 1],
-                            row: 40,
-                            plane: 1600,
+                            row: 41,
+                            plane: 1728,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,
                         },

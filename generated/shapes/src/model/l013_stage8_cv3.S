@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_fca937f00e8d7ee8_l013_g0
-.hidden peristyle_fca937f00e8d7ee8_l013_g0
-.type peristyle_fca937f00e8d7ee8_l013_g0,@function
+.globl peristyle_5337a6a9546ad8e5_l013_g0
+.hidden peristyle_5337a6a9546ad8e5_l013_g0
+.type peristyle_5337a6a9546ad8e5_l013_g0,@function
 .p2align 6
-peristyle_fca937f00e8d7ee8_l013_g0:
+peristyle_5337a6a9546ad8e5_l013_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -138,75 +138,75 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 33600,33600
+PAIR 36288,36288
 SET0 -128
-PAIR 16000,16000
+PAIR 17280,17280
 ADD0 -124
 SET1 -120
-PAIR 40000,40000
+PAIR 43200,43200
 CARRY0
 ADD0 -116
 ADD1 -112
-PAIR 8000,8000
+PAIR 8640,8640
 SET2 -108
-PAIR 43200,43200
+PAIR 46656,46656
 CARRY2
 ADD2 -104
-PAIR 27200,28800
+PAIR 29376,31104
 ADD0 -100
 ADD2 -96
-PAIR 35200,48000
+PAIR 38016,51840
 MORE0
 ADD0 -92
 ADD2 -88
-PAIR 14400,49600
+PAIR 15552,53568
 MORE0
 ADD0 -84
 ADD1 -80
 MORE2
 ADD2 -76
-PAIR 0,17600
+PAIR 0,19008
 SET3 -72
-PAIR 3200,9600
+PAIR 3456,10368
 ADD0 -68
 CARRY3
 ADD3 -64
-PAIR 22400,30400
+PAIR 24192,32832
 CARRY1
 ADD1 -60
 ADD3 -56
-PAIR 41600,44800
+PAIR 44928,48384
 ADD1 -52
 MORE3
 ADD3 -48
-PAIR 46400,11200
+PAIR 50112,12096
 MORE1
 ADD1 -44
 ADD3 -40
-PAIR 24000,36800
+PAIR 25920,39744
 MORE0
 ADD0 -36
 MORE1
 ADD1 -32
 MORE3
 ADD3 -28
-PAIR 1600,1600
+PAIR 1728,1728
 ADD0 -24
 MORE2
 ADD2 -20
 ADD3 -16
-PAIR 6400,6400
+PAIR 6912,6912
 MORE0
 ADD0 -12
 MORE2
 ADD2 -8
 ADD3 -4
-PAIR 38400,4800
+PAIR 41472,5184
 MORE1
 ADD1 0
 ADD2 4
 ADD3 8
-PAIR 12800,12800
+PAIR 13824,13824
 MORE0
 ADD0 12
 ADD1 16
@@ -214,13 +214,13 @@ MORE2
 ADD2 20
 MORE3
 ADD3 24
-PAIR 20800,20800
+PAIR 22464,22464
 MORE0
 ADD0 28
 ADD1 32
 ADD2 36
 ADD3 40
-PAIR 32000,19200
+PAIR 34560,20736
 ADD0 44
 MORE1
 ADD1 48
@@ -261,11 +261,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -274,11 +274,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -287,11 +287,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -300,11 +300,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -313,11 +313,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -326,11 +326,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -338,12 +338,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_fca937f00e8d7ee8_l013_g0,.-peristyle_fca937f00e8d7ee8_l013_g0
-.globl peristyle_fca937f00e8d7ee8_l013_g1
-.hidden peristyle_fca937f00e8d7ee8_l013_g1
-.type peristyle_fca937f00e8d7ee8_l013_g1,@function
+.size peristyle_5337a6a9546ad8e5_l013_g0,.-peristyle_5337a6a9546ad8e5_l013_g0
+.globl peristyle_5337a6a9546ad8e5_l013_g1
+.hidden peristyle_5337a6a9546ad8e5_l013_g1
+.type peristyle_5337a6a9546ad8e5_l013_g1,@function
 .p2align 6
-peristyle_fca937f00e8d7ee8_l013_g1:
+peristyle_5337a6a9546ad8e5_l013_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -352,68 +352,68 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 30400,46400
+PAIR 32832,50112
 SET2 -128
-PAIR 36800,43200
+PAIR 39744,46656
 SET1 -124
 CARRY2
 ADD2 -120
-PAIR 0,4800
+PAIR 0,5184
 SET0 -116
 ADD1 -112
 MORE2
 ADD2 -108
-PAIR 12800,20800
+PAIR 13824,22464
 ADD0 -104
 ADD1 -100
 MORE2
 ADD2 -96
-PAIR 40000,49600
+PAIR 43200,53568
 CARRY0
 ADD0 -92
 CARRY1
 ADD1 -88
 ADD2 -84
-PAIR 28800,38400
+PAIR 31104,41472
 SET3 -80
-PAIR 33600,35200
+PAIR 36288,38016
 ADD0 -76
 ADD3 -72
-PAIR 17600,17600
+PAIR 19008,19008
 ADD1 -68
 ADD3 -64
-PAIR 9600,16000
+PAIR 10368,17280
 MORE0
 ADD0 -60
 ADD1 -56
 ADD3 -52
-PAIR 25600,6400
+PAIR 27648,6912
 ADD0 -48
 ADD1 -44
 CARRY3
 ADD3 -40
-PAIR 22400,48000
+PAIR 24192,51840
 MORE2
 ADD2 -36
 ADD3 -32
-PAIR 8000,19200
+PAIR 8640,20736
 MORE0
 ADD0 -28
 ADD2 -24
 ADD3 -20
-PAIR 1600,3200
+PAIR 1728,3456
 MORE1
 ADD1 -16
 MORE2
 ADD2 -12
 ADD3 -8
-PAIR 24000,27200
+PAIR 25920,29376
 ADD1 -4
 MORE2
 ADD2 0
 MORE3
 ADD3 4
-PAIR 14400,32000
+PAIR 15552,34560
 MORE0
 ADD0 8
 MORE1
@@ -421,7 +421,7 @@ ADD1 12
 MORE2
 ADD2 16
 ADD3 20
-PAIR 41600,44800
+PAIR 44928,48384
 ADD0 24
 ADD1 28
 MORE2
@@ -462,11 +462,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -475,11 +475,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -488,11 +488,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -501,11 +501,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -514,11 +514,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -527,11 +527,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -539,12 +539,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_fca937f00e8d7ee8_l013_g1,.-peristyle_fca937f00e8d7ee8_l013_g1
-.globl peristyle_fca937f00e8d7ee8_l013_g2
-.hidden peristyle_fca937f00e8d7ee8_l013_g2
-.type peristyle_fca937f00e8d7ee8_l013_g2,@function
+.size peristyle_5337a6a9546ad8e5_l013_g1,.-peristyle_5337a6a9546ad8e5_l013_g1
+.globl peristyle_5337a6a9546ad8e5_l013_g2
+.hidden peristyle_5337a6a9546ad8e5_l013_g2
+.type peristyle_5337a6a9546ad8e5_l013_g2,@function
 .p2align 6
-peristyle_fca937f00e8d7ee8_l013_g2:
+peristyle_5337a6a9546ad8e5_l013_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -553,69 +553,69 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 20800,43200
+PAIR 22464,46656
 SET0 -128
-PAIR 9600,38400
+PAIR 10368,41472
 SET1 -124
-PAIR 0,12800
+PAIR 0,13824
 SET2 -120
-PAIR 14400,14400
+PAIR 15552,15552
 ADD2 -116
-PAIR 1600,4800
+PAIR 1728,5184
 CARRY0
 ADD0 -112
 CARRY2
 ADD2 -108
-PAIR 8000,17600
+PAIR 8640,19008
 MORE0
 ADD0 -104
 ADD2 -100
-PAIR 25600,35200
+PAIR 27648,38016
 ADD0 -96
 MORE2
 ADD2 -92
-PAIR 22400,41600
+PAIR 24192,44928
 CARRY1
 ADD1 -88
 MORE2
 ADD2 -84
-PAIR 16000,36800
+PAIR 17280,39744
 MORE0
 ADD0 -80
 SET3 -76
-PAIR 24000,30400
+PAIR 25920,32832
 MORE1
 ADD1 -72
 ADD3 -68
-PAIR 32000,40000
+PAIR 34560,43200
 MORE1
 ADD1 -64
 CARRY3
 ADD3 -60
-PAIR 6400,6400
+PAIR 6912,6912
 ADD0 -56
 MORE2
 ADD2 -52
 MORE3
 ADD3 -48
-PAIR 11200,11200
+PAIR 12096,12096
 MORE0
 ADD0 -44
 ADD2 -40
 MORE3
 ADD3 -36
-PAIR 28800,33600
+PAIR 31104,36288
 MORE0
 ADD0 -32
 ADD2 -28
 MORE3
 ADD3 -24
-PAIR 3200,19200
+PAIR 3456,20736
 ADD0 -20
 ADD1 -16
 ADD2 -12
 ADD3 -8
-PAIR 44800,49600
+PAIR 48384,53568
 MORE0
 ADD0 -4
 MORE1
@@ -623,7 +623,7 @@ ADD1 0
 MORE2
 ADD2 4
 ADD3 8
-PAIR 46400,48000
+PAIR 50112,51840
 MORE0
 ADD0 12
 ADD1 16
@@ -664,11 +664,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -677,11 +677,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -690,11 +690,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -703,11 +703,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -716,11 +716,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -729,11 +729,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -741,12 +741,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_fca937f00e8d7ee8_l013_g2,.-peristyle_fca937f00e8d7ee8_l013_g2
-.globl peristyle_fca937f00e8d7ee8_l013_g3
-.hidden peristyle_fca937f00e8d7ee8_l013_g3
-.type peristyle_fca937f00e8d7ee8_l013_g3,@function
+.size peristyle_5337a6a9546ad8e5_l013_g2,.-peristyle_5337a6a9546ad8e5_l013_g2
+.globl peristyle_5337a6a9546ad8e5_l013_g3
+.hidden peristyle_5337a6a9546ad8e5_l013_g3
+.type peristyle_5337a6a9546ad8e5_l013_g3,@function
 .p2align 6
-peristyle_fca937f00e8d7ee8_l013_g3:
+peristyle_5337a6a9546ad8e5_l013_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -755,76 +755,76 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 25600,25600
+PAIR 27648,27648
 SET0 -128
-PAIR 41600,41600
+PAIR 44928,44928
 CARRY0
 ADD0 -124
-PAIR 0,16000
+PAIR 0,17280
 SET1 -120
-PAIR 19200,19200
+PAIR 20736,20736
 ADD1 -116
-PAIR 8000,32000
+PAIR 8640,34560
 ADD0 -112
 CARRY1
 ADD1 -108
 SET2 -104
-PAIR 4800,9600
+PAIR 5184,10368
 SET3 -100
-PAIR 30400,49600
+PAIR 32832,53568
 MORE0
 ADD0 -96
 ADD3 -92
-PAIR 36800,44800
+PAIR 39744,48384
 MORE0
 ADD0 -88
 ADD3 -84
-PAIR 17600,20800
+PAIR 19008,22464
 MORE0
 ADD0 -80
 ADD1 -76
 CARRY3
 ADD3 -72
-PAIR 14400,11200
+PAIR 15552,12096
 ADD2 -68
 ADD3 -64
-PAIR 22400,43200
+PAIR 24192,46656
 ADD0 -60
 ADD2 -56
 ADD3 -52
-PAIR 12800,27200
+PAIR 13824,29376
 MORE1
 ADD1 -48
 CARRY2
 ADD2 -44
 ADD3 -40
-PAIR 46400,33600
+PAIR 50112,36288
 ADD1 -36
 ADD2 -32
 MORE3
 ADD3 -28
-PAIR 1600,3200
+PAIR 1728,3456
 MORE0
 ADD0 -24
 MORE1
 ADD1 -20
 ADD2 -16
 ADD3 -12
-PAIR 6400,28800
+PAIR 6912,31104
 ADD0 -8
 ADD1 -4
 MORE2
 ADD2 0
 MORE3
 ADD3 4
-PAIR 35200,38400
+PAIR 38016,41472
 MORE0
 ADD0 8
 MORE1
 ADD1 12
 ADD2 16
 ADD3 20
-PAIR 40000,48000
+PAIR 43200,51840
 MORE0
 ADD0 24
 ADD1 28
@@ -865,11 +865,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -878,11 +878,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -891,11 +891,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -904,11 +904,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -917,11 +917,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -930,11 +930,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -942,12 +942,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_fca937f00e8d7ee8_l013_g3,.-peristyle_fca937f00e8d7ee8_l013_g3
-.globl peristyle_fca937f00e8d7ee8_l013_g4
-.hidden peristyle_fca937f00e8d7ee8_l013_g4
-.type peristyle_fca937f00e8d7ee8_l013_g4,@function
+.size peristyle_5337a6a9546ad8e5_l013_g3,.-peristyle_5337a6a9546ad8e5_l013_g3
+.globl peristyle_5337a6a9546ad8e5_l013_g4
+.hidden peristyle_5337a6a9546ad8e5_l013_g4
+.type peristyle_5337a6a9546ad8e5_l013_g4,@function
 .p2align 6
-peristyle_fca937f00e8d7ee8_l013_g4:
+peristyle_5337a6a9546ad8e5_l013_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -956,72 +956,72 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 33600,36800
+PAIR 36288,39744
 SET2 -128
-PAIR 20800,38400
+PAIR 22464,41472
 SET0 -124
 ADD2 -120
-PAIR 4800,19200
+PAIR 5184,20736
 ADD0 -116
 SET1 -112
 ADD2 -108
-PAIR 8000,9600
+PAIR 8640,10368
 SET3 -104
-PAIR 11200,16000
+PAIR 12096,17280
 ADD3 -100
-PAIR 28800,35200
+PAIR 31104,38016
 ADD0 -96
 ADD3 -92
-PAIR 0,1600
+PAIR 0,1728
 ADD1 -88
 CARRY3
 ADD3 -84
-PAIR 43200,48000
+PAIR 46656,51840
 CARRY1
 ADD1 -80
 ADD3 -76
-PAIR 12800,17600
+PAIR 13824,19008
 CARRY0
 ADD0 -72
 ADD1 -68
 MORE3
 ADD3 -64
-PAIR 40000,22400
+PAIR 43200,24192
 ADD0 -60
 ADD1 -56
 ADD3 -52
-PAIR 27200,41600
+PAIR 29376,44928
 MORE0
 ADD0 -48
 CARRY2
 ADD2 -44
 ADD3 -40
-PAIR 46400,25600
+PAIR 50112,27648
 MORE0
 ADD0 -36
 MORE2
 ADD2 -32
 MORE3
 ADD3 -28
-PAIR 3200,14400
+PAIR 3456,15552
 MORE1
 ADD1 -24
 ADD2 -20
 ADD3 -16
-PAIR 32000,24000
+PAIR 34560,25920
 ADD1 -12
 MORE2
 ADD2 -8
 MORE3
 ADD3 -4
-PAIR 6400,44800
+PAIR 6912,48384
 ADD0 0
 MORE1
 ADD1 4
 MORE2
 ADD2 8
 ADD3 12
-PAIR 49600,30400
+PAIR 53568,32832
 MORE0
 ADD0 16
 MORE1
@@ -1063,11 +1063,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1076,11 +1076,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1089,11 +1089,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1102,11 +1102,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1115,11 +1115,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1128,11 +1128,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1140,12 +1140,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_fca937f00e8d7ee8_l013_g4,.-peristyle_fca937f00e8d7ee8_l013_g4
-.globl peristyle_fca937f00e8d7ee8_l013_g5
-.hidden peristyle_fca937f00e8d7ee8_l013_g5
-.type peristyle_fca937f00e8d7ee8_l013_g5,@function
+.size peristyle_5337a6a9546ad8e5_l013_g4,.-peristyle_5337a6a9546ad8e5_l013_g4
+.globl peristyle_5337a6a9546ad8e5_l013_g5
+.hidden peristyle_5337a6a9546ad8e5_l013_g5
+.type peristyle_5337a6a9546ad8e5_l013_g5,@function
 .p2align 6
-peristyle_fca937f00e8d7ee8_l013_g5:
+peristyle_5337a6a9546ad8e5_l013_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1154,63 +1154,63 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 48000,48000
+PAIR 51840,51840
 SET1 -128
-PAIR 27200,40000
+PAIR 29376,43200
 SET0 -124
 ADD1 -120
-PAIR 11200,49600
+PAIR 12096,53568
 SET2 -116
-PAIR 14400,35200
+PAIR 15552,38016
 CARRY0
 ADD0 -112
 ADD2 -108
-PAIR 43200,44800
+PAIR 46656,48384
 ADD0 -104
 CARRY2
 ADD2 -100
-PAIR 1600,8000
+PAIR 1728,8640
 CARRY1
 ADD1 -96
 ADD2 -92
-PAIR 16000,30400
+PAIR 17280,32832
 MORE0
 ADD0 -88
 SET3 -84
-PAIR 0,4800
+PAIR 0,5184
 MORE0
 ADD0 -80
 ADD1 -76
 ADD3 -72
-PAIR 19200,22400
+PAIR 20736,24192
 MORE0
 ADD0 -68
 ADD1 -64
 CARRY3
 ADD3 -60
-PAIR 17600,20800
+PAIR 19008,22464
 MORE2
 ADD2 -56
 ADD3 -52
-PAIR 32000,24000
+PAIR 34560,25920
 ADD2 -48
 ADD3 -44
-PAIR 12800,28800
+PAIR 13824,31104
 ADD0 -40
 MORE2
 ADD2 -36
 MORE3
 ADD3 -32
-PAIR 38400,36800
+PAIR 41472,39744
 ADD0 -28
 ADD2 -24
 ADD3 -20
-PAIR 41600,3200
+PAIR 44928,3456
 MORE1
 ADD1 -16
 ADD2 -12
 ADD3 -8
-PAIR 6400,25600
+PAIR 6912,27648
 MORE0
 ADD0 -4
 ADD1 0
@@ -1218,7 +1218,7 @@ MORE2
 ADD2 4
 MORE3
 ADD3 8
-PAIR 33600,9600
+PAIR 36288,10368
 ADD0 12
 ADD1 16
 ADD2 20
@@ -1257,11 +1257,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1270,11 +1270,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1283,11 +1283,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1296,11 +1296,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1309,11 +1309,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1322,11 +1322,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1334,12 +1334,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_fca937f00e8d7ee8_l013_g5,.-peristyle_fca937f00e8d7ee8_l013_g5
-.globl peristyle_fca937f00e8d7ee8_l013_g6
-.hidden peristyle_fca937f00e8d7ee8_l013_g6
-.type peristyle_fca937f00e8d7ee8_l013_g6,@function
+.size peristyle_5337a6a9546ad8e5_l013_g5,.-peristyle_5337a6a9546ad8e5_l013_g5
+.globl peristyle_5337a6a9546ad8e5_l013_g6
+.hidden peristyle_5337a6a9546ad8e5_l013_g6
+.type peristyle_5337a6a9546ad8e5_l013_g6,@function
 .p2align 6
-peristyle_fca937f00e8d7ee8_l013_g6:
+peristyle_5337a6a9546ad8e5_l013_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1348,38 +1348,38 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 4800,28800
+PAIR 5184,31104
 SET0 -128
-PAIR 1600,16000
+PAIR 1728,17280
 ADD0 -124
 SET1 -120
-PAIR 24000,44800
+PAIR 25920,48384
 CARRY0
 ADD0 -116
 ADD1 -112
-PAIR 48000,48000
+PAIR 51840,51840
 ADD0 -108
 CARRY1
 ADD1 -104
-PAIR 32000,41600
+PAIR 34560,44928
 SET2 -100
-PAIR 11200,27200
+PAIR 12096,29376
 ADD1 -96
 CARRY2
 ADD2 -92
-PAIR 30400,49600
+PAIR 32832,53568
 ADD1 -88
 MORE2
 ADD2 -84
-PAIR 9600,46400
+PAIR 10368,50112
 ADD0 -80
 MORE1
 ADD1 -76
 MORE2
 ADD2 -72
-PAIR 8000,17600
+PAIR 8640,19008
 SET3 -68
-PAIR 35200,40000
+PAIR 38016,43200
 MORE0
 ADD0 -64
 ADD3 -60
@@ -1388,31 +1388,31 @@ MORE1
 ADD1 -56
 CARRY3
 ADD3 -52
-PAIR 6400,6400
+PAIR 6912,6912
 ADD1 -48
 MORE3
 ADD3 -44
-PAIR 25600,19200
+PAIR 27648,20736
 ADD1 -40
 MORE3
 ADD3 -36
-PAIR 3200,38400
+PAIR 3456,41472
 MORE2
 ADD2 -32
 MORE3
 ADD3 -28
-PAIR 20800,22400
+PAIR 22464,24192
 MORE0
 ADD0 -24
 ADD2 -20
 MORE3
 ADD3 -16
-PAIR 33600,36800
+PAIR 36288,39744
 ADD0 -12
 ADD2 -8
 MORE3
 ADD3 -4
-PAIR 14400,43200
+PAIR 15552,46656
 ADD0 0
 MORE1
 ADD1 4
@@ -1454,11 +1454,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1467,11 +1467,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1480,11 +1480,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1493,11 +1493,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1506,11 +1506,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1519,11 +1519,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1531,12 +1531,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_fca937f00e8d7ee8_l013_g6,.-peristyle_fca937f00e8d7ee8_l013_g6
-.globl peristyle_fca937f00e8d7ee8_l013_g7
-.hidden peristyle_fca937f00e8d7ee8_l013_g7
-.type peristyle_fca937f00e8d7ee8_l013_g7,@function
+.size peristyle_5337a6a9546ad8e5_l013_g6,.-peristyle_5337a6a9546ad8e5_l013_g6
+.globl peristyle_5337a6a9546ad8e5_l013_g7
+.hidden peristyle_5337a6a9546ad8e5_l013_g7
+.type peristyle_5337a6a9546ad8e5_l013_g7,@function
 .p2align 6
-peristyle_fca937f00e8d7ee8_l013_g7:
+peristyle_5337a6a9546ad8e5_l013_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1545,68 +1545,68 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 22400,44800
+PAIR 24192,48384
 SET0 -128
-PAIR 1600,38400
+PAIR 1728,41472
 SET1 -124
 PAIR 0,0
 CARRY0
 ADD0 -120
 ADD1 -116
-PAIR 20800,20800
+PAIR 22464,22464
 MORE0
 ADD0 -112
 CARRY1
 ADD1 -108
-PAIR 16000,43200
+PAIR 17280,46656
 ADD0 -104
 SET2 -100
-PAIR 3200,6400
+PAIR 3456,6912
 MORE0
 ADD0 -96
 MORE1
 ADD1 -92
 ADD2 -88
-PAIR 32000,28800
+PAIR 34560,31104
 ADD0 -84
 MORE1
 ADD1 -80
 ADD2 -76
-PAIR 24000,30400
+PAIR 25920,32832
 SET3 -72
-PAIR 33600,36800
+PAIR 36288,39744
 ADD3 -68
-PAIR 17600,27200
+PAIR 19008,29376
 MORE0
 ADD0 -64
 MORE1
 ADD1 -60
 CARRY3
 ADD3 -56
-PAIR 49600,49600
+PAIR 53568,53568
 ADD0 -52
 MORE1
 ADD1 -48
 ADD3 -44
-PAIR 8000,11200
+PAIR 8640,12096
 ADD2 -40
 MORE3
 ADD3 -36
-PAIR 41600,48000
+PAIR 44928,51840
 CARRY2
 ADD2 -32
 ADD3 -28
-PAIR 14400,35200
+PAIR 15552,38016
 ADD0 -24
 ADD2 -20
 MORE3
 ADD3 -16
-PAIR 19200,40000
+PAIR 20736,43200
 MORE1
 ADD1 -12
 ADD2 -8
 ADD3 -4
-PAIR 12800,25600
+PAIR 13824,27648
 MORE0
 ADD0 0
 MORE1
@@ -1614,7 +1614,7 @@ ADD1 4
 ADD2 8
 MORE3
 ADD3 12
-PAIR 46400,46400
+PAIR 50112,50112
 ADD0 16
 MORE1
 ADD1 20
@@ -1656,11 +1656,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1669,11 +1669,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1682,11 +1682,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1695,11 +1695,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1708,11 +1708,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1721,11 +1721,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1733,5 +1733,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_fca937f00e8d7ee8_l013_g7,.-peristyle_fca937f00e8d7ee8_l013_g7
+.size peristyle_5337a6a9546ad8e5_l013_g7,.-peristyle_5337a6a9546ad8e5_l013_g7
 .section .note.GNU-stack,"",@progbits

@@ -12,76 +12,86 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_fca937f00e8d7ee8_l013_g0 peristyle_fca937f00e8d7ee8_l013_g1
-    peristyle_fca937f00e8d7ee8_l013_g2 peristyle_fca937f00e8d7ee8_l013_g3
-    peristyle_fca937f00e8d7ee8_l013_g4 peristyle_fca937f00e8d7ee8_l013_g5
-    peristyle_fca937f00e8d7ee8_l013_g6 peristyle_fca937f00e8d7ee8_l013_g7
+    peristyle_5337a6a9546ad8e5_l013_g0 peristyle_5337a6a9546ad8e5_l013_g1
+    peristyle_5337a6a9546ad8e5_l013_g2 peristyle_5337a6a9546ad8e5_l013_g3
+    peristyle_5337a6a9546ad8e5_l013_g4 peristyle_5337a6a9546ad8e5_l013_g5
+    peristyle_5337a6a9546ad8e5_l013_g6 peristyle_5337a6a9546ad8e5_l013_g7
 );
-static TABLE: &Aligned<[u8; 2900]> = &Aligned(*include_bytes!("l013_stage8_cv3.bin"));
+static TABLE: &Aligned<[u8; 5056]> = &Aligned(*include_bytes!("l013_stage8_cv3.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 19),
         0,
         0,
-        unrolled!(peristyle_fca937f00e8d7ee8_l013_g0),
+        unrolled!(peristyle_5337a6a9546ad8e5_l013_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (19, 15),
         40,
         47,
-        unrolled!(peristyle_fca937f00e8d7ee8_l013_g1),
+        unrolled!(peristyle_5337a6a9546ad8e5_l013_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (34, 16),
         72,
         89,
-        unrolled!(peristyle_fca937f00e8d7ee8_l013_g2),
+        unrolled!(peristyle_5337a6a9546ad8e5_l013_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (50, 14),
         106,
         128,
-        unrolled!(peristyle_fca937f00e8d7ee8_l013_g3),
+        unrolled!(peristyle_5337a6a9546ad8e5_l013_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (64, 13),
         140,
         170,
-        unrolled!(peristyle_fca937f00e8d7ee8_l013_g4),
+        unrolled!(peristyle_5337a6a9546ad8e5_l013_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (77, 12),
         172,
         210,
-        unrolled!(peristyle_fca937f00e8d7ee8_l013_g5),
+        unrolled!(peristyle_5337a6a9546ad8e5_l013_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (89, 16),
         204,
         249,
-        unrolled!(peristyle_fca937f00e8d7ee8_l013_g6),
+        unrolled!(peristyle_5337a6a9546ad8e5_l013_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (105, 15),
         238,
         285,
-        unrolled!(peristyle_fca937f00e8d7ee8_l013_g7),
+        unrolled!(peristyle_5337a6a9546ad8e5_l013_g7),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 32, 32, None),
+    Group::new(&[8, 9, 10, 11], (2, 1), 64, 64, None),
+    Group::new(&[12, 13, 14, 15], (3, 1), 96, 96, None),
+    Group::new(&[16, 17, 18, 19], (4, 1), 128, 128, None),
+    Group::new(&[20, 21, 22, 23], (5, 1), 160, 160, None),
+    Group::new(&[24, 25, 26, 27], (6, 1), 192, 192, None),
+    Group::new(&[28, 29, 30, 31], (7, 1), 224, 224, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -90,7 +100,7 @@ pub static LAYER: Layer = Layer {
         &[
             Map {
                 dtype: DType::U8,
-                offset: 102422,
+                offset: 110614,
                 channels: 32,
                 height: 40,
                 width: 40,
@@ -122,13 +132,13 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 159744,
+            offset: 167936,
             channels: 32,
             height: 40,
             width: 40,
             split: [1, 1],
-            row: 40,
-            plane: 1600,
+            row: 41,
+            plane: 1728,
             pad: [0, 0, 0, 0],
             pad_value: 0,
         },
@@ -140,7 +150,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(512, 272)),
             weights: Cow::Borrowed(TABLE.words(1600, 325)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(2944, 8)),
+            offsets: Cow::Borrowed(TABLE.offsets(3008, 256)),
+            weights: Cow::Borrowed(TABLE.words(4032, 256)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(5056, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 30,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -257,7 +279,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 102422,
+                            offset: 110614,
                             channels: 32,
                             height: 40,
                             width: 40,
@@ -272,13 +294,13 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 51200,
+                            offset: 55296,
                             channels: 32,
                             height: 40,
                             width: 40,
                             split: [1, 1],
-                            row: 40,
-                            plane: 1600,
+                            row: 41,
+                            plane: 1728,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,
                         },

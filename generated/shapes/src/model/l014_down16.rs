@@ -12,136 +12,154 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_0e9325765448325e_l014_g0 peristyle_0e9325765448325e_l014_g1
-    peristyle_0e9325765448325e_l014_g2 peristyle_0e9325765448325e_l014_g3
-    peristyle_0e9325765448325e_l014_g4 peristyle_0e9325765448325e_l014_g5
-    peristyle_0e9325765448325e_l014_g6 peristyle_0e9325765448325e_l014_g7
-    peristyle_0e9325765448325e_l014_g8 peristyle_0e9325765448325e_l014_g9
-    peristyle_0e9325765448325e_l014_g10 peristyle_0e9325765448325e_l014_g11
-    peristyle_0e9325765448325e_l014_g12 peristyle_0e9325765448325e_l014_g13
-    peristyle_0e9325765448325e_l014_g14 peristyle_0e9325765448325e_l014_g15
+    peristyle_36da26d2b8c2b858_l014_g0 peristyle_36da26d2b8c2b858_l014_g1
+    peristyle_36da26d2b8c2b858_l014_g2 peristyle_36da26d2b8c2b858_l014_g3
+    peristyle_36da26d2b8c2b858_l014_g4 peristyle_36da26d2b8c2b858_l014_g5
+    peristyle_36da26d2b8c2b858_l014_g6 peristyle_36da26d2b8c2b858_l014_g7
+    peristyle_36da26d2b8c2b858_l014_g8 peristyle_36da26d2b8c2b858_l014_g9
+    peristyle_36da26d2b8c2b858_l014_g10 peristyle_36da26d2b8c2b858_l014_g11
+    peristyle_36da26d2b8c2b858_l014_g12 peristyle_36da26d2b8c2b858_l014_g13
+    peristyle_36da26d2b8c2b858_l014_g14 peristyle_36da26d2b8c2b858_l014_g15
 );
-static TABLE: &Aligned<[u8; 24488]> = &Aligned(*include_bytes!("l014_down16.bin"));
+static TABLE: &Aligned<[u8; 44608]> = &Aligned(*include_bytes!("l014_down16.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 66),
         0,
         0,
-        unrolled!(peristyle_0e9325765448325e_l014_g0),
+        unrolled!(peristyle_36da26d2b8c2b858_l014_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (66, 64),
         198,
         142,
-        unrolled!(peristyle_0e9325765448325e_l014_g1),
+        unrolled!(peristyle_36da26d2b8c2b858_l014_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (130, 62),
         384,
         274,
-        unrolled!(peristyle_0e9325765448325e_l014_g2),
+        unrolled!(peristyle_36da26d2b8c2b858_l014_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (192, 64),
         584,
         420,
-        unrolled!(peristyle_0e9325765448325e_l014_g3),
+        unrolled!(peristyle_36da26d2b8c2b858_l014_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (256, 65),
         756,
         545,
-        unrolled!(peristyle_0e9325765448325e_l014_g4),
+        unrolled!(peristyle_36da26d2b8c2b858_l014_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (321, 62),
         934,
         671,
-        unrolled!(peristyle_0e9325765448325e_l014_g5),
+        unrolled!(peristyle_36da26d2b8c2b858_l014_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (383, 62),
         1130,
         818,
-        unrolled!(peristyle_0e9325765448325e_l014_g6),
+        unrolled!(peristyle_36da26d2b8c2b858_l014_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (445, 59),
         1296,
         936,
-        unrolled!(peristyle_0e9325765448325e_l014_g7),
+        unrolled!(peristyle_36da26d2b8c2b858_l014_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (504, 64),
         1484,
         1083,
-        unrolled!(peristyle_0e9325765448325e_l014_g8),
+        unrolled!(peristyle_36da26d2b8c2b858_l014_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (568, 64),
         1682,
         1236,
-        unrolled!(peristyle_0e9325765448325e_l014_g9),
+        unrolled!(peristyle_36da26d2b8c2b858_l014_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (632, 62),
         1866,
         1372,
-        unrolled!(peristyle_0e9325765448325e_l014_g10),
+        unrolled!(peristyle_36da26d2b8c2b858_l014_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (694, 66),
         2058,
         1508,
-        unrolled!(peristyle_0e9325765448325e_l014_g11),
+        unrolled!(peristyle_36da26d2b8c2b858_l014_g11),
     ),
     Group::new(
         &[48, 49, 50, 51],
         (760, 62),
         2234,
         1642,
-        unrolled!(peristyle_0e9325765448325e_l014_g12),
+        unrolled!(peristyle_36da26d2b8c2b858_l014_g12),
     ),
     Group::new(
         &[52, 53, 54, 55],
         (822, 62),
         2406,
         1760,
-        unrolled!(peristyle_0e9325765448325e_l014_g13),
+        unrolled!(peristyle_36da26d2b8c2b858_l014_g13),
     ),
     Group::new(
         &[56, 57, 58, 59],
         (884, 53),
         2594,
         1892,
-        unrolled!(peristyle_0e9325765448325e_l014_g14),
+        unrolled!(peristyle_36da26d2b8c2b858_l014_g14),
     ),
     Group::new(
         &[60, 61, 62, 63],
         (937, 60),
         2788,
         2031,
-        unrolled!(peristyle_0e9325765448325e_l014_g15),
+        unrolled!(peristyle_36da26d2b8c2b858_l014_g15),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 3), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (3, 5), 192, 118, None),
+    Group::new(&[8, 9, 10, 11], (8, 3), 372, 223, None),
+    Group::new(&[12, 13, 14, 15], (11, 4), 556, 337, None),
+    Group::new(&[16, 17, 18, 19], (15, 4), 724, 433, None),
+    Group::new(&[20, 21, 22, 23], (19, 4), 892, 545, None),
+    Group::new(&[24, 25, 26, 27], (23, 5), 1084, 668, None),
+    Group::new(&[28, 29, 30, 31], (28, 4), 1248, 760, None),
+    Group::new(&[32, 33, 34, 35], (32, 5), 1436, 884, None),
+    Group::new(&[36, 37, 38, 39], (37, 3), 1632, 1014, None),
+    Group::new(&[40, 41, 42, 43], (40, 3), 1816, 1132, None),
+    Group::new(&[44, 45, 46, 47], (43, 4), 2004, 1254, None),
+    Group::new(&[48, 49, 50, 51], (47, 4), 2172, 1358, None),
+    Group::new(&[52, 53, 54, 55], (51, 4), 2344, 1455, None),
+    Group::new(&[56, 57, 58, 59], (55, 3), 2528, 1557, None),
+    Group::new(&[60, 61, 62, 63], (58, 3), 2720, 1671, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -165,7 +183,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 102422,
+            offset: 110614,
             channels: 32,
             height: 40,
             width: 40,
@@ -183,7 +201,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(4032, 2958)),
             weights: Cow::Borrowed(TABLE.words(15872, 2154)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(24512, 61)),
+            offsets: Cow::Borrowed(TABLE.offsets(24768, 2892)),
+            weights: Cow::Borrowed(TABLE.words(36352, 1775)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(43456, 288)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 2,
+            groups: 2,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -396,12 +426,12 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 159744,
+                            offset: 167936,
                             channels: 64,
                             height: 20,
                             width: 20,
                             split: [1, 1],
-                            row: 20,
+                            row: 21,
                             plane: 448,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,

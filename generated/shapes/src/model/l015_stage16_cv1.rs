@@ -12,76 +12,86 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_dc532f862a55a9e1_l015_g0 peristyle_dc532f862a55a9e1_l015_g1
-    peristyle_dc532f862a55a9e1_l015_g2 peristyle_dc532f862a55a9e1_l015_g3
-    peristyle_dc532f862a55a9e1_l015_g4 peristyle_dc532f862a55a9e1_l015_g5
-    peristyle_dc532f862a55a9e1_l015_g6 peristyle_dc532f862a55a9e1_l015_g7
+    peristyle_262358aa31a1818a_l015_g0 peristyle_262358aa31a1818a_l015_g1
+    peristyle_262358aa31a1818a_l015_g2 peristyle_262358aa31a1818a_l015_g3
+    peristyle_262358aa31a1818a_l015_g4 peristyle_262358aa31a1818a_l015_g5
+    peristyle_262358aa31a1818a_l015_g6 peristyle_262358aa31a1818a_l015_g7
 );
-static TABLE: &Aligned<[u8; 5856]> = &Aligned(*include_bytes!("l015_stage16_cv1.bin"));
+static TABLE: &Aligned<[u8; 10048]> = &Aligned(*include_bytes!("l015_stage16_cv1.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 29),
         0,
         0,
-        unrolled!(peristyle_dc532f862a55a9e1_l015_g0),
+        unrolled!(peristyle_262358aa31a1818a_l015_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (29, 28),
         70,
         91,
-        unrolled!(peristyle_dc532f862a55a9e1_l015_g1),
+        unrolled!(peristyle_262358aa31a1818a_l015_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (57, 32),
         136,
         172,
-        unrolled!(peristyle_dc532f862a55a9e1_l015_g2),
+        unrolled!(peristyle_262358aa31a1818a_l015_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (89, 33),
         210,
         254,
-        unrolled!(peristyle_dc532f862a55a9e1_l015_g3),
+        unrolled!(peristyle_262358aa31a1818a_l015_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (122, 27),
         282,
         341,
-        unrolled!(peristyle_dc532f862a55a9e1_l015_g4),
+        unrolled!(peristyle_262358aa31a1818a_l015_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (149, 31),
         350,
         411,
-        unrolled!(peristyle_dc532f862a55a9e1_l015_g5),
+        unrolled!(peristyle_262358aa31a1818a_l015_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (180, 32),
         418,
         500,
-        unrolled!(peristyle_dc532f862a55a9e1_l015_g6),
+        unrolled!(peristyle_262358aa31a1818a_l015_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (212, 27),
         490,
         590,
-        unrolled!(peristyle_dc532f862a55a9e1_l015_g7),
+        unrolled!(peristyle_262358aa31a1818a_l015_g7),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 64, 64, None),
+    Group::new(&[8, 9, 10, 11], (2, 1), 124, 124, None),
+    Group::new(&[12, 13, 14, 15], (3, 1), 188, 188, None),
+    Group::new(&[16, 17, 18, 19], (4, 2), 252, 252, None),
+    Group::new(&[20, 21, 22, 23], (6, 1), 316, 309, None),
+    Group::new(&[24, 25, 26, 27], (7, 1), 380, 373, None),
+    Group::new(&[28, 29, 30, 31], (8, 1), 440, 433, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -107,12 +117,12 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 159744,
+            offset: 167936,
             channels: 64,
             height: 20,
             width: 20,
             split: [1, 1],
-            row: 20,
+            row: 21,
             plane: 448,
             pad: [0, 0, 0, 0],
             pad_value: 0,
@@ -125,7 +135,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(960, 554)),
             weights: Cow::Borrowed(TABLE.words(3200, 664)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(5888, 9)),
+            offsets: Cow::Borrowed(TABLE.offsets(5952, 504)),
+            weights: Cow::Borrowed(TABLE.words(8000, 497)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(10048, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 14,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -242,13 +264,13 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::F32,
-                            offset: 102400,
+                            offset: 110592,
                             channels: 32,
                             height: 20,
                             width: 20,
                             split: [1, 1],
-                            row: 20,
-                            plane: 400,
+                            row: 21,
+                            plane: 432,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,
                         },
@@ -257,12 +279,12 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 206848,
+                            offset: 215040,
                             channels: 32,
                             height: 20,
                             width: 20,
                             split: [1, 1],
-                            row: 20,
+                            row: 21,
                             plane: 448,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,

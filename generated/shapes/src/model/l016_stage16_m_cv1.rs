@@ -12,76 +12,86 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_324450ba7ab6f6fa_l016_g0 peristyle_324450ba7ab6f6fa_l016_g1
-    peristyle_324450ba7ab6f6fa_l016_g2 peristyle_324450ba7ab6f6fa_l016_g3
-    peristyle_324450ba7ab6f6fa_l016_g4 peristyle_324450ba7ab6f6fa_l016_g5
-    peristyle_324450ba7ab6f6fa_l016_g6 peristyle_324450ba7ab6f6fa_l016_g7
+    peristyle_4ec2bdf49cd4e07a_l016_g0 peristyle_4ec2bdf49cd4e07a_l016_g1
+    peristyle_4ec2bdf49cd4e07a_l016_g2 peristyle_4ec2bdf49cd4e07a_l016_g3
+    peristyle_4ec2bdf49cd4e07a_l016_g4 peristyle_4ec2bdf49cd4e07a_l016_g5
+    peristyle_4ec2bdf49cd4e07a_l016_g6 peristyle_4ec2bdf49cd4e07a_l016_g7
 );
-static TABLE: &Aligned<[u8; 3004]> = &Aligned(*include_bytes!("l016_stage16_m_cv1.bin"));
+static TABLE: &Aligned<[u8; 5120]> = &Aligned(*include_bytes!("l016_stage16_m_cv1.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 16),
         0,
         0,
-        unrolled!(peristyle_324450ba7ab6f6fa_l016_g0),
+        unrolled!(peristyle_4ec2bdf49cd4e07a_l016_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (16, 14),
         34,
         42,
-        unrolled!(peristyle_324450ba7ab6f6fa_l016_g1),
+        unrolled!(peristyle_4ec2bdf49cd4e07a_l016_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (30, 17),
         66,
         78,
-        unrolled!(peristyle_324450ba7ab6f6fa_l016_g2),
+        unrolled!(peristyle_4ec2bdf49cd4e07a_l016_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (47, 16),
         104,
         124,
-        unrolled!(peristyle_324450ba7ab6f6fa_l016_g3),
+        unrolled!(peristyle_4ec2bdf49cd4e07a_l016_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (63, 14),
         140,
         168,
-        unrolled!(peristyle_324450ba7ab6f6fa_l016_g4),
+        unrolled!(peristyle_4ec2bdf49cd4e07a_l016_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (77, 15),
         170,
         205,
-        unrolled!(peristyle_324450ba7ab6f6fa_l016_g5),
+        unrolled!(peristyle_4ec2bdf49cd4e07a_l016_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (92, 16),
         202,
         247,
-        unrolled!(peristyle_324450ba7ab6f6fa_l016_g6),
+        unrolled!(peristyle_4ec2bdf49cd4e07a_l016_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (108, 14),
         242,
         299,
-        unrolled!(peristyle_324450ba7ab6f6fa_l016_g7),
+        unrolled!(peristyle_4ec2bdf49cd4e07a_l016_g7),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 32, 32, None),
+    Group::new(&[8, 9, 10, 11], (2, 1), 64, 64, None),
+    Group::new(&[12, 13, 14, 15], (3, 1), 96, 96, None),
+    Group::new(&[16, 17, 18, 19], (4, 1), 128, 128, None),
+    Group::new(&[20, 21, 22, 23], (5, 1), 156, 156, None),
+    Group::new(&[24, 25, 26, 27], (6, 1), 188, 188, None),
+    Group::new(&[28, 29, 30, 31], (7, 1), 220, 220, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -90,7 +100,7 @@ pub static LAYER: Layer = Layer {
         &[
             Map {
                 dtype: DType::U8,
-                offset: 188438,
+                offset: 196630,
                 channels: 32,
                 height: 20,
                 width: 20,
@@ -120,12 +130,12 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 206848,
+            offset: 215040,
             channels: 32,
             height: 20,
             width: 20,
             split: [1, 1],
-            row: 20,
+            row: 21,
             plane: 448,
             pad: [0, 0, 0, 0],
             pad_value: 0,
@@ -138,7 +148,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(512, 274)),
             weights: Cow::Borrowed(TABLE.words(1664, 335)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(3008, 8)),
+            offsets: Cow::Borrowed(TABLE.offsets(3072, 252)),
+            weights: Cow::Borrowed(TABLE.words(4096, 252)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(5120, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 30,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -255,7 +277,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 188438,
+                            offset: 196630,
                             channels: 32,
                             height: 20,
                             width: 20,

@@ -12,7 +12,7 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::conv::{Residual, ResidualAt};
 use peristyle_runtime::kernels::map::Map;
@@ -20,12 +20,12 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_4d2ecc250f3a5002_l017_g0 peristyle_4d2ecc250f3a5002_l017_g1
-    peristyle_4d2ecc250f3a5002_l017_g2 peristyle_4d2ecc250f3a5002_l017_g3
-    peristyle_4d2ecc250f3a5002_l017_g4 peristyle_4d2ecc250f3a5002_l017_g5
-    peristyle_4d2ecc250f3a5002_l017_g6 peristyle_4d2ecc250f3a5002_l017_g7
+    peristyle_c003947636eea28e_l017_g0 peristyle_c003947636eea28e_l017_g1
+    peristyle_c003947636eea28e_l017_g2 peristyle_c003947636eea28e_l017_g3
+    peristyle_c003947636eea28e_l017_g4 peristyle_c003947636eea28e_l017_g5
+    peristyle_c003947636eea28e_l017_g6 peristyle_c003947636eea28e_l017_g7
 );
-static TABLE: &Aligned<[u8; 11996]> = &Aligned(
+static TABLE: &Aligned<[u8; 21504]> = &Aligned(
     *include_bytes!("l017_stage16_m_cv2.bin"),
 );
 static GROUPS: &[Group] = &[
@@ -34,57 +34,67 @@ static GROUPS: &[Group] = &[
         (0, 52),
         0,
         0,
-        unrolled!(peristyle_4d2ecc250f3a5002_l017_g0),
+        unrolled!(peristyle_c003947636eea28e_l017_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (52, 62),
         168,
         120,
-        unrolled!(peristyle_4d2ecc250f3a5002_l017_g1),
+        unrolled!(peristyle_c003947636eea28e_l017_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (114, 59),
         360,
         256,
-        unrolled!(peristyle_4d2ecc250f3a5002_l017_g2),
+        unrolled!(peristyle_c003947636eea28e_l017_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (173, 57),
         546,
         385,
-        unrolled!(peristyle_4d2ecc250f3a5002_l017_g3),
+        unrolled!(peristyle_c003947636eea28e_l017_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (230, 67),
         718,
         517,
-        unrolled!(peristyle_4d2ecc250f3a5002_l017_g4),
+        unrolled!(peristyle_c003947636eea28e_l017_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (297, 57),
         916,
         672,
-        unrolled!(peristyle_4d2ecc250f3a5002_l017_g5),
+        unrolled!(peristyle_c003947636eea28e_l017_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (354, 58),
         1090,
         804,
-        unrolled!(peristyle_4d2ecc250f3a5002_l017_g6),
+        unrolled!(peristyle_c003947636eea28e_l017_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (412, 60),
         1274,
         940,
-        unrolled!(peristyle_4d2ecc250f3a5002_l017_g7),
+        unrolled!(peristyle_c003947636eea28e_l017_g7),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 3), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (3, 3), 168, 106, None),
+    Group::new(&[8, 9, 10, 11], (6, 4), 364, 226, None),
+    Group::new(&[12, 13, 14, 15], (10, 4), 548, 349, None),
+    Group::new(&[16, 17, 18, 19], (14, 5), 712, 451, None),
+    Group::new(&[20, 21, 22, 23], (19, 4), 904, 565, None),
+    Group::new(&[24, 25, 26, 27], (23, 3), 1072, 662, None),
+    Group::new(&[28, 29, 30, 31], (26, 3), 1252, 778, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -110,7 +120,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 188438,
+            offset: 196630,
             channels: 32,
             height: 20,
             width: 20,
@@ -128,7 +138,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(1920, 1450)),
             weights: Cow::Borrowed(TABLE.words(7744, 1063)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(12032, 29)),
+            offsets: Cow::Borrowed(TABLE.offsets(12160, 1428)),
+            weights: Cow::Borrowed(TABLE.words(17920, 882)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(21504, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 8,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -242,13 +264,13 @@ pub static LAYER: Layer = Layer {
             residual: Some(Residual {
                 map: Map {
                     dtype: DType::F32,
-                    offset: 102400,
+                    offset: 110592,
                     channels: 32,
                     height: 20,
                     width: 20,
                     split: [1, 1],
-                    row: 20,
-                    plane: 400,
+                    row: 21,
+                    plane: 432,
                     pad: [0, 0, 0, 0],
                     pad_value: 0,
                 },
@@ -259,12 +281,12 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 208896,
+                            offset: 217088,
                             channels: 32,
                             height: 20,
                             width: 20,
                             split: [1, 1],
-                            row: 20,
+                            row: 21,
                             plane: 448,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,

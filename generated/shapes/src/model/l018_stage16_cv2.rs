@@ -12,76 +12,86 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_87610b346d2f6b35_l018_g0 peristyle_87610b346d2f6b35_l018_g1
-    peristyle_87610b346d2f6b35_l018_g2 peristyle_87610b346d2f6b35_l018_g3
-    peristyle_87610b346d2f6b35_l018_g4 peristyle_87610b346d2f6b35_l018_g5
-    peristyle_87610b346d2f6b35_l018_g6 peristyle_87610b346d2f6b35_l018_g7
+    peristyle_21f8315d3e53d4db_l018_g0 peristyle_21f8315d3e53d4db_l018_g1
+    peristyle_21f8315d3e53d4db_l018_g2 peristyle_21f8315d3e53d4db_l018_g3
+    peristyle_21f8315d3e53d4db_l018_g4 peristyle_21f8315d3e53d4db_l018_g5
+    peristyle_21f8315d3e53d4db_l018_g6 peristyle_21f8315d3e53d4db_l018_g7
 );
-static TABLE: &Aligned<[u8; 5832]> = &Aligned(*include_bytes!("l018_stage16_cv2.bin"));
+static TABLE: &Aligned<[u8; 9984]> = &Aligned(*include_bytes!("l018_stage16_cv2.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 24),
         0,
         0,
-        unrolled!(peristyle_87610b346d2f6b35_l018_g0),
+        unrolled!(peristyle_21f8315d3e53d4db_l018_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (24, 37),
         62,
         71,
-        unrolled!(peristyle_87610b346d2f6b35_l018_g1),
+        unrolled!(peristyle_21f8315d3e53d4db_l018_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (61, 26),
         142,
         164,
-        unrolled!(peristyle_87610b346d2f6b35_l018_g2),
+        unrolled!(peristyle_21f8315d3e53d4db_l018_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (87, 27),
         202,
         236,
-        unrolled!(peristyle_87610b346d2f6b35_l018_g3),
+        unrolled!(peristyle_21f8315d3e53d4db_l018_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (114, 34),
         268,
         322,
-        unrolled!(peristyle_87610b346d2f6b35_l018_g4),
+        unrolled!(peristyle_21f8315d3e53d4db_l018_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (148, 31),
         344,
         414,
-        unrolled!(peristyle_87610b346d2f6b35_l018_g5),
+        unrolled!(peristyle_21f8315d3e53d4db_l018_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (179, 29),
         414,
         493,
-        unrolled!(peristyle_87610b346d2f6b35_l018_g6),
+        unrolled!(peristyle_21f8315d3e53d4db_l018_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (208, 28),
         484,
         577,
-        unrolled!(peristyle_87610b346d2f6b35_l018_g7),
+        unrolled!(peristyle_21f8315d3e53d4db_l018_g7),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 2), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (2, 1), 64, 58, None),
+    Group::new(&[8, 9, 10, 11], (3, 1), 128, 122, None),
+    Group::new(&[12, 13, 14, 15], (4, 2), 188, 182, None),
+    Group::new(&[16, 17, 18, 19], (6, 1), 252, 240, None),
+    Group::new(&[20, 21, 22, 23], (7, 1), 312, 300, None),
+    Group::new(&[24, 25, 26, 27], (8, 2), 376, 364, None),
+    Group::new(&[28, 29, 30, 31], (10, 1), 440, 420, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -105,12 +115,12 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 159744,
+            offset: 167936,
             channels: 64,
             height: 20,
             width: 20,
             split: [1, 1],
-            row: 20,
+            row: 21,
             plane: 448,
             pad: [0, 0, 0, 0],
             pad_value: 0,
@@ -123,7 +133,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(960, 550)),
             weights: Cow::Borrowed(TABLE.words(3200, 658)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(5888, 11)),
+            offsets: Cow::Borrowed(TABLE.offsets(5952, 504)),
+            weights: Cow::Borrowed(TABLE.words(8000, 484)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(9984, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 14,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -240,12 +262,12 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 223232,
+                            offset: 231424,
                             channels: 32,
                             height: 20,
                             width: 20,
                             split: [1, 1],
-                            row: 20,
+                            row: 21,
                             plane: 448,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,

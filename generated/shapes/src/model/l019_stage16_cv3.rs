@@ -12,136 +12,154 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_54aaa137a8c6759e_l019_g0 peristyle_54aaa137a8c6759e_l019_g1
-    peristyle_54aaa137a8c6759e_l019_g2 peristyle_54aaa137a8c6759e_l019_g3
-    peristyle_54aaa137a8c6759e_l019_g4 peristyle_54aaa137a8c6759e_l019_g5
-    peristyle_54aaa137a8c6759e_l019_g6 peristyle_54aaa137a8c6759e_l019_g7
-    peristyle_54aaa137a8c6759e_l019_g8 peristyle_54aaa137a8c6759e_l019_g9
-    peristyle_54aaa137a8c6759e_l019_g10 peristyle_54aaa137a8c6759e_l019_g11
-    peristyle_54aaa137a8c6759e_l019_g12 peristyle_54aaa137a8c6759e_l019_g13
-    peristyle_54aaa137a8c6759e_l019_g14 peristyle_54aaa137a8c6759e_l019_g15
+    peristyle_27048615f4a155f8_l019_g0 peristyle_27048615f4a155f8_l019_g1
+    peristyle_27048615f4a155f8_l019_g2 peristyle_27048615f4a155f8_l019_g3
+    peristyle_27048615f4a155f8_l019_g4 peristyle_27048615f4a155f8_l019_g5
+    peristyle_27048615f4a155f8_l019_g6 peristyle_27048615f4a155f8_l019_g7
+    peristyle_27048615f4a155f8_l019_g8 peristyle_27048615f4a155f8_l019_g9
+    peristyle_27048615f4a155f8_l019_g10 peristyle_27048615f4a155f8_l019_g11
+    peristyle_27048615f4a155f8_l019_g12 peristyle_27048615f4a155f8_l019_g13
+    peristyle_27048615f4a155f8_l019_g14 peristyle_27048615f4a155f8_l019_g15
 );
-static TABLE: &Aligned<[u8; 10188]> = &Aligned(*include_bytes!("l019_stage16_cv3.bin"));
+static TABLE: &Aligned<[u8; 18368]> = &Aligned(*include_bytes!("l019_stage16_cv3.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 25),
         0,
         0,
-        unrolled!(peristyle_54aaa137a8c6759e_l019_g0),
+        unrolled!(peristyle_27048615f4a155f8_l019_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (25, 17),
         66,
         78,
-        unrolled!(peristyle_54aaa137a8c6759e_l019_g1),
+        unrolled!(peristyle_27048615f4a155f8_l019_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (42, 23),
         130,
         149,
-        unrolled!(peristyle_54aaa137a8c6759e_l019_g2),
+        unrolled!(peristyle_27048615f4a155f8_l019_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (65, 20),
         190,
         219,
-        unrolled!(peristyle_54aaa137a8c6759e_l019_g3),
+        unrolled!(peristyle_27048615f4a155f8_l019_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (85, 20),
         250,
         292,
-        unrolled!(peristyle_54aaa137a8c6759e_l019_g4),
+        unrolled!(peristyle_27048615f4a155f8_l019_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (105, 22),
         312,
         363,
-        unrolled!(peristyle_54aaa137a8c6759e_l019_g5),
+        unrolled!(peristyle_27048615f4a155f8_l019_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (127, 22),
         380,
         447,
-        unrolled!(peristyle_54aaa137a8c6759e_l019_g6),
+        unrolled!(peristyle_27048615f4a155f8_l019_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (149, 20),
         440,
         519,
-        unrolled!(peristyle_54aaa137a8c6759e_l019_g7),
+        unrolled!(peristyle_27048615f4a155f8_l019_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (169, 20),
         502,
         593,
-        unrolled!(peristyle_54aaa137a8c6759e_l019_g8),
+        unrolled!(peristyle_27048615f4a155f8_l019_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (189, 24),
         564,
         670,
-        unrolled!(peristyle_54aaa137a8c6759e_l019_g9),
+        unrolled!(peristyle_27048615f4a155f8_l019_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (213, 24),
         624,
         744,
-        unrolled!(peristyle_54aaa137a8c6759e_l019_g10),
+        unrolled!(peristyle_27048615f4a155f8_l019_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (237, 21),
         684,
         810,
-        unrolled!(peristyle_54aaa137a8c6759e_l019_g11),
+        unrolled!(peristyle_27048615f4a155f8_l019_g11),
     ),
     Group::new(
         &[48, 49, 50, 51],
         (258, 25),
         746,
         885,
-        unrolled!(peristyle_54aaa137a8c6759e_l019_g12),
+        unrolled!(peristyle_27048615f4a155f8_l019_g12),
     ),
     Group::new(
         &[52, 53, 54, 55],
         (283, 21),
         808,
         959,
-        unrolled!(peristyle_54aaa137a8c6759e_l019_g13),
+        unrolled!(peristyle_27048615f4a155f8_l019_g13),
     ),
     Group::new(
         &[56, 57, 58, 59],
         (304, 19),
         872,
         1035,
-        unrolled!(peristyle_54aaa137a8c6759e_l019_g14),
+        unrolled!(peristyle_27048615f4a155f8_l019_g14),
     ),
     Group::new(
         &[60, 61, 62, 63],
         (323, 24),
         934,
         1111,
-        unrolled!(peristyle_54aaa137a8c6759e_l019_g15),
+        unrolled!(peristyle_27048615f4a155f8_l019_g15),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 64, 64, None),
+    Group::new(&[8, 9, 10, 11], (2, 1), 128, 128, None),
+    Group::new(&[12, 13, 14, 15], (3, 1), 188, 188, None),
+    Group::new(&[16, 17, 18, 19], (4, 2), 248, 248, None),
+    Group::new(&[20, 21, 22, 23], (6, 1), 312, 305, None),
+    Group::new(&[24, 25, 26, 27], (7, 1), 376, 369, None),
+    Group::new(&[28, 29, 30, 31], (8, 2), 436, 429, None),
+    Group::new(&[32, 33, 34, 35], (10, 1), 500, 486, None),
+    Group::new(&[36, 37, 38, 39], (11, 1), 560, 546, None),
+    Group::new(&[40, 41, 42, 43], (12, 1), 620, 606, None),
+    Group::new(&[44, 45, 46, 47], (13, 1), 680, 666, None),
+    Group::new(&[48, 49, 50, 51], (14, 1), 744, 730, None),
+    Group::new(&[52, 53, 54, 55], (15, 1), 808, 794, None),
+    Group::new(&[56, 57, 58, 59], (16, 1), 872, 858, None),
+    Group::new(&[60, 61, 62, 63], (17, 1), 936, 922, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -150,7 +168,7 @@ pub static LAYER: Layer = Layer {
         &[
             Map {
                 dtype: DType::U8,
-                offset: 159756,
+                offset: 167948,
                 channels: 64,
                 height: 20,
                 width: 20,
@@ -182,12 +200,12 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 208896,
+            offset: 217088,
             channels: 64,
             height: 20,
             width: 20,
             split: [1, 1],
-            row: 20,
+            row: 21,
             plane: 448,
             pad: [0, 0, 0, 0],
             pad_value: 0,
@@ -200,7 +218,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(1408, 998)),
             weights: Cow::Borrowed(TABLE.words(5440, 1187)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(10240, 18)),
+            offsets: Cow::Borrowed(TABLE.offsets(10368, 1000)),
+            weights: Cow::Borrowed(TABLE.words(14400, 986)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(18368, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 14,
+            groups: 2,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -413,7 +443,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 159756,
+                            offset: 167948,
                             channels: 64,
                             height: 20,
                             width: 20,
@@ -428,12 +458,12 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 131072,
+                            offset: 139264,
                             channels: 64,
                             height: 20,
                             width: 20,
                             split: [1, 1],
-                            row: 20,
+                            row: 21,
                             plane: 448,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,

@@ -12,106 +12,120 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_9e5062d902e05fe4_l021_g0 peristyle_9e5062d902e05fe4_l021_g1
-    peristyle_9e5062d902e05fe4_l021_g2 peristyle_9e5062d902e05fe4_l021_g3
-    peristyle_9e5062d902e05fe4_l021_g4 peristyle_9e5062d902e05fe4_l021_g5
-    peristyle_9e5062d902e05fe4_l021_g6 peristyle_9e5062d902e05fe4_l021_g7
-    peristyle_9e5062d902e05fe4_l021_g8 peristyle_9e5062d902e05fe4_l021_g9
-    peristyle_9e5062d902e05fe4_l021_g10 peristyle_9e5062d902e05fe4_l021_g11
+    peristyle_ee48a72d72483b30_l021_g0 peristyle_ee48a72d72483b30_l021_g1
+    peristyle_ee48a72d72483b30_l021_g2 peristyle_ee48a72d72483b30_l021_g3
+    peristyle_ee48a72d72483b30_l021_g4 peristyle_ee48a72d72483b30_l021_g5
+    peristyle_ee48a72d72483b30_l021_g6 peristyle_ee48a72d72483b30_l021_g7
+    peristyle_ee48a72d72483b30_l021_g8 peristyle_ee48a72d72483b30_l021_g9
+    peristyle_ee48a72d72483b30_l021_g10 peristyle_ee48a72d72483b30_l021_g11
 );
-static TABLE: &Aligned<[u8; 11492]> = &Aligned(*include_bytes!("l021_stage32_cv1.bin"));
+static TABLE: &Aligned<[u8; 20288]> = &Aligned(*include_bytes!("l021_stage32_cv1.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 28),
         0,
         0,
-        unrolled!(peristyle_9e5062d902e05fe4_l021_g0),
+        unrolled!(peristyle_ee48a72d72483b30_l021_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (28, 29),
         92,
         104,
-        unrolled!(peristyle_9e5062d902e05fe4_l021_g1),
+        unrolled!(peristyle_ee48a72d72483b30_l021_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (57, 37),
         188,
         224,
-        unrolled!(peristyle_9e5062d902e05fe4_l021_g2),
+        unrolled!(peristyle_ee48a72d72483b30_l021_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (94, 34),
         286,
         337,
-        unrolled!(peristyle_9e5062d902e05fe4_l021_g3),
+        unrolled!(peristyle_ee48a72d72483b30_l021_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (128, 29),
         386,
         461,
-        unrolled!(peristyle_9e5062d902e05fe4_l021_g4),
+        unrolled!(peristyle_ee48a72d72483b30_l021_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (157, 37),
         478,
         576,
-        unrolled!(peristyle_9e5062d902e05fe4_l021_g5),
+        unrolled!(peristyle_ee48a72d72483b30_l021_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (194, 31),
         578,
         694,
-        unrolled!(peristyle_9e5062d902e05fe4_l021_g6),
+        unrolled!(peristyle_ee48a72d72483b30_l021_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (225, 36),
         670,
         800,
-        unrolled!(peristyle_9e5062d902e05fe4_l021_g7),
+        unrolled!(peristyle_ee48a72d72483b30_l021_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (261, 32),
         766,
         906,
-        unrolled!(peristyle_9e5062d902e05fe4_l021_g8),
+        unrolled!(peristyle_ee48a72d72483b30_l021_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (293, 36),
         860,
         1016,
-        unrolled!(peristyle_9e5062d902e05fe4_l021_g9),
+        unrolled!(peristyle_ee48a72d72483b30_l021_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (329, 31),
         958,
         1125,
-        unrolled!(peristyle_9e5062d902e05fe4_l021_g10),
+        unrolled!(peristyle_ee48a72d72483b30_l021_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (360, 24),
         1052,
         1225,
-        unrolled!(peristyle_9e5062d902e05fe4_l021_g11),
+        unrolled!(peristyle_ee48a72d72483b30_l021_g11),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 2), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (2, 2), 92, 84, None),
+    Group::new(&[8, 9, 10, 11], (4, 3), 188, 173, None),
+    Group::new(&[12, 13, 14, 15], (7, 2), 284, 251, None),
+    Group::new(&[16, 17, 18, 19], (9, 2), 380, 340, None),
+    Group::new(&[20, 21, 22, 23], (11, 3), 472, 424, None),
+    Group::new(&[24, 25, 26, 27], (14, 2), 568, 503, None),
+    Group::new(&[28, 29, 30, 31], (16, 2), 660, 583, None),
+    Group::new(&[32, 33, 34, 35], (18, 1), 756, 670, None),
+    Group::new(&[36, 37, 38, 39], (19, 3), 848, 762, None),
+    Group::new(&[40, 41, 42, 43], (22, 1), 944, 838, None),
+    Group::new(&[44, 45, 46, 47], (23, 2), 1036, 930, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -137,12 +151,12 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 233472,
+            offset: 241664,
             channels: 96,
             height: 10,
             width: 10,
             split: [1, 1],
-            row: 10,
+            row: 11,
             plane: 192,
             pad: [0, 0, 0, 0],
             pad_value: 0,
@@ -155,7 +169,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(1536, 1146)),
             weights: Cow::Borrowed(TABLE.words(6144, 1337)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(11520, 25)),
+            offsets: Cow::Borrowed(TABLE.offsets(11648, 1132)),
+            weights: Cow::Borrowed(TABLE.words(16192, 1017)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(20288, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 8,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -320,12 +346,12 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::F32,
-                            offset: 159744,
+                            offset: 167936,
                             channels: 48,
                             height: 10,
                             width: 10,
                             split: [1, 1],
-                            row: 10,
+                            row: 11,
                             plane: 112,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,
@@ -335,12 +361,12 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 190464,
+                            offset: 198656,
                             channels: 48,
                             height: 10,
                             width: 10,
                             split: [1, 1],
-                            row: 10,
+                            row: 11,
                             plane: 192,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,

@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_d2c1cea490af48b9_l022_g0
-.hidden peristyle_d2c1cea490af48b9_l022_g0
-.type peristyle_d2c1cea490af48b9_l022_g0,@function
+.globl peristyle_ffb16f287adb6645_l022_g0
+.hidden peristyle_ffb16f287adb6645_l022_g0
+.type peristyle_ffb16f287adb6645_l022_g0,@function
 .p2align 6
-peristyle_d2c1cea490af48b9_l022_g0:
+peristyle_ffb16f287adb6645_l022_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -303,11 +303,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -316,11 +316,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -329,11 +329,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -342,11 +342,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -355,11 +355,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -368,11 +368,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -380,12 +380,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_d2c1cea490af48b9_l022_g0,.-peristyle_d2c1cea490af48b9_l022_g0
-.globl peristyle_d2c1cea490af48b9_l022_g1
-.hidden peristyle_d2c1cea490af48b9_l022_g1
-.type peristyle_d2c1cea490af48b9_l022_g1,@function
+.size peristyle_ffb16f287adb6645_l022_g0,.-peristyle_ffb16f287adb6645_l022_g0
+.globl peristyle_ffb16f287adb6645_l022_g1
+.hidden peristyle_ffb16f287adb6645_l022_g1
+.type peristyle_ffb16f287adb6645_l022_g1,@function
 .p2align 6
-peristyle_d2c1cea490af48b9_l022_g1:
+peristyle_ffb16f287adb6645_l022_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -537,11 +537,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -550,11 +550,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -563,11 +563,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -576,11 +576,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -589,11 +589,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -602,11 +602,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -614,12 +614,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_d2c1cea490af48b9_l022_g1,.-peristyle_d2c1cea490af48b9_l022_g1
-.globl peristyle_d2c1cea490af48b9_l022_g2
-.hidden peristyle_d2c1cea490af48b9_l022_g2
-.type peristyle_d2c1cea490af48b9_l022_g2,@function
+.size peristyle_ffb16f287adb6645_l022_g1,.-peristyle_ffb16f287adb6645_l022_g1
+.globl peristyle_ffb16f287adb6645_l022_g2
+.hidden peristyle_ffb16f287adb6645_l022_g2
+.type peristyle_ffb16f287adb6645_l022_g2,@function
 .p2align 6
-peristyle_d2c1cea490af48b9_l022_g2:
+peristyle_ffb16f287adb6645_l022_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -790,11 +790,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -803,11 +803,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -816,11 +816,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -829,11 +829,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -842,11 +842,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -855,11 +855,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -867,12 +867,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_d2c1cea490af48b9_l022_g2,.-peristyle_d2c1cea490af48b9_l022_g2
-.globl peristyle_d2c1cea490af48b9_l022_g3
-.hidden peristyle_d2c1cea490af48b9_l022_g3
-.type peristyle_d2c1cea490af48b9_l022_g3,@function
+.size peristyle_ffb16f287adb6645_l022_g2,.-peristyle_ffb16f287adb6645_l022_g2
+.globl peristyle_ffb16f287adb6645_l022_g3
+.hidden peristyle_ffb16f287adb6645_l022_g3
+.type peristyle_ffb16f287adb6645_l022_g3,@function
 .p2align 6
-peristyle_d2c1cea490af48b9_l022_g3:
+peristyle_ffb16f287adb6645_l022_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1010,11 +1010,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1023,11 +1023,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1036,11 +1036,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1049,11 +1049,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1062,11 +1062,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1075,11 +1075,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1087,12 +1087,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_d2c1cea490af48b9_l022_g3,.-peristyle_d2c1cea490af48b9_l022_g3
-.globl peristyle_d2c1cea490af48b9_l022_g4
-.hidden peristyle_d2c1cea490af48b9_l022_g4
-.type peristyle_d2c1cea490af48b9_l022_g4,@function
+.size peristyle_ffb16f287adb6645_l022_g3,.-peristyle_ffb16f287adb6645_l022_g3
+.globl peristyle_ffb16f287adb6645_l022_g4
+.hidden peristyle_ffb16f287adb6645_l022_g4
+.type peristyle_ffb16f287adb6645_l022_g4,@function
 .p2align 6
-peristyle_d2c1cea490af48b9_l022_g4:
+peristyle_ffb16f287adb6645_l022_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1234,11 +1234,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1247,11 +1247,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1260,11 +1260,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1273,11 +1273,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1286,11 +1286,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1299,11 +1299,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1311,12 +1311,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_d2c1cea490af48b9_l022_g4,.-peristyle_d2c1cea490af48b9_l022_g4
-.globl peristyle_d2c1cea490af48b9_l022_g5
-.hidden peristyle_d2c1cea490af48b9_l022_g5
-.type peristyle_d2c1cea490af48b9_l022_g5,@function
+.size peristyle_ffb16f287adb6645_l022_g4,.-peristyle_ffb16f287adb6645_l022_g4
+.globl peristyle_ffb16f287adb6645_l022_g5
+.hidden peristyle_ffb16f287adb6645_l022_g5
+.type peristyle_ffb16f287adb6645_l022_g5,@function
 .p2align 6
-peristyle_d2c1cea490af48b9_l022_g5:
+peristyle_ffb16f287adb6645_l022_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1473,11 +1473,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1486,11 +1486,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1499,11 +1499,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1512,11 +1512,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1525,11 +1525,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1538,11 +1538,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1550,12 +1550,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_d2c1cea490af48b9_l022_g5,.-peristyle_d2c1cea490af48b9_l022_g5
-.globl peristyle_d2c1cea490af48b9_l022_g6
-.hidden peristyle_d2c1cea490af48b9_l022_g6
-.type peristyle_d2c1cea490af48b9_l022_g6,@function
+.size peristyle_ffb16f287adb6645_l022_g5,.-peristyle_ffb16f287adb6645_l022_g5
+.globl peristyle_ffb16f287adb6645_l022_g6
+.hidden peristyle_ffb16f287adb6645_l022_g6
+.type peristyle_ffb16f287adb6645_l022_g6,@function
 .p2align 6
-peristyle_d2c1cea490af48b9_l022_g6:
+peristyle_ffb16f287adb6645_l022_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1699,11 +1699,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1712,11 +1712,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1725,11 +1725,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1738,11 +1738,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1751,11 +1751,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1764,11 +1764,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1776,12 +1776,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_d2c1cea490af48b9_l022_g6,.-peristyle_d2c1cea490af48b9_l022_g6
-.globl peristyle_d2c1cea490af48b9_l022_g7
-.hidden peristyle_d2c1cea490af48b9_l022_g7
-.type peristyle_d2c1cea490af48b9_l022_g7,@function
+.size peristyle_ffb16f287adb6645_l022_g6,.-peristyle_ffb16f287adb6645_l022_g6
+.globl peristyle_ffb16f287adb6645_l022_g7
+.hidden peristyle_ffb16f287adb6645_l022_g7
+.type peristyle_ffb16f287adb6645_l022_g7,@function
 .p2align 6
-peristyle_d2c1cea490af48b9_l022_g7:
+peristyle_ffb16f287adb6645_l022_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1921,11 +1921,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1934,11 +1934,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1947,11 +1947,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1960,11 +1960,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1973,11 +1973,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1986,11 +1986,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1998,12 +1998,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_d2c1cea490af48b9_l022_g7,.-peristyle_d2c1cea490af48b9_l022_g7
-.globl peristyle_d2c1cea490af48b9_l022_g8
-.hidden peristyle_d2c1cea490af48b9_l022_g8
-.type peristyle_d2c1cea490af48b9_l022_g8,@function
+.size peristyle_ffb16f287adb6645_l022_g7,.-peristyle_ffb16f287adb6645_l022_g7
+.globl peristyle_ffb16f287adb6645_l022_g8
+.hidden peristyle_ffb16f287adb6645_l022_g8
+.type peristyle_ffb16f287adb6645_l022_g8,@function
 .p2align 6
-peristyle_d2c1cea490af48b9_l022_g8:
+peristyle_ffb16f287adb6645_l022_g8:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2155,11 +2155,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -2168,11 +2168,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -2181,11 +2181,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -2194,11 +2194,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -2207,11 +2207,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -2220,11 +2220,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -2232,12 +2232,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_d2c1cea490af48b9_l022_g8,.-peristyle_d2c1cea490af48b9_l022_g8
-.globl peristyle_d2c1cea490af48b9_l022_g9
-.hidden peristyle_d2c1cea490af48b9_l022_g9
-.type peristyle_d2c1cea490af48b9_l022_g9,@function
+.size peristyle_ffb16f287adb6645_l022_g8,.-peristyle_ffb16f287adb6645_l022_g8
+.globl peristyle_ffb16f287adb6645_l022_g9
+.hidden peristyle_ffb16f287adb6645_l022_g9
+.type peristyle_ffb16f287adb6645_l022_g9,@function
 .p2align 6
-peristyle_d2c1cea490af48b9_l022_g9:
+peristyle_ffb16f287adb6645_l022_g9:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2392,11 +2392,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -2405,11 +2405,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -2418,11 +2418,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -2431,11 +2431,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -2444,11 +2444,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -2457,11 +2457,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -2469,12 +2469,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_d2c1cea490af48b9_l022_g9,.-peristyle_d2c1cea490af48b9_l022_g9
-.globl peristyle_d2c1cea490af48b9_l022_g10
-.hidden peristyle_d2c1cea490af48b9_l022_g10
-.type peristyle_d2c1cea490af48b9_l022_g10,@function
+.size peristyle_ffb16f287adb6645_l022_g9,.-peristyle_ffb16f287adb6645_l022_g9
+.globl peristyle_ffb16f287adb6645_l022_g10
+.hidden peristyle_ffb16f287adb6645_l022_g10
+.type peristyle_ffb16f287adb6645_l022_g10,@function
 .p2align 6
-peristyle_d2c1cea490af48b9_l022_g10:
+peristyle_ffb16f287adb6645_l022_g10:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2632,11 +2632,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -2645,11 +2645,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -2658,11 +2658,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -2671,11 +2671,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -2684,11 +2684,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -2697,11 +2697,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -2709,12 +2709,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_d2c1cea490af48b9_l022_g10,.-peristyle_d2c1cea490af48b9_l022_g10
-.globl peristyle_d2c1cea490af48b9_l022_g11
-.hidden peristyle_d2c1cea490af48b9_l022_g11
-.type peristyle_d2c1cea490af48b9_l022_g11,@function
+.size peristyle_ffb16f287adb6645_l022_g10,.-peristyle_ffb16f287adb6645_l022_g10
+.globl peristyle_ffb16f287adb6645_l022_g11
+.hidden peristyle_ffb16f287adb6645_l022_g11
+.type peristyle_ffb16f287adb6645_l022_g11,@function
 .p2align 6
-peristyle_d2c1cea490af48b9_l022_g11:
+peristyle_ffb16f287adb6645_l022_g11:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2879,11 +2879,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -2892,11 +2892,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -2905,11 +2905,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -2918,11 +2918,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -2931,11 +2931,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -2944,11 +2944,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -2956,5 +2956,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_d2c1cea490af48b9_l022_g11,.-peristyle_d2c1cea490af48b9_l022_g11
+.size peristyle_ffb16f287adb6645_l022_g11,.-peristyle_ffb16f287adb6645_l022_g11
 .section .note.GNU-stack,"",@progbits

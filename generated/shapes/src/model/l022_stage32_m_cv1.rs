@@ -12,106 +12,122 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_d2c1cea490af48b9_l022_g0 peristyle_d2c1cea490af48b9_l022_g1
-    peristyle_d2c1cea490af48b9_l022_g2 peristyle_d2c1cea490af48b9_l022_g3
-    peristyle_d2c1cea490af48b9_l022_g4 peristyle_d2c1cea490af48b9_l022_g5
-    peristyle_d2c1cea490af48b9_l022_g6 peristyle_d2c1cea490af48b9_l022_g7
-    peristyle_d2c1cea490af48b9_l022_g8 peristyle_d2c1cea490af48b9_l022_g9
-    peristyle_d2c1cea490af48b9_l022_g10 peristyle_d2c1cea490af48b9_l022_g11
+    peristyle_ffb16f287adb6645_l022_g0 peristyle_ffb16f287adb6645_l022_g1
+    peristyle_ffb16f287adb6645_l022_g2 peristyle_ffb16f287adb6645_l022_g3
+    peristyle_ffb16f287adb6645_l022_g4 peristyle_ffb16f287adb6645_l022_g5
+    peristyle_ffb16f287adb6645_l022_g6 peristyle_ffb16f287adb6645_l022_g7
+    peristyle_ffb16f287adb6645_l022_g8 peristyle_ffb16f287adb6645_l022_g9
+    peristyle_ffb16f287adb6645_l022_g10 peristyle_ffb16f287adb6645_l022_g11
 );
-static TABLE: &Aligned<[u8; 6216]> = &Aligned(*include_bytes!("l022_stage32_m_cv1.bin"));
+static TABLE: &Aligned<[u8; 10944]> = &Aligned(
+    *include_bytes!("l022_stage32_m_cv1.bin"),
+);
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 24),
         0,
         0,
-        unrolled!(peristyle_d2c1cea490af48b9_l022_g0),
+        unrolled!(peristyle_ffb16f287adb6645_l022_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (24, 20),
         54,
         65,
-        unrolled!(peristyle_d2c1cea490af48b9_l022_g1),
+        unrolled!(peristyle_ffb16f287adb6645_l022_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (44, 21),
         104,
         124,
-        unrolled!(peristyle_d2c1cea490af48b9_l022_g2),
+        unrolled!(peristyle_ffb16f287adb6645_l022_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (65, 14),
         156,
         192,
-        unrolled!(peristyle_d2c1cea490af48b9_l022_g3),
+        unrolled!(peristyle_ffb16f287adb6645_l022_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (79, 19),
         202,
         249,
-        unrolled!(peristyle_d2c1cea490af48b9_l022_g4),
+        unrolled!(peristyle_ffb16f287adb6645_l022_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (98, 20),
         248,
         300,
-        unrolled!(peristyle_d2c1cea490af48b9_l022_g5),
+        unrolled!(peristyle_ffb16f287adb6645_l022_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (118, 20),
         298,
         361,
-        unrolled!(peristyle_d2c1cea490af48b9_l022_g6),
+        unrolled!(peristyle_ffb16f287adb6645_l022_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (138, 17),
         346,
         412,
-        unrolled!(peristyle_d2c1cea490af48b9_l022_g7),
+        unrolled!(peristyle_ffb16f287adb6645_l022_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (155, 20),
         392,
         466,
-        unrolled!(peristyle_d2c1cea490af48b9_l022_g8),
+        unrolled!(peristyle_ffb16f287adb6645_l022_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (175, 21),
         442,
         524,
-        unrolled!(peristyle_d2c1cea490af48b9_l022_g9),
+        unrolled!(peristyle_ffb16f287adb6645_l022_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (196, 22),
         492,
         581,
-        unrolled!(peristyle_d2c1cea490af48b9_l022_g10),
+        unrolled!(peristyle_ffb16f287adb6645_l022_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (218, 22),
         542,
         641,
-        unrolled!(peristyle_d2c1cea490af48b9_l022_g11),
+        unrolled!(peristyle_ffb16f287adb6645_l022_g11),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 48, 48, None),
+    Group::new(&[8, 9, 10, 11], (2, 1), 96, 96, None),
+    Group::new(&[12, 13, 14, 15], (3, 1), 144, 144, None),
+    Group::new(&[16, 17, 18, 19], (4, 1), 192, 192, None),
+    Group::new(&[20, 21, 22, 23], (5, 1), 240, 240, None),
+    Group::new(&[24, 25, 26, 27], (6, 1), 288, 288, None),
+    Group::new(&[28, 29, 30, 31], (7, 1), 336, 336, None),
+    Group::new(&[32, 33, 34, 35], (8, 1), 384, 384, None),
+    Group::new(&[36, 37, 38, 39], (9, 1), 432, 432, None),
+    Group::new(&[40, 41, 42, 43], (10, 1), 480, 480, None),
+    Group::new(&[44, 45, 46, 47], (11, 1), 528, 528, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -120,7 +136,7 @@ pub static LAYER: Layer = Layer {
         &[
             Map {
                 dtype: DType::U8,
-                offset: 181260,
+                offset: 189452,
                 channels: 48,
                 height: 10,
                 width: 10,
@@ -150,12 +166,12 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 190464,
+            offset: 198656,
             channels: 48,
             height: 10,
             width: 10,
             split: [1, 1],
-            row: 10,
+            row: 11,
             plane: 192,
             pad: [0, 0, 0, 0],
             pad_value: 0,
@@ -168,7 +184,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(960, 594)),
             weights: Cow::Borrowed(TABLE.words(3392, 706)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(6272, 12)),
+            offsets: Cow::Borrowed(TABLE.offsets(6336, 576)),
+            weights: Cow::Borrowed(TABLE.words(8640, 576)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(10944, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 18,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -333,7 +361,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 181260,
+                            offset: 189452,
                             channels: 48,
                             height: 10,
                             width: 10,

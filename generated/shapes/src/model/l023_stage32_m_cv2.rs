@@ -12,7 +12,7 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::conv::{Residual, ResidualAt};
 use peristyle_runtime::kernels::map::Map;
@@ -20,14 +20,14 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_ac494dfdbf8ea6bf_l023_g0 peristyle_ac494dfdbf8ea6bf_l023_g1
-    peristyle_ac494dfdbf8ea6bf_l023_g2 peristyle_ac494dfdbf8ea6bf_l023_g3
-    peristyle_ac494dfdbf8ea6bf_l023_g4 peristyle_ac494dfdbf8ea6bf_l023_g5
-    peristyle_ac494dfdbf8ea6bf_l023_g6 peristyle_ac494dfdbf8ea6bf_l023_g7
-    peristyle_ac494dfdbf8ea6bf_l023_g8 peristyle_ac494dfdbf8ea6bf_l023_g9
-    peristyle_ac494dfdbf8ea6bf_l023_g10 peristyle_ac494dfdbf8ea6bf_l023_g11
+    peristyle_a8a5949415e00cb6_l023_g0 peristyle_a8a5949415e00cb6_l023_g1
+    peristyle_a8a5949415e00cb6_l023_g2 peristyle_a8a5949415e00cb6_l023_g3
+    peristyle_a8a5949415e00cb6_l023_g4 peristyle_a8a5949415e00cb6_l023_g5
+    peristyle_a8a5949415e00cb6_l023_g6 peristyle_a8a5949415e00cb6_l023_g7
+    peristyle_a8a5949415e00cb6_l023_g8 peristyle_a8a5949415e00cb6_l023_g9
+    peristyle_a8a5949415e00cb6_l023_g10 peristyle_a8a5949415e00cb6_l023_g11
 );
-static TABLE: &Aligned<[u8; 26572]> = &Aligned(
+static TABLE: &Aligned<[u8; 46720]> = &Aligned(
     *include_bytes!("l023_stage32_m_cv2.bin"),
 );
 static GROUPS: &[Group] = &[
@@ -36,85 +36,99 @@ static GROUPS: &[Group] = &[
         (0, 72),
         0,
         0,
-        unrolled!(peristyle_ac494dfdbf8ea6bf_l023_g0),
+        unrolled!(peristyle_a8a5949415e00cb6_l023_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (72, 77),
         254,
         183,
-        unrolled!(peristyle_ac494dfdbf8ea6bf_l023_g1),
+        unrolled!(peristyle_a8a5949415e00cb6_l023_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (149, 98),
         480,
         340,
-        unrolled!(peristyle_ac494dfdbf8ea6bf_l023_g2),
+        unrolled!(peristyle_a8a5949415e00cb6_l023_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (247, 87),
         774,
         563,
-        unrolled!(peristyle_ac494dfdbf8ea6bf_l023_g3),
+        unrolled!(peristyle_a8a5949415e00cb6_l023_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (334, 72),
         1052,
         782,
-        unrolled!(peristyle_ac494dfdbf8ea6bf_l023_g4),
+        unrolled!(peristyle_a8a5949415e00cb6_l023_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (406, 95),
         1304,
         974,
-        unrolled!(peristyle_ac494dfdbf8ea6bf_l023_g5),
+        unrolled!(peristyle_a8a5949415e00cb6_l023_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (501, 68),
         1598,
         1193,
-        unrolled!(peristyle_ac494dfdbf8ea6bf_l023_g6),
+        unrolled!(peristyle_a8a5949415e00cb6_l023_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (569, 65),
         1844,
         1376,
-        unrolled!(peristyle_ac494dfdbf8ea6bf_l023_g7),
+        unrolled!(peristyle_a8a5949415e00cb6_l023_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (634, 92),
         2096,
         1556,
-        unrolled!(peristyle_ac494dfdbf8ea6bf_l023_g8),
+        unrolled!(peristyle_a8a5949415e00cb6_l023_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (726, 73),
         2410,
         1789,
-        unrolled!(peristyle_ac494dfdbf8ea6bf_l023_g9),
+        unrolled!(peristyle_a8a5949415e00cb6_l023_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (799, 91),
         2690,
         2008,
-        unrolled!(peristyle_ac494dfdbf8ea6bf_l023_g10),
+        unrolled!(peristyle_a8a5949415e00cb6_l023_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (890, 76),
         2966,
         2215,
-        unrolled!(peristyle_ac494dfdbf8ea6bf_l023_g11),
+        unrolled!(peristyle_a8a5949415e00cb6_l023_g11),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 6), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (6, 4), 248, 131, None),
+    Group::new(&[8, 9, 10, 11], (10, 5), 468, 259, None),
+    Group::new(&[12, 13, 14, 15], (15, 6), 736, 415, None),
+    Group::new(&[16, 17, 18, 19], (21, 6), 1012, 568, None),
+    Group::new(&[20, 21, 22, 23], (27, 7), 1256, 710, None),
+    Group::new(&[24, 25, 26, 27], (34, 4), 1540, 852, None),
+    Group::new(&[28, 29, 30, 31], (38, 4), 1788, 1002, None),
+    Group::new(&[32, 33, 34, 35], (42, 5), 2040, 1156, None),
+    Group::new(&[36, 37, 38, 39], (47, 5), 2324, 1317, None),
+    Group::new(&[40, 41, 42, 43], (52, 4), 2608, 1484, None),
+    Group::new(&[44, 45, 46, 47], (56, 4), 2872, 1640, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -140,7 +154,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 181260,
+            offset: 189452,
             channels: 48,
             height: 10,
             width: 10,
@@ -158,7 +172,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(3904, 3240)),
             weights: Cow::Borrowed(TABLE.words(16896, 2419)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(26624, 60)),
+            offsets: Cow::Borrowed(TABLE.offsets(26880, 3144)),
+            weights: Cow::Borrowed(TABLE.words(39488, 1807)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(46720, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 4,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -320,12 +346,12 @@ pub static LAYER: Layer = Layer {
             residual: Some(Residual {
                 map: Map {
                     dtype: DType::F32,
-                    offset: 159744,
+                    offset: 167936,
                     channels: 48,
                     height: 10,
                     width: 10,
                     split: [1, 1],
-                    row: 10,
+                    row: 11,
                     plane: 112,
                     pad: [0, 0, 0, 0],
                     pad_value: 0,
@@ -337,12 +363,12 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 215040,
+                            offset: 223232,
                             channels: 48,
                             height: 10,
                             width: 10,
                             split: [1, 1],
-                            row: 10,
+                            row: 11,
                             plane: 192,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,

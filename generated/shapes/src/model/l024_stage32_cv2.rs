@@ -12,106 +12,120 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_86ef7447faa2a28d_l024_g0 peristyle_86ef7447faa2a28d_l024_g1
-    peristyle_86ef7447faa2a28d_l024_g2 peristyle_86ef7447faa2a28d_l024_g3
-    peristyle_86ef7447faa2a28d_l024_g4 peristyle_86ef7447faa2a28d_l024_g5
-    peristyle_86ef7447faa2a28d_l024_g6 peristyle_86ef7447faa2a28d_l024_g7
-    peristyle_86ef7447faa2a28d_l024_g8 peristyle_86ef7447faa2a28d_l024_g9
-    peristyle_86ef7447faa2a28d_l024_g10 peristyle_86ef7447faa2a28d_l024_g11
+    peristyle_26140da4dd6dc88c_l024_g0 peristyle_26140da4dd6dc88c_l024_g1
+    peristyle_26140da4dd6dc88c_l024_g2 peristyle_26140da4dd6dc88c_l024_g3
+    peristyle_26140da4dd6dc88c_l024_g4 peristyle_26140da4dd6dc88c_l024_g5
+    peristyle_26140da4dd6dc88c_l024_g6 peristyle_26140da4dd6dc88c_l024_g7
+    peristyle_26140da4dd6dc88c_l024_g8 peristyle_26140da4dd6dc88c_l024_g9
+    peristyle_26140da4dd6dc88c_l024_g10 peristyle_26140da4dd6dc88c_l024_g11
 );
-static TABLE: &Aligned<[u8; 11452]> = &Aligned(*include_bytes!("l024_stage32_cv2.bin"));
+static TABLE: &Aligned<[u8; 20096]> = &Aligned(*include_bytes!("l024_stage32_cv2.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 25),
         0,
         0,
-        unrolled!(peristyle_86ef7447faa2a28d_l024_g0),
+        unrolled!(peristyle_26140da4dd6dc88c_l024_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (25, 33),
         92,
         112,
-        unrolled!(peristyle_86ef7447faa2a28d_l024_g1),
+        unrolled!(peristyle_26140da4dd6dc88c_l024_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (58, 37),
         188,
         226,
-        unrolled!(peristyle_86ef7447faa2a28d_l024_g2),
+        unrolled!(peristyle_26140da4dd6dc88c_l024_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (95, 28),
         282,
         327,
-        unrolled!(peristyle_86ef7447faa2a28d_l024_g3),
+        unrolled!(peristyle_26140da4dd6dc88c_l024_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (123, 34),
         374,
         435,
-        unrolled!(peristyle_86ef7447faa2a28d_l024_g4),
+        unrolled!(peristyle_26140da4dd6dc88c_l024_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (157, 29),
         470,
         553,
-        unrolled!(peristyle_86ef7447faa2a28d_l024_g5),
+        unrolled!(peristyle_26140da4dd6dc88c_l024_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (186, 41),
         562,
         661,
-        unrolled!(peristyle_86ef7447faa2a28d_l024_g6),
+        unrolled!(peristyle_26140da4dd6dc88c_l024_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (227, 37),
         660,
         771,
-        unrolled!(peristyle_86ef7447faa2a28d_l024_g7),
+        unrolled!(peristyle_26140da4dd6dc88c_l024_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (264, 30),
         760,
         894,
-        unrolled!(peristyle_86ef7447faa2a28d_l024_g8),
+        unrolled!(peristyle_26140da4dd6dc88c_l024_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (294, 33),
         852,
         1000,
-        unrolled!(peristyle_86ef7447faa2a28d_l024_g9),
+        unrolled!(peristyle_26140da4dd6dc88c_l024_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (327, 29),
         946,
         1111,
-        unrolled!(peristyle_86ef7447faa2a28d_l024_g10),
+        unrolled!(peristyle_26140da4dd6dc88c_l024_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (356, 31),
         1040,
         1216,
-        unrolled!(peristyle_86ef7447faa2a28d_l024_g11),
+        unrolled!(peristyle_26140da4dd6dc88c_l024_g11),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 3), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (3, 3), 92, 77, None),
+    Group::new(&[8, 9, 10, 11], (6, 2), 188, 160, None),
+    Group::new(&[12, 13, 14, 15], (8, 2), 280, 240, None),
+    Group::new(&[16, 17, 18, 19], (10, 2), 372, 325, None),
+    Group::new(&[20, 21, 22, 23], (12, 3), 468, 414, None),
+    Group::new(&[24, 25, 26, 27], (15, 3), 560, 491, None),
+    Group::new(&[28, 29, 30, 31], (18, 2), 656, 566, None),
+    Group::new(&[32, 33, 34, 35], (20, 2), 748, 651, None),
+    Group::new(&[36, 37, 38, 39], (22, 1), 840, 735, None),
+    Group::new(&[40, 41, 42, 43], (23, 4), 936, 831, None),
+    Group::new(&[44, 45, 46, 47], (27, 3), 1032, 904, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -135,12 +149,12 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 233472,
+            offset: 241664,
             channels: 96,
             height: 10,
             width: 10,
             split: [1, 1],
-            row: 10,
+            row: 11,
             plane: 192,
             pad: [0, 0, 0, 0],
             pad_value: 0,
@@ -153,7 +167,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(1600, 1134)),
             weights: Cow::Borrowed(TABLE.words(6144, 1327)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(11456, 30)),
+            offsets: Cow::Borrowed(TABLE.offsets(11584, 1124)),
+            weights: Cow::Borrowed(TABLE.words(16128, 982)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(20096, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 8,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -318,12 +344,12 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 224256,
+                            offset: 232448,
                             channels: 48,
                             height: 10,
                             width: 10,
                             split: [1, 1],
-                            row: 10,
+                            row: 11,
                             plane: 192,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,

@@ -12,196 +12,222 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_cf67da8c985f221f_l025_g0 peristyle_cf67da8c985f221f_l025_g1
-    peristyle_cf67da8c985f221f_l025_g2 peristyle_cf67da8c985f221f_l025_g3
-    peristyle_cf67da8c985f221f_l025_g4 peristyle_cf67da8c985f221f_l025_g5
-    peristyle_cf67da8c985f221f_l025_g6 peristyle_cf67da8c985f221f_l025_g7
-    peristyle_cf67da8c985f221f_l025_g8 peristyle_cf67da8c985f221f_l025_g9
-    peristyle_cf67da8c985f221f_l025_g10 peristyle_cf67da8c985f221f_l025_g11
-    peristyle_cf67da8c985f221f_l025_g12 peristyle_cf67da8c985f221f_l025_g13
-    peristyle_cf67da8c985f221f_l025_g14 peristyle_cf67da8c985f221f_l025_g15
-    peristyle_cf67da8c985f221f_l025_g16 peristyle_cf67da8c985f221f_l025_g17
-    peristyle_cf67da8c985f221f_l025_g18 peristyle_cf67da8c985f221f_l025_g19
-    peristyle_cf67da8c985f221f_l025_g20 peristyle_cf67da8c985f221f_l025_g21
-    peristyle_cf67da8c985f221f_l025_g22 peristyle_cf67da8c985f221f_l025_g23
+    peristyle_a43b009b2a71546b_l025_g0 peristyle_a43b009b2a71546b_l025_g1
+    peristyle_a43b009b2a71546b_l025_g2 peristyle_a43b009b2a71546b_l025_g3
+    peristyle_a43b009b2a71546b_l025_g4 peristyle_a43b009b2a71546b_l025_g5
+    peristyle_a43b009b2a71546b_l025_g6 peristyle_a43b009b2a71546b_l025_g7
+    peristyle_a43b009b2a71546b_l025_g8 peristyle_a43b009b2a71546b_l025_g9
+    peristyle_a43b009b2a71546b_l025_g10 peristyle_a43b009b2a71546b_l025_g11
+    peristyle_a43b009b2a71546b_l025_g12 peristyle_a43b009b2a71546b_l025_g13
+    peristyle_a43b009b2a71546b_l025_g14 peristyle_a43b009b2a71546b_l025_g15
+    peristyle_a43b009b2a71546b_l025_g16 peristyle_a43b009b2a71546b_l025_g17
+    peristyle_a43b009b2a71546b_l025_g18 peristyle_a43b009b2a71546b_l025_g19
+    peristyle_a43b009b2a71546b_l025_g20 peristyle_a43b009b2a71546b_l025_g21
+    peristyle_a43b009b2a71546b_l025_g22 peristyle_a43b009b2a71546b_l025_g23
 );
-static TABLE: &Aligned<[u8; 21888]> = &Aligned(*include_bytes!("l025_stage32_cv3.bin"));
+static TABLE: &Aligned<[u8; 37760]> = &Aligned(*include_bytes!("l025_stage32_cv3.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 30),
         0,
         0,
-        unrolled!(peristyle_cf67da8c985f221f_l025_g0),
+        unrolled!(peristyle_a43b009b2a71546b_l025_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (30, 42),
         86,
         87,
-        unrolled!(peristyle_cf67da8c985f221f_l025_g1),
+        unrolled!(peristyle_a43b009b2a71546b_l025_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (72, 36),
         190,
         187,
-        unrolled!(peristyle_cf67da8c985f221f_l025_g2),
+        unrolled!(peristyle_a43b009b2a71546b_l025_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (108, 33),
         288,
         285,
-        unrolled!(peristyle_cf67da8c985f221f_l025_g3),
+        unrolled!(peristyle_a43b009b2a71546b_l025_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (141, 42),
         384,
         374,
-        unrolled!(peristyle_cf67da8c985f221f_l025_g4),
+        unrolled!(peristyle_a43b009b2a71546b_l025_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (183, 36),
         480,
         476,
-        unrolled!(peristyle_cf67da8c985f221f_l025_g5),
+        unrolled!(peristyle_a43b009b2a71546b_l025_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (219, 38),
         574,
         583,
-        unrolled!(peristyle_cf67da8c985f221f_l025_g6),
+        unrolled!(peristyle_a43b009b2a71546b_l025_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (257, 37),
         664,
         677,
-        unrolled!(peristyle_cf67da8c985f221f_l025_g7),
+        unrolled!(peristyle_a43b009b2a71546b_l025_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (294, 38),
         758,
         772,
-        unrolled!(peristyle_cf67da8c985f221f_l025_g8),
+        unrolled!(peristyle_a43b009b2a71546b_l025_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (332, 34),
         850,
         868,
-        unrolled!(peristyle_cf67da8c985f221f_l025_g9),
+        unrolled!(peristyle_a43b009b2a71546b_l025_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (366, 36),
         942,
         966,
-        unrolled!(peristyle_cf67da8c985f221f_l025_g10),
+        unrolled!(peristyle_a43b009b2a71546b_l025_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (402, 40),
         1028,
         1059,
-        unrolled!(peristyle_cf67da8c985f221f_l025_g11),
+        unrolled!(peristyle_a43b009b2a71546b_l025_g11),
     ),
     Group::new(
         &[48, 49, 50, 51],
         (442, 38),
         1120,
         1148,
-        unrolled!(peristyle_cf67da8c985f221f_l025_g12),
+        unrolled!(peristyle_a43b009b2a71546b_l025_g12),
     ),
     Group::new(
         &[52, 53, 54, 55],
         (480, 33),
         1216,
         1247,
-        unrolled!(peristyle_cf67da8c985f221f_l025_g13),
+        unrolled!(peristyle_a43b009b2a71546b_l025_g13),
     ),
     Group::new(
         &[56, 57, 58, 59],
         (513, 40),
         1310,
         1346,
-        unrolled!(peristyle_cf67da8c985f221f_l025_g14),
+        unrolled!(peristyle_a43b009b2a71546b_l025_g14),
     ),
     Group::new(
         &[60, 61, 62, 63],
         (553, 29),
         1406,
         1445,
-        unrolled!(peristyle_cf67da8c985f221f_l025_g15),
+        unrolled!(peristyle_a43b009b2a71546b_l025_g15),
     ),
     Group::new(
         &[64, 65, 66, 67],
         (582, 41),
         1492,
         1524,
-        unrolled!(peristyle_cf67da8c985f221f_l025_g16),
+        unrolled!(peristyle_a43b009b2a71546b_l025_g16),
     ),
     Group::new(
         &[68, 69, 70, 71],
         (623, 33),
         1592,
         1628,
-        unrolled!(peristyle_cf67da8c985f221f_l025_g17),
+        unrolled!(peristyle_a43b009b2a71546b_l025_g17),
     ),
     Group::new(
         &[72, 73, 74, 75],
         (656, 38),
         1684,
         1722,
-        unrolled!(peristyle_cf67da8c985f221f_l025_g18),
+        unrolled!(peristyle_a43b009b2a71546b_l025_g18),
     ),
     Group::new(
         &[76, 77, 78, 79],
         (694, 34),
         1776,
         1814,
-        unrolled!(peristyle_cf67da8c985f221f_l025_g19),
+        unrolled!(peristyle_a43b009b2a71546b_l025_g19),
     ),
     Group::new(
         &[80, 81, 82, 83],
         (728, 42),
         1864,
         1898,
-        unrolled!(peristyle_cf67da8c985f221f_l025_g20),
+        unrolled!(peristyle_a43b009b2a71546b_l025_g20),
     ),
     Group::new(
         &[84, 85, 86, 87],
         (770, 41),
         1976,
         2014,
-        unrolled!(peristyle_cf67da8c985f221f_l025_g21),
+        unrolled!(peristyle_a43b009b2a71546b_l025_g21),
     ),
     Group::new(
         &[88, 89, 90, 91],
         (811, 35),
         2074,
         2121,
-        unrolled!(peristyle_cf67da8c985f221f_l025_g22),
+        unrolled!(peristyle_a43b009b2a71546b_l025_g22),
     ),
     Group::new(
         &[92, 93, 94, 95],
         (846, 37),
         2164,
         2221,
-        unrolled!(peristyle_cf67da8c985f221f_l025_g23),
+        unrolled!(peristyle_a43b009b2a71546b_l025_g23),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 3), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (3, 2), 84, 66, None),
+    Group::new(&[8, 9, 10, 11], (5, 2), 176, 144, None),
+    Group::new(&[12, 13, 14, 15], (7, 4), 268, 224, None),
+    Group::new(&[16, 17, 18, 19], (11, 3), 356, 290, None),
+    Group::new(&[20, 21, 22, 23], (14, 3), 444, 361, None),
+    Group::new(&[24, 25, 26, 27], (17, 3), 536, 438, None),
+    Group::new(&[28, 29, 30, 31], (20, 3), 628, 510, None),
+    Group::new(&[32, 33, 34, 35], (23, 2), 716, 576, None),
+    Group::new(&[36, 37, 38, 39], (25, 2), 800, 652, None),
+    Group::new(&[40, 41, 42, 43], (27, 4), 888, 731, None),
+    Group::new(&[44, 45, 46, 47], (31, 3), 976, 796, None),
+    Group::new(&[48, 49, 50, 51], (34, 3), 1064, 868, None),
+    Group::new(&[52, 53, 54, 55], (37, 3), 1152, 939, None),
+    Group::new(&[56, 57, 58, 59], (40, 3), 1240, 1010, None),
+    Group::new(&[60, 61, 62, 63], (43, 2), 1332, 1085, None),
+    Group::new(&[64, 65, 66, 67], (45, 3), 1420, 1162, None),
+    Group::new(&[68, 69, 70, 71], (48, 3), 1508, 1231, None),
+    Group::new(&[72, 73, 74, 75], (51, 3), 1592, 1300, None),
+    Group::new(&[76, 77, 78, 79], (54, 2), 1680, 1371, None),
+    Group::new(&[80, 81, 82, 83], (56, 3), 1768, 1447, None),
+    Group::new(&[84, 85, 86, 87], (59, 2), 1860, 1513, None),
+    Group::new(&[88, 89, 90, 91], (61, 3), 1948, 1593, None),
+    Group::new(&[92, 93, 94, 95], (64, 2), 2040, 1668, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -225,12 +251,12 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 215040,
+            offset: 223232,
             channels: 96,
             height: 10,
             width: 10,
             split: [1, 1],
-            row: 10,
+            row: 11,
             plane: 192,
             pad: [0, 0, 0, 0],
             pad_value: 0,
@@ -243,7 +269,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(3584, 2254)),
             weights: Cow::Borrowed(TABLE.words(12608, 2320)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(21888, 66)),
+            offsets: Cow::Borrowed(TABLE.offsets(22208, 2128)),
+            weights: Cow::Borrowed(TABLE.words(30720, 1747)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(37760, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 8,
+            groups: 3,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -552,12 +590,12 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 196608,
+                            offset: 204800,
                             channels: 96,
                             height: 10,
                             width: 10,
                             split: [1, 1],
-                            row: 10,
+                            row: 11,
                             plane: 192,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,

@@ -12,106 +12,120 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_d5e870be429c2bfb_l026_g0 peristyle_d5e870be429c2bfb_l026_g1
-    peristyle_d5e870be429c2bfb_l026_g2 peristyle_d5e870be429c2bfb_l026_g3
-    peristyle_d5e870be429c2bfb_l026_g4 peristyle_d5e870be429c2bfb_l026_g5
-    peristyle_d5e870be429c2bfb_l026_g6 peristyle_d5e870be429c2bfb_l026_g7
-    peristyle_d5e870be429c2bfb_l026_g8 peristyle_d5e870be429c2bfb_l026_g9
-    peristyle_d5e870be429c2bfb_l026_g10 peristyle_d5e870be429c2bfb_l026_g11
+    peristyle_7d31bedc04582af1_l026_g0 peristyle_7d31bedc04582af1_l026_g1
+    peristyle_7d31bedc04582af1_l026_g2 peristyle_7d31bedc04582af1_l026_g3
+    peristyle_7d31bedc04582af1_l026_g4 peristyle_7d31bedc04582af1_l026_g5
+    peristyle_7d31bedc04582af1_l026_g6 peristyle_7d31bedc04582af1_l026_g7
+    peristyle_7d31bedc04582af1_l026_g8 peristyle_7d31bedc04582af1_l026_g9
+    peristyle_7d31bedc04582af1_l026_g10 peristyle_7d31bedc04582af1_l026_g11
 );
-static TABLE: &Aligned<[u8; 10976]> = &Aligned(*include_bytes!("l026_sppf_cv1.bin"));
+static TABLE: &Aligned<[u8; 19584]> = &Aligned(*include_bytes!("l026_sppf_cv1.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 21),
         0,
         0,
-        unrolled!(peristyle_d5e870be429c2bfb_l026_g0),
+        unrolled!(peristyle_7d31bedc04582af1_l026_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (21, 25),
         90,
         101,
-        unrolled!(peristyle_d5e870be429c2bfb_l026_g1),
+        unrolled!(peristyle_7d31bedc04582af1_l026_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (46, 27),
         180,
         207,
-        unrolled!(peristyle_d5e870be429c2bfb_l026_g2),
+        unrolled!(peristyle_7d31bedc04582af1_l026_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (73, 30),
         270,
         309,
-        unrolled!(peristyle_d5e870be429c2bfb_l026_g3),
+        unrolled!(peristyle_7d31bedc04582af1_l026_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (103, 30),
         362,
         421,
-        unrolled!(peristyle_d5e870be429c2bfb_l026_g4),
+        unrolled!(peristyle_7d31bedc04582af1_l026_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (133, 21),
         456,
         525,
-        unrolled!(peristyle_d5e870be429c2bfb_l026_g5),
+        unrolled!(peristyle_7d31bedc04582af1_l026_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (154, 29),
         548,
         635,
-        unrolled!(peristyle_d5e870be429c2bfb_l026_g6),
+        unrolled!(peristyle_7d31bedc04582af1_l026_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (183, 24),
         642,
         757,
-        unrolled!(peristyle_d5e870be429c2bfb_l026_g7),
+        unrolled!(peristyle_7d31bedc04582af1_l026_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (207, 25),
         736,
         872,
-        unrolled!(peristyle_d5e870be429c2bfb_l026_g8),
+        unrolled!(peristyle_7d31bedc04582af1_l026_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (232, 24),
         828,
         979,
-        unrolled!(peristyle_d5e870be429c2bfb_l026_g9),
+        unrolled!(peristyle_7d31bedc04582af1_l026_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (256, 29),
         922,
         1088,
-        unrolled!(peristyle_d5e870be429c2bfb_l026_g10),
+        unrolled!(peristyle_7d31bedc04582af1_l026_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (285, 27),
         1014,
         1193,
-        unrolled!(peristyle_d5e870be429c2bfb_l026_g11),
+        unrolled!(peristyle_7d31bedc04582af1_l026_g11),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 2), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (2, 3), 92, 82, None),
+    Group::new(&[8, 9, 10, 11], (5, 3), 184, 158, None),
+    Group::new(&[12, 13, 14, 15], (8, 2), 276, 234, None),
+    Group::new(&[16, 17, 18, 19], (10, 1), 368, 317, None),
+    Group::new(&[20, 21, 22, 23], (11, 2), 460, 409, None),
+    Group::new(&[24, 25, 26, 27], (13, 2), 552, 494, None),
+    Group::new(&[28, 29, 30, 31], (15, 2), 648, 580, None),
+    Group::new(&[32, 33, 34, 35], (17, 3), 744, 666, None),
+    Group::new(&[36, 37, 38, 39], (20, 3), 836, 740, None),
+    Group::new(&[40, 41, 42, 43], (23, 2), 932, 817, None),
+    Group::new(&[44, 45, 46, 47], (25, 2), 1024, 901, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -135,12 +149,12 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 196608,
+            offset: 204800,
             channels: 96,
             height: 10,
             width: 10,
             split: [1, 1],
-            row: 10,
+            row: 11,
             plane: 192,
             pad: [0, 0, 0, 0],
             pad_value: 0,
@@ -153,7 +167,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(1280, 1112)),
             weights: Cow::Borrowed(TABLE.words(5760, 1304)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(11008, 27)),
+            offsets: Cow::Borrowed(TABLE.offsets(11136, 1120)),
+            weights: Cow::Borrowed(TABLE.words(15616, 986)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(19584, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 8,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -318,12 +344,12 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 159744,
+                            offset: 167936,
                             channels: 48,
                             height: 10,
                             width: 10,
                             split: [1, 1],
-                            row: 10,
+                            row: 11,
                             plane: 192,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,

@@ -12,196 +12,222 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_4f553d5550e9b1b8_l030_g0 peristyle_4f553d5550e9b1b8_l030_g1
-    peristyle_4f553d5550e9b1b8_l030_g2 peristyle_4f553d5550e9b1b8_l030_g3
-    peristyle_4f553d5550e9b1b8_l030_g4 peristyle_4f553d5550e9b1b8_l030_g5
-    peristyle_4f553d5550e9b1b8_l030_g6 peristyle_4f553d5550e9b1b8_l030_g7
-    peristyle_4f553d5550e9b1b8_l030_g8 peristyle_4f553d5550e9b1b8_l030_g9
-    peristyle_4f553d5550e9b1b8_l030_g10 peristyle_4f553d5550e9b1b8_l030_g11
-    peristyle_4f553d5550e9b1b8_l030_g12 peristyle_4f553d5550e9b1b8_l030_g13
-    peristyle_4f553d5550e9b1b8_l030_g14 peristyle_4f553d5550e9b1b8_l030_g15
-    peristyle_4f553d5550e9b1b8_l030_g16 peristyle_4f553d5550e9b1b8_l030_g17
-    peristyle_4f553d5550e9b1b8_l030_g18 peristyle_4f553d5550e9b1b8_l030_g19
-    peristyle_4f553d5550e9b1b8_l030_g20 peristyle_4f553d5550e9b1b8_l030_g21
-    peristyle_4f553d5550e9b1b8_l030_g22 peristyle_4f553d5550e9b1b8_l030_g23
+    peristyle_2e28328d2b342f27_l030_g0 peristyle_2e28328d2b342f27_l030_g1
+    peristyle_2e28328d2b342f27_l030_g2 peristyle_2e28328d2b342f27_l030_g3
+    peristyle_2e28328d2b342f27_l030_g4 peristyle_2e28328d2b342f27_l030_g5
+    peristyle_2e28328d2b342f27_l030_g6 peristyle_2e28328d2b342f27_l030_g7
+    peristyle_2e28328d2b342f27_l030_g8 peristyle_2e28328d2b342f27_l030_g9
+    peristyle_2e28328d2b342f27_l030_g10 peristyle_2e28328d2b342f27_l030_g11
+    peristyle_2e28328d2b342f27_l030_g12 peristyle_2e28328d2b342f27_l030_g13
+    peristyle_2e28328d2b342f27_l030_g14 peristyle_2e28328d2b342f27_l030_g15
+    peristyle_2e28328d2b342f27_l030_g16 peristyle_2e28328d2b342f27_l030_g17
+    peristyle_2e28328d2b342f27_l030_g18 peristyle_2e28328d2b342f27_l030_g19
+    peristyle_2e28328d2b342f27_l030_g20 peristyle_2e28328d2b342f27_l030_g21
+    peristyle_2e28328d2b342f27_l030_g22 peristyle_2e28328d2b342f27_l030_g23
 );
-static TABLE: &Aligned<[u8; 35996]> = &Aligned(*include_bytes!("l030_sppf_cv2.bin"));
+static TABLE: &Aligned<[u8; 65728]> = &Aligned(*include_bytes!("l030_sppf_cv2.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 30),
         0,
         0,
-        unrolled!(peristyle_4f553d5550e9b1b8_l030_g0),
+        unrolled!(peristyle_2e28328d2b342f27_l030_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (30, 27),
         178,
         185,
-        unrolled!(peristyle_4f553d5550e9b1b8_l030_g1),
+        unrolled!(peristyle_2e28328d2b342f27_l030_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (57, 25),
         346,
         353,
-        unrolled!(peristyle_4f553d5550e9b1b8_l030_g2),
+        unrolled!(peristyle_2e28328d2b342f27_l030_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (82, 29),
         526,
         539,
-        unrolled!(peristyle_4f553d5550e9b1b8_l030_g3),
+        unrolled!(peristyle_2e28328d2b342f27_l030_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (111, 26),
         702,
         711,
-        unrolled!(peristyle_4f553d5550e9b1b8_l030_g4),
+        unrolled!(peristyle_2e28328d2b342f27_l030_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (137, 19),
         872,
         889,
-        unrolled!(peristyle_4f553d5550e9b1b8_l030_g5),
+        unrolled!(peristyle_2e28328d2b342f27_l030_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (156, 22),
         1040,
         1071,
-        unrolled!(peristyle_4f553d5550e9b1b8_l030_g6),
+        unrolled!(peristyle_2e28328d2b342f27_l030_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (178, 27),
         1206,
         1241,
-        unrolled!(peristyle_4f553d5550e9b1b8_l030_g7),
+        unrolled!(peristyle_2e28328d2b342f27_l030_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (205, 29),
         1378,
         1412,
-        unrolled!(peristyle_4f553d5550e9b1b8_l030_g8),
+        unrolled!(peristyle_2e28328d2b342f27_l030_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (234, 25),
         1548,
         1592,
-        unrolled!(peristyle_4f553d5550e9b1b8_l030_g9),
+        unrolled!(peristyle_2e28328d2b342f27_l030_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (259, 31),
         1722,
         1769,
-        unrolled!(peristyle_4f553d5550e9b1b8_l030_g10),
+        unrolled!(peristyle_2e28328d2b342f27_l030_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (290, 24),
         1898,
         1949,
-        unrolled!(peristyle_4f553d5550e9b1b8_l030_g11),
+        unrolled!(peristyle_2e28328d2b342f27_l030_g11),
     ),
     Group::new(
         &[48, 49, 50, 51],
         (314, 24),
         2066,
         2114,
-        unrolled!(peristyle_4f553d5550e9b1b8_l030_g12),
+        unrolled!(peristyle_2e28328d2b342f27_l030_g12),
     ),
     Group::new(
         &[52, 53, 54, 55],
         (338, 26),
         2240,
         2304,
-        unrolled!(peristyle_4f553d5550e9b1b8_l030_g13),
+        unrolled!(peristyle_2e28328d2b342f27_l030_g13),
     ),
     Group::new(
         &[56, 57, 58, 59],
         (364, 29),
         2410,
         2473,
-        unrolled!(peristyle_4f553d5550e9b1b8_l030_g14),
+        unrolled!(peristyle_2e28328d2b342f27_l030_g14),
     ),
     Group::new(
         &[60, 61, 62, 63],
         (393, 27),
         2582,
         2644,
-        unrolled!(peristyle_4f553d5550e9b1b8_l030_g15),
+        unrolled!(peristyle_2e28328d2b342f27_l030_g15),
     ),
     Group::new(
         &[64, 65, 66, 67],
         (420, 29),
         2748,
         2817,
-        unrolled!(peristyle_4f553d5550e9b1b8_l030_g16),
+        unrolled!(peristyle_2e28328d2b342f27_l030_g16),
     ),
     Group::new(
         &[68, 69, 70, 71],
         (449, 24),
         2924,
         2996,
-        unrolled!(peristyle_4f553d5550e9b1b8_l030_g17),
+        unrolled!(peristyle_2e28328d2b342f27_l030_g17),
     ),
     Group::new(
         &[72, 73, 74, 75],
         (473, 29),
         3094,
         3172,
-        unrolled!(peristyle_4f553d5550e9b1b8_l030_g18),
+        unrolled!(peristyle_2e28328d2b342f27_l030_g18),
     ),
     Group::new(
         &[76, 77, 78, 79],
         (502, 27),
         3264,
         3342,
-        unrolled!(peristyle_4f553d5550e9b1b8_l030_g19),
+        unrolled!(peristyle_2e28328d2b342f27_l030_g19),
     ),
     Group::new(
         &[80, 81, 82, 83],
         (529, 32),
         3436,
         3524,
-        unrolled!(peristyle_4f553d5550e9b1b8_l030_g20),
+        unrolled!(peristyle_2e28328d2b342f27_l030_g20),
     ),
     Group::new(
         &[84, 85, 86, 87],
         (561, 20),
         3612,
         3687,
-        unrolled!(peristyle_4f553d5550e9b1b8_l030_g21),
+        unrolled!(peristyle_2e28328d2b342f27_l030_g21),
     ),
     Group::new(
         &[88, 89, 90, 91],
         (581, 30),
         3790,
         3867,
-        unrolled!(peristyle_4f553d5550e9b1b8_l030_g22),
+        unrolled!(peristyle_2e28328d2b342f27_l030_g22),
     ),
     Group::new(
         &[92, 93, 94, 95],
         (611, 31),
         3962,
         4046,
-        unrolled!(peristyle_4f553d5550e9b1b8_l030_g23),
+        unrolled!(peristyle_2e28328d2b342f27_l030_g23),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 4), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (4, 4), 180, 130, None),
+    Group::new(&[8, 9, 10, 11], (8, 5), 352, 264, None),
+    Group::new(&[12, 13, 14, 15], (13, 4), 536, 404, None),
+    Group::new(&[16, 17, 18, 19], (17, 4), 712, 535, None),
+    Group::new(&[20, 21, 22, 23], (21, 3), 884, 666, None),
+    Group::new(&[24, 25, 26, 27], (24, 5), 1052, 800, None),
+    Group::new(&[28, 29, 30, 31], (29, 3), 1224, 931, None),
+    Group::new(&[32, 33, 34, 35], (32, 4), 1396, 1069, None),
+    Group::new(&[36, 37, 38, 39], (36, 4), 1568, 1199, None),
+    Group::new(&[40, 41, 42, 43], (40, 3), 1744, 1341, None),
+    Group::new(&[44, 45, 46, 47], (43, 4), 1920, 1481, None),
+    Group::new(&[48, 49, 50, 51], (47, 4), 2092, 1604, None),
+    Group::new(&[52, 53, 54, 55], (51, 4), 2268, 1737, None),
+    Group::new(&[56, 57, 58, 59], (55, 4), 2440, 1863, None),
+    Group::new(&[60, 61, 62, 63], (59, 4), 2616, 1990, None),
+    Group::new(&[64, 65, 66, 67], (63, 3), 2784, 2115, None),
+    Group::new(&[68, 69, 70, 71], (66, 4), 2960, 2247, None),
+    Group::new(&[72, 73, 74, 75], (70, 4), 3132, 2378, None),
+    Group::new(&[76, 77, 78, 79], (74, 5), 3304, 2504, None),
+    Group::new(&[80, 81, 82, 83], (79, 4), 3476, 2636, None),
+    Group::new(&[84, 85, 86, 87], (83, 4), 3652, 2756, None),
+    Group::new(&[88, 89, 90, 91], (87, 5), 3832, 2886, None),
+    Group::new(&[92, 93, 94, 95], (92, 4), 4008, 3020, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -225,12 +251,12 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 159744,
+            offset: 167936,
             channels: 192,
             height: 10,
             width: 10,
             split: [1, 1],
-            row: 10,
+            row: 11,
             plane: 192,
             pad: [0, 0, 0, 0],
             pad_value: 0,
@@ -243,7 +269,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(2624, 4128)),
             weights: Cow::Borrowed(TABLE.words(19136, 4215)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(36032, 96)),
+            offsets: Cow::Borrowed(TABLE.offsets(36416, 4176)),
+            weights: Cow::Borrowed(TABLE.words(53120, 3145)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(65728, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 2,
+            groups: 3,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -552,12 +590,12 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 196608,
+                            offset: 204800,
                             channels: 96,
                             height: 10,
                             width: 10,
                             split: [1, 1],
-                            row: 10,
+                            row: 11,
                             plane: 192,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,

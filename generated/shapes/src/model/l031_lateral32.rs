@@ -12,136 +12,154 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_b9a825a155e806ee_l031_g0 peristyle_b9a825a155e806ee_l031_g1
-    peristyle_b9a825a155e806ee_l031_g2 peristyle_b9a825a155e806ee_l031_g3
-    peristyle_b9a825a155e806ee_l031_g4 peristyle_b9a825a155e806ee_l031_g5
-    peristyle_b9a825a155e806ee_l031_g6 peristyle_b9a825a155e806ee_l031_g7
-    peristyle_b9a825a155e806ee_l031_g8 peristyle_b9a825a155e806ee_l031_g9
-    peristyle_b9a825a155e806ee_l031_g10 peristyle_b9a825a155e806ee_l031_g11
-    peristyle_b9a825a155e806ee_l031_g12 peristyle_b9a825a155e806ee_l031_g13
-    peristyle_b9a825a155e806ee_l031_g14 peristyle_b9a825a155e806ee_l031_g15
+    peristyle_fba5187e34f6e971_l031_g0 peristyle_fba5187e34f6e971_l031_g1
+    peristyle_fba5187e34f6e971_l031_g2 peristyle_fba5187e34f6e971_l031_g3
+    peristyle_fba5187e34f6e971_l031_g4 peristyle_fba5187e34f6e971_l031_g5
+    peristyle_fba5187e34f6e971_l031_g6 peristyle_fba5187e34f6e971_l031_g7
+    peristyle_fba5187e34f6e971_l031_g8 peristyle_fba5187e34f6e971_l031_g9
+    peristyle_fba5187e34f6e971_l031_g10 peristyle_fba5187e34f6e971_l031_g11
+    peristyle_fba5187e34f6e971_l031_g12 peristyle_fba5187e34f6e971_l031_g13
+    peristyle_fba5187e34f6e971_l031_g14 peristyle_fba5187e34f6e971_l031_g15
 );
-static TABLE: &Aligned<[u8; 14304]> = &Aligned(*include_bytes!("l031_lateral32.bin"));
+static TABLE: &Aligned<[u8; 24896]> = &Aligned(*include_bytes!("l031_lateral32.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 33),
         0,
         0,
-        unrolled!(peristyle_b9a825a155e806ee_l031_g0),
+        unrolled!(peristyle_fba5187e34f6e971_l031_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (33, 31),
         92,
         96,
-        unrolled!(peristyle_b9a825a155e806ee_l031_g1),
+        unrolled!(peristyle_fba5187e34f6e971_l031_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (64, 41),
         184,
         191,
-        unrolled!(peristyle_b9a825a155e806ee_l031_g2),
+        unrolled!(peristyle_fba5187e34f6e971_l031_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (105, 32),
         282,
         294,
-        unrolled!(peristyle_b9a825a155e806ee_l031_g3),
+        unrolled!(peristyle_fba5187e34f6e971_l031_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (137, 34),
         370,
         383,
-        unrolled!(peristyle_b9a825a155e806ee_l031_g4),
+        unrolled!(peristyle_fba5187e34f6e971_l031_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (171, 39),
         454,
         465,
-        unrolled!(peristyle_b9a825a155e806ee_l031_g5),
+        unrolled!(peristyle_fba5187e34f6e971_l031_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (210, 34),
         554,
         565,
-        unrolled!(peristyle_b9a825a155e806ee_l031_g6),
+        unrolled!(peristyle_fba5187e34f6e971_l031_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (244, 35),
         648,
         668,
-        unrolled!(peristyle_b9a825a155e806ee_l031_g7),
+        unrolled!(peristyle_fba5187e34f6e971_l031_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (279, 30),
         742,
         758,
-        unrolled!(peristyle_b9a825a155e806ee_l031_g8),
+        unrolled!(peristyle_fba5187e34f6e971_l031_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (309, 42),
         828,
         854,
-        unrolled!(peristyle_b9a825a155e806ee_l031_g9),
+        unrolled!(peristyle_fba5187e34f6e971_l031_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (351, 33),
         932,
         957,
-        unrolled!(peristyle_b9a825a155e806ee_l031_g10),
+        unrolled!(peristyle_fba5187e34f6e971_l031_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (384, 38),
         1026,
         1045,
-        unrolled!(peristyle_b9a825a155e806ee_l031_g11),
+        unrolled!(peristyle_fba5187e34f6e971_l031_g11),
     ),
     Group::new(
         &[48, 49, 50, 51],
         (422, 31),
         1122,
         1147,
-        unrolled!(peristyle_b9a825a155e806ee_l031_g12),
+        unrolled!(peristyle_fba5187e34f6e971_l031_g12),
     ),
     Group::new(
         &[52, 53, 54, 55],
         (453, 29),
         1216,
         1251,
-        unrolled!(peristyle_b9a825a155e806ee_l031_g13),
+        unrolled!(peristyle_fba5187e34f6e971_l031_g13),
     ),
     Group::new(
         &[56, 57, 58, 59],
         (482, 34),
         1304,
         1346,
-        unrolled!(peristyle_b9a825a155e806ee_l031_g14),
+        unrolled!(peristyle_fba5187e34f6e971_l031_g14),
     ),
     Group::new(
         &[60, 61, 62, 63],
         (516, 42),
         1392,
         1436,
-        unrolled!(peristyle_b9a825a155e806ee_l031_g15),
+        unrolled!(peristyle_fba5187e34f6e971_l031_g15),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 3), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (3, 2), 88, 69, None),
+    Group::new(&[8, 9, 10, 11], (5, 3), 176, 149, None),
+    Group::new(&[12, 13, 14, 15], (8, 3), 268, 222, None),
+    Group::new(&[16, 17, 18, 19], (11, 2), 356, 290, None),
+    Group::new(&[20, 21, 22, 23], (13, 2), 440, 366, None),
+    Group::new(&[24, 25, 26, 27], (15, 2), 532, 448, None),
+    Group::new(&[28, 29, 30, 31], (17, 3), 624, 528, None),
+    Group::new(&[32, 33, 34, 35], (20, 2), 716, 600, None),
+    Group::new(&[36, 37, 38, 39], (22, 3), 800, 676, None),
+    Group::new(&[40, 41, 42, 43], (25, 3), 888, 747, None),
+    Group::new(&[44, 45, 46, 47], (28, 3), 980, 820, None),
+    Group::new(&[48, 49, 50, 51], (31, 3), 1072, 890, None),
+    Group::new(&[52, 53, 54, 55], (34, 3), 1164, 960, None),
+    Group::new(&[56, 57, 58, 59], (37, 4), 1252, 1028, None),
+    Group::new(&[60, 61, 62, 63], (41, 2), 1340, 1092, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -167,12 +185,12 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 196608,
+            offset: 204800,
             channels: 96,
             height: 10,
             width: 10,
             split: [1, 1],
-            row: 10,
+            row: 11,
             plane: 192,
             pad: [0, 0, 0, 0],
             pad_value: 0,
@@ -185,7 +203,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(2240, 1486)),
             weights: Cow::Borrowed(TABLE.words(8192, 1528)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(14336, 43)),
+            offsets: Cow::Borrowed(TABLE.offsets(14528, 1424)),
+            weights: Cow::Borrowed(TABLE.words(20224, 1165)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(24896, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 8,
+            groups: 2,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -398,12 +428,12 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 159744,
+                            offset: 167936,
                             channels: 64,
                             height: 10,
                             width: 10,
                             split: [1, 1],
-                            row: 10,
+                            row: 11,
                             plane: 192,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,
@@ -413,12 +443,12 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 307072,
+                            offset: 315520,
                             channels: 64,
                             height: 10,
                             width: 10,
                             split: [1, 1],
-                            row: 10,
+                            row: 11,
                             plane: 192,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,

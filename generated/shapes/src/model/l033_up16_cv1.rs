@@ -12,76 +12,86 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_4750c48d66d282f5_l033_g0 peristyle_4750c48d66d282f5_l033_g1
-    peristyle_4750c48d66d282f5_l033_g2 peristyle_4750c48d66d282f5_l033_g3
-    peristyle_4750c48d66d282f5_l033_g4 peristyle_4750c48d66d282f5_l033_g5
-    peristyle_4750c48d66d282f5_l033_g6 peristyle_4750c48d66d282f5_l033_g7
+    peristyle_bdb3297a27044975_l033_g0 peristyle_bdb3297a27044975_l033_g1
+    peristyle_bdb3297a27044975_l033_g2 peristyle_bdb3297a27044975_l033_g3
+    peristyle_bdb3297a27044975_l033_g4 peristyle_bdb3297a27044975_l033_g5
+    peristyle_bdb3297a27044975_l033_g6 peristyle_bdb3297a27044975_l033_g7
 );
-static TABLE: &Aligned<[u8; 10440]> = &Aligned(*include_bytes!("l033_up16_cv1.bin"));
+static TABLE: &Aligned<[u8; 17792]> = &Aligned(*include_bytes!("l033_up16_cv1.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 42),
         0,
         0,
-        unrolled!(peristyle_4750c48d66d282f5_l033_g0),
+        unrolled!(peristyle_bdb3297a27044975_l033_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (42, 44),
         122,
         143,
-        unrolled!(peristyle_4750c48d66d282f5_l033_g1),
+        unrolled!(peristyle_bdb3297a27044975_l033_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (86, 51),
         252,
         306,
-        unrolled!(peristyle_4750c48d66d282f5_l033_g2),
+        unrolled!(peristyle_bdb3297a27044975_l033_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (137, 45),
         384,
         461,
-        unrolled!(peristyle_4750c48d66d282f5_l033_g3),
+        unrolled!(peristyle_bdb3297a27044975_l033_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (182, 47),
         512,
         612,
-        unrolled!(peristyle_4750c48d66d282f5_l033_g4),
+        unrolled!(peristyle_bdb3297a27044975_l033_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (229, 38),
         642,
         764,
-        unrolled!(peristyle_4750c48d66d282f5_l033_g5),
+        unrolled!(peristyle_bdb3297a27044975_l033_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (267, 49),
         766,
         917,
-        unrolled!(peristyle_4750c48d66d282f5_l033_g6),
+        unrolled!(peristyle_bdb3297a27044975_l033_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (316, 39),
         896,
         1077,
-        unrolled!(peristyle_4750c48d66d282f5_l033_g7),
+        unrolled!(peristyle_bdb3297a27044975_l033_g7),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 4), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (4, 3), 120, 92, None),
+    Group::new(&[8, 9, 10, 11], (7, 4), 248, 205, None),
+    Group::new(&[12, 13, 14, 15], (11, 3), 372, 303, None),
+    Group::new(&[16, 17, 18, 19], (14, 4), 496, 404, None),
+    Group::new(&[20, 21, 22, 23], (18, 4), 620, 502, None),
+    Group::new(&[24, 25, 26, 27], (22, 3), 740, 600, None),
+    Group::new(&[28, 29, 30, 31], (25, 4), 864, 703, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -105,12 +115,12 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 102400,
+            offset: 110592,
             channels: 128,
             height: 20,
             width: 20,
             split: [1, 1],
-            row: 20,
+            row: 21,
             plane: 448,
             pad: [0, 0, 0, 0],
             pad_value: 0,
@@ -123,7 +133,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(1472, 1020)),
             weights: Cow::Borrowed(TABLE.words(5568, 1218)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(10496, 29)),
+            offsets: Cow::Borrowed(TABLE.offsets(10624, 984)),
+            weights: Cow::Borrowed(TABLE.words(14592, 795)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(17792, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 6,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -240,12 +262,12 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 159744,
+                            offset: 167936,
                             channels: 32,
                             height: 20,
                             width: 20,
                             split: [1, 1],
-                            row: 20,
+                            row: 21,
                             plane: 448,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,

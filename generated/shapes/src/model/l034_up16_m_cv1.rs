@@ -12,76 +12,86 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_20c02569dce54e90_l034_g0 peristyle_20c02569dce54e90_l034_g1
-    peristyle_20c02569dce54e90_l034_g2 peristyle_20c02569dce54e90_l034_g3
-    peristyle_20c02569dce54e90_l034_g4 peristyle_20c02569dce54e90_l034_g5
-    peristyle_20c02569dce54e90_l034_g6 peristyle_20c02569dce54e90_l034_g7
+    peristyle_5472a6d8446bcd67_l034_g0 peristyle_5472a6d8446bcd67_l034_g1
+    peristyle_5472a6d8446bcd67_l034_g2 peristyle_5472a6d8446bcd67_l034_g3
+    peristyle_5472a6d8446bcd67_l034_g4 peristyle_5472a6d8446bcd67_l034_g5
+    peristyle_5472a6d8446bcd67_l034_g6 peristyle_5472a6d8446bcd67_l034_g7
 );
-static TABLE: &Aligned<[u8; 3368]> = &Aligned(*include_bytes!("l034_up16_m_cv1.bin"));
+static TABLE: &Aligned<[u8; 5568]> = &Aligned(*include_bytes!("l034_up16_m_cv1.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 14),
         0,
         0,
-        unrolled!(peristyle_20c02569dce54e90_l034_g0),
+        unrolled!(peristyle_5472a6d8446bcd67_l034_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (14, 19),
         38,
         48,
-        unrolled!(peristyle_20c02569dce54e90_l034_g1),
+        unrolled!(peristyle_5472a6d8446bcd67_l034_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (33, 17),
         80,
         100,
-        unrolled!(peristyle_20c02569dce54e90_l034_g2),
+        unrolled!(peristyle_5472a6d8446bcd67_l034_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (50, 17),
         122,
         152,
-        unrolled!(peristyle_20c02569dce54e90_l034_g3),
+        unrolled!(peristyle_5472a6d8446bcd67_l034_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (67, 14),
         158,
         195,
-        unrolled!(peristyle_20c02569dce54e90_l034_g4),
+        unrolled!(peristyle_5472a6d8446bcd67_l034_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (81, 17),
         192,
         236,
-        unrolled!(peristyle_20c02569dce54e90_l034_g5),
+        unrolled!(peristyle_5472a6d8446bcd67_l034_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (98, 17),
         232,
         283,
-        unrolled!(peristyle_20c02569dce54e90_l034_g6),
+        unrolled!(peristyle_5472a6d8446bcd67_l034_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (115, 20),
         270,
         332,
-        unrolled!(peristyle_20c02569dce54e90_l034_g7),
+        unrolled!(peristyle_5472a6d8446bcd67_l034_g7),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 32, 32, None),
+    Group::new(&[8, 9, 10, 11], (2, 1), 64, 64, None),
+    Group::new(&[12, 13, 14, 15], (3, 1), 96, 96, None),
+    Group::new(&[16, 17, 18, 19], (4, 3), 128, 128, None),
+    Group::new(&[20, 21, 22, 23], (7, 1), 164, 155, None),
+    Group::new(&[24, 25, 26, 27], (8, 1), 196, 187, None),
+    Group::new(&[28, 29, 30, 31], (9, 1), 228, 219, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -90,7 +100,7 @@ pub static LAYER: Layer = Layer {
         &[
             Map {
                 dtype: DType::U8,
-                offset: 188438,
+                offset: 196630,
                 channels: 32,
                 height: 20,
                 width: 20,
@@ -120,12 +130,12 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 159744,
+            offset: 167936,
             channels: 32,
             height: 20,
             width: 20,
             split: [1, 1],
-            row: 20,
+            row: 21,
             plane: 448,
             pad: [0, 0, 0, 0],
             pad_value: 0,
@@ -138,7 +148,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(576, 310)),
             weights: Cow::Borrowed(TABLE.words(1856, 378)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(3392, 10)),
+            offsets: Cow::Borrowed(TABLE.offsets(3456, 260)),
+            weights: Cow::Borrowed(TABLE.words(4544, 251)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(5568, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 30,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -255,7 +277,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 188438,
+                            offset: 196630,
                             channels: 32,
                             height: 20,
                             width: 20,

@@ -12,76 +12,86 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_266ce2d5804e9adb_l035_g0 peristyle_266ce2d5804e9adb_l035_g1
-    peristyle_266ce2d5804e9adb_l035_g2 peristyle_266ce2d5804e9adb_l035_g3
-    peristyle_266ce2d5804e9adb_l035_g4 peristyle_266ce2d5804e9adb_l035_g5
-    peristyle_266ce2d5804e9adb_l035_g6 peristyle_266ce2d5804e9adb_l035_g7
+    peristyle_a4c6fa474c9b93ef_l035_g0 peristyle_a4c6fa474c9b93ef_l035_g1
+    peristyle_a4c6fa474c9b93ef_l035_g2 peristyle_a4c6fa474c9b93ef_l035_g3
+    peristyle_a4c6fa474c9b93ef_l035_g4 peristyle_a4c6fa474c9b93ef_l035_g5
+    peristyle_a4c6fa474c9b93ef_l035_g6 peristyle_a4c6fa474c9b93ef_l035_g7
 );
-static TABLE: &Aligned<[u8; 12576]> = &Aligned(*include_bytes!("l035_up16_m_cv2.bin"));
+static TABLE: &Aligned<[u8; 22016]> = &Aligned(*include_bytes!("l035_up16_m_cv2.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 69),
         0,
         0,
-        unrolled!(peristyle_266ce2d5804e9adb_l035_g0),
+        unrolled!(peristyle_a4c6fa474c9b93ef_l035_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (69, 62),
         184,
         129,
-        unrolled!(peristyle_266ce2d5804e9adb_l035_g1),
+        unrolled!(peristyle_a4c6fa474c9b93ef_l035_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (131, 67),
         364,
         263,
-        unrolled!(peristyle_266ce2d5804e9adb_l035_g2),
+        unrolled!(peristyle_a4c6fa474c9b93ef_l035_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (198, 68),
         558,
         405,
-        unrolled!(peristyle_266ce2d5804e9adb_l035_g3),
+        unrolled!(peristyle_a4c6fa474c9b93ef_l035_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (266, 64),
         748,
         536,
-        unrolled!(peristyle_266ce2d5804e9adb_l035_g4),
+        unrolled!(peristyle_a4c6fa474c9b93ef_l035_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (330, 76),
         938,
         675,
-        unrolled!(peristyle_266ce2d5804e9adb_l035_g5),
+        unrolled!(peristyle_a4c6fa474c9b93ef_l035_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (406, 64),
         1138,
         829,
-        unrolled!(peristyle_266ce2d5804e9adb_l035_g6),
+        unrolled!(peristyle_a4c6fa474c9b93ef_l035_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (470, 59),
         1322,
         969,
-        unrolled!(peristyle_266ce2d5804e9adb_l035_g7),
+        unrolled!(peristyle_a4c6fa474c9b93ef_l035_g7),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 3), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (3, 3), 176, 110, None),
+    Group::new(&[8, 9, 10, 11], (6, 4), 360, 224, None),
+    Group::new(&[12, 13, 14, 15], (10, 3), 540, 322, None),
+    Group::new(&[16, 17, 18, 19], (13, 4), 720, 440, None),
+    Group::new(&[20, 21, 22, 23], (17, 6), 904, 547, None),
+    Group::new(&[24, 25, 26, 27], (23, 4), 1084, 650, None),
+    Group::new(&[28, 29, 30, 31], (27, 3), 1260, 759, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -105,7 +115,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 188438,
+            offset: 196630,
             channels: 32,
             height: 20,
             width: 20,
@@ -123,7 +133,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(2176, 1492)),
             weights: Cow::Borrowed(TABLE.words(8192, 1096)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(12608, 30)),
+            offsets: Cow::Borrowed(TABLE.offsets(12736, 1428)),
+            weights: Cow::Borrowed(TABLE.words(18496, 865)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(22016, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 8,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -240,12 +262,12 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 159744,
+                            offset: 167936,
                             channels: 32,
                             height: 20,
                             width: 20,
                             split: [1, 1],
-                            row: 20,
+                            row: 21,
                             plane: 448,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,

@@ -12,76 +12,86 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_7551d98e18b3b67f_l036_g0 peristyle_7551d98e18b3b67f_l036_g1
-    peristyle_7551d98e18b3b67f_l036_g2 peristyle_7551d98e18b3b67f_l036_g3
-    peristyle_7551d98e18b3b67f_l036_g4 peristyle_7551d98e18b3b67f_l036_g5
-    peristyle_7551d98e18b3b67f_l036_g6 peristyle_7551d98e18b3b67f_l036_g7
+    peristyle_0c6017f3538dff02_l036_g0 peristyle_0c6017f3538dff02_l036_g1
+    peristyle_0c6017f3538dff02_l036_g2 peristyle_0c6017f3538dff02_l036_g3
+    peristyle_0c6017f3538dff02_l036_g4 peristyle_0c6017f3538dff02_l036_g5
+    peristyle_0c6017f3538dff02_l036_g6 peristyle_0c6017f3538dff02_l036_g7
 );
-static TABLE: &Aligned<[u8; 10056]> = &Aligned(*include_bytes!("l036_up16_cv2.bin"));
+static TABLE: &Aligned<[u8; 17536]> = &Aligned(*include_bytes!("l036_up16_cv2.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 43),
         0,
         0,
-        unrolled!(peristyle_7551d98e18b3b67f_l036_g0),
+        unrolled!(peristyle_0c6017f3538dff02_l036_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (43, 38),
         120,
         138,
-        unrolled!(peristyle_7551d98e18b3b67f_l036_g1),
+        unrolled!(peristyle_0c6017f3538dff02_l036_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (81, 36),
         246,
         285,
-        unrolled!(peristyle_7551d98e18b3b67f_l036_g2),
+        unrolled!(peristyle_0c6017f3538dff02_l036_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (117, 36),
         370,
         430,
-        unrolled!(peristyle_7551d98e18b3b67f_l036_g3),
+        unrolled!(peristyle_0c6017f3538dff02_l036_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (153, 39),
         502,
         585,
-        unrolled!(peristyle_7551d98e18b3b67f_l036_g4),
+        unrolled!(peristyle_0c6017f3538dff02_l036_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (192, 45),
         626,
         729,
-        unrolled!(peristyle_7551d98e18b3b67f_l036_g5),
+        unrolled!(peristyle_0c6017f3538dff02_l036_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (237, 40),
         752,
         886,
-        unrolled!(peristyle_7551d98e18b3b67f_l036_g6),
+        unrolled!(peristyle_0c6017f3538dff02_l036_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (277, 36),
         876,
         1028,
-        unrolled!(peristyle_7551d98e18b3b67f_l036_g7),
+        unrolled!(peristyle_0c6017f3538dff02_l036_g7),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 2), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (2, 4), 120, 105, None),
+    Group::new(&[8, 9, 10, 11], (6, 3), 244, 201, None),
+    Group::new(&[12, 13, 14, 15], (9, 3), 368, 309, None),
+    Group::new(&[16, 17, 18, 19], (12, 3), 496, 417, None),
+    Group::new(&[20, 21, 22, 23], (15, 3), 612, 517, None),
+    Group::new(&[24, 25, 26, 27], (18, 4), 732, 622, None),
+    Group::new(&[28, 29, 30, 31], (22, 3), 860, 719, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -105,12 +115,12 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 102400,
+            offset: 110592,
             channels: 128,
             height: 20,
             width: 20,
             split: [1, 1],
-            row: 20,
+            row: 21,
             plane: 448,
             pad: [0, 0, 0, 0],
             pad_value: 0,
@@ -123,7 +133,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(1280, 1004)),
             weights: Cow::Borrowed(TABLE.words(5312, 1186)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(10112, 25)),
+            offsets: Cow::Borrowed(TABLE.offsets(10240, 988)),
+            weights: Cow::Borrowed(TABLE.words(14208, 828)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(17536, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 6,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -240,12 +262,12 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 174080,
+                            offset: 182272,
                             channels: 32,
                             height: 20,
                             width: 20,
                             split: [1, 1],
-                            row: 20,
+                            row: 21,
                             plane: 448,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,

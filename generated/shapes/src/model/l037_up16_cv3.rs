@@ -12,136 +12,154 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_c509dc69132cdf45_l037_g0 peristyle_c509dc69132cdf45_l037_g1
-    peristyle_c509dc69132cdf45_l037_g2 peristyle_c509dc69132cdf45_l037_g3
-    peristyle_c509dc69132cdf45_l037_g4 peristyle_c509dc69132cdf45_l037_g5
-    peristyle_c509dc69132cdf45_l037_g6 peristyle_c509dc69132cdf45_l037_g7
-    peristyle_c509dc69132cdf45_l037_g8 peristyle_c509dc69132cdf45_l037_g9
-    peristyle_c509dc69132cdf45_l037_g10 peristyle_c509dc69132cdf45_l037_g11
-    peristyle_c509dc69132cdf45_l037_g12 peristyle_c509dc69132cdf45_l037_g13
-    peristyle_c509dc69132cdf45_l037_g14 peristyle_c509dc69132cdf45_l037_g15
+    peristyle_e2d721a95b30ff8e_l037_g0 peristyle_e2d721a95b30ff8e_l037_g1
+    peristyle_e2d721a95b30ff8e_l037_g2 peristyle_e2d721a95b30ff8e_l037_g3
+    peristyle_e2d721a95b30ff8e_l037_g4 peristyle_e2d721a95b30ff8e_l037_g5
+    peristyle_e2d721a95b30ff8e_l037_g6 peristyle_e2d721a95b30ff8e_l037_g7
+    peristyle_e2d721a95b30ff8e_l037_g8 peristyle_e2d721a95b30ff8e_l037_g9
+    peristyle_e2d721a95b30ff8e_l037_g10 peristyle_e2d721a95b30ff8e_l037_g11
+    peristyle_e2d721a95b30ff8e_l037_g12 peristyle_e2d721a95b30ff8e_l037_g13
+    peristyle_e2d721a95b30ff8e_l037_g14 peristyle_e2d721a95b30ff8e_l037_g15
 );
-static TABLE: &Aligned<[u8; 11204]> = &Aligned(*include_bytes!("l037_up16_cv3.bin"));
+static TABLE: &Aligned<[u8; 19392]> = &Aligned(*include_bytes!("l037_up16_cv3.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 28),
         0,
         0,
-        unrolled!(peristyle_c509dc69132cdf45_l037_g0),
+        unrolled!(peristyle_e2d721a95b30ff8e_l037_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (28, 25),
         76,
         90,
-        unrolled!(peristyle_c509dc69132cdf45_l037_g1),
+        unrolled!(peristyle_e2d721a95b30ff8e_l037_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (53, 30),
         144,
         165,
-        unrolled!(peristyle_c509dc69132cdf45_l037_g2),
+        unrolled!(peristyle_e2d721a95b30ff8e_l037_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (83, 21),
         214,
         263,
-        unrolled!(peristyle_c509dc69132cdf45_l037_g3),
+        unrolled!(peristyle_e2d721a95b30ff8e_l037_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (104, 30),
         276,
         333,
-        unrolled!(peristyle_c509dc69132cdf45_l037_g4),
+        unrolled!(peristyle_e2d721a95b30ff8e_l037_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (134, 28),
         348,
         414,
-        unrolled!(peristyle_c509dc69132cdf45_l037_g5),
+        unrolled!(peristyle_e2d721a95b30ff8e_l037_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (162, 30),
         414,
         497,
-        unrolled!(peristyle_c509dc69132cdf45_l037_g6),
+        unrolled!(peristyle_e2d721a95b30ff8e_l037_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (192, 34),
         480,
         576,
-        unrolled!(peristyle_c509dc69132cdf45_l037_g7),
+        unrolled!(peristyle_e2d721a95b30ff8e_l037_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (226, 27),
         562,
         669,
-        unrolled!(peristyle_c509dc69132cdf45_l037_g8),
+        unrolled!(peristyle_e2d721a95b30ff8e_l037_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (253, 26),
         626,
         749,
-        unrolled!(peristyle_c509dc69132cdf45_l037_g9),
+        unrolled!(peristyle_e2d721a95b30ff8e_l037_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (279, 24),
         692,
         823,
-        unrolled!(peristyle_c509dc69132cdf45_l037_g10),
+        unrolled!(peristyle_e2d721a95b30ff8e_l037_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (303, 27),
         760,
         907,
-        unrolled!(peristyle_c509dc69132cdf45_l037_g11),
+        unrolled!(peristyle_e2d721a95b30ff8e_l037_g11),
     ),
     Group::new(
         &[48, 49, 50, 51],
         (330, 24),
         824,
         983,
-        unrolled!(peristyle_c509dc69132cdf45_l037_g12),
+        unrolled!(peristyle_e2d721a95b30ff8e_l037_g12),
     ),
     Group::new(
         &[52, 53, 54, 55],
         (354, 26),
         886,
         1056,
-        unrolled!(peristyle_c509dc69132cdf45_l037_g13),
+        unrolled!(peristyle_e2d721a95b30ff8e_l037_g13),
     ),
     Group::new(
         &[56, 57, 58, 59],
         (380, 25),
         950,
         1133,
-        unrolled!(peristyle_c509dc69132cdf45_l037_g14),
+        unrolled!(peristyle_e2d721a95b30ff8e_l037_g14),
     ),
     Group::new(
         &[60, 61, 62, 63],
         (405, 23),
         1014,
         1213,
-        unrolled!(peristyle_c509dc69132cdf45_l037_g15),
+        unrolled!(peristyle_e2d721a95b30ff8e_l037_g15),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 64, 64, None),
+    Group::new(&[8, 9, 10, 11], (2, 1), 128, 128, None),
+    Group::new(&[12, 13, 14, 15], (3, 1), 192, 192, None),
+    Group::new(&[16, 17, 18, 19], (4, 1), 256, 256, None),
+    Group::new(&[20, 21, 22, 23], (5, 1), 320, 320, None),
+    Group::new(&[24, 25, 26, 27], (6, 2), 380, 380, None),
+    Group::new(&[28, 29, 30, 31], (8, 3), 444, 437, None),
+    Group::new(&[32, 33, 34, 35], (11, 1), 508, 489, None),
+    Group::new(&[36, 37, 38, 39], (12, 1), 572, 553, None),
+    Group::new(&[40, 41, 42, 43], (13, 1), 636, 617, None),
+    Group::new(&[44, 45, 46, 47], (14, 1), 700, 681, None),
+    Group::new(&[48, 49, 50, 51], (15, 1), 764, 745, None),
+    Group::new(&[52, 53, 54, 55], (16, 1), 824, 805, None),
+    Group::new(&[56, 57, 58, 59], (17, 1), 884, 865, None),
+    Group::new(&[60, 61, 62, 63], (18, 1), 944, 925, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -165,12 +183,12 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 159744,
+            offset: 167936,
             channels: 64,
             height: 20,
             width: 20,
             split: [1, 1],
-            row: 20,
+            row: 21,
             plane: 448,
             pad: [0, 0, 0, 0],
             pad_value: 0,
@@ -183,7 +201,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(1728, 1074)),
             weights: Cow::Borrowed(TABLE.words(6080, 1281)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(11264, 19)),
+            offsets: Cow::Borrowed(TABLE.offsets(11392, 1004)),
+            weights: Cow::Borrowed(TABLE.words(15424, 985)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(19392, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 14,
+            groups: 2,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -396,12 +426,12 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 102400,
+                            offset: 110592,
                             channels: 64,
                             height: 20,
                             width: 20,
                             split: [1, 1],
-                            row: 20,
+                            row: 21,
                             plane: 448,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,

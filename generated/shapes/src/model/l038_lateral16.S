@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_8c5b8a1a287d2dd6_l038_g0
-.hidden peristyle_8c5b8a1a287d2dd6_l038_g0
-.type peristyle_8c5b8a1a287d2dd6_l038_g0,@function
+.globl peristyle_24508f3ef0981e5b_l038_g0
+.hidden peristyle_24508f3ef0981e5b_l038_g0
+.type peristyle_24508f3ef0981e5b_l038_g0,@function
 .p2align 6
-peristyle_8c5b8a1a287d2dd6_l038_g0:
+peristyle_24508f3ef0981e5b_l038_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -308,11 +308,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -321,11 +321,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -334,11 +334,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -347,11 +347,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -360,11 +360,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -373,11 +373,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -385,12 +385,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_8c5b8a1a287d2dd6_l038_g0,.-peristyle_8c5b8a1a287d2dd6_l038_g0
-.globl peristyle_8c5b8a1a287d2dd6_l038_g1
-.hidden peristyle_8c5b8a1a287d2dd6_l038_g1
-.type peristyle_8c5b8a1a287d2dd6_l038_g1,@function
+.size peristyle_24508f3ef0981e5b_l038_g0,.-peristyle_24508f3ef0981e5b_l038_g0
+.globl peristyle_24508f3ef0981e5b_l038_g1
+.hidden peristyle_24508f3ef0981e5b_l038_g1
+.type peristyle_24508f3ef0981e5b_l038_g1,@function
 .p2align 6
-peristyle_8c5b8a1a287d2dd6_l038_g1:
+peristyle_24508f3ef0981e5b_l038_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -553,11 +553,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -566,11 +566,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -579,11 +579,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -592,11 +592,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -605,11 +605,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -618,11 +618,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -630,12 +630,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_8c5b8a1a287d2dd6_l038_g1,.-peristyle_8c5b8a1a287d2dd6_l038_g1
-.globl peristyle_8c5b8a1a287d2dd6_l038_g2
-.hidden peristyle_8c5b8a1a287d2dd6_l038_g2
-.type peristyle_8c5b8a1a287d2dd6_l038_g2,@function
+.size peristyle_24508f3ef0981e5b_l038_g1,.-peristyle_24508f3ef0981e5b_l038_g1
+.globl peristyle_24508f3ef0981e5b_l038_g2
+.hidden peristyle_24508f3ef0981e5b_l038_g2
+.type peristyle_24508f3ef0981e5b_l038_g2,@function
 .p2align 6
-peristyle_8c5b8a1a287d2dd6_l038_g2:
+peristyle_24508f3ef0981e5b_l038_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -806,11 +806,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -819,11 +819,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -832,11 +832,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -845,11 +845,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -858,11 +858,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -871,11 +871,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -883,12 +883,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_8c5b8a1a287d2dd6_l038_g2,.-peristyle_8c5b8a1a287d2dd6_l038_g2
-.globl peristyle_8c5b8a1a287d2dd6_l038_g3
-.hidden peristyle_8c5b8a1a287d2dd6_l038_g3
-.type peristyle_8c5b8a1a287d2dd6_l038_g3,@function
+.size peristyle_24508f3ef0981e5b_l038_g2,.-peristyle_24508f3ef0981e5b_l038_g2
+.globl peristyle_24508f3ef0981e5b_l038_g3
+.hidden peristyle_24508f3ef0981e5b_l038_g3
+.type peristyle_24508f3ef0981e5b_l038_g3,@function
 .p2align 6
-peristyle_8c5b8a1a287d2dd6_l038_g3:
+peristyle_24508f3ef0981e5b_l038_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1064,11 +1064,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1077,11 +1077,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1090,11 +1090,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1103,11 +1103,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1116,11 +1116,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1129,11 +1129,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1141,12 +1141,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_8c5b8a1a287d2dd6_l038_g3,.-peristyle_8c5b8a1a287d2dd6_l038_g3
-.globl peristyle_8c5b8a1a287d2dd6_l038_g4
-.hidden peristyle_8c5b8a1a287d2dd6_l038_g4
-.type peristyle_8c5b8a1a287d2dd6_l038_g4,@function
+.size peristyle_24508f3ef0981e5b_l038_g3,.-peristyle_24508f3ef0981e5b_l038_g3
+.globl peristyle_24508f3ef0981e5b_l038_g4
+.hidden peristyle_24508f3ef0981e5b_l038_g4
+.type peristyle_24508f3ef0981e5b_l038_g4,@function
 .p2align 6
-peristyle_8c5b8a1a287d2dd6_l038_g4:
+peristyle_24508f3ef0981e5b_l038_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1325,11 +1325,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1338,11 +1338,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1351,11 +1351,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1364,11 +1364,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1377,11 +1377,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1390,11 +1390,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1402,12 +1402,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_8c5b8a1a287d2dd6_l038_g4,.-peristyle_8c5b8a1a287d2dd6_l038_g4
-.globl peristyle_8c5b8a1a287d2dd6_l038_g5
-.hidden peristyle_8c5b8a1a287d2dd6_l038_g5
-.type peristyle_8c5b8a1a287d2dd6_l038_g5,@function
+.size peristyle_24508f3ef0981e5b_l038_g4,.-peristyle_24508f3ef0981e5b_l038_g4
+.globl peristyle_24508f3ef0981e5b_l038_g5
+.hidden peristyle_24508f3ef0981e5b_l038_g5
+.type peristyle_24508f3ef0981e5b_l038_g5,@function
 .p2align 6
-peristyle_8c5b8a1a287d2dd6_l038_g5:
+peristyle_24508f3ef0981e5b_l038_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1585,11 +1585,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1598,11 +1598,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1611,11 +1611,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1624,11 +1624,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1637,11 +1637,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1650,11 +1650,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1662,12 +1662,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_8c5b8a1a287d2dd6_l038_g5,.-peristyle_8c5b8a1a287d2dd6_l038_g5
-.globl peristyle_8c5b8a1a287d2dd6_l038_g6
-.hidden peristyle_8c5b8a1a287d2dd6_l038_g6
-.type peristyle_8c5b8a1a287d2dd6_l038_g6,@function
+.size peristyle_24508f3ef0981e5b_l038_g5,.-peristyle_24508f3ef0981e5b_l038_g5
+.globl peristyle_24508f3ef0981e5b_l038_g6
+.hidden peristyle_24508f3ef0981e5b_l038_g6
+.type peristyle_24508f3ef0981e5b_l038_g6,@function
 .p2align 6
-peristyle_8c5b8a1a287d2dd6_l038_g6:
+peristyle_24508f3ef0981e5b_l038_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1841,11 +1841,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1854,11 +1854,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1867,11 +1867,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1880,11 +1880,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1893,11 +1893,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1906,11 +1906,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1918,12 +1918,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_8c5b8a1a287d2dd6_l038_g6,.-peristyle_8c5b8a1a287d2dd6_l038_g6
-.globl peristyle_8c5b8a1a287d2dd6_l038_g7
-.hidden peristyle_8c5b8a1a287d2dd6_l038_g7
-.type peristyle_8c5b8a1a287d2dd6_l038_g7,@function
+.size peristyle_24508f3ef0981e5b_l038_g6,.-peristyle_24508f3ef0981e5b_l038_g6
+.globl peristyle_24508f3ef0981e5b_l038_g7
+.hidden peristyle_24508f3ef0981e5b_l038_g7
+.type peristyle_24508f3ef0981e5b_l038_g7,@function
 .p2align 6
-peristyle_8c5b8a1a287d2dd6_l038_g7:
+peristyle_24508f3ef0981e5b_l038_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2103,11 +2103,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -2116,11 +2116,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -2129,11 +2129,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -2142,11 +2142,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -2155,11 +2155,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -2168,11 +2168,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -2180,5 +2180,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_8c5b8a1a287d2dd6_l038_g7,.-peristyle_8c5b8a1a287d2dd6_l038_g7
+.size peristyle_24508f3ef0981e5b_l038_g7,.-peristyle_24508f3ef0981e5b_l038_g7
 .section .note.GNU-stack,"",@progbits

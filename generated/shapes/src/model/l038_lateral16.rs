@@ -12,76 +12,86 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_8c5b8a1a287d2dd6_l038_g0 peristyle_8c5b8a1a287d2dd6_l038_g1
-    peristyle_8c5b8a1a287d2dd6_l038_g2 peristyle_8c5b8a1a287d2dd6_l038_g3
-    peristyle_8c5b8a1a287d2dd6_l038_g4 peristyle_8c5b8a1a287d2dd6_l038_g5
-    peristyle_8c5b8a1a287d2dd6_l038_g6 peristyle_8c5b8a1a287d2dd6_l038_g7
+    peristyle_24508f3ef0981e5b_l038_g0 peristyle_24508f3ef0981e5b_l038_g1
+    peristyle_24508f3ef0981e5b_l038_g2 peristyle_24508f3ef0981e5b_l038_g3
+    peristyle_24508f3ef0981e5b_l038_g4 peristyle_24508f3ef0981e5b_l038_g5
+    peristyle_24508f3ef0981e5b_l038_g6 peristyle_24508f3ef0981e5b_l038_g7
 );
-static TABLE: &Aligned<[u8; 5116]> = &Aligned(*include_bytes!("l038_lateral16.bin"));
+static TABLE: &Aligned<[u8; 9216]> = &Aligned(*include_bytes!("l038_lateral16.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 24),
         0,
         0,
-        unrolled!(peristyle_8c5b8a1a287d2dd6_l038_g0),
+        unrolled!(peristyle_24508f3ef0981e5b_l038_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (24, 20),
         66,
         73,
-        unrolled!(peristyle_8c5b8a1a287d2dd6_l038_g1),
+        unrolled!(peristyle_24508f3ef0981e5b_l038_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (44, 18),
         128,
         140,
-        unrolled!(peristyle_8c5b8a1a287d2dd6_l038_g2),
+        unrolled!(peristyle_24508f3ef0981e5b_l038_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (62, 20),
         190,
         215,
-        unrolled!(peristyle_8c5b8a1a287d2dd6_l038_g3),
+        unrolled!(peristyle_24508f3ef0981e5b_l038_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (82, 23),
         252,
         290,
-        unrolled!(peristyle_8c5b8a1a287d2dd6_l038_g4),
+        unrolled!(peristyle_24508f3ef0981e5b_l038_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (105, 22),
         316,
         365,
-        unrolled!(peristyle_8c5b8a1a287d2dd6_l038_g5),
+        unrolled!(peristyle_24508f3ef0981e5b_l038_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (127, 17),
         378,
         437,
-        unrolled!(peristyle_8c5b8a1a287d2dd6_l038_g6),
+        unrolled!(peristyle_24508f3ef0981e5b_l038_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (144, 23),
         442,
         513,
-        unrolled!(peristyle_8c5b8a1a287d2dd6_l038_g7),
+        unrolled!(peristyle_24508f3ef0981e5b_l038_g7),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 64, 64, None),
+    Group::new(&[8, 9, 10, 11], (2, 2), 128, 128, None),
+    Group::new(&[12, 13, 14, 15], (4, 1), 192, 185, None),
+    Group::new(&[16, 17, 18, 19], (5, 1), 256, 249, None),
+    Group::new(&[20, 21, 22, 23], (6, 2), 320, 313, None),
+    Group::new(&[24, 25, 26, 27], (8, 1), 384, 371, None),
+    Group::new(&[28, 29, 30, 31], (9, 2), 448, 435, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -107,12 +117,12 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 102400,
+            offset: 110592,
             channels: 64,
             height: 20,
             width: 20,
             split: [1, 1],
-            row: 20,
+            row: 21,
             plane: 448,
             pad: [0, 0, 0, 0],
             pad_value: 0,
@@ -125,7 +135,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(704, 506)),
             weights: Cow::Borrowed(TABLE.words(2752, 591)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(5120, 11)),
+            offsets: Cow::Borrowed(TABLE.offsets(5184, 512)),
+            weights: Cow::Borrowed(TABLE.words(7232, 491)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(9216, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 14,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -242,12 +264,12 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 131072,
+                            offset: 139264,
                             channels: 32,
                             height: 20,
                             width: 20,
                             split: [1, 1],
-                            row: 20,
+                            row: 21,
                             plane: 448,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,
@@ -257,12 +279,12 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 167936,
+                            offset: 180224,
                             channels: 32,
                             height: 20,
                             width: 20,
                             split: [1, 1],
-                            row: 20,
+                            row: 21,
                             plane: 448,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,

@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_f29db912be8fab52_l040_g0
-.hidden peristyle_f29db912be8fab52_l040_g0
-.type peristyle_f29db912be8fab52_l040_g0,@function
+.globl peristyle_50286295a30ec6eb_l040_g0
+.hidden peristyle_50286295a30ec6eb_l040_g0
+.type peristyle_50286295a30ec6eb_l040_g0,@function
 .p2align 6
-peristyle_f29db912be8fab52_l040_g0:
+peristyle_50286295a30ec6eb_l040_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -138,115 +138,115 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 9600,41600
+PAIR 10368,44928
 SET0 -128
-PAIR 51200,54400
+PAIR 55296,58752
 ADD0 -124
-PAIR 1600,32000
+PAIR 1728,34560
 SET1 -120
-PAIR 56000,59200
+PAIR 60480,63936
 ADD1 -116
-PAIR 73600,81600
+PAIR 79488,88128
 ADD1 -112
-PAIR 11200,57600
+PAIR 12096,62208
 ADD0 -108
 ADD1 -104
-PAIR 72000,94400
+PAIR 77760,101952
 ADD0 -100
 ADD1 -96
-PAIR 68800,89600
+PAIR 74304,96768
 SET2 -92
-PAIR 43200,44800
+PAIR 46656,48384
 ADD0 -88
 CARRY2
 ADD2 -84
-PAIR 52800,62400
+PAIR 57024,67392
 CARRY0
 ADD0 -80
 MORE2
 ADD2 -76
-PAIR 4800,25600
+PAIR 5184,27648
 ADD0 -72
 CARRY1
 ADD1 -68
 MORE2
 ADD2 -64
-PAIR 30400,33600
+PAIR 32832,36288
 ADD0 -60
 MORE1
 ADD1 -56
 ADD2 -52
-PAIR 46400,86400
+PAIR 50112,93312
 ADD0 -48
 ADD1 -44
 ADD2 -40
-PAIR 17600,17600
+PAIR 19008,19008
 SET3 -36
-PAIR 28800,28800
+PAIR 31104,31104
 CARRY3
 ADD3 -32
-PAIR 76800,97600
+PAIR 82944,105408
 ADD3 -28
-PAIR 3200,8000
+PAIR 3456,8640
 MORE0
 ADD0 -24
 ADD3 -20
-PAIR 16000,35200
+PAIR 17280,38016
 ADD0 -16
 ADD3 -12
-PAIR 12800,48000
+PAIR 13824,51840
 MORE1
 ADD1 -8
 MORE3
 ADD3 -4
-PAIR 60800,78400
+PAIR 65664,84672
 ADD1 0
 ADD3 4
-PAIR 96000,96000
+PAIR 103680,103680
 ADD1 8
 ADD3 12
-PAIR 14400,19200
+PAIR 15552,20736
 ADD0 16
 ADD1 20
 ADD3 24
-PAIR 20800,38400
+PAIR 22464,41472
 MORE0
 ADD0 28
 MORE1
 ADD1 32
 MORE3
 ADD3 36
-PAIR 40000,64000
+PAIR 43200,69120
 ADD0 40
 ADD1 44
 ADD3 48
-PAIR 80000,99200
+PAIR 86400,107136
 ADD0 52
 ADD1 56
 MORE3
 ADD3 60
-PAIR 0,27200
+PAIR 0,29376
 ADD2 64
 ADD3 68
-PAIR 49600,67200
+PAIR 53568,72576
 MORE2
 ADD2 72
 MORE3
 ADD3 76
-PAIR 36800,65600
+PAIR 39744,70848
 ADD0 80
 ADD2 84
 ADD3 88
-PAIR 88000,92800
+PAIR 95040,100224
 ADD0 92
 ADD2 96
 ADD3 100
-PAIR 24000,83200
+PAIR 25920,89856
 MORE1
 ADD1 104
 ADD2 108
 ADD3 112
-PAIR 6400,22400
+PAIR 6912,24192
 MORE0
 ADD0 116
 ADD1 120
@@ -255,12 +255,12 @@ ADD2 124
 MORE3
 add $256,%rax
 ADD3 -128
-PAIR 70400,84800
+PAIR 76032,91584
 ADD0 -124
 ADD1 -120
 ADD2 -116
 ADD3 -112
-PAIR 91200,100800
+PAIR 98496,108864
 ADD0 -108
 ADD1 -104
 ADD2 -100
@@ -300,11 +300,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -313,11 +313,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -326,11 +326,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -339,11 +339,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -352,11 +352,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -365,11 +365,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -377,12 +377,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_f29db912be8fab52_l040_g0,.-peristyle_f29db912be8fab52_l040_g0
-.globl peristyle_f29db912be8fab52_l040_g1
-.hidden peristyle_f29db912be8fab52_l040_g1
-.type peristyle_f29db912be8fab52_l040_g1,@function
+.size peristyle_50286295a30ec6eb_l040_g0,.-peristyle_50286295a30ec6eb_l040_g0
+.globl peristyle_50286295a30ec6eb_l040_g1
+.hidden peristyle_50286295a30ec6eb_l040_g1
+.type peristyle_50286295a30ec6eb_l040_g1,@function
 .p2align 6
-peristyle_f29db912be8fab52_l040_g1:
+peristyle_50286295a30ec6eb_l040_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -391,116 +391,116 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 12800,24000
+PAIR 13824,25920
 SET0 -128
-PAIR 25600,28800
+PAIR 27648,31104
 ADD0 -124
-PAIR 57600,67200
+PAIR 62208,72576
 SET1 -120
-PAIR 20800,70400
+PAIR 22464,76032
 CARRY0
 ADD0 -116
 ADD1 -112
-PAIR 9600,62400
+PAIR 10368,67392
 SET2 -108
-PAIR 89600,97600
+PAIR 96768,105408
 ADD2 -104
-PAIR 32000,52800
+PAIR 34560,57024
 ADD0 -100
 CARRY2
 ADD2 -96
-PAIR 33600,41600
+PAIR 36288,44928
 ADD1 -92
 ADD2 -88
-PAIR 54400,59200
+PAIR 58752,63936
 ADD1 -84
 MORE2
 ADD2 -80
-PAIR 64000,80000
+PAIR 69120,86400
 ADD1 -76
 ADD2 -72
-PAIR 86400,94400
+PAIR 93312,101952
 CARRY1
 ADD1 -68
 MORE2
 ADD2 -64
-PAIR 6400,11200
+PAIR 6912,12096
 MORE0
 ADD0 -60
 ADD1 -56
 ADD2 -52
-PAIR 27200,75200
+PAIR 29376,81216
 SET3 -48
-PAIR 36800,65600
+PAIR 39744,70848
 ADD0 -44
 CARRY3
 ADD3 -40
-PAIR 8000,48000
+PAIR 8640,51840
 ADD1 -36
 ADD3 -32
-PAIR 51200,68800
+PAIR 55296,74304
 ADD1 -28
 ADD3 -24
-PAIR 76800,88000
+PAIR 82944,95040
 ADD1 -20
 ADD3 -16
-PAIR 0,19200
+PAIR 0,20736
 ADD2 -12
 MORE3
 ADD3 -8
-PAIR 46400,49600
+PAIR 50112,53568
 MORE2
 ADD2 -4
 ADD3 0
-PAIR 56000,60800
+PAIR 60480,65664
 ADD2 4
 ADD3 8
-PAIR 83200,99200
+PAIR 89856,107136
 ADD2 12
 MORE3
 ADD3 16
-PAIR 16000,17600
+PAIR 17280,19008
 ADD0 20
 ADD2 24
 ADD3 28
-PAIR 81600,84800
+PAIR 88128,91584
 MORE0
 ADD0 32
 MORE2
 ADD2 36
 ADD3 40
-PAIR 4800,22400
+PAIR 5184,24192
 MORE1
 ADD1 44
 ADD2 48
 MORE3
 ADD3 52
-PAIR 44800,44800
+PAIR 48384,48384
 ADD1 56
 ADD2 60
 ADD3 64
-PAIR 73600,73600
+PAIR 79488,79488
 ADD1 68
 ADD2 72
 MORE3
 ADD3 76
-PAIR 100800,92800
+PAIR 108864,100224
 ADD1 80
 ADD2 84
 ADD3 88
-PAIR 1600,3200
+PAIR 1728,3456
 ADD0 92
 ADD1 96
 MORE2
 ADD2 100
 ADD3 104
-PAIR 14400,30400
+PAIR 15552,32832
 ADD0 108
 ADD1 112
 ADD2 116
 MORE3
 ADD3 120
-PAIR 35200,38400
+PAIR 38016,41472
 MORE0
 ADD0 124
 add $256,%rax
@@ -508,13 +508,13 @@ ADD1 -128
 MORE2
 ADD2 -124
 ADD3 -120
-PAIR 40000,43200
+PAIR 43200,46656
 ADD0 -116
 MORE1
 ADD1 -112
 ADD2 -108
 ADD3 -104
-PAIR 72000,91200
+PAIR 77760,98496
 MORE0
 ADD0 -100
 ADD1 -96
@@ -556,11 +556,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -569,11 +569,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -582,11 +582,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -595,11 +595,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -608,11 +608,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -621,11 +621,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -633,12 +633,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_f29db912be8fab52_l040_g1,.-peristyle_f29db912be8fab52_l040_g1
-.globl peristyle_f29db912be8fab52_l040_g2
-.hidden peristyle_f29db912be8fab52_l040_g2
-.type peristyle_f29db912be8fab52_l040_g2,@function
+.size peristyle_50286295a30ec6eb_l040_g1,.-peristyle_50286295a30ec6eb_l040_g1
+.globl peristyle_50286295a30ec6eb_l040_g2
+.hidden peristyle_50286295a30ec6eb_l040_g2
+.type peristyle_50286295a30ec6eb_l040_g2,@function
 .p2align 6
-peristyle_f29db912be8fab52_l040_g2:
+peristyle_50286295a30ec6eb_l040_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -647,120 +647,120 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 36800,70400
+PAIR 39744,76032
 SET0 -128
-PAIR 91200,100800
+PAIR 98496,108864
 CARRY0
 ADD0 -124
-PAIR 8000,40000
+PAIR 8640,43200
 SET1 -120
-PAIR 33600,35200
+PAIR 36288,38016
 ADD0 -116
 ADD1 -112
-PAIR 59200,67200
+PAIR 63936,72576
 ADD0 -108
 ADD1 -104
-PAIR 76800,76800
+PAIR 82944,82944
 SET2 -100
-PAIR 14400,83200
+PAIR 15552,89856
 MORE0
 ADD0 -96
 ADD2 -92
-PAIR 9600,48000
+PAIR 10368,51840
 CARRY1
 ADD1 -88
 ADD2 -84
-PAIR 56000,65600
+PAIR 60480,70848
 ADD1 -80
 ADD2 -76
-PAIR 68800,81600
+PAIR 74304,88128
 ADD1 -72
 CARRY2
 ADD2 -68
-PAIR 27200,44800
+PAIR 29376,48384
 ADD0 -64
 ADD1 -60
 ADD2 -56
-PAIR 72000,80000
+PAIR 77760,86400
 ADD0 -52
 MORE1
 ADD1 -48
 MORE2
 ADD2 -44
-PAIR 84800,89600
+PAIR 91584,96768
 MORE0
 ADD0 -40
 ADD1 -36
 ADD2 -32
-PAIR 97600,88000
+PAIR 105408,95040
 ADD0 -28
 MORE1
 ADD1 -24
 MORE2
 ADD2 -20
-PAIR 12800,54400
+PAIR 13824,58752
 SET3 -16
-PAIR 0,17600
+PAIR 0,19008
 ADD1 -12
 ADD3 -8
-PAIR 25600,28800
+PAIR 27648,31104
 MORE1
 ADD1 -4
 ADD3 0
-PAIR 32000,78400
+PAIR 34560,84672
 ADD1 4
 CARRY3
 ADD3 8
-PAIR 19200,20800
+PAIR 20736,22464
 ADD0 12
 ADD1 16
 MORE3
 ADD3 20
-PAIR 22400,52800
+PAIR 24192,57024
 MORE0
 ADD0 24
 ADD1 28
 MORE3
 ADD3 32
-PAIR 64000,75200
+PAIR 69120,81216
 ADD0 36
 MORE1
 ADD1 40
 ADD3 44
-PAIR 3200,57600
+PAIR 3456,62208
 ADD2 48
 ADD3 52
-PAIR 62400,86400
+PAIR 67392,93312
 MORE2
 ADD2 56
 MORE3
 ADD3 60
-PAIR 11200,24000
+PAIR 12096,25920
 ADD0 64
 ADD2 68
 ADD3 72
-PAIR 51200,16000
+PAIR 55296,17280
 MORE0
 ADD0 76
 ADD2 80
 ADD3 84
-PAIR 46400,60800
+PAIR 50112,65664
 ADD1 88
 ADD2 92
 ADD3 96
-PAIR 73600,96000
+PAIR 79488,103680
 ADD1 100
 MORE2
 ADD2 104
 ADD3 108
-PAIR 1600,4800
+PAIR 1728,5184
 ADD0 112
 MORE1
 ADD1 116
 ADD2 120
 MORE3
 ADD3 124
-PAIR 6400,30400
+PAIR 6912,32832
 MORE0
 add $256,%rax
 ADD0 -128
@@ -768,13 +768,13 @@ ADD1 -124
 MORE2
 ADD2 -120
 ADD3 -116
-PAIR 38400,43200
+PAIR 41472,46656
 ADD0 -112
 ADD1 -108
 ADD2 -104
 MORE3
 ADD3 -100
-PAIR 49600,92800
+PAIR 53568,100224
 MORE0
 ADD0 -96
 ADD1 -92
@@ -815,11 +815,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -828,11 +828,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -841,11 +841,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -854,11 +854,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -867,11 +867,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -880,11 +880,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -892,12 +892,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_f29db912be8fab52_l040_g2,.-peristyle_f29db912be8fab52_l040_g2
-.globl peristyle_f29db912be8fab52_l040_g3
-.hidden peristyle_f29db912be8fab52_l040_g3
-.type peristyle_f29db912be8fab52_l040_g3,@function
+.size peristyle_50286295a30ec6eb_l040_g2,.-peristyle_50286295a30ec6eb_l040_g2
+.globl peristyle_50286295a30ec6eb_l040_g3
+.hidden peristyle_50286295a30ec6eb_l040_g3
+.type peristyle_50286295a30ec6eb_l040_g3,@function
 .p2align 6
-peristyle_f29db912be8fab52_l040_g3:
+peristyle_50286295a30ec6eb_l040_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -906,114 +906,114 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 9600,75200
+PAIR 10368,81216
 SET0 -128
-PAIR 78400,88000
+PAIR 84672,95040
 ADD0 -124
-PAIR 59200,65600
+PAIR 63936,70848
 SET1 -120
-PAIR 24000,28800
+PAIR 25920,31104
 ADD0 -116
 ADD1 -112
-PAIR 68800,76800
+PAIR 74304,82944
 CARRY0
 ADD0 -108
 CARRY1
 ADD1 -104
-PAIR 81600,91200
+PAIR 88128,98496
 ADD0 -100
 ADD1 -96
-PAIR 3200,48000
+PAIR 3456,51840
 MORE0
 ADD0 -92
 SET2 -88
-PAIR 52800,52800
+PAIR 57024,57024
 ADD0 -84
 ADD2 -80
-PAIR 44800,70400
+PAIR 48384,76032
 MORE1
 ADD1 -76
 CARRY2
 ADD2 -72
-PAIR 73600,84800
+PAIR 79488,91584
 ADD1 -68
 ADD2 -64
-PAIR 0,6400
+PAIR 0,6912
 ADD0 -60
 ADD1 -56
 ADD2 -52
-PAIR 36800,40000
+PAIR 39744,43200
 MORE0
 ADD0 -48
 ADD1 -44
 MORE2
 ADD2 -40
-PAIR 12800,17600
+PAIR 13824,19008
 SET3 -36
-PAIR 56000,72000
+PAIR 60480,77760
 ADD0 -32
 ADD3 -28
-PAIR 92800,94400
+PAIR 100224,101952
 MORE0
 ADD0 -24
 ADD3 -20
-PAIR 99200,96000
+PAIR 107136,103680
 MORE0
 ADD0 -16
 ADD3 -12
-PAIR 25600,38400
+PAIR 27648,41472
 MORE1
 ADD1 -8
 ADD3 -4
-PAIR 83200,89600
+PAIR 89856,96768
 ADD1 0
 CARRY3
 ADD3 4
-PAIR 11200,49600
+PAIR 12096,53568
 ADD0 8
 ADD1 12
 ADD3 16
-PAIR 64000,80000
+PAIR 69120,86400
 ADD0 20
 MORE1
 ADD1 24
 MORE3
 ADD3 28
-PAIR 27200,60800
+PAIR 29376,65664
 ADD2 32
 ADD3 36
-PAIR 14400,22400
+PAIR 15552,24192
 MORE0
 ADD0 40
 MORE2
 ADD2 44
 ADD3 48
-PAIR 32000,43200
+PAIR 34560,46656
 ADD0 52
 ADD2 56
 MORE3
 ADD3 60
-PAIR 51200,86400
+PAIR 55296,93312
 MORE0
 ADD0 64
 ADD2 68
 ADD3 72
-PAIR 8000,33600
+PAIR 8640,36288
 ADD1 76
 ADD2 80
 ADD3 84
-PAIR 35200,46400
+PAIR 38016,50112
 ADD1 88
 MORE2
 ADD2 92
 ADD3 96
-PAIR 1600,16000
+PAIR 1728,17280
 ADD0 100
 ADD1 104
 MORE2
 ADD2 108
 ADD3 112
-PAIR 19200,30400
+PAIR 20736,32832
 ADD0 116
 MORE1
 ADD1 120
@@ -1021,14 +1021,14 @@ ADD2 124
 MORE3
 add $256,%rax
 ADD3 -128
-PAIR 41600,57600
+PAIR 44928,62208
 MORE0
 ADD0 -124
 ADD1 -120
 MORE2
 ADD2 -116
 ADD3 -112
-PAIR 62400,100800
+PAIR 67392,108864
 ADD0 -108
 ADD1 -104
 ADD2 -100
@@ -1067,11 +1067,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1080,11 +1080,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1093,11 +1093,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1106,11 +1106,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1119,11 +1119,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1132,11 +1132,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1144,5 +1144,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_f29db912be8fab52_l040_g3,.-peristyle_f29db912be8fab52_l040_g3
+.size peristyle_50286295a30ec6eb_l040_g3,.-peristyle_50286295a30ec6eb_l040_g3
 .section .note.GNU-stack,"",@progbits

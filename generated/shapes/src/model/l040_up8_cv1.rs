@@ -12,46 +12,52 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_f29db912be8fab52_l040_g0 peristyle_f29db912be8fab52_l040_g1
-    peristyle_f29db912be8fab52_l040_g2 peristyle_f29db912be8fab52_l040_g3
+    peristyle_50286295a30ec6eb_l040_g0 peristyle_50286295a30ec6eb_l040_g1
+    peristyle_50286295a30ec6eb_l040_g2 peristyle_50286295a30ec6eb_l040_g3
 );
-static TABLE: &Aligned<[u8; 2532]> = &Aligned(*include_bytes!("l040_up8_cv1.bin"));
+static TABLE: &Aligned<[u8; 4608]> = &Aligned(*include_bytes!("l040_up8_cv1.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 20),
         0,
         0,
-        unrolled!(peristyle_f29db912be8fab52_l040_g0),
+        unrolled!(peristyle_50286295a30ec6eb_l040_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (20, 19),
         66,
         73,
-        unrolled!(peristyle_f29db912be8fab52_l040_g1),
+        unrolled!(peristyle_50286295a30ec6eb_l040_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (39, 20),
         130,
         148,
-        unrolled!(peristyle_f29db912be8fab52_l040_g2),
+        unrolled!(peristyle_50286295a30ec6eb_l040_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (59, 18),
         192,
         224,
-        unrolled!(peristyle_f29db912be8fab52_l040_g3),
+        unrolled!(peristyle_50286295a30ec6eb_l040_g3),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 2), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (2, 2), 64, 56, None),
+    Group::new(&[8, 9, 10, 11], (4, 1), 128, 112, None),
+    Group::new(&[12, 13, 14, 15], (5, 1), 192, 176, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -80,8 +86,8 @@ pub static LAYER: Layer = Layer {
             height: 40,
             width: 40,
             split: [1, 1],
-            row: 40,
-            plane: 1600,
+            row: 41,
+            plane: 1728,
             pad: [0, 0, 0, 0],
             pad_value: 0,
         },
@@ -93,7 +99,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(320, 252)),
             weights: Cow::Borrowed(TABLE.words(1344, 297)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(2560, 6)),
+            offsets: Cow::Borrowed(TABLE.offsets(2624, 252)),
+            weights: Cow::Borrowed(TABLE.words(3648, 236)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(4608, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 14,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -162,13 +180,13 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 102400,
+                            offset: 110592,
                             channels: 16,
                             height: 40,
                             width: 40,
                             split: [1, 1],
-                            row: 40,
-                            plane: 1600,
+                            row: 41,
+                            plane: 1728,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,
                         },

@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_e8f6b5e139d7d528_l041_g0
-.hidden peristyle_e8f6b5e139d7d528_l041_g0
-.type peristyle_e8f6b5e139d7d528_l041_g0,@function
+.globl peristyle_642fbcaca68f8d9a_l041_g0
+.hidden peristyle_642fbcaca68f8d9a_l041_g0
+.type peristyle_642fbcaca68f8d9a_l041_g0,@function
 .p2align 6
-peristyle_e8f6b5e139d7d528_l041_g0:
+peristyle_642fbcaca68f8d9a_l041_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -138,42 +138,42 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 22400,22400
+PAIR 24192,24192
 SET1 -128
-PAIR 20800,4800
+PAIR 22464,5184
 SET0 -124
 ADD1 -120
 SET2 -116
-PAIR 3200,14400
+PAIR 3456,15552
 ADD1 -112
 SET3 -108
-PAIR 11200,24000
+PAIR 12096,25920
 CARRY0
 ADD0 -104
 CARRY1
 ADD1 -100
 ADD3 -96
-PAIR 0,6400
+PAIR 0,6912
 ADD2 -92
 CARRY3
 ADD3 -88
-PAIR 16000,1600
+PAIR 17280,1728
 CARRY2
 ADD2 -84
 ADD3 -80
-PAIR 17600,17600
+PAIR 19008,19008
 MORE0
 ADD0 -76
 ADD2 -72
 ADD3 -68
-PAIR 19200,19200
+PAIR 20736,20736
 MORE0
 ADD0 -64
 MORE2
 ADD2 -60
 MORE3
 ADD3 -56
-PAIR 8000,9600
+PAIR 8640,10368
 ADD1 -52
 MORE2
 ADD2 -48
@@ -212,11 +212,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -225,11 +225,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -238,11 +238,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -251,11 +251,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -264,11 +264,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -277,11 +277,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -289,12 +289,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e8f6b5e139d7d528_l041_g0,.-peristyle_e8f6b5e139d7d528_l041_g0
-.globl peristyle_e8f6b5e139d7d528_l041_g1
-.hidden peristyle_e8f6b5e139d7d528_l041_g1
-.type peristyle_e8f6b5e139d7d528_l041_g1,@function
+.size peristyle_642fbcaca68f8d9a_l041_g0,.-peristyle_642fbcaca68f8d9a_l041_g0
+.globl peristyle_642fbcaca68f8d9a_l041_g1
+.hidden peristyle_642fbcaca68f8d9a_l041_g1
+.type peristyle_642fbcaca68f8d9a_l041_g1,@function
 .p2align 6
-peristyle_e8f6b5e139d7d528_l041_g1:
+peristyle_642fbcaca68f8d9a_l041_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -303,31 +303,31 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 12800,12800
+PAIR 13824,13824
 SET0 -128
-PAIR 20800,20800
+PAIR 22464,22464
 SET1 -124
-PAIR 24000,24000
+PAIR 25920,25920
 CARRY1
 ADD1 -120
-PAIR 1600,22400
+PAIR 1728,24192
 ADD0 -116
 MORE1
 ADD1 -112
 SET2 -108
-PAIR 9600,19200
+PAIR 10368,20736
 ADD1 -104
 SET3 -100
-PAIR 17600,3200
+PAIR 19008,3456
 ADD2 -96
 ADD3 -92
-PAIR 14400,8000
+PAIR 15552,8640
 ADD0 -88
 CARRY2
 ADD2 -84
 CARRY3
 ADD3 -80
-PAIR 11200,16000
+PAIR 12096,17280
 MORE1
 ADD1 -76
 ADD2 -72
@@ -340,7 +340,7 @@ ADD1 -60
 MORE2
 ADD2 -56
 ADD3 -52
-PAIR 6400,6400
+PAIR 6912,6912
 ADD0 -48
 ADD1 -44
 ADD2 -40
@@ -380,11 +380,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -393,11 +393,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -406,11 +406,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -419,11 +419,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -432,11 +432,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -445,11 +445,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -457,12 +457,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e8f6b5e139d7d528_l041_g1,.-peristyle_e8f6b5e139d7d528_l041_g1
-.globl peristyle_e8f6b5e139d7d528_l041_g2
-.hidden peristyle_e8f6b5e139d7d528_l041_g2
-.type peristyle_e8f6b5e139d7d528_l041_g2,@function
+.size peristyle_642fbcaca68f8d9a_l041_g1,.-peristyle_642fbcaca68f8d9a_l041_g1
+.globl peristyle_642fbcaca68f8d9a_l041_g2
+.hidden peristyle_642fbcaca68f8d9a_l041_g2
+.type peristyle_642fbcaca68f8d9a_l041_g2,@function
 .p2align 6
-peristyle_e8f6b5e139d7d528_l041_g2:
+peristyle_642fbcaca68f8d9a_l041_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -471,39 +471,39 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 12800,16000
+PAIR 13824,17280
 SET0 -128
-PAIR 14400,22400
+PAIR 15552,24192
 SET1 -124
-PAIR 3200,9600
+PAIR 3456,10368
 ADD0 -120
 CARRY1
 ADD1 -116
 SET2 -112
-PAIR 8000,20800
+PAIR 8640,22464
 MORE1
 ADD1 -108
 SET3 -104
-PAIR 0,17600
+PAIR 0,19008
 ADD2 -100
 ADD3 -96
-PAIR 19200,19200
+PAIR 20736,20736
 CARRY2
 ADD2 -92
 CARRY3
 ADD3 -88
-PAIR 24000,24000
+PAIR 25920,25920
 ADD2 -84
 MORE3
 ADD3 -80
-PAIR 4800,11200
+PAIR 5184,12096
 CARRY0
 ADD0 -76
 MORE1
 ADD1 -72
 ADD2 -68
 ADD3 -64
-PAIR 6400,1600
+PAIR 6912,1728
 ADD0 -60
 MORE1
 ADD1 -56
@@ -544,11 +544,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -557,11 +557,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -570,11 +570,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -583,11 +583,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -596,11 +596,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -609,11 +609,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -621,12 +621,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e8f6b5e139d7d528_l041_g2,.-peristyle_e8f6b5e139d7d528_l041_g2
-.globl peristyle_e8f6b5e139d7d528_l041_g3
-.hidden peristyle_e8f6b5e139d7d528_l041_g3
-.type peristyle_e8f6b5e139d7d528_l041_g3,@function
+.size peristyle_642fbcaca68f8d9a_l041_g2,.-peristyle_642fbcaca68f8d9a_l041_g2
+.globl peristyle_642fbcaca68f8d9a_l041_g3
+.hidden peristyle_642fbcaca68f8d9a_l041_g3
+.type peristyle_642fbcaca68f8d9a_l041_g3,@function
 .p2align 6
-peristyle_e8f6b5e139d7d528_l041_g3:
+peristyle_642fbcaca68f8d9a_l041_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -635,42 +635,42 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 14400,14400
+PAIR 15552,15552
 SET2 -128
-PAIR 22400,22400
+PAIR 24192,24192
 CARRY2
 ADD2 -124
-PAIR 6400,9600
+PAIR 6912,10368
 SET0 -120
 SET3 -116
-PAIR 11200,19200
+PAIR 12096,20736
 CARRY0
 ADD0 -112
 SET1 -108
 ADD3 -104
-PAIR 12800,1600
+PAIR 13824,1728
 MORE2
 ADD2 -100
 CARRY3
 ADD3 -96
-PAIR 17600,20800
+PAIR 19008,22464
 ADD0 -92
 ADD2 -88
 MORE3
 ADD3 -84
-PAIR 8000,4800
+PAIR 8640,5184
 ADD1 -80
 MORE2
 ADD2 -76
 MORE3
 ADD3 -72
-PAIR 0,3200
+PAIR 0,3456
 ADD0 -68
 CARRY1
 ADD1 -64
 ADD2 -60
 ADD3 -56
-PAIR 16000,24000
+PAIR 17280,25920
 MORE0
 ADD0 -52
 MORE1
@@ -712,11 +712,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -725,11 +725,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -738,11 +738,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -751,11 +751,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -764,11 +764,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -777,11 +777,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -789,5 +789,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e8f6b5e139d7d528_l041_g3,.-peristyle_e8f6b5e139d7d528_l041_g3
+.size peristyle_642fbcaca68f8d9a_l041_g3,.-peristyle_642fbcaca68f8d9a_l041_g3
 .section .note.GNU-stack,"",@progbits

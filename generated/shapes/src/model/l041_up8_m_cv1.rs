@@ -12,46 +12,52 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_e8f6b5e139d7d528_l041_g0 peristyle_e8f6b5e139d7d528_l041_g1
-    peristyle_e8f6b5e139d7d528_l041_g2 peristyle_e8f6b5e139d7d528_l041_g3
+    peristyle_642fbcaca68f8d9a_l041_g0 peristyle_642fbcaca68f8d9a_l041_g1
+    peristyle_642fbcaca68f8d9a_l041_g2 peristyle_642fbcaca68f8d9a_l041_g3
 );
-static TABLE: &Aligned<[u8; 872]> = &Aligned(*include_bytes!("l041_up8_m_cv1.bin"));
+static TABLE: &Aligned<[u8; 1472]> = &Aligned(*include_bytes!("l041_up8_m_cv1.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 9),
         0,
         0,
-        unrolled!(peristyle_e8f6b5e139d7d528_l041_g0),
+        unrolled!(peristyle_642fbcaca68f8d9a_l041_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (9, 10),
         18,
         22,
-        unrolled!(peristyle_e8f6b5e139d7d528_l041_g1),
+        unrolled!(peristyle_642fbcaca68f8d9a_l041_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (19, 9),
         38,
         46,
-        unrolled!(peristyle_e8f6b5e139d7d528_l041_g2),
+        unrolled!(peristyle_642fbcaca68f8d9a_l041_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (28, 9),
         56,
         67,
-        unrolled!(peristyle_e8f6b5e139d7d528_l041_g3),
+        unrolled!(peristyle_642fbcaca68f8d9a_l041_g3),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 16, 16, None),
+    Group::new(&[8, 9, 10, 11], (2, 1), 32, 32, None),
+    Group::new(&[12, 13, 14, 15], (3, 1), 48, 48, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -60,7 +66,7 @@ pub static LAYER: Layer = Layer {
         &[
             Map {
                 dtype: DType::U8,
-                offset: 182314,
+                offset: 194602,
                 channels: 16,
                 height: 40,
                 width: 40,
@@ -90,13 +96,13 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 102400,
+            offset: 110592,
             channels: 16,
             height: 40,
             width: 40,
             split: [1, 1],
-            row: 40,
-            plane: 1600,
+            row: 41,
+            plane: 1728,
             pad: [0, 0, 0, 0],
             pad_value: 0,
         },
@@ -108,7 +114,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(192, 74)),
             weights: Cow::Borrowed(TABLE.words(512, 90)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(896, 4)),
+            offsets: Cow::Borrowed(TABLE.offsets(960, 64)),
+            weights: Cow::Borrowed(TABLE.words(1216, 64)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(1472, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 60,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -177,7 +195,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 182314,
+                            offset: 194602,
                             channels: 16,
                             height: 40,
                             width: 40,

@@ -12,46 +12,52 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_95e5ecb6dc7ded39_l042_g0 peristyle_95e5ecb6dc7ded39_l042_g1
-    peristyle_95e5ecb6dc7ded39_l042_g2 peristyle_95e5ecb6dc7ded39_l042_g3
+    peristyle_a0ff2df607a0b640_l042_g0 peristyle_a0ff2df607a0b640_l042_g1
+    peristyle_a0ff2df607a0b640_l042_g2 peristyle_a0ff2df607a0b640_l042_g3
 );
-static TABLE: &Aligned<[u8; 4352]> = &Aligned(*include_bytes!("l042_up8_m_cv2.bin"));
+static TABLE: &Aligned<[u8; 7744]> = &Aligned(*include_bytes!("l042_up8_m_cv2.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 32),
         0,
         0,
-        unrolled!(peristyle_95e5ecb6dc7ded39_l042_g0),
+        unrolled!(peristyle_a0ff2df607a0b640_l042_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (32, 39),
         122,
         107,
-        unrolled!(peristyle_95e5ecb6dc7ded39_l042_g1),
+        unrolled!(peristyle_a0ff2df607a0b640_l042_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (71, 44),
         234,
         205,
-        unrolled!(peristyle_95e5ecb6dc7ded39_l042_g2),
+        unrolled!(peristyle_a0ff2df607a0b640_l042_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (115, 36),
         358,
         320,
-        unrolled!(peristyle_95e5ecb6dc7ded39_l042_g3),
+        unrolled!(peristyle_a0ff2df607a0b640_l042_g3),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 4), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (4, 3), 120, 85, None),
+    Group::new(&[8, 9, 10, 11], (7, 4), 228, 165, None),
+    Group::new(&[12, 13, 14, 15], (11, 4), 348, 252, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -75,7 +81,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 182314,
+            offset: 194602,
             channels: 16,
             height: 40,
             width: 40,
@@ -93,7 +99,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(640, 484)),
             weights: Cow::Borrowed(TABLE.words(2624, 432)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(4352, 15)),
+            offsets: Cow::Borrowed(TABLE.offsets(4416, 472)),
+            weights: Cow::Borrowed(TABLE.words(6336, 340)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(7744, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 18,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -162,13 +180,13 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 102400,
+                            offset: 110592,
                             channels: 16,
                             height: 40,
                             width: 40,
                             split: [1, 1],
-                            row: 40,
-                            plane: 1600,
+                            row: 41,
+                            plane: 1728,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,
                         },

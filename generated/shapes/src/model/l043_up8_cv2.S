@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_bc706ee03c64f3dd_l043_g0
-.hidden peristyle_bc706ee03c64f3dd_l043_g0
-.type peristyle_bc706ee03c64f3dd_l043_g0,@function
+.globl peristyle_094969a0b2daee9d_l043_g0
+.hidden peristyle_094969a0b2daee9d_l043_g0
+.type peristyle_094969a0b2daee9d_l043_g0,@function
 .p2align 6
-peristyle_bc706ee03c64f3dd_l043_g0:
+peristyle_094969a0b2daee9d_l043_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -138,135 +138,135 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 33600,78400
+PAIR 36288,84672
 SET1 -128
-PAIR 36800,44800
+PAIR 39744,48384
 SET0 -124
 ADD1 -120
-PAIR 35200,49600
+PAIR 38016,53568
 SET2 -116
-PAIR 8000,20800
+PAIR 8640,22464
 ADD0 -112
 ADD2 -108
-PAIR 40000,64000
+PAIR 43200,69120
 ADD0 -104
 CARRY2
 ADD2 -100
-PAIR 4800,9600
+PAIR 5184,10368
 CARRY0
 ADD0 -96
 ADD1 -92
 ADD2 -88
-PAIR 25600,25600
+PAIR 27648,27648
 ADD0 -84
 ADD1 -80
 MORE2
 ADD2 -76
-PAIR 92800,92800
+PAIR 100224,100224
 ADD0 -72
 ADD1 -68
 MORE2
 ADD2 -64
-PAIR 99200,59200
+PAIR 107136,63936
 ADD0 -60
 ADD1 -56
 ADD2 -52
-PAIR 14400,17600
+PAIR 15552,19008
 SET3 -48
-PAIR 51200,76800
+PAIR 55296,82944
 ADD3 -44
-PAIR 80000,81600
+PAIR 86400,88128
 ADD3 -40
-PAIR 57600,68800
+PAIR 62208,74304
 ADD0 -36
 ADD3 -32
-PAIR 84800,86400
+PAIR 91584,93312
 ADD0 -28
 ADD3 -24
-PAIR 89600,38400
+PAIR 96768,41472
 MORE0
 ADD0 -20
 ADD3 -16
-PAIR 28800,60800
+PAIR 31104,65664
 CARRY1
 ADD1 -12
 CARRY3
 ADD3 -8
-PAIR 65600,96000
+PAIR 70848,103680
 ADD1 -4
 ADD3 0
-PAIR 12800,24000
+PAIR 13824,25920
 ADD0 4
 ADD1 8
 ADD3 12
-PAIR 32000,62400
+PAIR 34560,67392
 ADD0 16
 ADD1 20
 ADD3 24
-PAIR 67200,72000
+PAIR 72576,77760
 MORE0
 ADD0 28
 ADD1 32
 ADD3 36
-PAIR 73600,100800
+PAIR 79488,108864
 ADD0 40
 ADD1 44
 ADD3 48
-PAIR 6400,27200
+PAIR 6912,29376
 MORE2
 ADD2 52
 MORE3
 ADD3 56
-PAIR 30400,56000
+PAIR 32832,60480
 ADD2 60
 ADD3 64
-PAIR 75200,91200
+PAIR 81216,98496
 ADD2 68
 ADD3 72
-PAIR 1600,16000
+PAIR 1728,17280
 MORE0
 ADD0 76
 MORE2
 ADD2 80
 MORE3
 ADD3 84
-PAIR 54400,83200
+PAIR 58752,89856
 MORE0
 ADD0 88
 MORE2
 ADD2 92
 ADD3 96
-PAIR 19200,22400
+PAIR 20736,24192
 ADD1 100
 ADD2 104
 ADD3 108
-PAIR 43200,46400
+PAIR 46656,50112
 MORE1
 ADD1 112
 ADD2 116
 MORE3
 ADD3 120
-PAIR 0,3200
+PAIR 0,3456
 ADD0 124
 add $256,%rax
 ADD1 -128
 MORE2
 ADD2 -124
 ADD3 -120
-PAIR 11200,41600
+PAIR 12096,44928
 MORE0
 ADD0 -116
 MORE1
 ADD1 -112
 ADD2 -108
 ADD3 -104
-PAIR 48000,52800
+PAIR 51840,57024
 ADD0 -100
 ADD1 -96
 MORE2
 ADD2 -92
 ADD3 -88
-PAIR 97600,70400
+PAIR 105408,76032
 ADD0 -84
 ADD1 -80
 MORE2
@@ -306,11 +306,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -319,11 +319,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -332,11 +332,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -345,11 +345,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -358,11 +358,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -371,11 +371,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -383,12 +383,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_bc706ee03c64f3dd_l043_g0,.-peristyle_bc706ee03c64f3dd_l043_g0
-.globl peristyle_bc706ee03c64f3dd_l043_g1
-.hidden peristyle_bc706ee03c64f3dd_l043_g1
-.type peristyle_bc706ee03c64f3dd_l043_g1,@function
+.size peristyle_094969a0b2daee9d_l043_g0,.-peristyle_094969a0b2daee9d_l043_g0
+.globl peristyle_094969a0b2daee9d_l043_g1
+.hidden peristyle_094969a0b2daee9d_l043_g1
+.type peristyle_094969a0b2daee9d_l043_g1,@function
 .p2align 6
-peristyle_bc706ee03c64f3dd_l043_g1:
+peristyle_094969a0b2daee9d_l043_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -397,109 +397,109 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 14400,72000
+PAIR 15552,77760
 SET0 -128
-PAIR 88000,97600
+PAIR 95040,105408
 ADD0 -124
-PAIR 22400,57600
+PAIR 24192,62208
 SET2 -120
-PAIR 78400,89600
+PAIR 84672,96768
 ADD2 -116
-PAIR 8000,9600
+PAIR 8640,10368
 ADD0 -112
 ADD2 -108
-PAIR 48000,59200
+PAIR 51840,63936
 CARRY0
 ADD0 -104
 CARRY2
 ADD2 -100
-PAIR 64000,75200
+PAIR 69120,81216
 ADD0 -96
 ADD2 -92
-PAIR 80000,94400
+PAIR 86400,101952
 ADD0 -88
 ADD2 -84
-PAIR 0,67200
+PAIR 0,72576
 SET1 -80
 MORE2
 ADD2 -76
-PAIR 68800,100800
+PAIR 74304,108864
 ADD1 -72
 ADD2 -68
-PAIR 1600,17600
+PAIR 1728,19008
 MORE0
 ADD0 -64
 CARRY1
 ADD1 -60
 ADD2 -56
-PAIR 62400,96000
+PAIR 67392,103680
 ADD0 -52
 ADD1 -48
 ADD2 -44
-PAIR 12800,28800
+PAIR 13824,31104
 ADD0 -40
 SET3 -36
-PAIR 35200,43200
+PAIR 38016,46656
 ADD0 -32
 ADD3 -28
-PAIR 11200,92800
+PAIR 12096,100224
 ADD1 -24
 ADD3 -20
-PAIR 70400,81600
+PAIR 76032,88128
 ADD1 -16
 ADD3 -12
-PAIR 20800,30400
+PAIR 22464,32832
 MORE0
 ADD0 -8
 ADD1 -4
 ADD3 0
-PAIR 32000,46400
+PAIR 34560,50112
 ADD0 4
 MORE1
 ADD1 8
 ADD3 12
-PAIR 76800,16000
+PAIR 82944,17280
 MORE0
 ADD0 16
 ADD1 20
 ADD3 24
-PAIR 4800,41600
+PAIR 5184,44928
 MORE2
 ADD2 28
 ADD3 32
-PAIR 56000,60800
+PAIR 60480,65664
 ADD2 36
 CARRY3
 ADD3 40
-PAIR 84800,86400
+PAIR 91584,93312
 MORE2
 ADD2 44
 ADD3 48
-PAIR 6400,33600
+PAIR 6912,36288
 ADD0 52
 ADD2 56
 ADD3 60
-PAIR 36800,99200
+PAIR 39744,107136
 ADD0 64
 MORE2
 ADD2 68
 ADD3 72
-PAIR 19200,27200
+PAIR 20736,29376
 MORE1
 ADD1 76
 ADD2 80
 ADD3 84
-PAIR 65600,83200
+PAIR 70848,89856
 ADD1 88
 ADD2 92
 ADD3 96
-PAIR 3200,24000
+PAIR 3456,25920
 ADD0 100
 ADD1 104
 MORE2
 ADD2 108
 ADD3 112
-PAIR 25600,38400
+PAIR 27648,41472
 MORE0
 ADD0 116
 MORE1
@@ -507,13 +507,13 @@ ADD1 120
 ADD2 124
 add $256,%rax
 ADD3 -128
-PAIR 40000,44800
+PAIR 43200,48384
 ADD0 -124
 ADD1 -120
 ADD2 -116
 MORE3
 ADD3 -112
-PAIR 49600,52800
+PAIR 53568,57024
 MORE0
 ADD0 -108
 MORE1
@@ -521,7 +521,7 @@ ADD1 -104
 MORE2
 ADD2 -100
 ADD3 -96
-PAIR 73600,91200
+PAIR 79488,98496
 ADD0 -92
 ADD1 -88
 ADD2 -84
@@ -560,11 +560,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -573,11 +573,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -586,11 +586,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -599,11 +599,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -612,11 +612,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -625,11 +625,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -637,12 +637,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_bc706ee03c64f3dd_l043_g1,.-peristyle_bc706ee03c64f3dd_l043_g1
-.globl peristyle_bc706ee03c64f3dd_l043_g2
-.hidden peristyle_bc706ee03c64f3dd_l043_g2
-.type peristyle_bc706ee03c64f3dd_l043_g2,@function
+.size peristyle_094969a0b2daee9d_l043_g1,.-peristyle_094969a0b2daee9d_l043_g1
+.globl peristyle_094969a0b2daee9d_l043_g2
+.hidden peristyle_094969a0b2daee9d_l043_g2
+.type peristyle_094969a0b2daee9d_l043_g2,@function
 .p2align 6
-peristyle_bc706ee03c64f3dd_l043_g2:
+peristyle_094969a0b2daee9d_l043_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -651,114 +651,114 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 0,12800
+PAIR 0,13824
 SET0 -128
-PAIR 59200,67200
+PAIR 63936,72576
 SET1 -124
-PAIR 38400,73600
+PAIR 41472,79488
 ADD0 -120
 ADD1 -116
-PAIR 8000,30400
+PAIR 8640,32832
 SET2 -112
-PAIR 52800,54400
+PAIR 57024,58752
 ADD2 -108
-PAIR 56000,65600
+PAIR 60480,70848
 ADD1 -104
 CARRY2
 ADD2 -100
-PAIR 68800,84800
+PAIR 74304,91584
 CARRY0
 ADD0 -96
 CARRY1
 ADD1 -92
 ADD2 -88
-PAIR 17600,36800
+PAIR 19008,39744
 SET3 -84
-PAIR 1600,4800
+PAIR 1728,5184
 ADD0 -80
 ADD3 -76
-PAIR 22400,43200
+PAIR 24192,46656
 MORE0
 ADD0 -72
 ADD3 -68
-PAIR 48000,48000
+PAIR 51840,51840
 ADD0 -64
 ADD3 -60
-PAIR 57600,75200
+PAIR 62208,81216
 ADD1 -56
 ADD3 -52
-PAIR 6400,35200
+PAIR 6912,38016
 ADD0 -48
 MORE1
 ADD1 -44
 ADD3 -40
-PAIR 49600,72000
+PAIR 53568,77760
 ADD0 -36
 ADD1 -32
 CARRY3
 ADD3 -28
-PAIR 89600,97600
+PAIR 96768,105408
 ADD0 -24
 MORE1
 ADD1 -20
 ADD3 -16
-PAIR 91200,92800
+PAIR 98496,100224
 MORE0
 ADD0 -12
 ADD1 -8
 ADD3 -4
-PAIR 16000,20800
+PAIR 17280,22464
 ADD2 0
 ADD3 4
-PAIR 24000,25600
+PAIR 25920,27648
 MORE2
 ADD2 8
 ADD3 12
-PAIR 64000,78400
+PAIR 69120,84672
 ADD2 16
 ADD3 20
-PAIR 80000,83200
+PAIR 86400,89856
 ADD2 24
 ADD3 28
-PAIR 9600,27200
+PAIR 10368,29376
 ADD0 32
 MORE2
 ADD2 36
 ADD3 40
-PAIR 41600,60800
+PAIR 44928,65664
 ADD0 44
 ADD2 48
 ADD3 52
-PAIR 70400,96000
+PAIR 76032,103680
 ADD0 56
 MORE2
 ADD2 60
 ADD3 64
-PAIR 99200,3200
+PAIR 107136,3456
 ADD0 68
 ADD2 72
 MORE3
 ADD3 76
-PAIR 19200,32000
+PAIR 20736,34560
 ADD1 80
 MORE2
 ADD2 84
 ADD3 88
-PAIR 33600,46400
+PAIR 36288,50112
 ADD1 92
 ADD2 96
 ADD3 100
-PAIR 62400,81600
+PAIR 67392,88128
 MORE1
 ADD1 104
 MORE2
 ADD2 108
 ADD3 112
-PAIR 94400,88000
+PAIR 101952,95040
 ADD1 116
 ADD2 120
 ADD3 124
-PAIR 11200,14400
+PAIR 12096,15552
 MORE0
 add $256,%rax
 ADD0 -128
@@ -766,13 +766,13 @@ MORE1
 ADD1 -124
 ADD2 -120
 ADD3 -116
-PAIR 28800,40000
+PAIR 31104,43200
 ADD0 -112
 ADD1 -108
 MORE2
 ADD2 -104
 ADD3 -100
-PAIR 44800,76800
+PAIR 48384,82944
 ADD0 -96
 ADD1 -92
 ADD2 -88
@@ -811,11 +811,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -824,11 +824,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -837,11 +837,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -850,11 +850,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -863,11 +863,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -876,11 +876,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -888,12 +888,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_bc706ee03c64f3dd_l043_g2,.-peristyle_bc706ee03c64f3dd_l043_g2
-.globl peristyle_bc706ee03c64f3dd_l043_g3
-.hidden peristyle_bc706ee03c64f3dd_l043_g3
-.type peristyle_bc706ee03c64f3dd_l043_g3,@function
+.size peristyle_094969a0b2daee9d_l043_g2,.-peristyle_094969a0b2daee9d_l043_g2
+.globl peristyle_094969a0b2daee9d_l043_g3
+.hidden peristyle_094969a0b2daee9d_l043_g3
+.type peristyle_094969a0b2daee9d_l043_g3,@function
 .p2align 6
-peristyle_bc706ee03c64f3dd_l043_g3:
+peristyle_094969a0b2daee9d_l043_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -902,117 +902,117 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 3200,54400
+PAIR 3456,58752
 SET0 -128
-PAIR 64000,81600
+PAIR 69120,88128
 ADD0 -124
-PAIR 44800,44800
+PAIR 48384,48384
 SET1 -120
-PAIR 49600,49600
+PAIR 53568,53568
 CARRY1
 ADD1 -116
-PAIR 19200,33600
+PAIR 20736,36288
 ADD0 -112
 MORE1
 ADD1 -108
-PAIR 30400,73600
+PAIR 32832,79488
 SET2 -104
-PAIR 1600,6400
+PAIR 1728,6912
 ADD0 -100
 ADD2 -96
-PAIR 8000,9600
+PAIR 8640,10368
 CARRY0
 ADD0 -92
 ADD2 -88
-PAIR 14400,35200
+PAIR 15552,38016
 MORE0
 ADD0 -84
 CARRY2
 ADD2 -80
-PAIR 41600,56000
+PAIR 44928,60480
 ADD0 -76
 ADD2 -72
-PAIR 94400,84800
+PAIR 101952,91584
 ADD0 -68
 ADD2 -64
-PAIR 22400,24000
+PAIR 24192,25920
 MORE1
 ADD1 -60
 ADD2 -56
-PAIR 52800,80000
+PAIR 57024,86400
 ADD1 -52
 ADD2 -48
-PAIR 11200,16000
+PAIR 12096,17280
 MORE0
 ADD0 -44
 ADD1 -40
 MORE2
 ADD2 -36
-PAIR 20800,83200
+PAIR 22464,89856
 ADD0 -32
 MORE1
 ADD1 -28
 ADD2 -24
-PAIR 25600,38400
+PAIR 27648,41472
 SET3 -20
-PAIR 43200,67200
+PAIR 46656,72576
 ADD3 -16
-PAIR 75200,76800
+PAIR 81216,82944
 ADD3 -12
-PAIR 65600,92800
+PAIR 70848,100224
 MORE0
 ADD0 -8
 ADD3 -4
-PAIR 51200,72000
+PAIR 55296,77760
 ADD1 0
 CARRY3
 ADD3 4
-PAIR 97600,89600
+PAIR 105408,96768
 ADD1 8
 ADD3 12
-PAIR 88000,100800
+PAIR 95040,108864
 ADD0 16
 MORE1
 ADD1 20
 ADD3 24
-PAIR 0,36800
+PAIR 0,39744
 ADD2 28
 MORE3
 ADD3 32
-PAIR 4800,40000
+PAIR 5184,43200
 ADD0 36
 MORE2
 ADD2 40
 ADD3 44
-PAIR 46400,57600
+PAIR 50112,62208
 MORE0
 ADD0 48
 ADD2 52
 ADD3 56
-PAIR 60800,68800
+PAIR 65664,74304
 ADD0 60
 ADD2 64
 MORE3
 ADD3 68
-PAIR 12800,28800
+PAIR 13824,31104
 MORE1
 ADD1 72
 MORE2
 ADD2 76
 ADD3 80
-PAIR 48000,70400
+PAIR 51840,76032
 MORE1
 ADD1 84
 ADD2 88
 MORE3
 ADD3 92
-PAIR 17600,27200
+PAIR 19008,29376
 ADD0 96
 MORE1
 ADD1 100
 ADD2 104
 ADD3 108
-PAIR 32000,96000
+PAIR 34560,103680
 MORE0
 ADD0 112
 ADD1 116
@@ -1052,11 +1052,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1065,11 +1065,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1078,11 +1078,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1091,11 +1091,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1104,11 +1104,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1117,11 +1117,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1129,5 +1129,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_bc706ee03c64f3dd_l043_g3,.-peristyle_bc706ee03c64f3dd_l043_g3
+.size peristyle_094969a0b2daee9d_l043_g3,.-peristyle_094969a0b2daee9d_l043_g3
 .section .note.GNU-stack,"",@progbits

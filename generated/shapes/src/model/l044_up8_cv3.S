@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_d48ce8764f90e969_l044_g0
-.hidden peristyle_d48ce8764f90e969_l044_g0
-.type peristyle_d48ce8764f90e969_l044_g0,@function
+.globl peristyle_b61608c8768381a6_l044_g0
+.hidden peristyle_b61608c8768381a6_l044_g0
+.type peristyle_b61608c8768381a6_l044_g0,@function
 .p2align 6
-peristyle_d48ce8764f90e969_l044_g0:
+peristyle_b61608c8768381a6_l044_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -138,64 +138,64 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 16000,40000
+PAIR 17280,43200
 SET0 -128
-PAIR 41600,43200
+PAIR 44928,46656
 ADD0 -124
-PAIR 0,24000
+PAIR 0,25920
 ADD0 -120
 SET1 -116
-PAIR 19200,48000
+PAIR 20736,51840
 SET2 -112
-PAIR 9600,11200
+PAIR 10368,12096
 CARRY0
 ADD0 -108
 ADD2 -104
-PAIR 20800,28800
+PAIR 22464,31104
 ADD0 -100
 ADD2 -96
-PAIR 17600,17600
+PAIR 19008,19008
 ADD0 -92
 ADD1 -88
 ADD2 -84
-PAIR 1600,32000
+PAIR 1728,34560
 ADD1 -80
 SET3 -76
-PAIR 14400,22400
+PAIR 15552,24192
 ADD0 -72
 ADD1 -68
 ADD3 -64
-PAIR 25600,33600
+PAIR 27648,36288
 ADD0 -60
 CARRY2
 ADD2 -56
 ADD3 -52
-PAIR 38400,27200
+PAIR 41472,29376
 MORE0
 ADD0 -48
 ADD2 -44
 ADD3 -40
-PAIR 6400,30400
+PAIR 6912,32832
 ADD1 -36
 ADD2 -32
 ADD3 -28
-PAIR 36800,49600
+PAIR 39744,53568
 CARRY1
 ADD1 -24
 ADD2 -20
 ADD3 -16
-PAIR 44800,46400
+PAIR 48384,50112
 ADD1 -12
 ADD2 -8
 ADD3 -4
-PAIR 3200,8000
+PAIR 3456,8640
 ADD0 0
 ADD1 4
 MORE2
 ADD2 8
 CARRY3
 ADD3 12
-PAIR 12800,35200
+PAIR 13824,38016
 ADD0 16
 ADD1 20
 ADD2 24
@@ -234,11 +234,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -247,11 +247,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -260,11 +260,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -273,11 +273,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -286,11 +286,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -299,11 +299,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -311,12 +311,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_d48ce8764f90e969_l044_g0,.-peristyle_d48ce8764f90e969_l044_g0
-.globl peristyle_d48ce8764f90e969_l044_g1
-.hidden peristyle_d48ce8764f90e969_l044_g1
-.type peristyle_d48ce8764f90e969_l044_g1,@function
+.size peristyle_b61608c8768381a6_l044_g0,.-peristyle_b61608c8768381a6_l044_g0
+.globl peristyle_b61608c8768381a6_l044_g1
+.hidden peristyle_b61608c8768381a6_l044_g1
+.type peristyle_b61608c8768381a6_l044_g1,@function
 .p2align 6
-peristyle_d48ce8764f90e969_l044_g1:
+peristyle_b61608c8768381a6_l044_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -325,66 +325,66 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 4800,49600
+PAIR 5184,53568
 SET0 -128
-PAIR 27200,43200
+PAIR 29376,46656
 SET1 -124
-PAIR 12800,36800
+PAIR 13824,39744
 ADD0 -120
 ADD1 -116
-PAIR 33600,48000
+PAIR 36288,51840
 ADD0 -112
 SET2 -108
-PAIR 25600,25600
+PAIR 27648,27648
 ADD1 -104
 ADD2 -100
-PAIR 0,1600
+PAIR 0,1728
 CARRY0
 ADD0 -96
 ADD1 -92
 ADD2 -88
-PAIR 6400,38400
+PAIR 6912,41472
 ADD0 -84
 ADD1 -80
 CARRY2
 ADD2 -76
-PAIR 17600,32000
+PAIR 19008,34560
 ADD0 -72
 SET3 -68
-PAIR 8000,9600
+PAIR 8640,10368
 ADD1 -64
 ADD3 -60
-PAIR 11200,41600
+PAIR 12096,44928
 MORE0
 ADD0 -56
 ADD1 -52
 ADD3 -48
-PAIR 46400,14400
+PAIR 50112,15552
 ADD2 -44
 ADD3 -40
-PAIR 28800,30400
+PAIR 31104,32832
 ADD0 -36
 ADD2 -32
 CARRY3
 ADD3 -28
-PAIR 3200,22400
+PAIR 3456,24192
 ADD1 -24
 ADD2 -20
 ADD3 -16
-PAIR 16000,20800
+PAIR 17280,22464
 MORE0
 ADD0 -12
 ADD1 -8
 MORE2
 ADD2 -4
 ADD3 0
-PAIR 24000,35200
+PAIR 25920,38016
 ADD0 4
 CARRY1
 ADD1 8
 ADD2 12
 ADD3 16
-PAIR 40000,44800
+PAIR 43200,48384
 MORE0
 ADD0 20
 ADD1 24
@@ -426,11 +426,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -439,11 +439,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -452,11 +452,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -465,11 +465,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -478,11 +478,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -491,11 +491,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -503,12 +503,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_d48ce8764f90e969_l044_g1,.-peristyle_d48ce8764f90e969_l044_g1
-.globl peristyle_d48ce8764f90e969_l044_g2
-.hidden peristyle_d48ce8764f90e969_l044_g2
-.type peristyle_d48ce8764f90e969_l044_g2,@function
+.size peristyle_b61608c8768381a6_l044_g1,.-peristyle_b61608c8768381a6_l044_g1
+.globl peristyle_b61608c8768381a6_l044_g2
+.hidden peristyle_b61608c8768381a6_l044_g2
+.type peristyle_b61608c8768381a6_l044_g2,@function
 .p2align 6
-peristyle_d48ce8764f90e969_l044_g2:
+peristyle_b61608c8768381a6_l044_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -517,58 +517,58 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 12800,36800
+PAIR 13824,39744
 SET1 -128
-PAIR 16000,25600
+PAIR 17280,27648
 ADD1 -124
 SET2 -120
-PAIR 6400,30400
+PAIR 6912,32832
 SET0 -116
 ADD1 -112
 ADD2 -108
-PAIR 33600,49600
+PAIR 36288,53568
 ADD0 -104
 ADD1 -100
 CARRY2
 ADD2 -96
-PAIR 27200,38400
+PAIR 29376,41472
 ADD0 -92
 SET3 -88
-PAIR 44800,1600
+PAIR 48384,1728
 ADD0 -84
 ADD3 -80
-PAIR 4800,46400
+PAIR 5184,50112
 ADD1 -76
 ADD3 -72
-PAIR 40000,41600
+PAIR 43200,44928
 CARRY0
 ADD0 -68
 CARRY1
 ADD1 -64
 CARRY3
 ADD3 -60
-PAIR 14400,17600
+PAIR 15552,19008
 ADD0 -56
 ADD2 -52
 MORE3
 ADD3 -48
-PAIR 0,9600
+PAIR 0,10368
 ADD1 -44
 MORE2
 ADD2 -40
 MORE3
 ADD3 -36
-PAIR 20800,35200
+PAIR 22464,38016
 ADD1 -32
 MORE2
 ADD2 -28
 ADD3 -24
-PAIR 43200,22400
+PAIR 46656,24192
 ADD1 -20
 ADD2 -16
 MORE3
 ADD3 -12
-PAIR 8000,11200
+PAIR 8640,12096
 ADD0 -8
 MORE1
 ADD1 -4
@@ -608,11 +608,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -621,11 +621,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -634,11 +634,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -647,11 +647,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -660,11 +660,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -673,11 +673,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -685,12 +685,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_d48ce8764f90e969_l044_g2,.-peristyle_d48ce8764f90e969_l044_g2
-.globl peristyle_d48ce8764f90e969_l044_g3
-.hidden peristyle_d48ce8764f90e969_l044_g3
-.type peristyle_d48ce8764f90e969_l044_g3,@function
+.size peristyle_b61608c8768381a6_l044_g2,.-peristyle_b61608c8768381a6_l044_g2
+.globl peristyle_b61608c8768381a6_l044_g3
+.hidden peristyle_b61608c8768381a6_l044_g3
+.type peristyle_b61608c8768381a6_l044_g3,@function
 .p2align 6
-peristyle_d48ce8764f90e969_l044_g3:
+peristyle_b61608c8768381a6_l044_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -699,69 +699,69 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 35200,36800
+PAIR 38016,39744
 SET1 -128
-PAIR 19200,32000
+PAIR 20736,34560
 SET0 -124
 ADD1 -120
-PAIR 41600,38400
+PAIR 44928,41472
 CARRY0
 ADD0 -116
 SET2 -112
-PAIR 4800,48000
+PAIR 5184,51840
 ADD1 -108
 ADD2 -104
-PAIR 17600,28800
+PAIR 19008,31104
 ADD1 -100
 ADD2 -96
-PAIR 40000,43200
+PAIR 43200,46656
 ADD0 -92
 ADD1 -88
 CARRY2
 ADD2 -84
-PAIR 3200,46400
+PAIR 3456,50112
 SET3 -80
-PAIR 6400,22400
+PAIR 6912,24192
 CARRY1
 ADD1 -76
 ADD3 -72
-PAIR 11200,25600
+PAIR 12096,27648
 MORE0
 ADD0 -68
 ADD1 -64
 ADD3 -60
-PAIR 27200,30400
+PAIR 29376,32832
 ADD0 -56
 ADD1 -52
 CARRY3
 ADD3 -48
-PAIR 20800,20800
+PAIR 22464,22464
 ADD2 -44
 ADD3 -40
-PAIR 0,8000
+PAIR 0,8640
 MORE0
 ADD0 -36
 ADD2 -32
 MORE3
 ADD3 -28
-PAIR 9600,24000
+PAIR 10368,25920
 MORE1
 ADD1 -24
 ADD2 -20
 ADD3 -16
-PAIR 33600,44800
+PAIR 36288,48384
 ADD1 -12
 MORE2
 ADD2 -8
 MORE3
 ADD3 -4
-PAIR 49600,49600
+PAIR 53568,53568
 MORE1
 ADD1 0
 ADD2 4
 MORE3
 ADD3 8
-PAIR 12800,16000
+PAIR 13824,17280
 ADD0 12
 ADD1 16
 ADD2 20
@@ -800,11 +800,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -813,11 +813,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -826,11 +826,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -839,11 +839,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -852,11 +852,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -865,11 +865,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -877,12 +877,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_d48ce8764f90e969_l044_g3,.-peristyle_d48ce8764f90e969_l044_g3
-.globl peristyle_d48ce8764f90e969_l044_g4
-.hidden peristyle_d48ce8764f90e969_l044_g4
-.type peristyle_d48ce8764f90e969_l044_g4,@function
+.size peristyle_b61608c8768381a6_l044_g3,.-peristyle_b61608c8768381a6_l044_g3
+.globl peristyle_b61608c8768381a6_l044_g4
+.hidden peristyle_b61608c8768381a6_l044_g4
+.type peristyle_b61608c8768381a6_l044_g4,@function
 .p2align 6
-peristyle_d48ce8764f90e969_l044_g4:
+peristyle_b61608c8768381a6_l044_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -891,81 +891,81 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 8000,22400
+PAIR 8640,24192
 SET0 -128
 SET1 -124
-PAIR 30400,33600
+PAIR 32832,36288
 ADD0 -120
 ADD1 -116
-PAIR 11200,19200
+PAIR 12096,20736
 ADD0 -112
 SET2 -108
-PAIR 12800,28800
+PAIR 13824,31104
 ADD1 -104
 ADD2 -100
-PAIR 32000,35200
+PAIR 34560,38016
 ADD1 -96
 CARRY2
 ADD2 -92
-PAIR 48000,36800
+PAIR 51840,39744
 ADD1 -88
 ADD2 -84
-PAIR 17600,27200
+PAIR 19008,29376
 CARRY0
 ADD0 -80
 SET3 -76
-PAIR 1600,9600
+PAIR 1728,10368
 ADD0 -72
 ADD1 -68
 ADD3 -64
-PAIR 16000,40000
+PAIR 17280,43200
 ADD0 -60
 ADD1 -56
 ADD3 -52
-PAIR 25600,25600
+PAIR 27648,27648
 MORE0
 ADD0 -48
 MORE2
 ADD2 -44
 ADD3 -40
-PAIR 41600,41600
+PAIR 44928,44928
 ADD0 -36
 MORE2
 ADD2 -32
 CARRY3
 ADD3 -28
-PAIR 46400,3200
+PAIR 50112,3456
 ADD0 -24
 ADD2 -20
 ADD3 -16
-PAIR 0,6400
+PAIR 0,6912
 ADD1 -12
 MORE2
 ADD2 -8
 ADD3 -4
-PAIR 20800,24000
+PAIR 22464,25920
 ADD1 0
 ADD2 4
 ADD3 8
-PAIR 38400,49600
+PAIR 41472,53568
 CARRY1
 ADD1 12
 MORE2
 ADD2 16
 ADD3 20
-PAIR 4800,4800
+PAIR 5184,5184
 ADD0 24
 ADD1 28
 ADD2 32
 ADD3 36
-PAIR 43200,43200
+PAIR 46656,46656
 ADD0 40
 ADD1 44
 MORE2
 ADD2 48
 MORE3
 ADD3 52
-PAIR 44800,14400
+PAIR 48384,15552
 ADD0 56
 ADD1 60
 MORE2
@@ -1005,11 +1005,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1018,11 +1018,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1031,11 +1031,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1044,11 +1044,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1057,11 +1057,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1070,11 +1070,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1082,12 +1082,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_d48ce8764f90e969_l044_g4,.-peristyle_d48ce8764f90e969_l044_g4
-.globl peristyle_d48ce8764f90e969_l044_g5
-.hidden peristyle_d48ce8764f90e969_l044_g5
-.type peristyle_d48ce8764f90e969_l044_g5,@function
+.size peristyle_b61608c8768381a6_l044_g4,.-peristyle_b61608c8768381a6_l044_g4
+.globl peristyle_b61608c8768381a6_l044_g5
+.hidden peristyle_b61608c8768381a6_l044_g5
+.type peristyle_b61608c8768381a6_l044_g5,@function
 .p2align 6
-peristyle_d48ce8764f90e969_l044_g5:
+peristyle_b61608c8768381a6_l044_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1096,63 +1096,63 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 25600,40000
+PAIR 27648,43200
 SET0 -128
-PAIR 12800,27200
+PAIR 13824,29376
 SET1 -124
-PAIR 28800,46400
+PAIR 31104,50112
 ADD0 -120
 SET2 -116
-PAIR 8000,36800
+PAIR 8640,39744
 ADD1 -112
 ADD2 -108
-PAIR 11200,19200
+PAIR 12096,20736
 ADD0 -104
 ADD1 -100
 ADD2 -96
-PAIR 20800,35200
+PAIR 22464,38016
 ADD0 -92
 CARRY1
 ADD1 -88
 ADD2 -84
-PAIR 38400,41600
+PAIR 41472,44928
 CARRY0
 ADD0 -80
 ADD1 -76
 ADD2 -72
-PAIR 49600,32000
+PAIR 53568,34560
 ADD1 -68
 SET3 -64
-PAIR 4800,44800
+PAIR 5184,48384
 ADD0 -60
 MORE1
 ADD1 -56
 ADD3 -52
-PAIR 9600,16000
+PAIR 10368,17280
 CARRY2
 ADD2 -48
 ADD3 -44
-PAIR 1600,22400
+PAIR 1728,24192
 ADD0 -40
 ADD2 -36
 ADD3 -32
-PAIR 3200,6400
+PAIR 3456,6912
 ADD1 -28
 ADD2 -24
 ADD3 -20
-PAIR 33600,43200
+PAIR 36288,46656
 MORE1
 ADD1 -16
 ADD2 -12
 CARRY3
 ADD3 -8
-PAIR 14400,17600
+PAIR 15552,19008
 ADD0 -4
 ADD1 0
 MORE2
 ADD2 4
 ADD3 8
-PAIR 24000,30400
+PAIR 25920,32832
 ADD0 12
 MORE1
 ADD1 16
@@ -1192,11 +1192,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1205,11 +1205,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1218,11 +1218,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1231,11 +1231,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1244,11 +1244,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1257,11 +1257,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1269,12 +1269,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_d48ce8764f90e969_l044_g5,.-peristyle_d48ce8764f90e969_l044_g5
-.globl peristyle_d48ce8764f90e969_l044_g6
-.hidden peristyle_d48ce8764f90e969_l044_g6
-.type peristyle_d48ce8764f90e969_l044_g6,@function
+.size peristyle_b61608c8768381a6_l044_g5,.-peristyle_b61608c8768381a6_l044_g5
+.globl peristyle_b61608c8768381a6_l044_g6
+.hidden peristyle_b61608c8768381a6_l044_g6
+.type peristyle_b61608c8768381a6_l044_g6,@function
 .p2align 6
-peristyle_d48ce8764f90e969_l044_g6:
+peristyle_b61608c8768381a6_l044_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1283,73 +1283,73 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 8000,27200
+PAIR 8640,29376
 SET0 -128
-PAIR 0,16000
+PAIR 0,17280
 CARRY0
 ADD0 -124
 SET1 -120
-PAIR 33600,33600
+PAIR 36288,36288
 ADD0 -116
 ADD1 -112
-PAIR 3200,36800
+PAIR 3456,39744
 MORE0
 ADD0 -108
 SET2 -104
-PAIR 20800,44800
+PAIR 22464,48384
 ADD1 -100
 CARRY2
 ADD2 -96
-PAIR 30400,46400
+PAIR 32832,50112
 ADD1 -92
 ADD2 -88
-PAIR 40000,49600
+PAIR 43200,53568
 ADD0 -84
 CARRY1
 ADD1 -80
 ADD2 -76
-PAIR 14400,38400
+PAIR 15552,41472
 ADD0 -72
 SET3 -68
-PAIR 22400,35200
+PAIR 24192,38016
 MORE0
 ADD0 -64
 ADD1 -60
 ADD3 -56
-PAIR 6400,9600
+PAIR 6912,10368
 ADD2 -52
 CARRY3
 ADD3 -48
-PAIR 12800,12800
+PAIR 13824,13824
 MORE2
 ADD2 -44
 ADD3 -40
-PAIR 25600,25600
+PAIR 27648,27648
 ADD2 -36
 MORE3
 ADD3 -32
-PAIR 17600,32000
+PAIR 19008,34560
 MORE0
 ADD0 -28
 ADD2 -24
 MORE3
 ADD3 -20
-PAIR 48000,43200
+PAIR 51840,46656
 ADD0 -16
 MORE2
 ADD2 -12
 ADD3 -8
-PAIR 24000,41600
+PAIR 25920,44928
 ADD1 -4
 ADD2 0
 ADD3 4
-PAIR 4800,4800
+PAIR 5184,5184
 ADD0 8
 MORE1
 ADD1 12
 ADD2 16
 ADD3 20
-PAIR 11200,11200
+PAIR 12096,12096
 MORE0
 ADD0 24
 MORE1
@@ -1391,11 +1391,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1404,11 +1404,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1417,11 +1417,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1430,11 +1430,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1443,11 +1443,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1456,11 +1456,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1468,12 +1468,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_d48ce8764f90e969_l044_g6,.-peristyle_d48ce8764f90e969_l044_g6
-.globl peristyle_d48ce8764f90e969_l044_g7
-.hidden peristyle_d48ce8764f90e969_l044_g7
-.type peristyle_d48ce8764f90e969_l044_g7,@function
+.size peristyle_b61608c8768381a6_l044_g6,.-peristyle_b61608c8768381a6_l044_g6
+.globl peristyle_b61608c8768381a6_l044_g7
+.hidden peristyle_b61608c8768381a6_l044_g7
+.type peristyle_b61608c8768381a6_l044_g7,@function
 .p2align 6
-peristyle_d48ce8764f90e969_l044_g7:
+peristyle_b61608c8768381a6_l044_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1482,68 +1482,68 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 32000,49600
+PAIR 34560,53568
 SET0 -128
-PAIR 22400,27200
+PAIR 24192,29376
 SET1 -124
-PAIR 28800,40000
+PAIR 31104,43200
 ADD0 -120
 ADD1 -116
-PAIR 6400,24000
+PAIR 6912,25920
 CARRY0
 ADD0 -112
 SET2 -108
-PAIR 36800,43200
+PAIR 39744,46656
 MORE0
 ADD0 -104
 ADD2 -100
-PAIR 25600,41600
+PAIR 27648,44928
 ADD1 -96
 ADD2 -92
-PAIR 8000,11200
+PAIR 8640,12096
 MORE0
 ADD0 -88
 CARRY1
 ADD1 -84
 ADD2 -80
-PAIR 4800,12800
+PAIR 5184,13824
 SET3 -76
-PAIR 35200,46400
+PAIR 38016,50112
 ADD3 -72
-PAIR 9600,30400
+PAIR 10368,32832
 MORE0
 ADD0 -68
 ADD3 -64
-PAIR 48000,44800
+PAIR 51840,48384
 MORE0
 ADD0 -60
 ADD1 -56
 ADD3 -52
-PAIR 0,16000
+PAIR 0,17280
 ADD2 -48
 CARRY3
 ADD3 -44
-PAIR 20800,38400
+PAIR 22464,41472
 CARRY2
 ADD2 -40
 ADD3 -36
-PAIR 1600,33600
+PAIR 1728,36288
 MORE0
 ADD0 -32
 ADD2 -28
 MORE3
 ADD3 -24
-PAIR 3200,17600
+PAIR 3456,19008
 ADD1 -20
 ADD2 -16
 ADD3 -12
-PAIR 14400,14400
+PAIR 15552,15552
 ADD0 -8
 MORE1
 ADD1 -4
 ADD2 0
 ADD3 4
-PAIR 19200,19200
+PAIR 20736,20736
 ADD0 8
 MORE1
 ADD1 12
@@ -1584,11 +1584,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1597,11 +1597,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1610,11 +1610,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1623,11 +1623,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1636,11 +1636,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1649,11 +1649,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1661,5 +1661,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_d48ce8764f90e969_l044_g7,.-peristyle_d48ce8764f90e969_l044_g7
+.size peristyle_b61608c8768381a6_l044_g7,.-peristyle_b61608c8768381a6_l044_g7
 .section .note.GNU-stack,"",@progbits

@@ -12,76 +12,86 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_d48ce8764f90e969_l044_g0 peristyle_d48ce8764f90e969_l044_g1
-    peristyle_d48ce8764f90e969_l044_g2 peristyle_d48ce8764f90e969_l044_g3
-    peristyle_d48ce8764f90e969_l044_g4 peristyle_d48ce8764f90e969_l044_g5
-    peristyle_d48ce8764f90e969_l044_g6 peristyle_d48ce8764f90e969_l044_g7
+    peristyle_b61608c8768381a6_l044_g0 peristyle_b61608c8768381a6_l044_g1
+    peristyle_b61608c8768381a6_l044_g2 peristyle_b61608c8768381a6_l044_g3
+    peristyle_b61608c8768381a6_l044_g4 peristyle_b61608c8768381a6_l044_g5
+    peristyle_b61608c8768381a6_l044_g6 peristyle_b61608c8768381a6_l044_g7
 );
-static TABLE: &Aligned<[u8; 2764]> = &Aligned(*include_bytes!("l044_up8_cv3.bin"));
+static TABLE: &Aligned<[u8; 4928]> = &Aligned(*include_bytes!("l044_up8_cv3.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 10),
         0,
         0,
-        unrolled!(peristyle_d48ce8764f90e969_l044_g0),
+        unrolled!(peristyle_b61608c8768381a6_l044_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (10, 15),
         32,
         40,
-        unrolled!(peristyle_d48ce8764f90e969_l044_g1),
+        unrolled!(peristyle_b61608c8768381a6_l044_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (25, 10),
         64,
         81,
-        unrolled!(peristyle_d48ce8764f90e969_l044_g2),
+        unrolled!(peristyle_b61608c8768381a6_l044_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (35, 13),
         90,
         115,
-        unrolled!(peristyle_d48ce8764f90e969_l044_g3),
+        unrolled!(peristyle_b61608c8768381a6_l044_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (48, 13),
         122,
         154,
-        unrolled!(peristyle_d48ce8764f90e969_l044_g4),
+        unrolled!(peristyle_b61608c8768381a6_l044_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (61, 12),
         158,
         204,
-        unrolled!(peristyle_d48ce8764f90e969_l044_g5),
+        unrolled!(peristyle_b61608c8768381a6_l044_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (73, 13),
         188,
         243,
-        unrolled!(peristyle_d48ce8764f90e969_l044_g6),
+        unrolled!(peristyle_b61608c8768381a6_l044_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (86, 15),
         222,
         285,
-        unrolled!(peristyle_d48ce8764f90e969_l044_g7),
+        unrolled!(peristyle_b61608c8768381a6_l044_g7),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 32, 32, None),
+    Group::new(&[8, 9, 10, 11], (2, 1), 64, 64, None),
+    Group::new(&[12, 13, 14, 15], (3, 1), 92, 92, None),
+    Group::new(&[16, 17, 18, 19], (4, 1), 124, 124, None),
+    Group::new(&[20, 21, 22, 23], (5, 1), 156, 156, None),
+    Group::new(&[24, 25, 26, 27], (6, 1), 188, 188, None),
+    Group::new(&[28, 29, 30, 31], (7, 1), 220, 220, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -120,13 +130,13 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 102400,
+            offset: 110592,
             channels: 32,
             height: 40,
             width: 40,
             split: [1, 1],
-            row: 40,
-            plane: 1600,
+            row: 41,
+            plane: 1728,
             pad: [0, 0, 0, 0],
             pad_value: 0,
         },
@@ -138,7 +148,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(448, 256)),
             weights: Cow::Borrowed(TABLE.words(1472, 323)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(2816, 8)),
+            offsets: Cow::Borrowed(TABLE.offsets(2880, 252)),
+            weights: Cow::Borrowed(TABLE.words(3904, 252)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(4928, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 30,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -255,13 +277,13 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 213312,
+                            offset: 217536,
                             channels: 32,
                             height: 40,
                             width: 40,
                             split: [1, 1],
-                            row: 40,
-                            plane: 1600,
+                            row: 41,
+                            plane: 1728,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,
                         },

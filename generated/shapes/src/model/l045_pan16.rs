@@ -12,76 +12,86 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_7fa57f4af71808a8_l045_g0 peristyle_7fa57f4af71808a8_l045_g1
-    peristyle_7fa57f4af71808a8_l045_g2 peristyle_7fa57f4af71808a8_l045_g3
-    peristyle_7fa57f4af71808a8_l045_g4 peristyle_7fa57f4af71808a8_l045_g5
-    peristyle_7fa57f4af71808a8_l045_g6 peristyle_7fa57f4af71808a8_l045_g7
+    peristyle_a320eb9004352545_l045_g0 peristyle_a320eb9004352545_l045_g1
+    peristyle_a320eb9004352545_l045_g2 peristyle_a320eb9004352545_l045_g3
+    peristyle_a320eb9004352545_l045_g4 peristyle_a320eb9004352545_l045_g5
+    peristyle_a320eb9004352545_l045_g6 peristyle_a320eb9004352545_l045_g7
 );
-static TABLE: &Aligned<[u8; 11280]> = &Aligned(*include_bytes!("l045_pan16.bin"));
+static TABLE: &Aligned<[u8; 22012]> = &Aligned(*include_bytes!("l045_pan16.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 34),
         0,
         0,
-        unrolled!(peristyle_7fa57f4af71808a8_l045_g0),
+        unrolled!(peristyle_a320eb9004352545_l045_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (34, 44),
         180,
         133,
-        unrolled!(peristyle_7fa57f4af71808a8_l045_g1),
+        unrolled!(peristyle_a320eb9004352545_l045_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (78, 40),
         372,
         279,
-        unrolled!(peristyle_7fa57f4af71808a8_l045_g2),
+        unrolled!(peristyle_a320eb9004352545_l045_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (118, 43),
         558,
         422,
-        unrolled!(peristyle_7fa57f4af71808a8_l045_g3),
+        unrolled!(peristyle_a320eb9004352545_l045_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (161, 56),
         714,
         531,
-        unrolled!(peristyle_7fa57f4af71808a8_l045_g4),
+        unrolled!(peristyle_a320eb9004352545_l045_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (217, 40),
         900,
         675,
-        unrolled!(peristyle_7fa57f4af71808a8_l045_g5),
+        unrolled!(peristyle_a320eb9004352545_l045_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (257, 44),
         1086,
         805,
-        unrolled!(peristyle_7fa57f4af71808a8_l045_g6),
+        unrolled!(peristyle_a320eb9004352545_l045_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (301, 39),
         1264,
         933,
-        unrolled!(peristyle_7fa57f4af71808a8_l045_g7),
+        unrolled!(peristyle_a320eb9004352545_l045_g7),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 4), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (4, 4), 184, 112, None),
+    Group::new(&[8, 9, 10, 11], (8, 3), 376, 231, None),
+    Group::new(&[12, 13, 14, 15], (11, 4), 564, 355, None),
+    Group::new(&[16, 17, 18, 19], (15, 5), 720, 456, None),
+    Group::new(&[20, 21, 22, 23], (20, 3), 904, 579, None),
+    Group::new(&[24, 25, 26, 27], (23, 3), 1092, 693, None),
+    Group::new(&[28, 29, 30, 31], (26, 3), 1272, 809, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -123,7 +133,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(1408, 1420)),
             weights: Cow::Borrowed(TABLE.words(7104, 1044)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(11328, 29)),
+            offsets: Cow::Borrowed(TABLE.offsets(11456, 1428)),
+            weights: Cow::Borrowed(TABLE.words(17216, 909)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(20864, 287)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 2,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -240,12 +262,12 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 153600,
+                            offset: 165888,
                             channels: 32,
                             height: 20,
                             width: 20,
                             split: [1, 1],
-                            row: 20,
+                            row: 21,
                             plane: 448,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,

@@ -12,76 +12,86 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_ef5d758968837336_l046_g0 peristyle_ef5d758968837336_l046_g1
-    peristyle_ef5d758968837336_l046_g2 peristyle_ef5d758968837336_l046_g3
-    peristyle_ef5d758968837336_l046_g4 peristyle_ef5d758968837336_l046_g5
-    peristyle_ef5d758968837336_l046_g6 peristyle_ef5d758968837336_l046_g7
+    peristyle_1ac0e7a5b8fb7c1e_l046_g0 peristyle_1ac0e7a5b8fb7c1e_l046_g1
+    peristyle_1ac0e7a5b8fb7c1e_l046_g2 peristyle_1ac0e7a5b8fb7c1e_l046_g3
+    peristyle_1ac0e7a5b8fb7c1e_l046_g4 peristyle_1ac0e7a5b8fb7c1e_l046_g5
+    peristyle_1ac0e7a5b8fb7c1e_l046_g6 peristyle_1ac0e7a5b8fb7c1e_l046_g7
 );
-static TABLE: &Aligned<[u8; 5856]> = &Aligned(*include_bytes!("l046_out16_cv1.bin"));
+static TABLE: &Aligned<[u8; 9984]> = &Aligned(*include_bytes!("l046_out16_cv1.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 34),
         0,
         0,
-        unrolled!(peristyle_ef5d758968837336_l046_g0),
+        unrolled!(peristyle_1ac0e7a5b8fb7c1e_l046_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (34, 34),
         76,
         87,
-        unrolled!(peristyle_ef5d758968837336_l046_g1),
+        unrolled!(peristyle_1ac0e7a5b8fb7c1e_l046_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (68, 27),
         148,
         179,
-        unrolled!(peristyle_ef5d758968837336_l046_g2),
+        unrolled!(peristyle_1ac0e7a5b8fb7c1e_l046_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (95, 24),
         216,
         265,
-        unrolled!(peristyle_ef5d758968837336_l046_g3),
+        unrolled!(peristyle_1ac0e7a5b8fb7c1e_l046_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (119, 30),
         280,
         338,
-        unrolled!(peristyle_ef5d758968837336_l046_g4),
+        unrolled!(peristyle_1ac0e7a5b8fb7c1e_l046_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (149, 26),
         350,
         420,
-        unrolled!(peristyle_ef5d758968837336_l046_g5),
+        unrolled!(peristyle_1ac0e7a5b8fb7c1e_l046_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (175, 23),
         418,
         498,
-        unrolled!(peristyle_ef5d758968837336_l046_g6),
+        unrolled!(peristyle_1ac0e7a5b8fb7c1e_l046_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (198, 29),
         484,
         576,
-        unrolled!(peristyle_ef5d758968837336_l046_g7),
+        unrolled!(peristyle_1ac0e7a5b8fb7c1e_l046_g7),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 64, 64, None),
+    Group::new(&[8, 9, 10, 11], (2, 1), 128, 128, None),
+    Group::new(&[12, 13, 14, 15], (3, 1), 188, 188, None),
+    Group::new(&[16, 17, 18, 19], (4, 1), 248, 248, None),
+    Group::new(&[20, 21, 22, 23], (5, 1), 312, 312, None),
+    Group::new(&[24, 25, 26, 27], (6, 2), 376, 376, None),
+    Group::new(&[28, 29, 30, 31], (8, 1), 440, 434, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -105,12 +115,12 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 153600,
+            offset: 165888,
             channels: 64,
             height: 20,
             width: 20,
             split: [1, 1],
-            row: 20,
+            row: 21,
             plane: 448,
             pad: [0, 0, 0, 0],
             pad_value: 0,
@@ -123,7 +133,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(960, 552)),
             weights: Cow::Borrowed(TABLE.words(3200, 664)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(5888, 9)),
+            offsets: Cow::Borrowed(TABLE.offsets(5952, 500)),
+            weights: Cow::Borrowed(TABLE.words(8000, 494)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(9984, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 14,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -245,7 +267,7 @@ pub static LAYER: Layer = Layer {
                             height: 20,
                             width: 20,
                             split: [1, 1],
-                            row: 20,
+                            row: 21,
                             plane: 448,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,

@@ -12,76 +12,86 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_26c922921a12f34e_l048_g0 peristyle_26c922921a12f34e_l048_g1
-    peristyle_26c922921a12f34e_l048_g2 peristyle_26c922921a12f34e_l048_g3
-    peristyle_26c922921a12f34e_l048_g4 peristyle_26c922921a12f34e_l048_g5
-    peristyle_26c922921a12f34e_l048_g6 peristyle_26c922921a12f34e_l048_g7
+    peristyle_1b59dd8959c6f8c3_l048_g0 peristyle_1b59dd8959c6f8c3_l048_g1
+    peristyle_1b59dd8959c6f8c3_l048_g2 peristyle_1b59dd8959c6f8c3_l048_g3
+    peristyle_1b59dd8959c6f8c3_l048_g4 peristyle_1b59dd8959c6f8c3_l048_g5
+    peristyle_1b59dd8959c6f8c3_l048_g6 peristyle_1b59dd8959c6f8c3_l048_g7
 );
-static TABLE: &Aligned<[u8; 11884]> = &Aligned(*include_bytes!("l048_out16_m_cv2.bin"));
+static TABLE: &Aligned<[u8; 21120]> = &Aligned(*include_bytes!("l048_out16_m_cv2.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 65),
         0,
         0,
-        unrolled!(peristyle_26c922921a12f34e_l048_g0),
+        unrolled!(peristyle_1b59dd8959c6f8c3_l048_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (65, 52),
         172,
         135,
-        unrolled!(peristyle_26c922921a12f34e_l048_g1),
+        unrolled!(peristyle_1b59dd8959c6f8c3_l048_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (117, 55),
         338,
         262,
-        unrolled!(peristyle_26c922921a12f34e_l048_g2),
+        unrolled!(peristyle_1b59dd8959c6f8c3_l048_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (172, 51),
         510,
         392,
-        unrolled!(peristyle_26c922921a12f34e_l048_g3),
+        unrolled!(peristyle_1b59dd8959c6f8c3_l048_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (223, 58),
         690,
         532,
-        unrolled!(peristyle_26c922921a12f34e_l048_g4),
+        unrolled!(peristyle_1b59dd8959c6f8c3_l048_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (281, 48),
         866,
         672,
-        unrolled!(peristyle_26c922921a12f34e_l048_g5),
+        unrolled!(peristyle_1b59dd8959c6f8c3_l048_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (329, 66),
         1042,
         796,
-        unrolled!(peristyle_26c922921a12f34e_l048_g6),
+        unrolled!(peristyle_1b59dd8959c6f8c3_l048_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (395, 60),
         1240,
         952,
-        unrolled!(peristyle_26c922921a12f34e_l048_g7),
+        unrolled!(peristyle_1b59dd8959c6f8c3_l048_g7),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 4), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (4, 4), 172, 104, None),
+    Group::new(&[8, 9, 10, 11], (8, 4), 332, 202, None),
+    Group::new(&[12, 13, 14, 15], (12, 4), 504, 304, None),
+    Group::new(&[16, 17, 18, 19], (16, 4), 684, 420, None),
+    Group::new(&[20, 21, 22, 23], (20, 4), 856, 527, None),
+    Group::new(&[24, 25, 26, 27], (24, 3), 1032, 635, None),
+    Group::new(&[28, 29, 30, 31], (27, 3), 1216, 761, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -123,7 +133,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(1856, 1418)),
             weights: Cow::Borrowed(TABLE.words(7552, 1083)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(11904, 30)),
+            offsets: Cow::Borrowed(TABLE.offsets(12032, 1384)),
+            weights: Cow::Borrowed(TABLE.words(17600, 865)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(21120, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 8,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -245,7 +267,7 @@ pub static LAYER: Layer = Layer {
                             height: 20,
                             width: 20,
                             split: [1, 1],
-                            row: 20,
+                            row: 21,
                             plane: 448,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,

@@ -12,76 +12,86 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_0dddf8c4b8a3799d_l049_g0 peristyle_0dddf8c4b8a3799d_l049_g1
-    peristyle_0dddf8c4b8a3799d_l049_g2 peristyle_0dddf8c4b8a3799d_l049_g3
-    peristyle_0dddf8c4b8a3799d_l049_g4 peristyle_0dddf8c4b8a3799d_l049_g5
-    peristyle_0dddf8c4b8a3799d_l049_g6 peristyle_0dddf8c4b8a3799d_l049_g7
+    peristyle_f6d03cbdfabfcac5_l049_g0 peristyle_f6d03cbdfabfcac5_l049_g1
+    peristyle_f6d03cbdfabfcac5_l049_g2 peristyle_f6d03cbdfabfcac5_l049_g3
+    peristyle_f6d03cbdfabfcac5_l049_g4 peristyle_f6d03cbdfabfcac5_l049_g5
+    peristyle_f6d03cbdfabfcac5_l049_g6 peristyle_f6d03cbdfabfcac5_l049_g7
 );
-static TABLE: &Aligned<[u8; 5444]> = &Aligned(*include_bytes!("l049_out16_cv2.bin"));
+static TABLE: &Aligned<[u8; 9600]> = &Aligned(*include_bytes!("l049_out16_cv2.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 24),
         0,
         0,
-        unrolled!(peristyle_0dddf8c4b8a3799d_l049_g0),
+        unrolled!(peristyle_f6d03cbdfabfcac5_l049_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (24, 26),
         68,
         76,
-        unrolled!(peristyle_0dddf8c4b8a3799d_l049_g1),
+        unrolled!(peristyle_f6d03cbdfabfcac5_l049_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (50, 24),
         142,
         164,
-        unrolled!(peristyle_0dddf8c4b8a3799d_l049_g2),
+        unrolled!(peristyle_f6d03cbdfabfcac5_l049_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (74, 21),
         206,
         240,
-        unrolled!(peristyle_0dddf8c4b8a3799d_l049_g3),
+        unrolled!(peristyle_f6d03cbdfabfcac5_l049_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (95, 20),
         270,
         316,
-        unrolled!(peristyle_0dddf8c4b8a3799d_l049_g4),
+        unrolled!(peristyle_f6d03cbdfabfcac5_l049_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (115, 21),
         334,
         393,
-        unrolled!(peristyle_0dddf8c4b8a3799d_l049_g5),
+        unrolled!(peristyle_f6d03cbdfabfcac5_l049_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (136, 28),
         396,
         471,
-        unrolled!(peristyle_0dddf8c4b8a3799d_l049_g6),
+        unrolled!(peristyle_f6d03cbdfabfcac5_l049_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (164, 24),
         464,
         546,
-        unrolled!(peristyle_0dddf8c4b8a3799d_l049_g7),
+        unrolled!(peristyle_f6d03cbdfabfcac5_l049_g7),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 2), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (2, 1), 64, 56, None),
+    Group::new(&[8, 9, 10, 11], (3, 1), 128, 120, None),
+    Group::new(&[12, 13, 14, 15], (4, 1), 192, 184, None),
+    Group::new(&[16, 17, 18, 19], (5, 1), 256, 248, None),
+    Group::new(&[20, 21, 22, 23], (6, 1), 320, 312, None),
+    Group::new(&[24, 25, 26, 27], (7, 1), 384, 376, None),
+    Group::new(&[28, 29, 30, 31], (8, 2), 448, 440, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -105,12 +115,12 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 153600,
+            offset: 165888,
             channels: 64,
             height: 20,
             width: 20,
             split: [1, 1],
-            row: 20,
+            row: 21,
             plane: 448,
             pad: [0, 0, 0, 0],
             pad_value: 0,
@@ -123,7 +133,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(768, 530)),
             weights: Cow::Borrowed(TABLE.words(2944, 625)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(5504, 10)),
+            offsets: Cow::Borrowed(TABLE.offsets(5568, 508)),
+            weights: Cow::Borrowed(TABLE.words(7616, 494)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(9600, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 14,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -245,7 +267,7 @@ pub static LAYER: Layer = Layer {
                             height: 20,
                             width: 20,
                             split: [1, 1],
-                            row: 20,
+                            row: 21,
                             plane: 448,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,

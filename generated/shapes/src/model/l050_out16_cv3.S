@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_c67d5c0f27e8ab12_l050_g0
-.hidden peristyle_c67d5c0f27e8ab12_l050_g0
-.type peristyle_c67d5c0f27e8ab12_l050_g0,@function
+.globl peristyle_1f12b87dbacacffa_l050_g0
+.hidden peristyle_1f12b87dbacacffa_l050_g0
+.type peristyle_1f12b87dbacacffa_l050_g0,@function
 .p2align 6
-peristyle_c67d5c0f27e8ab12_l050_g0:
+peristyle_1f12b87dbacacffa_l050_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -300,11 +300,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -313,11 +313,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -326,11 +326,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -339,11 +339,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -352,11 +352,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -365,11 +365,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -377,12 +377,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c67d5c0f27e8ab12_l050_g0,.-peristyle_c67d5c0f27e8ab12_l050_g0
-.globl peristyle_c67d5c0f27e8ab12_l050_g1
-.hidden peristyle_c67d5c0f27e8ab12_l050_g1
-.type peristyle_c67d5c0f27e8ab12_l050_g1,@function
+.size peristyle_1f12b87dbacacffa_l050_g0,.-peristyle_1f12b87dbacacffa_l050_g0
+.globl peristyle_1f12b87dbacacffa_l050_g1
+.hidden peristyle_1f12b87dbacacffa_l050_g1
+.type peristyle_1f12b87dbacacffa_l050_g1,@function
 .p2align 6
-peristyle_c67d5c0f27e8ab12_l050_g1:
+peristyle_1f12b87dbacacffa_l050_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -546,11 +546,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -559,11 +559,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -572,11 +572,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -585,11 +585,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -598,11 +598,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -611,11 +611,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -623,12 +623,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c67d5c0f27e8ab12_l050_g1,.-peristyle_c67d5c0f27e8ab12_l050_g1
-.globl peristyle_c67d5c0f27e8ab12_l050_g2
-.hidden peristyle_c67d5c0f27e8ab12_l050_g2
-.type peristyle_c67d5c0f27e8ab12_l050_g2,@function
+.size peristyle_1f12b87dbacacffa_l050_g1,.-peristyle_1f12b87dbacacffa_l050_g1
+.globl peristyle_1f12b87dbacacffa_l050_g2
+.hidden peristyle_1f12b87dbacacffa_l050_g2
+.type peristyle_1f12b87dbacacffa_l050_g2,@function
 .p2align 6
-peristyle_c67d5c0f27e8ab12_l050_g2:
+peristyle_1f12b87dbacacffa_l050_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -806,11 +806,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -819,11 +819,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -832,11 +832,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -845,11 +845,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -858,11 +858,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -871,11 +871,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -883,12 +883,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c67d5c0f27e8ab12_l050_g2,.-peristyle_c67d5c0f27e8ab12_l050_g2
-.globl peristyle_c67d5c0f27e8ab12_l050_g3
-.hidden peristyle_c67d5c0f27e8ab12_l050_g3
-.type peristyle_c67d5c0f27e8ab12_l050_g3,@function
+.size peristyle_1f12b87dbacacffa_l050_g2,.-peristyle_1f12b87dbacacffa_l050_g2
+.globl peristyle_1f12b87dbacacffa_l050_g3
+.hidden peristyle_1f12b87dbacacffa_l050_g3
+.type peristyle_1f12b87dbacacffa_l050_g3,@function
 .p2align 6
-peristyle_c67d5c0f27e8ab12_l050_g3:
+peristyle_1f12b87dbacacffa_l050_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1066,11 +1066,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1079,11 +1079,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1092,11 +1092,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1105,11 +1105,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1118,11 +1118,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1131,11 +1131,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1143,12 +1143,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c67d5c0f27e8ab12_l050_g3,.-peristyle_c67d5c0f27e8ab12_l050_g3
-.globl peristyle_c67d5c0f27e8ab12_l050_g4
-.hidden peristyle_c67d5c0f27e8ab12_l050_g4
-.type peristyle_c67d5c0f27e8ab12_l050_g4,@function
+.size peristyle_1f12b87dbacacffa_l050_g3,.-peristyle_1f12b87dbacacffa_l050_g3
+.globl peristyle_1f12b87dbacacffa_l050_g4
+.hidden peristyle_1f12b87dbacacffa_l050_g4
+.type peristyle_1f12b87dbacacffa_l050_g4,@function
 .p2align 6
-peristyle_c67d5c0f27e8ab12_l050_g4:
+peristyle_1f12b87dbacacffa_l050_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1316,11 +1316,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1329,11 +1329,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1342,11 +1342,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1355,11 +1355,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1368,11 +1368,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1381,11 +1381,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1393,12 +1393,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c67d5c0f27e8ab12_l050_g4,.-peristyle_c67d5c0f27e8ab12_l050_g4
-.globl peristyle_c67d5c0f27e8ab12_l050_g5
-.hidden peristyle_c67d5c0f27e8ab12_l050_g5
-.type peristyle_c67d5c0f27e8ab12_l050_g5,@function
+.size peristyle_1f12b87dbacacffa_l050_g4,.-peristyle_1f12b87dbacacffa_l050_g4
+.globl peristyle_1f12b87dbacacffa_l050_g5
+.hidden peristyle_1f12b87dbacacffa_l050_g5
+.type peristyle_1f12b87dbacacffa_l050_g5,@function
 .p2align 6
-peristyle_c67d5c0f27e8ab12_l050_g5:
+peristyle_1f12b87dbacacffa_l050_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1564,11 +1564,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1577,11 +1577,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1590,11 +1590,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1603,11 +1603,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1616,11 +1616,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1629,11 +1629,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1641,12 +1641,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c67d5c0f27e8ab12_l050_g5,.-peristyle_c67d5c0f27e8ab12_l050_g5
-.globl peristyle_c67d5c0f27e8ab12_l050_g6
-.hidden peristyle_c67d5c0f27e8ab12_l050_g6
-.type peristyle_c67d5c0f27e8ab12_l050_g6,@function
+.size peristyle_1f12b87dbacacffa_l050_g5,.-peristyle_1f12b87dbacacffa_l050_g5
+.globl peristyle_1f12b87dbacacffa_l050_g6
+.hidden peristyle_1f12b87dbacacffa_l050_g6
+.type peristyle_1f12b87dbacacffa_l050_g6,@function
 .p2align 6
-peristyle_c67d5c0f27e8ab12_l050_g6:
+peristyle_1f12b87dbacacffa_l050_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1812,11 +1812,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1825,11 +1825,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1838,11 +1838,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1851,11 +1851,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1864,11 +1864,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1877,11 +1877,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1889,12 +1889,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c67d5c0f27e8ab12_l050_g6,.-peristyle_c67d5c0f27e8ab12_l050_g6
-.globl peristyle_c67d5c0f27e8ab12_l050_g7
-.hidden peristyle_c67d5c0f27e8ab12_l050_g7
-.type peristyle_c67d5c0f27e8ab12_l050_g7,@function
+.size peristyle_1f12b87dbacacffa_l050_g6,.-peristyle_1f12b87dbacacffa_l050_g6
+.globl peristyle_1f12b87dbacacffa_l050_g7
+.hidden peristyle_1f12b87dbacacffa_l050_g7
+.type peristyle_1f12b87dbacacffa_l050_g7,@function
 .p2align 6
-peristyle_c67d5c0f27e8ab12_l050_g7:
+peristyle_1f12b87dbacacffa_l050_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2070,11 +2070,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -2083,11 +2083,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -2096,11 +2096,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -2109,11 +2109,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -2122,11 +2122,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -2135,11 +2135,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -2147,12 +2147,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c67d5c0f27e8ab12_l050_g7,.-peristyle_c67d5c0f27e8ab12_l050_g7
-.globl peristyle_c67d5c0f27e8ab12_l050_g8
-.hidden peristyle_c67d5c0f27e8ab12_l050_g8
-.type peristyle_c67d5c0f27e8ab12_l050_g8,@function
+.size peristyle_1f12b87dbacacffa_l050_g7,.-peristyle_1f12b87dbacacffa_l050_g7
+.globl peristyle_1f12b87dbacacffa_l050_g8
+.hidden peristyle_1f12b87dbacacffa_l050_g8
+.type peristyle_1f12b87dbacacffa_l050_g8,@function
 .p2align 6
-peristyle_c67d5c0f27e8ab12_l050_g8:
+peristyle_1f12b87dbacacffa_l050_g8:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2332,11 +2332,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -2345,11 +2345,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -2358,11 +2358,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -2371,11 +2371,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -2384,11 +2384,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -2397,11 +2397,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -2409,12 +2409,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c67d5c0f27e8ab12_l050_g8,.-peristyle_c67d5c0f27e8ab12_l050_g8
-.globl peristyle_c67d5c0f27e8ab12_l050_g9
-.hidden peristyle_c67d5c0f27e8ab12_l050_g9
-.type peristyle_c67d5c0f27e8ab12_l050_g9,@function
+.size peristyle_1f12b87dbacacffa_l050_g8,.-peristyle_1f12b87dbacacffa_l050_g8
+.globl peristyle_1f12b87dbacacffa_l050_g9
+.hidden peristyle_1f12b87dbacacffa_l050_g9
+.type peristyle_1f12b87dbacacffa_l050_g9,@function
 .p2align 6
-peristyle_c67d5c0f27e8ab12_l050_g9:
+peristyle_1f12b87dbacacffa_l050_g9:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2578,11 +2578,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -2591,11 +2591,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -2604,11 +2604,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -2617,11 +2617,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -2630,11 +2630,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -2643,11 +2643,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -2655,12 +2655,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c67d5c0f27e8ab12_l050_g9,.-peristyle_c67d5c0f27e8ab12_l050_g9
-.globl peristyle_c67d5c0f27e8ab12_l050_g10
-.hidden peristyle_c67d5c0f27e8ab12_l050_g10
-.type peristyle_c67d5c0f27e8ab12_l050_g10,@function
+.size peristyle_1f12b87dbacacffa_l050_g9,.-peristyle_1f12b87dbacacffa_l050_g9
+.globl peristyle_1f12b87dbacacffa_l050_g10
+.hidden peristyle_1f12b87dbacacffa_l050_g10
+.type peristyle_1f12b87dbacacffa_l050_g10,@function
 .p2align 6
-peristyle_c67d5c0f27e8ab12_l050_g10:
+peristyle_1f12b87dbacacffa_l050_g10:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2822,11 +2822,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -2835,11 +2835,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -2848,11 +2848,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -2861,11 +2861,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -2874,11 +2874,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -2887,11 +2887,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -2899,12 +2899,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c67d5c0f27e8ab12_l050_g10,.-peristyle_c67d5c0f27e8ab12_l050_g10
-.globl peristyle_c67d5c0f27e8ab12_l050_g11
-.hidden peristyle_c67d5c0f27e8ab12_l050_g11
-.type peristyle_c67d5c0f27e8ab12_l050_g11,@function
+.size peristyle_1f12b87dbacacffa_l050_g10,.-peristyle_1f12b87dbacacffa_l050_g10
+.globl peristyle_1f12b87dbacacffa_l050_g11
+.hidden peristyle_1f12b87dbacacffa_l050_g11
+.type peristyle_1f12b87dbacacffa_l050_g11,@function
 .p2align 6
-peristyle_c67d5c0f27e8ab12_l050_g11:
+peristyle_1f12b87dbacacffa_l050_g11:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3060,11 +3060,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -3073,11 +3073,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -3086,11 +3086,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -3099,11 +3099,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -3112,11 +3112,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -3125,11 +3125,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -3137,12 +3137,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c67d5c0f27e8ab12_l050_g11,.-peristyle_c67d5c0f27e8ab12_l050_g11
-.globl peristyle_c67d5c0f27e8ab12_l050_g12
-.hidden peristyle_c67d5c0f27e8ab12_l050_g12
-.type peristyle_c67d5c0f27e8ab12_l050_g12,@function
+.size peristyle_1f12b87dbacacffa_l050_g11,.-peristyle_1f12b87dbacacffa_l050_g11
+.globl peristyle_1f12b87dbacacffa_l050_g12
+.hidden peristyle_1f12b87dbacacffa_l050_g12
+.type peristyle_1f12b87dbacacffa_l050_g12,@function
 .p2align 6
-peristyle_c67d5c0f27e8ab12_l050_g12:
+peristyle_1f12b87dbacacffa_l050_g12:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3328,11 +3328,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -3341,11 +3341,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -3354,11 +3354,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -3367,11 +3367,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -3380,11 +3380,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -3393,11 +3393,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -3405,12 +3405,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c67d5c0f27e8ab12_l050_g12,.-peristyle_c67d5c0f27e8ab12_l050_g12
-.globl peristyle_c67d5c0f27e8ab12_l050_g13
-.hidden peristyle_c67d5c0f27e8ab12_l050_g13
-.type peristyle_c67d5c0f27e8ab12_l050_g13,@function
+.size peristyle_1f12b87dbacacffa_l050_g12,.-peristyle_1f12b87dbacacffa_l050_g12
+.globl peristyle_1f12b87dbacacffa_l050_g13
+.hidden peristyle_1f12b87dbacacffa_l050_g13
+.type peristyle_1f12b87dbacacffa_l050_g13,@function
 .p2align 6
-peristyle_c67d5c0f27e8ab12_l050_g13:
+peristyle_1f12b87dbacacffa_l050_g13:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3564,11 +3564,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -3577,11 +3577,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -3590,11 +3590,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -3603,11 +3603,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -3616,11 +3616,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -3629,11 +3629,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -3641,12 +3641,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c67d5c0f27e8ab12_l050_g13,.-peristyle_c67d5c0f27e8ab12_l050_g13
-.globl peristyle_c67d5c0f27e8ab12_l050_g14
-.hidden peristyle_c67d5c0f27e8ab12_l050_g14
-.type peristyle_c67d5c0f27e8ab12_l050_g14,@function
+.size peristyle_1f12b87dbacacffa_l050_g13,.-peristyle_1f12b87dbacacffa_l050_g13
+.globl peristyle_1f12b87dbacacffa_l050_g14
+.hidden peristyle_1f12b87dbacacffa_l050_g14
+.type peristyle_1f12b87dbacacffa_l050_g14,@function
 .p2align 6
-peristyle_c67d5c0f27e8ab12_l050_g14:
+peristyle_1f12b87dbacacffa_l050_g14:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3801,11 +3801,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -3814,11 +3814,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -3827,11 +3827,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -3840,11 +3840,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -3853,11 +3853,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -3866,11 +3866,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -3878,12 +3878,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c67d5c0f27e8ab12_l050_g14,.-peristyle_c67d5c0f27e8ab12_l050_g14
-.globl peristyle_c67d5c0f27e8ab12_l050_g15
-.hidden peristyle_c67d5c0f27e8ab12_l050_g15
-.type peristyle_c67d5c0f27e8ab12_l050_g15,@function
+.size peristyle_1f12b87dbacacffa_l050_g14,.-peristyle_1f12b87dbacacffa_l050_g14
+.globl peristyle_1f12b87dbacacffa_l050_g15
+.hidden peristyle_1f12b87dbacacffa_l050_g15
+.type peristyle_1f12b87dbacacffa_l050_g15,@function
 .p2align 6
-peristyle_c67d5c0f27e8ab12_l050_g15:
+peristyle_1f12b87dbacacffa_l050_g15:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4047,11 +4047,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -4060,11 +4060,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -4073,11 +4073,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -4086,11 +4086,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -4099,11 +4099,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -4112,11 +4112,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -4124,5 +4124,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c67d5c0f27e8ab12_l050_g15,.-peristyle_c67d5c0f27e8ab12_l050_g15
+.size peristyle_1f12b87dbacacffa_l050_g15,.-peristyle_1f12b87dbacacffa_l050_g15
 .section .note.GNU-stack,"",@progbits

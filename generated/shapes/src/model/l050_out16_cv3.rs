@@ -12,136 +12,154 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_c67d5c0f27e8ab12_l050_g0 peristyle_c67d5c0f27e8ab12_l050_g1
-    peristyle_c67d5c0f27e8ab12_l050_g2 peristyle_c67d5c0f27e8ab12_l050_g3
-    peristyle_c67d5c0f27e8ab12_l050_g4 peristyle_c67d5c0f27e8ab12_l050_g5
-    peristyle_c67d5c0f27e8ab12_l050_g6 peristyle_c67d5c0f27e8ab12_l050_g7
-    peristyle_c67d5c0f27e8ab12_l050_g8 peristyle_c67d5c0f27e8ab12_l050_g9
-    peristyle_c67d5c0f27e8ab12_l050_g10 peristyle_c67d5c0f27e8ab12_l050_g11
-    peristyle_c67d5c0f27e8ab12_l050_g12 peristyle_c67d5c0f27e8ab12_l050_g13
-    peristyle_c67d5c0f27e8ab12_l050_g14 peristyle_c67d5c0f27e8ab12_l050_g15
+    peristyle_1f12b87dbacacffa_l050_g0 peristyle_1f12b87dbacacffa_l050_g1
+    peristyle_1f12b87dbacacffa_l050_g2 peristyle_1f12b87dbacacffa_l050_g3
+    peristyle_1f12b87dbacacffa_l050_g4 peristyle_1f12b87dbacacffa_l050_g5
+    peristyle_1f12b87dbacacffa_l050_g6 peristyle_1f12b87dbacacffa_l050_g7
+    peristyle_1f12b87dbacacffa_l050_g8 peristyle_1f12b87dbacacffa_l050_g9
+    peristyle_1f12b87dbacacffa_l050_g10 peristyle_1f12b87dbacacffa_l050_g11
+    peristyle_1f12b87dbacacffa_l050_g12 peristyle_1f12b87dbacacffa_l050_g13
+    peristyle_1f12b87dbacacffa_l050_g14 peristyle_1f12b87dbacacffa_l050_g15
 );
-static TABLE: &Aligned<[u8; 10004]> = &Aligned(*include_bytes!("l050_out16_cv3.bin"));
+static TABLE: &Aligned<[u8; 18112]> = &Aligned(*include_bytes!("l050_out16_cv3.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 16),
         0,
         0,
-        unrolled!(peristyle_c67d5c0f27e8ab12_l050_g0),
+        unrolled!(peristyle_1f12b87dbacacffa_l050_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (16, 18),
         62,
         77,
-        unrolled!(peristyle_c67d5c0f27e8ab12_l050_g1),
+        unrolled!(peristyle_1f12b87dbacacffa_l050_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (34, 22),
         124,
         149,
-        unrolled!(peristyle_c67d5c0f27e8ab12_l050_g2),
+        unrolled!(peristyle_1f12b87dbacacffa_l050_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (56, 23),
         192,
         229,
-        unrolled!(peristyle_c67d5c0f27e8ab12_l050_g3),
+        unrolled!(peristyle_1f12b87dbacacffa_l050_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (79, 20),
         258,
         307,
-        unrolled!(peristyle_c67d5c0f27e8ab12_l050_g4),
+        unrolled!(peristyle_1f12b87dbacacffa_l050_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (99, 17),
         318,
         380,
-        unrolled!(peristyle_c67d5c0f27e8ab12_l050_g5),
+        unrolled!(peristyle_1f12b87dbacacffa_l050_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (116, 17),
         382,
         457,
-        unrolled!(peristyle_c67d5c0f27e8ab12_l050_g6),
+        unrolled!(peristyle_1f12b87dbacacffa_l050_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (133, 19),
         444,
         529,
-        unrolled!(peristyle_c67d5c0f27e8ab12_l050_g7),
+        unrolled!(peristyle_1f12b87dbacacffa_l050_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (152, 19),
         506,
         606,
-        unrolled!(peristyle_c67d5c0f27e8ab12_l050_g8),
+        unrolled!(peristyle_1f12b87dbacacffa_l050_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (171, 16),
         570,
         685,
-        unrolled!(peristyle_c67d5c0f27e8ab12_l050_g9),
+        unrolled!(peristyle_1f12b87dbacacffa_l050_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (187, 23),
         634,
         761,
-        unrolled!(peristyle_c67d5c0f27e8ab12_l050_g10),
+        unrolled!(peristyle_1f12b87dbacacffa_l050_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (210, 14),
         698,
         828,
-        unrolled!(peristyle_c67d5c0f27e8ab12_l050_g11),
+        unrolled!(peristyle_1f12b87dbacacffa_l050_g11),
     ),
     Group::new(
         &[48, 49, 50, 51],
         (224, 23),
         760,
         899,
-        unrolled!(peristyle_c67d5c0f27e8ab12_l050_g12),
+        unrolled!(peristyle_1f12b87dbacacffa_l050_g12),
     ),
     Group::new(
         &[52, 53, 54, 55],
         (247, 16),
         822,
         980,
-        unrolled!(peristyle_c67d5c0f27e8ab12_l050_g13),
+        unrolled!(peristyle_1f12b87dbacacffa_l050_g13),
     ),
     Group::new(
         &[56, 57, 58, 59],
         (263, 15),
         880,
         1046,
-        unrolled!(peristyle_c67d5c0f27e8ab12_l050_g14),
+        unrolled!(peristyle_1f12b87dbacacffa_l050_g14),
     ),
     Group::new(
         &[60, 61, 62, 63],
         (278, 17),
         940,
         1117,
-        unrolled!(peristyle_c67d5c0f27e8ab12_l050_g15),
+        unrolled!(peristyle_1f12b87dbacacffa_l050_g15),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 2), 64, 64, None),
+    Group::new(&[8, 9, 10, 11], (3, 2), 124, 117, None),
+    Group::new(&[12, 13, 14, 15], (5, 1), 188, 175, None),
+    Group::new(&[16, 17, 18, 19], (6, 1), 252, 239, None),
+    Group::new(&[20, 21, 22, 23], (7, 1), 312, 299, None),
+    Group::new(&[24, 25, 26, 27], (8, 1), 376, 363, None),
+    Group::new(&[28, 29, 30, 31], (9, 1), 440, 427, None),
+    Group::new(&[32, 33, 34, 35], (10, 1), 504, 491, None),
+    Group::new(&[36, 37, 38, 39], (11, 1), 568, 555, None),
+    Group::new(&[40, 41, 42, 43], (12, 2), 632, 619, None),
+    Group::new(&[44, 45, 46, 47], (14, 2), 696, 673, None),
+    Group::new(&[48, 49, 50, 51], (16, 1), 760, 730, None),
+    Group::new(&[52, 53, 54, 55], (17, 1), 820, 790, None),
+    Group::new(&[56, 57, 58, 59], (18, 1), 880, 850, None),
+    Group::new(&[60, 61, 62, 63], (19, 1), 940, 910, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -185,7 +203,7 @@ pub static LAYER: Layer = Layer {
             height: 20,
             width: 20,
             split: [1, 1],
-            row: 20,
+            row: 21,
             plane: 448,
             pad: [0, 0, 0, 0],
             pad_value: 0,
@@ -198,7 +216,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(1216, 1000)),
             weights: Cow::Borrowed(TABLE.words(5248, 1189)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(10048, 20)),
+            offsets: Cow::Borrowed(TABLE.offsets(10176, 1000)),
+            weights: Cow::Borrowed(TABLE.words(14208, 970)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(18112, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 14,
+            groups: 2,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -411,12 +441,12 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 266112,
+                            offset: 274560,
                             channels: 64,
                             height: 20,
                             width: 20,
                             split: [1, 1],
-                            row: 20,
+                            row: 21,
                             plane: 448,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,

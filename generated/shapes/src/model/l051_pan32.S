@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_cb215144ab975651_l051_g0
-.hidden peristyle_cb215144ab975651_l051_g0
-.type peristyle_cb215144ab975651_l051_g0,@function
+.globl peristyle_412f93d435cb22e0_l051_g0
+.hidden peristyle_412f93d435cb22e0_l051_g0
+.type peristyle_412f93d435cb22e0_l051_g0,@function
 .p2align 6
-peristyle_cb215144ab975651_l051_g0:
+peristyle_412f93d435cb22e0_l051_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -138,4691 +138,4691 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 1152,1343
+PAIR 832,1024
 SET0 -128
-PAIR 4405,5567
+PAIR 3264,4096
 ADD0 -124
-PAIR 10560,11125
+PAIR 8000,8256
 ADD0 -120
-PAIR 14197,20160
+PAIR 10560,15040
 ADD0 -116
-PAIR 20341,20533
+PAIR 15104,15296
 CARRY0
 ADD0 -112
-PAIR 21877,22837
+PAIR 16256,17024
 ADD0 -108
-PAIR 25920,30517
+PAIR 19456,22784
 ADD0 -104
-PAIR 30912,31285
+PAIR 23104,23360
 ADD0 -100
-PAIR 32064,34357
+PAIR 24064,25664
 ADD0 -96
-PAIR 34560,35125
+PAIR 25856,26240
 MORE0
 ADD0 -92
-PAIR 35135,43573
+PAIR 26304,32576
 ADD0 -88
-PAIR 48949,48949
+PAIR 36224,36224
 ADD0 -84
-PAIR 0,2880
+PAIR 0,2240
 SET1 -80
-PAIR 4415,4799
+PAIR 3328,3520
 ADD1 -76
-PAIR 5183,8832
+PAIR 3904,6592
 ADD1 -72
-PAIR 9013,10944
+PAIR 6720,8192
 ADD1 -68
-PAIR 12084,13247
+PAIR 8960,9856
 CARRY1
 ADD1 -64
-PAIR 13631,17087
+PAIR 10240,12672
 ADD1 -60
-PAIR 17855,18229
+PAIR 13248,13568
 ADD1 -56
-PAIR 19776,22272
+PAIR 14848,16640
 ADD1 -52
-PAIR 22656,23615
+PAIR 16896,17664
 MORE1
 ADD1 -48
-PAIR 24768,26485
+PAIR 18496,19712
 ADD1 -44
-PAIR 28991,31104
+PAIR 21696,23232
 ADD1 -40
-PAIR 33984,37823
+PAIR 25408,28224
 MORE1
 ADD1 -36
-PAIR 38976,39360
+PAIR 29248,29440
 ADD1 -32
-PAIR 39552,39743
+PAIR 29568,29760
 ADD1 -28
-PAIR 40704,40896
+PAIR 30464,30592
 ADD1 -24
-PAIR 43392,43583
+PAIR 32448,32640
 MORE1
 ADD1 -20
-PAIR 43584,44351
+PAIR 32704,33216
 ADD1 -16
-PAIR 46644,47413
+PAIR 34432,35072
 ADD1 -12
-PAIR 48575,48959
+PAIR 35904,36288
 MORE1
 ADD1 -8
-PAIR 959,2112
+PAIR 640,1664
 ADD0 -4
 ADD1 0
-PAIR 5376,14976
+PAIR 4032,11200
 MORE0
 ADD0 4
 MORE1
 ADD1 8
-PAIR 21696,22080
+PAIR 16192,16576
 ADD0 12
 ADD1 16
-PAIR 30720,39733
+PAIR 22976,29696
 ADD0 20
 MORE1
 ADD1 24
-PAIR 384,1727
+PAIR 256,1216
 SET2 28
-PAIR 2495,3072
+PAIR 1792,2304
 ADD2 32
-PAIR 3263,4032
+PAIR 2368,3008
 CARRY2
 ADD2 36
-PAIR 4404,9216
+PAIR 3200,6912
 ADD2 40
-PAIR 9984,10943
+PAIR 7488,8128
 ADD2 44
-PAIR 11327,13620
+PAIR 8512,10112
 ADD2 48
-PAIR 13824,14400
+PAIR 10368,10880
 ADD2 52
-PAIR 15360,15551
+PAIR 11520,11584
 MORE2
 ADD2 56
-PAIR 15924,16703
+PAIR 11840,12480
 ADD2 60
-PAIR 18432,18623
+PAIR 13760,13824
 MORE2
 ADD2 64
-PAIR 18996,19391
+PAIR 14080,14400
 ADD2 68
-PAIR 19392,20927
+PAIR 14464,15552
 MORE2
 ADD2 72
-PAIR 21109,21300
+PAIR 15680,15808
 ADD2 76
-PAIR 22069,23424
+PAIR 16448,17472
 MORE2
 ADD2 80
-PAIR 24960,25919
+PAIR 18624,19392
 ADD2 84
-PAIR 26687,27253
+PAIR 19968,20288
 ADD2 88
-PAIR 27444,27456
+PAIR 20416,20608
 MORE2
 ADD2 92
-PAIR 27839,28416
+PAIR 20736,21248
 ADD2 96
-PAIR 28800,29375
+PAIR 21504,21888
 ADD2 100
-PAIR 33215,33983
+PAIR 24768,25344
 ADD2 104
-PAIR 36287,38784
+PAIR 27072,28992
 ADD2 108
-PAIR 39168,39359
+PAIR 29312,29376
 MORE2
 ADD2 112
-PAIR 39541,40501
+PAIR 29504,30272
 ADD2 116
-PAIR 40895,41663
+PAIR 30528,31104
 ADD2 120
-PAIR 42036,42047
+PAIR 31360,31488
 ADD2 124
-PAIR 42816,43008
+PAIR 32128,32192
 add $256,%rax
 ADD2 -128
-PAIR 43199,43572
+PAIR 32256,32512
 MORE2
 ADD2 -124
-PAIR 46080,47040
+PAIR 34112,34816
 ADD2 -120
-PAIR 4992,5184
+PAIR 3712,3968
 MORE0
 ADD0 -116
 ADD2 -112
-PAIR 16693,23413
+PAIR 12416,17408
 ADD0 -108
 ADD2 -104
-PAIR 23604,23605
+PAIR 17536,17600
 MORE0
 ADD0 -100
 ADD2 -96
-PAIR 25344,27455
+PAIR 18944,20544
 ADD0 -92
 MORE2
 ADD2 -88
-PAIR 31872,43967
+PAIR 23808,32832
 ADD0 -84
 ADD2 -80
-PAIR 44149,47412
+PAIR 32960,35008
 MORE0
 ADD0 -76
 ADD2 -72
-PAIR 48384,48768
+PAIR 35840,36096
 ADD0 -68
 MORE2
 ADD2 -64
-PAIR 576,3456
+PAIR 512,2560
 ADD1 -60
 ADD2 -56
-PAIR 10559,10752
+PAIR 7936,8064
 ADD1 -52
 ADD2 -48
-PAIR 16320,18048
+PAIR 12224,13440
 ADD1 -44
 ADD2 -40
-PAIR 20544,25536
+PAIR 15424,19072
 MORE1
 ADD1 -36
 MORE2
 ADD2 -32
-PAIR 32063,33024
+PAIR 24000,24704
 ADD1 -28
 ADD2 -24
-PAIR 35520,38400
+PAIR 26560,28736
 ADD1 -20
 ADD2 -16
-PAIR 45119,47423
+PAIR 33792,35136
 MORE1
 ADD1 -12
 ADD2 -8
-PAIR 22079,48960
+PAIR 16512,36352
 MORE0
 ADD0 -4
 ADD1 0
 ADD2 4
-PAIR 192,768
+PAIR 128,576
 SET3 8
-PAIR 1141,1332
+PAIR 768,896
 ADD3 12
-PAIR 1333,1536
-ADD3 16
-PAIR 1909,2101
-ADD3 20
-PAIR 3840,4608
-CARRY3
-ADD3 24
-PAIR 5749,5952
-ADD3 28
-PAIR 6144,6517
-ADD3 32
-PAIR 6709,6720
-ADD3 36
-PAIR 7488,8448
-ADD3 40
-PAIR 8640,9023
-MORE3
-ADD3 44
-PAIR 9024,9589
-ADD3 48
-PAIR 11712,13632
-ADD3 52
-PAIR 14016,19008
-ADD3 56
-PAIR 21504,22848
-MORE3
-ADD3 60
-PAIR 23808,25152
-ADD3 64
-PAIR 25717,26304
-ADD3 68
-PAIR 27648,27840
-ADD3 72
-PAIR 28607,28608
-MORE3
-ADD3 76
-PAIR 28981,28992
-ADD3 80
-PAIR 29184,29376
-ADD3 84
-PAIR 31679,33589
-ADD3 88
-PAIR 33792,35893
-MORE3
-ADD3 92
-PAIR 40128,41280
-ADD3 96
-PAIR 41664,43776
-ADD3 100
-PAIR 44160,44340
-ADD3 104
-PAIR 44544,44736
-MORE3
-ADD3 108
-PAIR 46464,46645
-ADD3 112
-PAIR 4213,11317
-ADD0 116
-ADD3 120
-PAIR 14389,15168
-ADD0 124
-add $256,%rax
-ADD3 -128
-PAIR 17471,20928
-MORE0
-ADD0 -124
-ADD3 -120
-PAIR 960,5760
-ADD1 -116
-MORE3
-ADD3 -112
-PAIR 34176,42048
-ADD1 -108
-ADD3 -104
-PAIR 23616,44352
-ADD0 -100
-MORE1
-ADD1 -96
-ADD3 -92
-PAIR 1344,2304
-MORE2
-ADD2 -88
-ADD3 -84
-PAIR 2677,2868
-ADD2 -80
-ADD3 -76
-PAIR 2869,4224
-MORE2
-ADD2 -72
-MORE3
-ADD3 -68
-PAIR 14965,23231
-ADD2 -64
-ADD3 -60
-PAIR 23232,27445
-ADD2 -56
-ADD3 -52
-PAIR 33216,35328
-ADD2 -48
-ADD3 -44
-PAIR 39936,47808
-ADD2 -40
-MORE3
-ADD3 -36
-PAIR 5568,23040
-ADD0 -32
-MORE2
-ADD2 -28
-ADD3 -24
-PAIR 2879,11136
-ADD1 -20
-ADD2 -16
-ADD3 -12
-PAIR 1728,5941
-ADD0 -8
-ADD1 -4
-ADD2 0
-MORE3
-ADD3 4
-PAIR 18816,39744
-MORE0
-ADD0 8
-MORE1
-ADD1 12
-ADD2 16
-ADD3 20
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_cb215144ab975651_l051_g0,.-peristyle_cb215144ab975651_l051_g0
-.globl peristyle_cb215144ab975651_l051_g1
-.hidden peristyle_cb215144ab975651_l051_g1
-.type peristyle_cb215144ab975651_l051_g1,@function
-.p2align 6
-peristyle_cb215144ab975651_l051_g1:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 1344,2496
-SET0 -128
-PAIR 2868,3647
-ADD0 -124
-PAIR 4799,4800
-ADD0 -120
-PAIR 5568,6719
-ADD0 -116
-PAIR 7103,7487
-CARRY0
-ADD0 -112
-PAIR 8832,9984
-ADD0 -108
-PAIR 13429,14976
-ADD0 -104
-PAIR 15744,16128
-ADD0 -100
-PAIR 16319,18239
-MORE0
-ADD0 -96
-PAIR 18816,19007
-ADD0 -92
-PAIR 19968,21311
-ADD0 -88
-PAIR 21504,22464
-ADD0 -84
-PAIR 22656,22837
-MORE0
-ADD0 -80
-PAIR 24192,24960
-ADD0 -76
-PAIR 25151,25717
-ADD0 -72
-PAIR 28416,28800
-ADD0 -68
-PAIR 29376,30527
-MORE0
-ADD0 -64
-PAIR 31488,31679
-ADD0 -60
-PAIR 33589,35712
-ADD0 -56
-PAIR 36480,36671
-MORE0
-ADD0 -52
-PAIR 37056,37237
-ADD0 -48
-PAIR 38207,38400
-ADD0 -44
-PAIR 39552,43392
-ADD0 -40
-PAIR 43968,44351
-ADD0 -36
-PAIR 46464,48191
-MORE0
-ADD0 -32
-PAIR 0,191
-SET1 -28
-PAIR 192,384
-ADD1 -24
-PAIR 565,576
-CARRY1
-ADD1 -20
-PAIR 960,2677
-ADD1 -16
-PAIR 2879,3636
-ADD1 -12
-PAIR 4224,5567
-MORE1
-ADD1 -8
-PAIR 5760,6335
-ADD1 -4
-PAIR 6336,7488
-ADD1 0
-PAIR 8448,10559
-MORE1
-ADD1 4
-PAIR 15733,15925
-ADD1 8
-PAIR 16320,17280
-ADD1 12
-PAIR 17460,18432
-ADD1 16
-PAIR 19775,19776
-ADD1 20
-PAIR 21301,21696
-MORE1
-ADD1 24
-PAIR 22069,22079
-ADD1 28
-PAIR 22080,23232
-ADD1 32
-PAIR 23615,25536
-ADD1 36
-PAIR 25920,26485
-MORE1
-ADD1 40
-PAIR 27455,28992
-ADD1 44
-PAIR 29568,29759
-ADD1 48
-PAIR 30720,31104
-MORE1
-ADD1 52
-PAIR 32064,34357
-ADD1 56
-PAIR 35519,38773
-ADD1 60
-PAIR 38975,42431
-MORE1
-ADD1 64
-PAIR 42613,43573
-ADD1 68
-PAIR 44736,45312
-ADD1 72
-PAIR 45696,46645
-MORE1
-ADD1 76
-PAIR 46655,47232
-ADD1 80
-PAIR 47412,48575
-MORE1
-ADD1 84
-PAIR 48948,48948
-ADD1 88
-PAIR 564,1343
-ADD0 92
-ADD1 96
-PAIR 4415,5183
-ADD0 100
-ADD1 104
-PAIR 9023,10944
-ADD0 108
-MORE1
-ADD1 112
-PAIR 13247,19392
-MORE0
-ADD0 116
-ADD1 120
-PAIR 20927,30144
-ADD0 124
-MORE1
-add $256,%rax
-ADD1 -128
-PAIR 37055,41280
-ADD0 -124
-ADD1 -120
-PAIR 2495,3637
-SET2 -116
-PAIR 4213,5749
-ADD2 -112
-PAIR 5940,6912
-ADD2 -108
-PAIR 8640,9013
-ADD2 -104
-PAIR 9791,10752
-CARRY2
-ADD2 -100
-PAIR 12661,14389
-ADD2 -96
-PAIR 20160,20533
-ADD2 -92
-PAIR 22848,25908
-ADD2 -88
-PAIR 27444,29748
-ADD2 -84
-PAIR 30143,30516
-ADD2 -80
-PAIR 30911,32821
-MORE2
-ADD2 -76
-PAIR 33024,33215
-ADD2 -72
-PAIR 33397,35124
-ADD2 -68
-PAIR 35520,37632
-ADD2 -64
-PAIR 40895,41845
-ADD2 -60
-PAIR 44340,44917
-MORE2
-ADD2 -56
-PAIR 45108,47040
-ADD2 -52
-PAIR 47221,47989
-ADD2 -48
-PAIR 11125,22847
-ADD0 -44
-ADD2 -40
-PAIR 30912,33408
-MORE0
-ADD0 -36
-MORE2
-ADD2 -32
-PAIR 33984,37440
-ADD0 -28
-ADD2 -24
-PAIR 2869,5951
-MORE1
-ADD1 -20
-ADD2 -16
-PAIR 9792,11136
-ADD1 -12
-ADD2 -8
-PAIR 14592,22272
-ADD1 -4
-ADD2 0
-PAIR 25152,27648
-ADD1 4
-MORE2
-ADD2 8
-PAIR 4981,20928
-ADD0 12
-MORE1
-ADD1 16
-ADD2 20
-PAIR 33599,39743
-ADD0 24
-ADD1 28
-ADD2 32
-PAIR 38196,46271
-MORE0
-ADD0 36
-ADD1 40
-ADD2 44
-PAIR 44735,45119
-ADD0 48
-ADD1 52
-MORE2
-ADD2 56
-PAIR 373,1141
-SET3 60
-PAIR 1332,1333
-CARRY3
-ADD3 64
-PAIR 1536,1909
-ADD3 68
-PAIR 2304,3263
-ADD3 72
-PAIR 3648,3840
-ADD3 76
-PAIR 4031,4032
-MORE3
-ADD3 80
-PAIR 8256,8639
-ADD3 84
-PAIR 10357,10560
-ADD3 88
-PAIR 11316,12096
-ADD3 92
-PAIR 13621,14015
-MORE3
-ADD3 96
-PAIR 14400,14965
-ADD3 100
-PAIR 17269,17461
-ADD3 104
-PAIR 17472,17664
-MORE3
-ADD3 108
-PAIR 18037,20543
-ADD3 112
-PAIR 20736,22068
-MORE3
-ADD3 116
-PAIR 23413,23604
-ADD3 120
-PAIR 26112,27071
-ADD3 124
-PAIR 28224,28608
-MORE3
-add $256,%rax
-ADD3 -128
-PAIR 29557,31861
-ADD3 -124
-PAIR 33600,34165
-ADD3 -120
-PAIR 34356,35328
-ADD3 -116
-PAIR 36287,36469
-ADD3 -112
-PAIR 36660,38005
-ADD3 -108
-PAIR 38208,39168
-MORE3
-ADD3 -104
-PAIR 39732,39936
-ADD3 -100
-PAIR 42048,42816
-ADD3 -96
-PAIR 43200,43776
-MORE3
-ADD3 -92
-PAIR 43967,44149
-ADD3 -88
-PAIR 44544,46848
-MORE3
-ADD3 -84
-PAIR 47424,48384
-ADD3 -80
-PAIR 48757,48949
-ADD3 -76
-PAIR 2112,2880
-ADD0 -72
-MORE3
-ADD3 -68
-PAIR 5941,5952
-ADD0 -64
-ADD3 -60
-PAIR 14197,18805
-ADD0 -56
-MORE3
-ADD3 -52
-PAIR 31295,32063
-ADD0 -48
-ADD3 -44
-PAIR 48960,48959
-MORE0
-ADD0 -40
-ADD3 -36
-PAIR 959,13631
-MORE1
-ADD1 -32
-MORE3
-ADD3 -28
-PAIR 13824,14016
-ADD1 -24
-ADD3 -20
-PAIR 15168,15551
-ADD1 -16
-ADD3 -12
-PAIR 20352,21109
-ADD1 -8
-MORE3
-ADD3 -4
-PAIR 24384,38592
-MORE1
-ADD1 0
-ADD3 4
-PAIR 43584,47039
-ADD1 8
-ADD3 12
-PAIR 5184,7296
-ADD0 16
-ADD1 20
-ADD3 24
-PAIR 14783,18996
-ADD0 28
-MORE1
-ADD1 32
-MORE3
-ADD3 36
-PAIR 44160,46656
-MORE0
-ADD0 40
-ADD1 44
-ADD3 48
-PAIR 768,3445
-ADD2 52
-MORE3
-ADD3 56
-PAIR 20544,21120
-ADD2 60
-ADD3 64
-PAIR 21300,23040
-ADD2 68
-MORE3
-ADD3 72
-PAIR 23231,25344
-MORE2
-ADD2 76
-ADD3 80
-PAIR 35904,39541
-ADD2 84
-ADD3 88
-PAIR 10943,22463
-ADD0 92
-ADD2 96
-ADD3 100
-PAIR 1152,14399
-MORE1
-ADD1 104
-ADD2 108
-MORE3
-ADD3 112
-PAIR 21312,23424
-ADD1 116
-ADD2 120
-ADD3 124
-PAIR 31296,38976
-MORE1
-add $256,%rax
-ADD1 -128
-MORE2
-ADD2 -124
-MORE3
-ADD3 -120
-PAIR 39744,45120
-MORE1
-ADD1 -116
-ADD2 -112
-MORE3
-ADD3 -108
-PAIR 5376,11327
-ADD0 -104
-ADD1 -100
-MORE2
-ADD2 -96
-MORE3
-ADD3 -92
-PAIR 18623,23616
-ADD0 -88
-MORE1
-ADD1 -84
-ADD2 -80
-ADD3 -76
-PAIR 30528,34368
-MORE0
-ADD0 -72
-ADD1 -68
-ADD2 -64
-ADD3 -60
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_cb215144ab975651_l051_g1,.-peristyle_cb215144ab975651_l051_g1
-.globl peristyle_cb215144ab975651_l051_g2
-.hidden peristyle_cb215144ab975651_l051_g2
-.type peristyle_cb215144ab975651_l051_g2,@function
-.p2align 6
-peristyle_cb215144ab975651_l051_g2:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 576,2688
-SET0 -128
-PAIR 2879,6528
-ADD0 -124
-PAIR 6720,7871
-ADD0 -120
-PAIR 8255,8256
-ADD0 -116
-PAIR 9013,10944
-ADD0 -112
-PAIR 11893,11904
-CARRY0
-ADD0 -108
-PAIR 12085,12480
-ADD0 -104
-PAIR 12661,12672
-ADD0 -100
-PAIR 12853,14016
-ADD0 -96
-PAIR 14388,18048
-ADD0 -92
-PAIR 19392,19584
-MORE0
-ADD0 -88
-PAIR 20544,23413
-ADD0 -84
-PAIR 23615,23808
-ADD0 -80
-PAIR 24000,24181
-MORE0
-ADD0 -76
-PAIR 24372,24373
-MORE0
-ADD0 -72
-PAIR 24384,26677
-MORE0
-ADD0 -68
-PAIR 28991,29760
-ADD0 -64
-PAIR 31104,32448
-ADD0 -60
-PAIR 36864,37824
-MORE0
-ADD0 -56
-PAIR 38773,38965
-ADD0 -52
-PAIR 39359,39743
-ADD0 -48
-PAIR 40512,41077
-ADD0 -44
-PAIR 42037,42613
-ADD0 -40
-PAIR 42805,44352
-ADD0 -36
-PAIR 46453,46645
-MORE0
-ADD0 -32
-PAIR 47989,48181
-ADD0 -28
-PAIR 0,192
-SET1 -24
-PAIR 959,1332
-ADD1 -20
-PAIR 1727,1909
-ADD1 -16
-PAIR 2111,3636
-ADD1 -12
-PAIR 4405,4992
-ADD1 -8
-PAIR 5749,5940
-CARRY1
-ADD1 -4
-PAIR 6144,6336
-ADD1 0
-PAIR 6517,7103
-ADD1 4
-PAIR 7104,8245
-ADD1 8
-PAIR 10368,10559
-MORE1
-ADD1 12
-PAIR 11125,11136
-ADD1 16
-PAIR 13824,14399
-ADD1 20
-PAIR 14592,17087
-ADD1 24
-PAIR 18228,18240
-ADD1 28
-PAIR 19007,19200
-MORE1
-ADD1 32
-PAIR 19776,19968
-ADD1 36
-PAIR 20352,21120
-ADD1 40
-PAIR 22079,22464
-ADD1 44
-PAIR 22848,27839
-MORE1
-ADD1 48
-PAIR 28021,28223
-ADD1 52
-PAIR 28224,28980
-MORE1
-ADD1 56
-PAIR 28992,29557
-ADD1 60
-PAIR 30517,33599
-ADD1 64
-PAIR 34933,36671
-ADD1 68
-PAIR 38197,40895
-ADD1 72
-PAIR 42048,43199
-MORE1
-ADD1 76
-PAIR 43572,43584
-ADD1 80
-PAIR 44160,44928
-ADD1 84
-PAIR 45312,45696
-MORE1
-ADD1 88
-PAIR 47232,48949
-ADD1 92
-PAIR 373,8244
-ADD0 96
-ADD1 100
-PAIR 16320,23424
-ADD0 104
-ADD1 108
-PAIR 23605,34357
-MORE0
-ADD0 112
-MORE1
-ADD1 116
-PAIR 37248,38592
-ADD0 120
-ADD1 124
-PAIR 44917,44917
-add $256,%rax
-ADD0 -128
-ADD1 -124
-PAIR 565,2496
-SET2 -120
-PAIR 3456,8448
-ADD2 -116
-PAIR 8640,8832
-ADD2 -112
-PAIR 9012,10357
-ADD2 -108
-PAIR 10549,10943
-ADD2 -104
-PAIR 13056,13429
-ADD2 -100
-PAIR 13621,14015
-ADD2 -96
-PAIR 15360,15551
-ADD2 -92
-PAIR 15552,15733
-ADD2 -88
-PAIR 15924,15925
-CARRY2
-ADD2 -84
-PAIR 15935,15936
-ADD2 -80
-PAIR 16703,17664
-ADD2 -76
-PAIR 20927,21109
-ADD2 -72
-PAIR 21300,22068
-ADD2 -68
-PAIR 22837,24767
-ADD2 -64
-PAIR 24768,24949
-ADD2 -60
-PAIR 25140,25152
-MORE2
-ADD2 -56
-PAIR 30143,30516
-ADD2 -52
-PAIR 30527,30720
-ADD2 -48
-PAIR 30911,31093
-ADD2 -44
-PAIR 31488,31861
-ADD2 -40
-PAIR 32052,33216
-ADD2 -36
-PAIR 35519,35903
-ADD2 -32
-PAIR 36287,36469
-ADD2 -28
-PAIR 36661,37428
-ADD2 -24
-PAIR 41472,41664
-ADD2 -20
-PAIR 41856,43573
-ADD2 -16
-PAIR 45108,45119
-MORE2
-ADD2 -12
-PAIR 47412,47807
-ADD2 -8
-PAIR 960,2880
-ADD0 -4
-ADD2 0
-PAIR 14197,32832
-MORE0
-ADD0 4
-ADD2 8
-PAIR 33408,38964
-ADD0 12
-ADD2 16
-PAIR 2100,5172
-ADD1 20
-ADD2 24
-PAIR 13248,15156
-MORE1
-ADD1 28
-ADD2 32
-PAIR 21695,22463
-ADD1 36
-ADD2 40
-PAIR 22645,22836
-ADD1 44
-ADD2 48
-PAIR 24576,24960
-MORE1
-ADD1 52
-MORE2
-ADD2 56
-PAIR 33024,36660
-ADD1 60
-ADD2 64
-PAIR 1333,2101
-SET3 68
-PAIR 5941,10752
-ADD3 72
-PAIR 14965,15157
-ADD3 76
-PAIR 18624,20341
-ADD3 80
-PAIR 20533,26303
-ADD3 84
-PAIR 26676,27071
-CARRY3
-ADD3 88
-PAIR 32064,33984
-ADD3 92
-PAIR 34368,35125
-ADD3 96
-PAIR 35712,37055
-ADD3 100
-PAIR 38016,38196
-ADD3 104
-PAIR 38207,38976
-MORE3
-ADD3 108
-PAIR 39732,40511
-ADD3 112
-PAIR 42047,44340
-ADD3 116
-PAIR 5568,18432
-ADD0 120
-MORE3
-ADD3 124
-PAIR 21877,22069
-add $256,%rax
-ADD0 -128
-ADD3 -124
-PAIR 32629,46272
-MORE0
-ADD0 -120
-ADD3 -116
-PAIR 1141,1728
-ADD1 -112
-MORE3
-ADD3 -108
-PAIR 2112,7487
-ADD1 -104
-ADD3 -100
-PAIR 15168,18816
-MORE1
-ADD1 -96
-ADD3 -92
-PAIR 21888,37632
-ADD1 -88
-MORE3
-ADD3 -84
-PAIR 39744,44351
-ADD1 -80
-ADD3 -76
-PAIR 1344,5376
-ADD0 -72
-ADD1 -68
-ADD3 -64
-PAIR 14976,23616
-ADD0 -60
-MORE1
-ADD1 -56
-MORE3
-ADD3 -52
-PAIR 4031,25141
-ADD2 -48
-ADD3 -44
-PAIR 32053,33215
-ADD2 -40
-ADD3 -36
-PAIR 38208,40896
-ADD2 -32
-MORE3
-ADD3 -28
-PAIR 47040,48575
-ADD2 -24
-ADD3 -20
-PAIR 1152,21696
-ADD1 -16
-ADD2 -12
-ADD3 -8
-PAIR 22847,28416
-MORE1
-ADD1 -4
-MORE2
-ADD2 0
-MORE3
-ADD3 4
-PAIR 43008,43200
-ADD1 8
-ADD2 12
-ADD3 16
-PAIR 14783,22080
-MORE0
-ADD0 20
-MORE1
-ADD1 24
-ADD2 28
-MORE3
-ADD3 32
-PAIR 48768,48960
-ADD0 36
-ADD1 40
-ADD2 44
-ADD3 48
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_cb215144ab975651_l051_g2,.-peristyle_cb215144ab975651_l051_g2
-.globl peristyle_cb215144ab975651_l051_g3
-.hidden peristyle_cb215144ab975651_l051_g3
-.type peristyle_cb215144ab975651_l051_g3,@function
-.p2align 6
-peristyle_cb215144ab975651_l051_g3:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 191,3072
-SET0 -128
-PAIR 4981,5376
-ADD0 -124
-PAIR 7477,8640
-ADD0 -120
-PAIR 9013,9024
-ADD0 -116
-PAIR 13056,13248
-CARRY0
-ADD0 -112
-PAIR 15167,15552
-ADD0 -108
-PAIR 15936,17269
-ADD0 -104
-PAIR 17664,18037
-ADD0 -100
-PAIR 18048,19007
-ADD0 -96
-PAIR 21109,21300
-MORE0
-ADD0 -92
-PAIR 25535,26496
-ADD0 -88
-PAIR 27264,27455
-ADD0 -84
-PAIR 29557,29952
-ADD0 -80
-PAIR 30325,36288
-ADD0 -76
-PAIR 36469,36672
-ADD0 -72
-PAIR 39168,43200
-MORE0
-ADD0 -68
-PAIR 43573,44735
-ADD0 -64
-PAIR 44917,48576
-ADD0 -60
-PAIR 48757,48959
-ADD0 -56
-PAIR 192,384
-SET1 -52
-PAIR 576,1728
-ADD1 -48
-PAIR 3456,5760
-ADD1 -44
-PAIR 6912,7871
-ADD1 -40
-PAIR 7872,8053
-ADD1 -36
-PAIR 8064,8245
-CARRY1
-ADD1 -32
-PAIR 8255,8256
-ADD1 -28
-PAIR 10368,10560
-ADD1 -24
-PAIR 12096,13440
-MORE1
-ADD1 -20
-PAIR 14389,14592
-ADD1 -16
-PAIR 15157,16501
-ADD1 -12
-PAIR 17472,18432
-ADD1 -8
-PAIR 18623,18997
-ADD1 -4
-PAIR 27648,29759
-ADD1 0
-PAIR 29760,31872
-ADD1 4
-PAIR 32052,32063
-ADD1 8
-PAIR 32064,32821
-ADD1 12
-PAIR 32831,35903
-ADD1 16
-PAIR 37824,38005
-MORE1
-ADD1 20
-PAIR 38207,38784
-ADD1 24
-PAIR 40128,40501
-ADD1 28
-PAIR 41077,41269
-ADD1 32
-PAIR 41280,43008
-ADD1 36
-PAIR 43392,43967
-ADD1 40
-PAIR 44340,46080
-ADD1 44
-PAIR 1343,11904
-ADD0 48
-ADD1 52
-PAIR 18996,21888
-MORE0
-ADD0 56
-ADD1 60
-PAIR 24576,36661
-ADD0 64
-ADD1 68
-PAIR 575,2111
-SET2 72
-PAIR 2304,2496
-ADD2 76
-PAIR 2869,3264
-ADD2 80
-PAIR 3648,4213
-CARRY2
-ADD2 84
-PAIR 4405,5173
-ADD2 88
-PAIR 5184,7296
-ADD2 92
-PAIR 9012,9791
-ADD2 96
-PAIR 10944,11317
-ADD2 100
-PAIR 11327,11712
-ADD2 104
-PAIR 12852,13824
-MORE2
-ADD2 108
-PAIR 14015,15551
-ADD2 112
-PAIR 16896,17461
-ADD2 116
-PAIR 18240,19775
-ADD2 120
-PAIR 21120,21311
-ADD2 124
-PAIR 21312,21695
-MORE2
-add $256,%rax
-ADD2 -128
-PAIR 22836,23231
-ADD2 -124
-PAIR 23232,23424
-ADD2 -120
-PAIR 23604,24960
-ADD2 -116
-PAIR 25152,25536
-ADD2 -112
-PAIR 26303,26485
-ADD2 -108
-PAIR 27072,28991
-MORE2
-ADD2 -104
-PAIR 28992,29184
-ADD2 -100
-PAIR 30912,33589
-ADD2 -96
-PAIR 35328,35893
-MORE2
-ADD2 -92
-PAIR 36287,36660
-ADD2 -88
-PAIR 37632,38591
-ADD2 -84
-PAIR 38773,43199
-ADD2 -80
-PAIR 43583,43584
-ADD2 -76
-PAIR 44341,44351
-MORE2
-ADD2 -72
-PAIR 47232,48948
-ADD2 -68
-PAIR 564,5941
-ADD0 -64
-ADD2 -60
-PAIR 8821,17856
-ADD0 -56
-ADD2 -52
-PAIR 20736,20928
-MORE0
-ADD0 -48
-MORE2
-ADD2 -44
-PAIR 21301,22464
-ADD0 -40
-ADD2 -36
-PAIR 23615,25908
-ADD0 -32
-ADD2 -28
-PAIR 30144,30517
-ADD0 -24
-ADD2 -20
-PAIR 30528,35520
-ADD0 -16
-ADD2 -12
-PAIR 7488,8448
-MORE1
-ADD1 -8
-MORE2
-ADD2 -4
-PAIR 16692,33024
-ADD1 0
-ADD2 4
-PAIR 24768,35712
-MORE0
-ADD0 8
-ADD1 12
-ADD2 16
-PAIR 35904,35904
-ADD0 20
-ADD1 24
-MORE2
-ADD2 28
-PAIR 2112,7476
-SET3 32
-PAIR 9792,11328
-ADD3 36
-PAIR 14976,18229
-ADD3 40
-PAIR 19392,19776
-CARRY3
-ADD3 44
-PAIR 22847,22848
-ADD3 48
-PAIR 23808,26688
-MORE3
-ADD3 52
-PAIR 28021,28607
-ADD3 56
-PAIR 29375,29749
-MORE3
-ADD3 60
-PAIR 33984,34368
-ADD3 64
-PAIR 38976,41856
-MORE3
-ADD3 68
-PAIR 43968,46272
-ADD3 72
-PAIR 3840,16704
-ADD0 76
-ADD3 80
-PAIR 22837,28608
-ADD0 84
-MORE3
-ADD3 88
-PAIR 12863,15168
-ADD1 92
-ADD3 96
-PAIR 22079,29568
-ADD1 100
-MORE3
-ADD3 104
-PAIR 33397,46464
-ADD1 108
-ADD3 112
-PAIR 38197,46656
-ADD0 116
-MORE1
-ADD1 120
-ADD3 124
-PAIR 48768,38208
-add $256,%rax
-ADD0 -128
-ADD1 -124
-ADD3 -120
-PAIR 2688,2879
-ADD2 -116
-ADD3 -112
-PAIR 2880,5568
-ADD2 -108
-ADD3 -104
-PAIR 5940,8832
-ADD2 -100
-MORE3
-ADD3 -96
-PAIR 10752,21696
-ADD2 -92
-ADD3 -88
-PAIR 47040,48960
-ADD2 -84
-ADD3 -80
-PAIR 43776,45109
-ADD0 -76
-MORE2
-ADD2 -72
-MORE3
-ADD3 -68
-PAIR 2100,2101
-ADD1 -64
-ADD2 -60
-ADD3 -56
-PAIR 2495,23616
-ADD1 -52
-ADD2 -48
-ADD3 -44
-PAIR 47424,38016
-ADD1 -40
-ADD2 -36
-ADD3 -32
-PAIR 22080,39744
-MORE0
-ADD0 -28
-ADD1 -24
-MORE2
-ADD2 -20
-MORE3
-ADD3 -16
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_cb215144ab975651_l051_g3,.-peristyle_cb215144ab975651_l051_g3
-.globl peristyle_cb215144ab975651_l051_g4
-.hidden peristyle_cb215144ab975651_l051_g4
-.type peristyle_cb215144ab975651_l051_g4,@function
-.p2align 6
-peristyle_cb215144ab975651_l051_g4:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 1536,2677
-SET0 -128
-PAIR 5760,6709
-ADD0 -124
-PAIR 9023,10175
-ADD0 -120
-PAIR 12096,13621
-ADD0 -116
-PAIR 14016,16501
-CARRY0
-ADD0 -112
-PAIR 16692,18037
-ADD0 -108
-PAIR 18432,20160
-ADD0 -104
-PAIR 21109,21300
-ADD0 -100
-PAIR 21311,21888
-MORE0
-ADD0 -96
-PAIR 24949,25344
-ADD0 -92
-PAIR 25717,27445
-ADD0 -88
-PAIR 30720,30912
-MORE0
-ADD0 -84
-PAIR 31093,31104
-ADD0 -80
-PAIR 33589,34933
-ADD0 -76
-PAIR 35328,36864
-MORE0
-ADD0 -72
-PAIR 37440,38975
-ADD0 -68
-PAIR 40704,44544
-ADD0 -64
-PAIR 45696,46645
-ADD0 -60
-PAIR 47412,48575
-MORE0
-ADD0 -56
-PAIR 575,3456
-SET1 -52
-PAIR 6336,6528
-ADD1 -48
-PAIR 8832,9600
-CARRY1
-ADD1 -44
-PAIR 10559,11136
-ADD1 -40
-PAIR 13440,14208
-ADD1 -36
-PAIR 14783,15551
-MORE1
-ADD1 -32
-PAIR 15925,16128
-ADD1 -28
-PAIR 16319,16703
-MORE1
-ADD1 -24
-PAIR 18229,18239
-ADD1 -20
-PAIR 18816,23231
-MORE1
-ADD1 -16
-PAIR 23232,26485
-MORE1
-ADD1 -12
-PAIR 28224,29568
-ADD1 -8
-PAIR 29759,32052
-ADD1 -4
-PAIR 33024,34357
-MORE1
-ADD1 0
-PAIR 35712,35903
-ADD1 4
-PAIR 36287,37248
-ADD1 8
-PAIR 38016,38400
-MORE1
-ADD1 12
-PAIR 41472,42624
-ADD1 16
-PAIR 46464,47424
-ADD1 20
-PAIR 10944,23040
-ADD0 24
-MORE1
-ADD1 28
-PAIR 25728,28992
-ADD0 32
-ADD1 36
-PAIR 30517,35520
-ADD0 40
-MORE1
-ADD1 44
-PAIR 39552,39744
-MORE0
-ADD0 48
-ADD1 52
-PAIR 43392,48959
-ADD0 56
-ADD1 60
-PAIR 192,1141
-SET2 64
-PAIR 1333,1728
-ADD2 68
-PAIR 3637,3648
-ADD2 72
-PAIR 4799,6335
-ADD2 76
-PAIR 7103,10560
-CARRY2
-ADD2 80
-PAIR 11327,11520
-ADD2 84
-PAIR 14197,14784
-ADD2 88
-PAIR 15157,15167
-MORE2
-ADD2 92
-PAIR 15936,17472
-ADD2 96
-PAIR 19391,19765
-ADD2 100
-PAIR 20533,20543
-ADD2 104
-PAIR 20544,21695
-MORE2
-ADD2 108
-PAIR 25536,26880
-ADD2 112
-PAIR 28213,28416
-ADD2 116
-PAIR 29557,30144
-ADD2 120
-PAIR 33216,33600
-MORE2
-ADD2 124
-PAIR 33984,34176
-add $256,%rax
-ADD2 -128
-PAIR 34751,34752
-ADD2 -124
-PAIR 35125,35135
-ADD2 -120
-PAIR 37824,38592
-MORE2
-ADD2 -116
-PAIR 39541,41280
-ADD2 -112
-PAIR 42240,43200
-ADD2 -108
-PAIR 43584,44735
-ADD2 -104
-PAIR 45119,45120
-ADD2 -100
-PAIR 46272,46453
-MORE2
-ADD2 -96
-PAIR 46848,47039
-ADD2 -92
-PAIR 48192,48768
-ADD2 -88
-PAIR 191,576
-ADD0 -84
-ADD2 -80
-PAIR 3264,10176
-MORE0
-ADD0 -76
-ADD2 -72
-PAIR 10752,13824
-ADD0 -68
-MORE2
-ADD2 -64
-PAIR 14399,16693
-ADD0 -60
-ADD2 -56
-PAIR 23413,30911
-MORE0
-ADD0 -52
-ADD2 -48
-PAIR 38773,39732
-ADD0 -44
-ADD2 -40
-PAIR 2688,4981
-MORE1
-ADD1 -36
-MORE2
-ADD2 -32
-PAIR 5952,15168
-MORE1
-ADD1 -28
-ADD2 -24
-PAIR 19008,23424
-ADD1 -20
-ADD2 -16
-PAIR 30528,31295
-MORE1
-ADD1 -12
-MORE2
-ADD2 -8
-PAIR 1343,2869
-ADD0 -4
-ADD1 0
-ADD2 4
-PAIR 23615,34368
-ADD0 8
-MORE1
-ADD1 12
-ADD2 16
-PAIR 39168,44736
-MORE0
-ADD0 20
-ADD1 24
-MORE2
-ADD2 28
-PAIR 384,1727
-SET3 32
-PAIR 4213,4415
-ADD3 36
-PAIR 4416,4608
-ADD3 40
-PAIR 5172,6720
-ADD3 44
-PAIR 9589,9780
-ADD3 48
-PAIR 9781,11125
-ADD3 52
-PAIR 13056,13248
-CARRY3
-ADD3 56
-PAIR 18240,21301
-ADD3 60
-PAIR 22080,22464
-ADD3 64
-PAIR 22656,22837
-ADD3 68
-PAIR 23605,23999
-ADD3 72
-PAIR 24383,24576
-ADD3 76
-PAIR 24768,24960
-MORE3
-ADD3 80
-PAIR 27264,28981
-ADD3 84
-PAIR 29184,29376
-ADD3 88
-PAIR 30336,31284
-ADD3 92
-PAIR 31488,31680
-ADD3 96
-PAIR 31861,32063
-MORE3
-ADD3 100
-PAIR 33408,35519
-ADD3 104
-PAIR 36288,36480
-ADD3 108
-PAIR 38197,39733
-ADD3 112
-PAIR 41856,42048
-ADD3 116
-PAIR 43573,43776
-MORE3
-ADD3 120
-PAIR 43967,44351
-ADD3 124
-PAIR 45109,47040
-add $256,%rax
-ADD3 -128
-PAIR 373,768
-ADD0 -124
-ADD3 -120
-PAIR 960,5184
-MORE0
-ADD0 -116
-ADD3 -112
-PAIR 22069,25141
-ADD0 -108
-ADD3 -104
-PAIR 27456,31872
-MORE0
-ADD0 -100
-ADD3 -96
-PAIR 36469,40896
-ADD0 -92
-MORE3
-ADD3 -88
-PAIR 1909,2111
-MORE1
-ADD1 -84
-ADD3 -80
-PAIR 2495,2495
-ADD1 -76
-ADD3 -72
-PAIR 2879,2879
-MORE1
-ADD1 -68
-ADD3 -64
-PAIR 4800,7488
-MORE1
-ADD1 -60
-ADD3 -56
-PAIR 8640,14976
-ADD1 -52
-ADD3 -48
-PAIR 20927,21120
-ADD1 -44
-ADD3 -40
-PAIR 2496,4992
-MORE0
-ADD0 -36
-MORE1
-ADD1 -32
-MORE3
-ADD3 -28
-PAIR 39360,48960
-ADD0 -24
-ADD1 -20
-ADD3 -16
-PAIR 9024,17856
-ADD2 -12
-ADD3 -8
-PAIR 19776,22068
-ADD2 -4
-ADD3 0
-PAIR 22848,25152
-ADD2 4
-ADD3 8
-PAIR 25919,31285
-ADD2 12
-ADD3 16
-PAIR 31296,35701
-MORE2
-ADD2 20
-ADD3 24
-PAIR 36672,37439
-ADD2 28
-ADD3 32
-PAIR 43968,47423
-ADD2 36
-MORE3
-ADD3 40
-PAIR 2304,18048
-MORE0
-ADD0 44
-ADD2 48
-ADD3 52
-PAIR 20928,47221
-MORE0
-ADD0 56
-MORE2
-ADD2 60
-ADD3 64
-PAIR 44160,44352
-ADD0 68
-ADD2 72
-ADD3 76
-PAIR 38976,35124
-MORE1
-ADD1 80
-ADD2 84
-ADD3 88
-PAIR 32064,23616
-ADD0 92
-ADD1 96
-ADD2 100
-ADD3 104
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_cb215144ab975651_l051_g4,.-peristyle_cb215144ab975651_l051_g4
-.globl peristyle_cb215144ab975651_l051_g5
-.hidden peristyle_cb215144ab975651_l051_g5
-.type peristyle_cb215144ab975651_l051_g5,@function
-.p2align 6
-peristyle_cb215144ab975651_l051_g5:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 5760,7104
-SET0 -128
-PAIR 10752,15168
-CARRY0
-ADD0 -124
-PAIR 17471,18229
-MORE0
-ADD0 -120
-PAIR 21696,22080
-MORE0
-ADD0 -116
-PAIR 22837,22847
-MORE0
-ADD0 -112
-PAIR 23424,28416
-MORE0
-ADD0 -108
-PAIR 30528,46656
-ADD0 -104
-PAIR 192,576
-SET1 -100
-PAIR 1141,5184
-ADD1 -96
-PAIR 5951,7477
-ADD1 -92
-PAIR 7872,8053
-ADD1 -88
-PAIR 8244,8245
-ADD1 -84
-PAIR 8256,9589
-CARRY1
-ADD1 -80
-PAIR 9780,10559
-ADD1 -76
-PAIR 11904,12095
-ADD1 -72
-PAIR 12853,14399
-ADD1 -68
-PAIR 15156,19765
-ADD1 -64
-PAIR 19776,20352
-ADD1 -60
-PAIR 20543,21877
-ADD1 -56
-PAIR 22848,23605
-MORE1
-ADD1 -52
-PAIR 26677,26688
-ADD1 -48
-PAIR 27072,27253
-ADD1 -44
-PAIR 27445,28980
-ADD1 -40
-PAIR 29375,29376
-ADD1 -36
-PAIR 29748,29760
-MORE1
-ADD1 -32
-PAIR 31296,32640
-ADD1 -28
-PAIR 32832,35136
-ADD1 -24
-PAIR 35701,35712
-ADD1 -20
-PAIR 35893,35904
-ADD1 -16
-PAIR 36661,37824
-ADD1 -12
-PAIR 38016,38208
-ADD1 -8
-PAIR 38784,41268
-MORE1
-ADD1 -4
-PAIR 42431,42613
-ADD1 0
-PAIR 42624,42804
-ADD1 4
-PAIR 42816,43008
-ADD1 8
-PAIR 43392,43583
-ADD1 12
-PAIR 43584,43968
-ADD1 16
-PAIR 44160,44340
-MORE1
-ADD1 20
-PAIR 44341,44351
-ADD1 24
-PAIR 44352,46848
-ADD1 28
-PAIR 47989,48000
-ADD1 32
-PAIR 10944,22464
-MORE0
-ADD0 36
-MORE1
-ADD1 40
-PAIR 191,1344
-SET2 44
-PAIR 2496,2688
-ADD2 48
-PAIR 2869,3456
-ADD2 52
-PAIR 3647,3840
-CARRY2
-ADD2 56
-PAIR 4224,4608
-ADD2 60
-PAIR 5183,6336
-ADD2 64
-PAIR 6528,7488
-MORE2
-ADD2 68
-PAIR 11136,13621
-ADD2 72
-PAIR 15167,16693
-ADD2 76
-PAIR 17472,18048
-ADD2 80
-PAIR 18432,19008
-MORE2
-ADD2 84
-PAIR 21109,21120
-ADD2 88
-PAIR 22656,24000
-MORE2
-ADD2 92
-PAIR 24192,25141
-ADD2 96
-PAIR 27444,27456
-ADD2 100
-PAIR 27840,29952
-ADD2 104
-PAIR 30144,30336
-MORE2
-ADD2 108
-PAIR 30517,32820
-ADD2 112
-PAIR 33408,35124
-MORE2
-ADD2 116
-PAIR 36469,36660
-ADD2 120
-PAIR 36864,38005
-ADD2 124
-PAIR 39168,39552
-MORE2
-add $256,%rax
-ADD2 -128
-PAIR 44544,45119
-ADD2 -124
-PAIR 46271,46453
-ADD2 -120
-PAIR 46645,46655
-ADD2 -116
-PAIR 47413,47424
-ADD2 -112
-PAIR 48757,48949
-ADD2 -108
-PAIR 2112,14976
-MORE0
-ADD0 -104
-MORE2
-ADD2 -100
-PAIR 28213,33216
-ADD0 -96
-ADD2 -92
-PAIR 39360,41280
-ADD0 -88
-ADD2 -84
-PAIR 960,2304
-ADD1 -80
-MORE2
-ADD2 -76
-PAIR 4031,4032
-ADD1 -72
-ADD2 -68
-PAIR 4981,5376
-ADD1 -64
-MORE2
-ADD2 -60
-PAIR 8640,12096
-MORE1
-ADD1 -56
-ADD2 -52
-PAIR 23040,26304
-ADD1 -48
-ADD2 -44
-PAIR 30720,31104
-ADD1 -40
-MORE2
-ADD2 -36
-PAIR 33984,34368
-ADD1 -32
-ADD2 -28
-PAIR 35328,35520
-ADD1 -24
-MORE2
-ADD2 -20
-PAIR 38976,43776
-ADD1 -16
-ADD2 -12
-PAIR 48768,32064
-MORE0
-ADD0 -8
-ADD1 -4
-ADD2 0
-PAIR 373,959
-SET3 4
-PAIR 1332,1343
-ADD3 8
-PAIR 5749,5940
-CARRY3
-ADD3 12
-PAIR 8639,9023
-ADD3 16
-PAIR 9408,9791
-ADD3 20
-PAIR 10175,10943
-ADD3 24
-PAIR 11328,18239
-MORE3
-ADD3 28
-PAIR 18996,19968
-ADD3 32
-PAIR 20159,20927
-ADD3 36
-PAIR 21300,22068
-MORE3
-ADD3 40
-PAIR 22272,23231
-ADD3 44
-PAIR 23413,23604
-ADD3 48
-PAIR 24373,24383
-MORE3
-ADD3 52
-PAIR 24949,27648
-ADD3 56
-PAIR 28021,29184
-MORE3
-ADD3 60
-PAIR 30911,33024
-ADD3 64
-PAIR 33599,34165
-MORE3
-ADD3 68
-PAIR 34933,35903
-ADD3 72
-PAIR 36288,37056
-ADD3 76
-PAIR 37823,38975
-MORE3
-ADD3 80
-PAIR 39743,41664
-ADD3 84
-PAIR 44735,47039
-ADD3 88
-PAIR 47221,47412
-ADD3 92
-PAIR 3263,5941
-ADD0 96
-MORE3
-ADD3 100
-PAIR 39744,47232
-ADD0 104
-ADD3 108
-PAIR 1152,7871
-ADD1 112
-ADD3 116
-PAIR 14592,16128
-MORE1
-ADD1 120
-ADD3 124
-PAIR 25919,29557
-add $256,%rax
-ADD1 -128
-MORE3
-ADD3 -124
-PAIR 29568,29749
-ADD1 -120
-ADD3 -116
-PAIR 32052,32447
-ADD1 -112
-ADD3 -108
-PAIR 32821,32831
-ADD1 -104
-ADD3 -100
-PAIR 34367,42815
-MORE1
-ADD1 -96
-MORE3
-ADD3 -92
-PAIR 1536,3648
-ADD2 -88
-ADD3 -84
-PAIR 5567,5568
-MORE2
-ADD2 -80
-ADD3 -76
-PAIR 13440,14016
-ADD2 -72
-MORE3
-ADD3 -68
-PAIR 18805,18816
-ADD2 -64
-ADD3 -60
-PAIR 20928,24576
-MORE2
-ADD2 -56
-ADD3 -52
-PAIR 34357,40704
-ADD2 -48
-ADD3 -44
-PAIR 45108,48960
-ADD2 -40
-MORE3
-ADD3 -36
-PAIR 18623,23616
-MORE0
-ADD0 -32
-ADD2 -28
-ADD3 -24
-PAIR 23615,24960
-ADD1 -20
-MORE2
-ADD2 -16
-ADD3 -12
-PAIR 39732,44149
-ADD1 -8
-ADD2 -4
-ADD3 0
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_cb215144ab975651_l051_g5,.-peristyle_cb215144ab975651_l051_g5
-.globl peristyle_cb215144ab975651_l051_g6
-.hidden peristyle_cb215144ab975651_l051_g6
-.type peristyle_cb215144ab975651_l051_g6,@function
-.p2align 6
-peristyle_cb215144ab975651_l051_g6:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 575,768
-SET0 -128
-PAIR 1141,2688
-ADD0 -124
-PAIR 2869,3647
-CARRY0
-ADD0 -120
-PAIR 3648,4608
-ADD0 -116
-PAIR 5184,6517
-ADD0 -112
-PAIR 6912,10368
-MORE0
-ADD0 -108
-PAIR 11328,14016
-ADD0 -104
-PAIR 15551,15733
-ADD0 -100
-PAIR 15925,18816
-MORE0
-ADD0 -96
-PAIR 20927,21300
-MORE0
-ADD0 -92
-PAIR 21311,21695
-ADD0 -88
-PAIR 23605,25140
-ADD0 -84
-PAIR 25920,27648
-MORE0
-ADD0 -80
-PAIR 29375,31295
-ADD0 -76
-PAIR 32064,33588
-ADD0 -72
-PAIR 33792,34368
-MORE0
-ADD0 -68
-PAIR 34751,35712
-ADD0 -64
-PAIR 35893,37055
-MORE0
-ADD0 -60
-PAIR 38975,41088
-ADD0 -56
-PAIR 44917,45312
-ADD0 -52
-PAIR 46656,46848
-MORE0
-ADD0 -48
-PAIR 47424,48959
-ADD0 -44
-PAIR 1343,1909
-SET1 -40
-PAIR 3445,4404
-ADD1 -36
-PAIR 5172,6144
-ADD1 -32
-PAIR 6708,6719
-ADD1 -28
-PAIR 6720,7680
-CARRY1
-ADD1 -24
-PAIR 8448,9408
-ADD1 -20
-PAIR 10560,11711
-ADD1 -16
-PAIR 11712,11893
-ADD1 -12
-PAIR 11904,13631
-MORE1
-ADD1 -8
-PAIR 14388,16703
-ADD1 -4
-PAIR 18239,19200
-ADD1 0
-PAIR 19775,21696
-ADD1 4
-PAIR 23604,23615
-ADD1 8
-PAIR 24384,25536
-MORE1
-ADD1 12
-PAIR 32256,32821
-ADD1 16
-PAIR 32831,32832
-ADD1 20
-PAIR 35903,35904
-ADD1 24
-PAIR 36660,38207
-MORE1
-ADD1 28
-PAIR 38400,38773
-ADD1 32
-PAIR 39168,42036
-ADD1 36
-PAIR 44736,47221
-ADD1 40
-PAIR 47989,48192
-ADD1 44
-PAIR 1344,2112
-MORE0
-ADD0 48
-ADD1 52
-PAIR 5952,11327
-MORE0
-ADD0 56
-MORE1
-ADD1 60
-PAIR 12096,13824
-ADD0 64
-ADD1 68
-PAIR 15924,19776
-ADD0 72
-MORE1
-ADD1 76
-PAIR 20544,22068
-MORE0
-ADD0 80
-ADD1 84
-PAIR 25919,30528
-ADD0 88
-MORE1
-ADD1 92
-PAIR 31296,35136
-ADD0 96
-ADD1 100
-PAIR 38976,43584
-MORE0
-ADD0 104
-ADD1 108
-PAIR 2101,7477
-SET2 112
-PAIR 7487,10752
-ADD2 116
-PAIR 11136,14784
-ADD2 120
-PAIR 14976,18048
-ADD2 124
-PAIR 18240,19764
-CARRY2
-add $256,%rax
-ADD2 -128
-PAIR 21312,21504
-ADD2 -124
-PAIR 22079,22463
-ADD2 -120
-PAIR 22848,23424
-MORE2
-ADD2 -116
-PAIR 27839,28800
-ADD2 -112
-PAIR 28981,28992
-ADD2 -108
-PAIR 30720,31104
-MORE2
-ADD2 -104
-PAIR 31285,32820
-ADD2 -100
-PAIR 33984,40501
-ADD2 -96
-PAIR 42037,43776
-MORE2
-ADD2 -92
-PAIR 46464,48768
-ADD2 -88
-PAIR 2111,5376
-ADD0 -84
-ADD2 -80
-PAIR 1152,1728
-ADD1 -76
-MORE2
-ADD2 -72
-PAIR 23040,41280
-ADD1 -68
-ADD2 -64
-PAIR 2880,9024
-MORE0
-ADD0 -60
-MORE1
-ADD1 -56
-ADD2 -52
-PAIR 15168,22080
-MORE0
-ADD0 -48
-ADD1 -44
-ADD2 -40
-PAIR 39744,39744
-ADD0 -36
-ADD1 -32
-ADD2 -28
-PAIR 0,373
-SET3 -24
-PAIR 384,564
-ADD3 -20
-PAIR 960,2495
-ADD3 -16
-PAIR 2868,2879
-ADD3 -12
-PAIR 3072,3264
-CARRY3
-ADD3 -8
-PAIR 4405,4992
-ADD3 -4
-PAIR 6335,6709
-ADD3 0
-PAIR 7296,9013
-MORE3
-ADD3 4
-PAIR 9780,10548
-ADD3 8
-PAIR 11317,13247
-ADD3 12
-PAIR 13429,13632
-ADD3 16
-PAIR 16320,17664
-ADD3 20
-PAIR 17856,18037
-MORE3
-ADD3 24
-PAIR 18996,19392
-ADD3 28
-PAIR 20160,20341
-ADD3 32
-PAIR 20533,20543
-ADD3 36
-PAIR 21109,21120
-MORE3
-ADD3 40
-PAIR 22272,24767
-ADD3 44
-PAIR 27253,27840
-ADD3 48
-PAIR 29952,30325
-ADD3 52
-PAIR 31093,32053
-ADD3 56
-PAIR 33408,33589
-MORE3
-ADD3 60
-PAIR 33600,34357
-ADD3 64
-PAIR 35701,36661
-ADD3 68
-PAIR 38197,38965
-MORE3
-ADD3 72
-PAIR 39541,39733
-ADD3 76
-PAIR 40704,41472
-ADD3 80
-PAIR 41664,43199
-ADD3 84
-PAIR 43381,43392
-MORE3
-ADD3 88
-PAIR 43573,43967
-ADD3 92
-PAIR 44735,45696
-ADD3 96
-PAIR 46080,47423
-ADD3 100
-PAIR 4032,4799
-MORE0
-ADD0 104
-MORE3
-ADD3 108
-PAIR 9600,10944
-ADD0 112
-ADD3 116
-PAIR 20352,24768
-ADD0 120
-ADD3 124
-PAIR 24960,33024
-MORE0
-add $256,%rax
-ADD0 -128
-MORE3
-ADD3 -124
-PAIR 39743,43583
-ADD0 -120
-ADD3 -116
-PAIR 45109,48757
-ADD0 -112
-MORE3
-ADD3 -108
-PAIR 2496,3637
-ADD1 -104
-ADD3 -100
-PAIR 4213,4981
-MORE1
-ADD1 -96
-ADD3 -92
-PAIR 5749,9792
-ADD1 -88
-ADD3 -84
-PAIR 13248,22069
-ADD1 -80
-MORE3
-ADD3 -76
-PAIR 24576,25717
-MORE1
-ADD1 -72
-ADD3 -68
-PAIR 30144,37237
-ADD1 -64
-ADD3 -60
-PAIR 37429,43200
-ADD1 -56
-ADD3 -52
-PAIR 48948,48949
-ADD1 -48
-ADD3 -44
-PAIR 2304,3840
-MORE0
-ADD0 -40
-ADD1 -36
-ADD3 -32
-PAIR 5941,18997
-MORE0
-ADD0 -28
-MORE1
-ADD1 -24
-MORE3
-ADD3 -20
-PAIR 23231,23413
-ADD0 -16
-ADD1 -12
-MORE3
-ADD3 -8
-PAIR 34367,44160
-MORE0
-ADD0 -4
-ADD1 0
-ADD3 4
-PAIR 44341,47039
-MORE0
-ADD0 8
-MORE1
-ADD1 12
-ADD3 16
-PAIR 2100,8640
-MORE2
-ADD2 20
-ADD3 24
-PAIR 22464,22837
-ADD2 28
-ADD3 32
-PAIR 28213,38592
-ADD2 36
-MORE3
-ADD3 40
-PAIR 48960,28224
-ADD0 44
-MORE2
-ADD2 48
-ADD3 52
-PAIR 5173,47040
-ADD1 56
-ADD2 60
-ADD3 64
-PAIR 20928,23616
-MORE0
-ADD0 68
-ADD1 72
-ADD2 76
-ADD3 80
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_cb215144ab975651_l051_g6,.-peristyle_cb215144ab975651_l051_g6
-.globl peristyle_cb215144ab975651_l051_g7
-.hidden peristyle_cb215144ab975651_l051_g7
-.type peristyle_cb215144ab975651_l051_g7,@function
-.p2align 6
-peristyle_cb215144ab975651_l051_g7:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 0,565
-SET0 -128
-PAIR 768,1333
-ADD0 -124
-PAIR 1343,3263
-ADD0 -120
-PAIR 3264,5172
-ADD0 -116
-PAIR 5568,5749
-CARRY0
-ADD0 -112
-PAIR 5940,5951
-ADD0 -108
-PAIR 5952,6912
-ADD0 -104
-PAIR 7285,7476
-MORE0
-ADD0 -100
-PAIR 8639,12084
-ADD0 -96
-PAIR 12288,12479
-ADD0 -92
-PAIR 12661,17087
-MORE0
-ADD0 -88
-PAIR 17472,18432
-ADD0 -84
-PAIR 18624,23615
-ADD0 -80
-PAIR 23808,23999
-MORE0
-ADD0 -76
-PAIR 24181,26303
-ADD0 -72
-PAIR 26485,26676
-MORE0
-ADD0 -68
-PAIR 26677,27071
-ADD0 -64
-PAIR 29375,31861
-ADD0 -60
-PAIR 32447,32629
-ADD0 -56
-PAIR 32832,33215
-MORE0
-ADD0 -52
-PAIR 33397,33588
-ADD0 -48
-PAIR 33589,34356
-ADD0 -44
-PAIR 39541,39936
-ADD0 -40
-PAIR 40127,40309
-ADD0 -36
-PAIR 46271,46453
-ADD0 -32
-PAIR 576,1909
-SET1 -28
-PAIR 3840,4800
-ADD1 -24
-PAIR 5183,5184
-ADD1 -20
-PAIR 5941,6336
-ADD1 -16
-PAIR 8832,9013
-ADD1 -12
-PAIR 11327,12864
-CARRY1
-ADD1 -8
-PAIR 13631,15360
-ADD1 -4
-PAIR 15936,18048
-ADD1 0
-PAIR 19392,19776
-MORE1
-ADD1 4
-PAIR 20341,22068
-ADD1 8
-PAIR 22463,26496
-MORE1
-ADD1 12
-PAIR 27456,29759
-ADD1 16
-PAIR 32640,32820
-ADD1 20
-PAIR 38592,43381
-ADD1 24
-PAIR 43573,43583
-MORE1
-ADD1 28
-PAIR 43584,47413
-ADD1 32
-PAIR 4981,7103
-MORE0
-ADD0 36
-ADD1 40
-PAIR 7488,26112
-ADD0 44
-MORE1
-ADD1 48
-PAIR 26687,29557
-ADD0 52
-ADD1 56
-PAIR 29748,32256
-ADD0 60
-ADD1 64
-PAIR 191,384
-SET2 68
-PAIR 1727,2111
-ADD2 72
-PAIR 3636,5760
-ADD2 76
-PAIR 9023,9600
-ADD2 80
-PAIR 11125,12085
-ADD2 84
-PAIR 14016,14783
-ADD2 88
-PAIR 15935,17471
-CARRY2
-ADD2 92
-PAIR 17664,17856
-ADD2 96
-PAIR 18228,20927
-ADD2 100
-PAIR 21109,21300
-ADD2 104
-PAIR 21301,21888
-MORE2
-ADD2 108
-PAIR 22272,22464
-ADD2 112
-PAIR 22645,22837
-MORE2
-ADD2 116
-PAIR 24576,24960
-ADD2 120
-PAIR 25141,25919
-ADD2 124
-PAIR 27648,27840
-MORE2
-add $256,%rax
-ADD2 -128
-PAIR 28213,28416
-ADD2 -124
-PAIR 28608,28981
-ADD2 -120
-PAIR 28991,28992
-MORE2
-ADD2 -116
-PAIR 29376,29568
-ADD2 -112
-PAIR 30517,30912
-ADD2 -108
-PAIR 31680,32064
-ADD2 -104
-PAIR 36096,40511
-ADD2 -100
-PAIR 41664,43968
-ADD2 -96
-PAIR 45696,46080
-MORE2
-ADD2 -92
-PAIR 47221,48949
-ADD2 -88
-PAIR 1152,4213
-MORE0
-ADD0 -84
-ADD2 -80
-PAIR 4799,7487
-ADD0 -76
-ADD2 -72
-PAIR 8448,18996
-ADD0 -68
-ADD2 -64
-PAIR 28021,32052
-ADD0 -60
-ADD2 -56
-PAIR 43776,46645
-ADD0 -52
-ADD2 -48
-PAIR 2880,4992
-ADD1 -44
-MORE2
-ADD2 -40
-PAIR 18229,20352
-ADD1 -36
-ADD2 -32
-PAIR 22847,23231
-MORE1
-ADD1 -28
-ADD2 -24
-PAIR 27839,29749
-ADD1 -20
-ADD2 -16
-PAIR 31872,43200
-ADD1 -12
-MORE2
-ADD2 -8
-PAIR 2688,3647
-SET3 -4
-PAIR 4608,9024
-ADD3 0
-PAIR 9216,9407
-ADD3 4
-PAIR 9408,10176
-ADD3 8
-PAIR 10943,10944
-ADD3 12
-PAIR 11328,11520
-ADD3 16
-PAIR 12853,13056
-ADD3 20
-PAIR 13632,14592
-CARRY3
-ADD3 24
-PAIR 16896,18239
-ADD3 28
-PAIR 18240,19391
-ADD3 32
-PAIR 19573,19765
-ADD3 36
-PAIR 19775,20928
-MORE3
-ADD3 40
-PAIR 21311,21312
-ADD3 44
-PAIR 22848,23232
-ADD3 48
-PAIR 23616,24768
-ADD3 52
-PAIR 25140,25151
-ADD3 56
-PAIR 25728,27264
-ADD3 60
-PAIR 27445,29952
-MORE3
-ADD3 64
-PAIR 30336,30720
-ADD3 68
-PAIR 31296,33408
-ADD3 72
-PAIR 33600,35125
-ADD3 76
-PAIR 35328,35520
-ADD3 80
-PAIR 35712,35893
-MORE3
-ADD3 84
-PAIR 35904,37237
-ADD3 88
-PAIR 37824,38016
-ADD3 92
-PAIR 38197,38208
-ADD3 96
-PAIR 38400,38773
-ADD3 100
-PAIR 38965,38975
-ADD3 104
-PAIR 40128,41472
-ADD3 108
-PAIR 41663,41845
-MORE3
-ADD3 112
-PAIR 42047,42613
-ADD3 116
-PAIR 43199,44735
-ADD3 120
-PAIR 44736,44928
-ADD3 124
-PAIR 45109,45120
-MORE3
-add $256,%rax
-ADD3 -128
-PAIR 2304,10368
-ADD0 -124
-ADD3 -120
-PAIR 13440,18623
-MORE0
-ADD0 -116
-ADD3 -112
-PAIR 19200,26880
-ADD0 -108
-ADD3 -104
-PAIR 27253,33024
-ADD0 -100
-ADD3 -96
-PAIR 38976,39744
-ADD0 -92
-MORE3
-ADD3 -88
-PAIR 2677,10752
-ADD1 -84
-ADD3 -80
-PAIR 22656,24000
-MORE1
-ADD1 -76
-ADD3 -72
-PAIR 27072,37632
-ADD1 -68
-ADD3 -64
-PAIR 38005,38207
-ADD1 -60
-ADD3 -56
-PAIR 39743,42240
-ADD1 -52
-ADD3 -48
-PAIR 48768,46848
-ADD1 -44
-MORE3
-ADD3 -40
-PAIR 1728,2496
-ADD2 -36
-ADD3 -32
-PAIR 2869,15924
-ADD2 -28
-ADD3 -24
-PAIR 15925,25152
-ADD2 -20
-ADD3 -16
-PAIR 25535,25536
-MORE2
-ADD2 -12
-ADD3 -8
-PAIR 29184,30528
-ADD2 -4
-MORE3
-ADD3 0
-PAIR 33216,39360
-ADD2 4
-ADD3 8
-PAIR 41088,48959
-ADD2 12
-ADD3 16
-PAIR 8640,22069
-ADD0 20
-ADD2 24
-ADD3 28
-PAIR 25344,46272
-MORE0
-ADD0 32
-ADD2 36
-ADD3 40
-PAIR 3456,18816
-ADD1 44
-MORE2
-ADD2 48
-MORE3
-ADD3 52
-PAIR 34357,48576
-ADD1 56
-ADD2 60
-ADD3 64
-PAIR 40704,28212
-ADD0 68
-MORE1
-ADD1 72
-ADD2 76
-ADD3 80
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_cb215144ab975651_l051_g7,.-peristyle_cb215144ab975651_l051_g7
-.globl peristyle_cb215144ab975651_l051_g8
-.hidden peristyle_cb215144ab975651_l051_g8
-.type peristyle_cb215144ab975651_l051_g8,@function
-.p2align 6
-peristyle_cb215144ab975651_l051_g8:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 1152,2677
-SET0 -128
-PAIR 2688,2880
-ADD0 -124
-PAIR 3637,4213
-ADD0 -120
-PAIR 5940,5941
-CARRY0
-ADD0 -116
-PAIR 5952,12095
-ADD0 -112
-PAIR 15157,15935
-ADD0 -108
-PAIR 16703,18624
-MORE0
-ADD0 -104
-PAIR 21109,23413
-ADD0 -100
-PAIR 31861,33984
-ADD0 -96
-PAIR 34357,34368
-ADD0 -92
-PAIR 39541,42240
-MORE0
-ADD0 -88
-PAIR 42431,42432
-ADD0 -84
-PAIR 42805,43392
-ADD0 -80
-PAIR 43583,43584
-ADD0 -76
-PAIR 44160,44351
-MORE0
-ADD0 -72
-PAIR 46080,46271
-ADD0 -68
-PAIR 46272,46453
-ADD0 -64
-PAIR 46644,46645
-MORE0
-ADD0 -60
-PAIR 47616,47808
-ADD0 -56
-PAIR 47989,48000
-MORE0
-ADD0 -52
-PAIR 48180,48181
-ADD0 -48
-PAIR 373,2496
-SET1 -44
-PAIR 2868,5567
-ADD1 -40
-PAIR 6144,7680
-ADD1 -36
-PAIR 10559,11317
-ADD1 -32
-PAIR 11327,12479
-ADD1 -28
-PAIR 12661,12863
-CARRY1
-ADD1 -24
-PAIR 14016,14197
-ADD1 -20
-PAIR 17088,17280
-ADD1 -16
-PAIR 17664,19392
-ADD1 -12
-PAIR 19584,19775
-ADD1 -8
-PAIR 20544,20927
-ADD1 -4
-PAIR 21300,22272
-MORE1
-ADD1 0
-PAIR 22656,22847
-ADD1 4
-PAIR 24383,26676
-ADD1 8
-PAIR 27253,30517
-ADD1 12
-PAIR 37055,37823
-ADD1 16
-PAIR 37824,38016
-ADD1 20
-PAIR 38207,38208
-ADD1 24
-PAIR 39743,40704
-MORE1
-ADD1 28
-PAIR 41269,41856
-ADD1 32
-PAIR 42048,43200
-ADD1 36
-PAIR 43776,43967
-ADD1 40
-PAIR 43968,46464
-ADD1 44
-PAIR 46848,47221
-ADD1 48
-PAIR 4981,5173
-ADD0 52
-ADD1 56
-PAIR 8053,29749
-ADD0 60
-MORE1
-ADD1 64
-PAIR 38197,44917
-ADD0 68
-ADD1 72
-PAIR 576,1344
-SET2 76
-PAIR 2304,3445
-ADD2 80
-PAIR 4992,6912
-ADD2 84
-PAIR 7104,7285
-ADD2 88
-PAIR 7296,7488
-CARRY2
-ADD2 92
-PAIR 8255,11136
-ADD2 96
-PAIR 11711,11904
-ADD2 100
-PAIR 12288,12480
-MORE2
-ADD2 104
-PAIR 15552,18228
-ADD2 108
-PAIR 23808,25536
-ADD2 112
-PAIR 26112,26303
-MORE2
-ADD2 116
-PAIR 26485,26688
-ADD2 120
-PAIR 27264,27456
-ADD2 124
-PAIR 27648,29568
-add $256,%rax
-ADD2 -128
-PAIR 30528,31488
-ADD2 -124
-PAIR 32256,32448
-ADD2 -120
-PAIR 32640,32832
-MORE2
-ADD2 -116
-PAIR 33397,33408
-ADD2 -112
-PAIR 35892,40895
-ADD2 -108
-PAIR 768,4608
-MORE0
-ADD0 -104
-ADD2 -100
-PAIR 24000,26677
-ADD0 -96
-MORE2
-ADD2 -92
-PAIR 29557,32629
-ADD0 -88
-ADD2 -84
-PAIR 12672,12864
-ADD1 -80
-ADD2 -76
-PAIR 18432,18816
-ADD1 -72
-ADD2 -68
-PAIR 24192,24384
-ADD1 -64
-MORE2
-ADD2 -60
-PAIR 26496,33024
-MORE1
-ADD1 -56
-ADD2 -52
-PAIR 33599,41088
-ADD1 -48
-MORE2
-ADD2 -44
-PAIR 40512,42624
-ADD0 -40
-ADD1 -36
-ADD2 -32
-PAIR 0,1728
-SET3 -28
-PAIR 1909,2101
-ADD3 -24
-PAIR 2112,5184
-ADD3 -20
-PAIR 5568,7871
-ADD3 -16
-PAIR 9600,11328
-ADD3 -12
-PAIR 12084,12085
-CARRY3
-ADD3 -8
-PAIR 14783,14965
-ADD3 -4
-PAIR 17269,18996
-ADD3 0
-PAIR 19573,19764
-ADD3 4
-PAIR 19765,19968
-ADD3 8
-PAIR 20159,20341
-ADD3 12
-PAIR 20352,20532
-ADD3 16
-PAIR 20533,20543
-ADD3 20
-PAIR 21504,21695
-ADD3 24
-PAIR 21696,21888
-MORE3
-ADD3 28
-PAIR 22079,22837
-ADD3 32
-PAIR 23232,23615
-ADD3 36
-PAIR 28789,30720
-MORE3
-ADD3 40
-PAIR 30911,31093
-ADD3 44
-PAIR 31104,31285
-ADD3 48
-PAIR 31872,32064
-ADD3 52
-PAIR 33589,34176
-MORE3
-ADD3 56
-PAIR 34560,35520
-ADD3 60
-PAIR 38005,38592
-ADD3 64
-PAIR 38773,38964
-ADD3 68
-PAIR 38975,38976
-ADD3 72
-PAIR 39732,41280
-ADD3 76
-PAIR 45120,47040
-ADD3 80
-PAIR 5376,5749
-ADD0 84
-MORE3
-ADD3 88
-PAIR 8256,8640
-MORE0
-ADD0 92
-ADD3 96
-PAIR 9024,15168
-ADD0 100
-ADD3 104
-PAIR 21877,22080
-ADD0 108
-ADD3 112
-PAIR 23424,23604
-ADD0 116
-MORE3
-ADD3 120
-PAIR 23605,29748
-ADD0 124
-add $256,%rax
-ADD3 -128
-PAIR 38965,39360
-MORE0
-ADD0 -124
-ADD3 -120
-PAIR 42613,43008
-ADD0 -116
-ADD3 -112
-PAIR 47424,47807
-ADD0 -108
-ADD3 -104
-PAIR 48960,48575
-MORE0
-ADD0 -100
-ADD3 -96
-PAIR 14015,14976
-ADD1 -92
-ADD3 -88
-PAIR 18048,22464
-ADD1 -84
-MORE3
-ADD3 -80
-PAIR 22848,23231
-ADD1 -76
-ADD3 -72
-PAIR 48768,48191
-ADD0 -68
-ADD1 -64
-ADD3 -60
-PAIR 384,8244
-ADD2 -56
-ADD3 -52
-PAIR 10560,11125
-ADD2 -48
-MORE3
-ADD3 -44
-PAIR 35904,40896
-ADD2 -40
-ADD3 -36
-PAIR 22069,23616
-ADD0 -32
-MORE2
-ADD2 -28
-ADD3 -24
-PAIR 39744,40320
-ADD0 -20
-ADD2 -16
-ADD3 -12
-PAIR 8245,24372
-MORE1
-ADD1 -8
-ADD2 -4
-ADD3 0
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_cb215144ab975651_l051_g8,.-peristyle_cb215144ab975651_l051_g8
-.globl peristyle_cb215144ab975651_l051_g9
-.hidden peristyle_cb215144ab975651_l051_g9
-.type peristyle_cb215144ab975651_l051_g9,@function
-.p2align 6
-peristyle_cb215144ab975651_l051_g9:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 0,191
-SET0 -128
-PAIR 192,959
-ADD0 -124
 PAIR 960,1152
-ADD0 -120
-PAIR 1727,2100
-CARRY0
-ADD0 -116
-PAIR 2111,3263
-ADD0 -112
-PAIR 3456,3636
-ADD0 -108
-PAIR 4213,4405
-MORE0
-ADD0 -104
-PAIR 4800,5173
-ADD0 -100
-PAIR 8064,8640
-MORE0
-ADD0 -96
-PAIR 9024,9780
-ADD0 -92
-PAIR 10368,11316
-MORE0
-ADD0 -88
-PAIR 15925,16320
-ADD0 -84
-PAIR 17461,18997
-ADD0 -80
-PAIR 19775,20160
-MORE0
-ADD0 -76
-PAIR 20543,21120
-ADD0 -72
-PAIR 21300,23232
-ADD0 -68
-PAIR 23999,25728
-ADD0 -64
-PAIR 27072,29376
-MORE0
-ADD0 -60
-PAIR 29760,30143
-ADD0 -56
-PAIR 30516,30517
-ADD0 -52
-PAIR 30912,31295
-MORE0
-ADD0 -48
-PAIR 31679,31680
-ADD0 -44
-PAIR 33216,33600
-MORE0
-ADD0 -40
-PAIR 33983,34356
-ADD0 -36
-PAIR 34367,37055
-MORE0
-ADD0 -32
-PAIR 37056,37824
-ADD0 -28
-PAIR 39541,39743
-ADD0 -24
-PAIR 42048,44341
-MORE0
-ADD0 -20
-PAIR 46080,46453
-ADD0 -16
-PAIR 47039,47040
-ADD0 -12
-PAIR 1536,2677
-SET1 -8
-PAIR 2869,2880
-ADD1 -4
-PAIR 3072,4031
-ADD1 0
-PAIR 4032,4799
-ADD1 4
-PAIR 5952,6720
-ADD1 8
-PAIR 8053,8244
-ADD1 12
-PAIR 8245,11125
-ADD1 16
-PAIR 11712,11893
-ADD1 20
-PAIR 12084,12085
-CARRY1
-ADD1 24
-PAIR 14197,14389
-ADD1 28
-PAIR 14965,15157
-ADD1 32
-PAIR 15733,15924
-ADD1 36
-PAIR 18624,20532
-ADD1 40
-PAIR 23604,24000
-MORE1
-ADD1 44
-PAIR 24372,27455
-ADD1 48
-PAIR 28608,30325
-ADD1 52
-PAIR 32447,32629
-ADD1 56
-PAIR 32820,32831
-MORE1
-ADD1 60
-PAIR 32832,33397
-ADD1 64
-PAIR 38208,38591
-ADD1 68
-PAIR 38773,38964
-MORE1
-ADD1 72
-PAIR 40127,40309
-ADD1 76
-PAIR 40320,40501
-ADD1 80
-PAIR 40896,41077
-ADD1 84
-PAIR 41269,42037
-MORE1
-ADD1 88
-PAIR 42805,42816
-ADD1 92
-PAIR 47616,47808
-ADD1 96
-PAIR 48181,48192
-ADD1 100
-PAIR 7871,7872
-MORE0
-ADD0 104
-ADD1 108
-PAIR 8256,11317
-ADD0 112
-MORE1
-ADD1 116
-PAIR 14976,16693
-ADD0 120
-ADD1 124
-PAIR 18239,24373
-MORE0
-add $256,%rax
-ADD0 -128
-ADD1 -124
-PAIR 24768,25536
-ADD0 -120
-ADD1 -116
-PAIR 29375,29759
-MORE0
-ADD0 -112
-ADD1 -108
-PAIR 38592,40704
-ADD0 -104
-MORE1
-ADD1 -100
-PAIR 384,576
-SET2 -96
-PAIR 2495,3647
-ADD2 -92
-PAIR 4416,5951
-ADD2 -88
-PAIR 6144,6528
-ADD2 -84
-PAIR 8832,11136
-ADD2 -80
-PAIR 11520,11711
-ADD2 -76
-PAIR 11904,12288
-ADD2 -72
-PAIR 12479,12672
-CARRY2
-ADD2 -68
-PAIR 12863,13824
-ADD2 -64
-PAIR 14208,17087
-MORE2
-ADD2 -60
-PAIR 17460,17471
-ADD2 -56
-PAIR 18623,19007
-ADD2 -52
-PAIR 20544,21888
-ADD2 -48
-PAIR 24960,26303
-ADD2 -44
-PAIR 26485,26496
-ADD2 -40
-PAIR 26687,26688
-ADD2 -36
-PAIR 26880,30144
-ADD2 -32
-PAIR 30720,32064
-MORE2
-ADD2 -28
-PAIR 32640,33599
-ADD2 -24
-PAIR 34368,34944
-ADD2 -20
-PAIR 35328,35712
-ADD2 -16
-PAIR 35903,36287
-MORE2
-ADD2 -12
-PAIR 38005,39360
-ADD2 -8
-PAIR 41279,42047
-ADD2 -4
-PAIR 43776,43967
-ADD2 0
-PAIR 43968,44160
-ADD2 4
-PAIR 44736,44917
-ADD2 8
-PAIR 44928,45120
-ADD2 12
-PAIR 46656,48575
-ADD2 16
-PAIR 48576,48757
-ADD2 20
-PAIR 2304,18816
-ADD0 24
-MORE2
-ADD2 28
-PAIR 18996,19392
-MORE0
-ADD0 32
-ADD2 36
-PAIR 26304,30911
-ADD0 40
-ADD2 44
-PAIR 44352,45119
-MORE0
-ADD0 48
-MORE2
-ADD2 52
-PAIR 12480,12853
-ADD1 56
-ADD2 60
-PAIR 14015,18432
-ADD1 64
-ADD2 68
-PAIR 21504,23615
-ADD1 72
-ADD2 76
-PAIR 35520,38197
-ADD1 80
-ADD2 84
-PAIR 38976,41088
-MORE1
-ADD1 88
-ADD2 92
-PAIR 2688,22069
-ADD0 96
-ADD1 100
-MORE2
-ADD2 104
-PAIR 23424,33024
-MORE0
-ADD0 108
-ADD1 112
-ADD2 116
-PAIR 41664,48768
-ADD0 120
-ADD1 124
-add $256,%rax
-ADD2 -128
-PAIR 1332,3648
-SET3 -124
-PAIR 4981,5376
-ADD3 -120
-PAIR 5760,5940
-ADD3 -116
-PAIR 7104,7477
-ADD3 -112
-PAIR 8448,8639
-ADD3 -108
-PAIR 9013,9792
-ADD3 -104
-PAIR 10559,10943
+ADD3 16
+PAIR 1344,1536
+ADD3 20
+PAIR 2880,3456
 CARRY3
-ADD3 -100
-PAIR 11327,14400
-ADD3 -96
-PAIR 14784,17280
+ADD3 24
+PAIR 4224,4544
+ADD3 28
+PAIR 4608,4800
+ADD3 32
+PAIR 4992,5120
+ADD3 36
+PAIR 5696,6336
+ADD3 40
+PAIR 6464,6784
+MORE3
+ADD3 44
+PAIR 6848,7104
+ADD3 48
+PAIR 8768,10304
+ADD3 52
+PAIR 10496,14272
+ADD3 56
+PAIR 16064,17152
+MORE3
+ADD3 60
+PAIR 17792,18880
+ADD3 64
+PAIR 19136,19648
+ADD3 68
+PAIR 20672,20800
+ADD3 72
+PAIR 21312,21376
+MORE3
+ADD3 76
+PAIR 21632,21760
+ADD3 80
+PAIR 21824,21952
+ADD3 84
+PAIR 23616,25088
+ADD3 88
+PAIR 25280,26816
+MORE3
+ADD3 92
+PAIR 30016,30976
+ADD3 96
+PAIR 31168,32768
+ADD3 100
+PAIR 33024,33088
+ADD3 104
+PAIR 33344,33472
+MORE3
+ADD3 108
+PAIR 34368,34496
+ADD3 112
+PAIR 3072,8448
+ADD0 116
+ADD3 120
+PAIR 10752,11456
+ADD0 124
+add $256,%rax
+ADD3 -128
+PAIR 13056,15616
+MORE0
+ADD0 -124
+ADD3 -120
+PAIR 704,4288
+ADD1 -116
+MORE3
+ADD3 -112
+PAIR 25536,31552
+ADD1 -108
+ADD3 -104
+PAIR 17728,33280
+ADD0 -100
+MORE1
+ADD1 -96
 ADD3 -92
-PAIR 19200,19764
-MORE3
-ADD3 -88
-PAIR 21877,22645
+PAIR 1088,1728
+MORE2
+ADD2 -88
 ADD3 -84
-PAIR 22656,24181
-ADD3 -80
-PAIR 24192,24383
-MORE3
+PAIR 1920,2048
+ADD2 -80
 ADD3 -76
-PAIR 25535,25908
-ADD3 -72
-PAIR 26676,27071
+PAIR 2112,3136
+MORE2
+ADD2 -72
 MORE3
 ADD3 -68
-PAIR 28212,28223
-ADD3 -64
-PAIR 28416,32063
+PAIR 11136,17280
+ADD2 -64
 ADD3 -60
-PAIR 33215,34751
-MORE3
-ADD3 -56
-PAIR 35892,38784
+PAIR 17344,20480
+ADD2 -56
 ADD3 -52
-PAIR 40895,44351
-ADD3 -48
-PAIR 47221,47413
+PAIR 24832,26432
+ADD2 -48
 ADD3 -44
-PAIR 1343,14016
-ADD0 -40
-ADD3 -36
-PAIR 15168,27456
-ADD0 -32
+PAIR 29888,35392
+ADD2 -40
 MORE3
-ADD3 -28
-PAIR 29748,29749
-MORE0
-ADD0 -24
-ADD3 -20
-PAIR 43573,46272
-ADD0 -16
+ADD3 -36
+PAIR 4160,17216
+ADD0 -32
+MORE2
+ADD2 -28
+ADD3 -24
+PAIR 2176,8320
+ADD1 -20
+ADD2 -16
 ADD3 -12
-PAIR 1344,6335
-MORE1
-ADD1 -8
-ADD3 -4
-PAIR 23605,24384
-ADD1 0
+PAIR 1280,4416
+ADD0 -8
+ADD1 -4
+ADD2 0
 MORE3
 ADD3 4
-PAIR 42431,48948
+PAIR 14016,29824
+MORE0
+ADD0 8
+MORE1
+ADD1 12
+ADD2 16
+ADD3 20
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_412f93d435cb22e0_l051_g0,.-peristyle_412f93d435cb22e0_l051_g0
+.globl peristyle_412f93d435cb22e0_l051_g1
+.hidden peristyle_412f93d435cb22e0_l051_g1
+.type peristyle_412f93d435cb22e0_l051_g1,@function
+.p2align 6
+peristyle_412f93d435cb22e0_l051_g1:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 1088,1856
+SET0 -128
+PAIR 2048,2752
+ADD0 -124
+PAIR 3520,3584
+ADD0 -120
+PAIR 4160,5056
+ADD0 -116
+PAIR 5248,5632
+CARRY0
+ADD0 -112
+PAIR 6592,7488
+ADD0 -108
+PAIR 9984,11200
+ADD0 -104
+PAIR 11776,12096
+ADD0 -100
+PAIR 12160,13632
+MORE0
+ADD0 -96
+PAIR 14016,14208
+ADD0 -92
+PAIR 14912,15936
+ADD0 -88
+PAIR 16064,16768
+ADD0 -84
+PAIR 16896,17024
+MORE0
+ADD0 -80
+PAIR 18048,18624
+ADD0 -76
+PAIR 18816,19136
+ADD0 -72
+PAIR 21248,21504
+ADD0 -68
+PAIR 21952,22848
+MORE0
+ADD0 -64
+PAIR 23552,23616
+ADD0 -60
+PAIR 25088,26688
+ADD0 -56
+PAIR 27264,27456
+MORE0
+ADD0 -52
+PAIR 27712,27776
+ADD0 -48
+PAIR 28608,28736
+ADD0 -44
+PAIR 29568,32448
+ADD0 -40
+PAIR 32896,33216
+ADD0 -36
+PAIR 34368,35712
+MORE0
+ADD0 -32
+PAIR 0,64
+SET1 -28
+PAIR 128,256
+ADD1 -24
+PAIR 384,512
+CARRY1
+ADD1 -20
+PAIR 704,1920
+ADD1 -16
+PAIR 2176,2624
+ADD1 -12
+PAIR 3136,4096
+MORE1
+ADD1 -8
+PAIR 4288,4672
+ADD1 -4
+PAIR 4736,5696
+ADD1 0
+PAIR 6336,7936
+MORE1
+ADD1 4
+PAIR 11712,11904
+ADD1 8
+PAIR 12224,12864
+ADD1 12
+PAIR 12928,13760
+ADD1 16
+PAIR 14784,14848
+ADD1 20
+PAIR 15872,16192
+MORE1
+ADD1 24
+PAIR 16448,16512
+ADD1 28
+PAIR 16576,17344
+ADD1 32
+PAIR 17664,19072
+ADD1 36
+PAIR 19456,19712
+MORE1
+ADD1 40
+PAIR 20544,21760
+ADD1 44
+PAIR 22080,22272
+ADD1 48
+PAIR 22976,23232
+MORE1
+ADD1 52
+PAIR 24064,25664
+ADD1 56
+PAIR 26496,28928
+ADD1 60
+PAIR 29184,31680
+MORE1
+ADD1 64
+PAIR 31808,32576
+ADD1 68
+PAIR 33472,33920
+ADD1 72
+PAIR 33984,34496
+MORE1
+ADD1 76
+PAIR 34560,34944
+ADD1 80
+PAIR 35008,35904
+MORE1
+ADD1 84
+PAIR 36160,36160
+ADD1 88
+PAIR 320,1024
+ADD0 92
+ADD1 96
+PAIR 3328,3904
+ADD0 100
+ADD1 104
+PAIR 6784,8192
+ADD0 108
+MORE1
+ADD1 112
+PAIR 9856,14464
+MORE0
+ADD0 116
+ADD1 120
+PAIR 15552,22528
+ADD0 124
+MORE1
+add $256,%rax
+ADD1 -128
+PAIR 27648,30976
+ADD0 -124
+ADD1 -120
+PAIR 1792,2688
+SET2 -116
+PAIR 3072,4224
+ADD2 -112
+PAIR 4352,5184
+ADD2 -108
+PAIR 6464,6720
+ADD2 -104
+PAIR 7360,8064
+CARRY2
+ADD2 -100
+PAIR 9408,10752
+ADD2 -96
+PAIR 15040,15296
+ADD2 -92
+PAIR 17152,19264
+ADD2 -88
+PAIR 20416,22144
+ADD2 -84
+PAIR 22464,22720
+ADD2 -80
+PAIR 23040,24512
+MORE2
+ADD2 -76
+PAIR 24704,24768
+ADD2 -72
+PAIR 24896,26176
+ADD2 -68
+PAIR 26560,28160
+ADD2 -64
+PAIR 30528,31232
+ADD2 -60
+PAIR 33088,33536
+MORE2
+ADD2 -56
+PAIR 33664,34816
+ADD2 -52
+PAIR 34880,35456
+ADD2 -48
+PAIR 8256,17088
+ADD0 -44
+ADD2 -40
+PAIR 23104,24960
+MORE0
+ADD0 -36
+MORE2
+ADD2 -32
+PAIR 25408,28096
+ADD0 -28
+ADD2 -24
+PAIR 2112,4480
+MORE1
+ADD1 -20
+ADD2 -16
+PAIR 7424,8320
+ADD1 -12
+ADD2 -8
+PAIR 10944,16640
+ADD1 -4
+ADD2 0
+PAIR 18880,20672
+ADD1 4
+MORE2
+ADD2 8
+PAIR 3648,15616
+ADD0 12
+MORE1
+ADD1 16
+ADD2 20
+PAIR 25152,29760
+ADD0 24
+ADD1 28
+ADD2 32
+PAIR 28480,34176
+MORE0
+ADD0 36
+ADD1 40
+ADD2 44
+PAIR 33408,33792
+ADD0 48
+ADD1 52
+MORE2
+ADD2 56
+PAIR 192,768
+SET3 60
+PAIR 896,960
+CARRY3
+ADD3 64
+PAIR 1152,1344
+ADD3 68
+PAIR 1728,2368
+ADD3 72
+PAIR 2816,2880
+ADD3 76
+PAIR 2944,3008
+MORE3
+ADD3 80
+PAIR 6272,6400
+ADD3 84
+PAIR 7680,8000
+ADD3 88
+PAIR 8384,9152
+ADD3 92
+PAIR 10176,10432
+MORE3
+ADD3 96
+PAIR 10880,11136
+ADD3 100
+PAIR 12800,12992
+ADD3 104
+PAIR 13120,13184
+MORE3
+ADD3 108
+PAIR 13376,15360
+ADD3 112
+PAIR 15488,16384
+MORE3
+ADD3 116
+PAIR 17408,17536
+ADD3 120
+PAIR 19520,20160
+ADD3 124
+PAIR 21184,21376
+MORE3
+add $256,%rax
+ADD3 -128
+PAIR 22016,23744
+ADD3 -124
+PAIR 25216,25472
+ADD3 -120
+PAIR 25600,26432
+ADD3 -116
+PAIR 27072,27200
+ADD3 -112
+PAIR 27328,28352
+ADD3 -108
+PAIR 28672,29312
+MORE3
+ADD3 -104
+PAIR 29632,29888
+ADD3 -100
+PAIR 31552,32128
+ADD3 -96
+PAIR 32320,32768
+MORE3
+ADD3 -92
+PAIR 32832,32960
+ADD3 -88
+PAIR 33344,34688
+MORE3
+ADD3 -84
+PAIR 35200,35840
+ADD3 -80
+PAIR 36032,36224
+ADD3 -76
+PAIR 1664,2240
+ADD0 -72
+MORE3
+ADD3 -68
+PAIR 4416,4544
+ADD0 -64
+ADD3 -60
+PAIR 10560,13952
+ADD0 -56
+MORE3
+ADD3 -52
+PAIR 23424,24000
+ADD0 -48
+ADD3 -44
+PAIR 36352,36288
+MORE0
+ADD0 -40
+ADD3 -36
+PAIR 640,10240
+MORE1
+ADD1 -32
+MORE3
+ADD3 -28
+PAIR 10368,10496
+ADD1 -24
+ADD3 -20
+PAIR 11456,11584
+ADD1 -16
+ADD3 -12
+PAIR 15168,15680
+ADD1 -8
+MORE3
+ADD3 -4
+PAIR 18304,28864
+MORE1
+ADD1 0
+ADD3 4
+PAIR 32704,34752
 ADD1 8
 ADD3 12
-PAIR 2496,5941
-MORE0
+PAIR 3968,5440
 ADD0 16
 ADD1 20
 ADD3 24
-PAIR 10752,10944
+PAIR 11008,14080
 ADD0 28
+MORE1
 ADD1 32
 MORE3
 ADD3 36
-PAIR 15167,19008
+PAIR 33024,34624
 MORE0
 ADD0 40
 ADD1 44
 ADD3 48
-PAIR 23231,42432
+PAIR 576,2496
+ADD2 52
+MORE3
+ADD3 56
+PAIR 15424,15744
+ADD2 60
+ADD3 64
+PAIR 15808,17216
+ADD2 68
+MORE3
+ADD3 72
+PAIR 17280,18944
+MORE2
+ADD2 76
+ADD3 80
+PAIR 26944,29504
+ADD2 84
+ADD3 88
+PAIR 8128,16704
+ADD0 92
+ADD2 96
+ADD3 100
+PAIR 832,10816
+MORE1
+ADD1 104
+ADD2 108
+MORE3
+ADD3 112
+PAIR 16000,17472
+ADD1 116
+ADD2 120
+ADD3 124
+PAIR 23488,29248
+MORE1
+add $256,%rax
+ADD1 -128
+MORE2
+ADD2 -124
+MORE3
+ADD3 -120
+PAIR 29824,33856
+MORE1
+ADD1 -116
+ADD2 -112
+MORE3
+ADD3 -108
+PAIR 4032,8512
+ADD0 -104
+ADD1 -100
+MORE2
+ADD2 -96
+MORE3
+ADD3 -92
+PAIR 13824,17728
+ADD0 -88
+MORE1
+ADD1 -84
+ADD2 -80
+ADD3 -76
+PAIR 22912,25792
+MORE0
+ADD0 -72
+ADD1 -68
+ADD2 -64
+ADD3 -60
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_412f93d435cb22e0_l051_g1,.-peristyle_412f93d435cb22e0_l051_g1
+.globl peristyle_412f93d435cb22e0_l051_g2
+.hidden peristyle_412f93d435cb22e0_l051_g2
+.type peristyle_412f93d435cb22e0_l051_g2,@function
+.p2align 6
+peristyle_412f93d435cb22e0_l051_g2:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 512,1984
+SET0 -128
+PAIR 2176,4864
+ADD0 -124
+PAIR 5120,5824
+ADD0 -120
+PAIR 6208,6272
+ADD0 -116
+PAIR 6720,8192
+ADD0 -112
+PAIR 8832,8896
+CARRY0
+ADD0 -108
+PAIR 9024,9344
+ADD0 -104
+PAIR 9408,9472
+ADD0 -100
+PAIR 9600,10496
+ADD0 -96
+PAIR 10688,13440
+ADD0 -92
+PAIR 14464,14592
+MORE0
+ADD0 -88
+PAIR 15424,17408
+ADD0 -84
+PAIR 17664,17792
+ADD0 -80
+PAIR 17920,17984
+MORE0
+ADD0 -76
+PAIR 18112,18176
+MORE0
+ADD0 -72
+PAIR 18304,19904
+MORE0
+ADD0 -68
+PAIR 21696,22336
+ADD0 -64
+PAIR 23232,24256
+ADD0 -60
+PAIR 27584,28288
+MORE0
+ADD0 -56
+PAIR 28928,29120
+ADD0 -52
+PAIR 29376,29760
+ADD0 -48
+PAIR 30400,30656
+ADD0 -44
+PAIR 31424,31808
+ADD0 -40
+PAIR 32000,33280
+ADD0 -36
+PAIR 34304,34496
+MORE0
+ADD0 -32
+PAIR 35456,35648
+ADD0 -28
+PAIR 0,128
+SET1 -24
+PAIR 640,896
+ADD1 -20
+PAIR 1216,1344
+ADD1 -16
+PAIR 1600,2624
+ADD1 -12
+PAIR 3264,3712
+ADD1 -8
+PAIR 4224,4352
+CARRY1
+ADD1 -4
+PAIR 4608,4736
+ADD1 0
+PAIR 4800,5248
+ADD1 4
+PAIR 5312,6144
+ADD1 8
+PAIR 7744,7936
+MORE1
+ADD1 12
+PAIR 8256,8320
+ADD1 16
+PAIR 10368,10816
+ADD1 20
+PAIR 10944,12672
+ADD1 24
+PAIR 13504,13696
+ADD1 28
+PAIR 14208,14336
+MORE1
+ADD1 32
+PAIR 14848,14912
+ADD1 36
+PAIR 15168,15744
+ADD1 40
+PAIR 16512,16768
+ADD1 44
+PAIR 17152,20736
+MORE1
+ADD1 48
+PAIR 20864,21120
+ADD1 52
+PAIR 21184,21568
+MORE1
+ADD1 56
+PAIR 21760,22016
+ADD1 60
+PAIR 22784,25152
+ADD1 64
+PAIR 26048,27456
+ADD1 68
+PAIR 28544,30528
+ADD1 72
+PAIR 31552,32256
+MORE1
+ADD1 76
+PAIR 32512,32704
+ADD1 80
+PAIR 33024,33600
+ADD1 84
+PAIR 33920,33984
+MORE1
+ADD1 88
+PAIR 34944,36224
+ADD1 92
+PAIR 192,6080
+ADD0 96
+ADD1 100
+PAIR 12224,17472
+ADD0 104
+ADD1 108
+PAIR 17600,25664
+MORE0
+ADD0 112
+MORE1
+ADD1 116
+PAIR 27840,28864
+ADD0 120
+ADD1 124
+PAIR 33536,33536
+add $256,%rax
+ADD0 -128
+ADD1 -124
+PAIR 384,1856
+SET2 -120
+PAIR 2560,6336
+ADD2 -116
+PAIR 6464,6592
+ADD2 -112
+PAIR 6656,7680
+ADD2 -108
+PAIR 7872,8128
+ADD2 -104
+PAIR 9792,9984
+ADD2 -100
+PAIR 10176,10432
+ADD2 -96
+PAIR 11520,11584
+ADD2 -92
+PAIR 11648,11712
+ADD2 -88
+PAIR 11840,11904
+CARRY2
+ADD2 -84
+PAIR 11968,12032
+ADD2 -80
+PAIR 12480,13184
+ADD2 -76
+PAIR 15552,15680
+ADD2 -72
+PAIR 15808,16384
+ADD2 -68
+PAIR 17024,18432
+ADD2 -64
+PAIR 18496,18560
+ADD2 -60
+PAIR 18688,18880
+MORE2
+ADD2 -56
+PAIR 22464,22720
+ADD2 -52
+PAIR 22848,22976
+ADD2 -48
+PAIR 23040,23168
+ADD2 -44
+PAIR 23552,23744
+ADD2 -40
+PAIR 23872,24832
+ADD2 -36
+PAIR 26496,26880
+ADD2 -32
+PAIR 27072,27200
+ADD2 -28
+PAIR 27392,27904
+ADD2 -24
+PAIR 31040,31168
+ADD2 -20
+PAIR 31296,32576
+ADD2 -16
+PAIR 33664,33792
+MORE2
+ADD2 -12
+PAIR 35008,35328
+ADD2 -8
+PAIR 704,2240
+ADD0 -4
+ADD2 0
+PAIR 10560,24640
+MORE0
+ADD0 4
+ADD2 8
+PAIR 24960,29056
+ADD0 12
+ADD2 16
+PAIR 1472,3776
+ADD1 20
+ADD2 24
+PAIR 9920,11264
+MORE1
+ADD1 28
+ADD2 32
+PAIR 16128,16704
+ADD1 36
+ADD2 40
+PAIR 16832,16960
+ADD1 44
+ADD2 48
+PAIR 18368,18624
+MORE1
+ADD1 52
+MORE2
+ADD2 56
+PAIR 24704,27328
+ADD1 60
+ADD2 64
+PAIR 960,1536
+SET3 68
+PAIR 4416,8064
+ADD3 72
+PAIR 11136,11328
+ADD3 76
+PAIR 13888,15104
+ADD3 80
+PAIR 15296,19584
+ADD3 84
+PAIR 19840,20160
+CARRY3
+ADD3 88
+PAIR 24064,25408
+ADD3 92
+PAIR 25792,26240
+ADD3 96
+PAIR 26688,27648
+ADD3 100
+PAIR 28416,28480
+ADD3 104
+PAIR 28608,29248
+MORE3
+ADD3 108
+PAIR 29632,30336
+ADD3 112
+PAIR 31488,33088
+ADD3 116
+PAIR 4160,13760
+ADD0 120
+MORE3
+ADD3 124
+PAIR 16256,16448
+add $256,%rax
+ADD0 -128
+ADD3 -124
+PAIR 24320,34240
+MORE0
+ADD0 -120
+ADD3 -116
+PAIR 768,1280
+ADD1 -112
+MORE3
+ADD3 -108
+PAIR 1664,5632
+ADD1 -104
+ADD3 -100
+PAIR 11456,14016
+MORE1
+ADD1 -96
+ADD3 -92
+PAIR 16320,28160
+ADD1 -88
+MORE3
+ADD3 -84
+PAIR 29824,33216
+ADD1 -80
+ADD3 -76
+PAIR 1088,4032
+ADD0 -72
+ADD1 -68
+ADD3 -64
+PAIR 11200,17728
+ADD0 -60
+MORE1
+ADD1 -56
+MORE3
+ADD3 -52
+PAIR 2944,18752
+ADD2 -48
+ADD3 -44
+PAIR 23936,24768
+ADD2 -40
+ADD3 -36
+PAIR 28672,30592
+ADD2 -32
+MORE3
+ADD3 -28
+PAIR 34816,35904
+ADD2 -24
+ADD3 -20
+PAIR 832,16192
+ADD1 -16
+ADD2 -12
+ADD3 -8
+PAIR 17088,21248
+MORE1
+ADD1 -4
+MORE2
+ADD2 0
+MORE3
+ADD3 4
+PAIR 32192,32320
+ADD1 8
+ADD2 12
+ADD3 16
+PAIR 11008,16576
+MORE0
+ADD0 20
+MORE1
+ADD1 24
+ADD2 28
+MORE3
+ADD3 32
+PAIR 36096,36352
+ADD0 36
+ADD1 40
+ADD2 44
+ADD3 48
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_412f93d435cb22e0_l051_g2,.-peristyle_412f93d435cb22e0_l051_g2
+.globl peristyle_412f93d435cb22e0_l051_g3
+.hidden peristyle_412f93d435cb22e0_l051_g3
+.type peristyle_412f93d435cb22e0_l051_g3,@function
+.p2align 6
+peristyle_412f93d435cb22e0_l051_g3:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 64,2304
+SET0 -128
+PAIR 3648,4032
+ADD0 -124
+PAIR 5568,6464
+ADD0 -120
+PAIR 6720,6848
+ADD0 -116
+PAIR 9792,9920
+CARRY0
+ADD0 -112
+PAIR 11392,11648
+ADD0 -108
+PAIR 12032,12800
+ADD0 -104
+PAIR 13184,13376
+ADD0 -100
+PAIR 13440,14208
+ADD0 -96
+PAIR 15680,15808
+MORE0
+ADD0 -92
+PAIR 19008,19776
+ADD0 -88
+PAIR 20352,20544
+ADD0 -84
+PAIR 22016,22400
+ADD0 -80
+PAIR 22592,27136
+ADD0 -76
+PAIR 27200,27520
+ADD0 -72
+PAIR 29312,32320
+MORE0
+ADD0 -68
+PAIR 32576,33408
+ADD0 -64
+PAIR 33536,35968
+ADD0 -60
+PAIR 36032,36288
+ADD0 -56
+PAIR 128,256
+SET1 -52
+PAIR 512,1280
+ADD1 -48
+PAIR 2560,4288
+ADD1 -44
+PAIR 5184,5824
+ADD1 -40
+PAIR 5888,5952
+ADD1 -36
+PAIR 6016,6144
+CARRY1
+ADD1 -32
+PAIR 6208,6272
+ADD1 -28
+PAIR 7744,8000
+ADD1 -24
+PAIR 9152,10048
+MORE1
+ADD1 -20
+PAIR 10752,10944
+ADD1 -16
+PAIR 11328,12288
+ADD1 -12
+PAIR 13120,13760
+ADD1 -8
+PAIR 13824,14144
+ADD1 -4
+PAIR 20672,22272
+ADD1 0
+PAIR 22336,23808
+ADD1 4
+PAIR 23872,24000
+ADD1 8
+PAIR 24064,24512
+ADD1 12
+PAIR 24576,26880
+ADD1 16
+PAIR 28288,28352
+MORE1
+ADD1 20
+PAIR 28608,28992
+ADD1 24
+PAIR 30016,30272
+ADD1 28
+PAIR 30656,30848
+ADD1 32
+PAIR 30976,32192
+ADD1 36
+PAIR 32448,32832
+ADD1 40
+PAIR 33088,34112
+ADD1 44
+PAIR 1024,8896
+ADD0 48
+ADD1 52
+PAIR 14080,16320
+MORE0
+ADD0 56
+ADD1 60
+PAIR 18368,27392
+ADD0 64
+ADD1 68
+PAIR 448,1600
+SET2 72
+PAIR 1728,1856
+ADD2 76
+PAIR 2112,2432
+ADD2 80
+PAIR 2816,3072
+CARRY2
+ADD2 84
+PAIR 3264,3840
+ADD2 88
+PAIR 3968,5440
+ADD2 92
+PAIR 6656,7360
+ADD2 96
+PAIR 8192,8448
+ADD2 100
+PAIR 8512,8768
+ADD2 104
+PAIR 9536,10368
+MORE2
+ADD2 108
+PAIR 10432,11584
+ADD2 112
+PAIR 12608,12992
+ADD2 116
+PAIR 13696,14784
+ADD2 120
+PAIR 15744,15936
+ADD2 124
+PAIR 16000,16128
+MORE2
+add $256,%rax
+ADD2 -128
+PAIR 16960,17280
+ADD2 -124
+PAIR 17344,17472
+ADD2 -120
+PAIR 17536,18624
+ADD2 -116
+PAIR 18880,19072
+ADD2 -112
+PAIR 19584,19712
+ADD2 -108
+PAIR 20224,21696
+MORE2
+ADD2 -104
+PAIR 21760,21824
+ADD2 -100
+PAIR 23104,25088
+ADD2 -96
+PAIR 26432,26816
+MORE2
+ADD2 -92
+PAIR 27072,27328
+ADD2 -88
+PAIR 28160,28800
+ADD2 -84
+PAIR 28928,32256
+ADD2 -80
+PAIR 32640,32704
+ADD2 -76
+PAIR 33152,33216
+MORE2
+ADD2 -72
+PAIR 34944,36160
+ADD2 -68
+PAIR 320,4416
+ADD0 -64
+ADD2 -60
+PAIR 6528,13312
+ADD0 -56
+ADD2 -52
+PAIR 15488,15616
+MORE0
+ADD0 -48
+MORE2
+ADD2 -44
+PAIR 15872,16768
+ADD0 -40
+ADD2 -36
+PAIR 17664,19264
+ADD0 -32
+ADD2 -28
+PAIR 22528,22784
+ADD0 -24
+ADD2 -20
+PAIR 22912,26560
+ADD0 -16
+ADD2 -12
+PAIR 5696,6336
+MORE1
+ADD1 -8
+MORE2
+ADD2 -4
+PAIR 12352,24704
+ADD1 0
+ADD2 4
+PAIR 18496,26688
+MORE0
+ADD0 8
+ADD1 12
+ADD2 16
+PAIR 26944,26944
+ADD0 20
+ADD1 24
+MORE2
+ADD2 28
+PAIR 1664,5504
+SET3 32
+PAIR 7424,8576
+ADD3 36
+PAIR 11200,13568
+ADD3 40
+PAIR 14464,14848
+CARRY3
+ADD3 44
+PAIR 17088,17152
+ADD3 48
+PAIR 17792,20032
+MORE3
+ADD3 52
+PAIR 20864,21312
+ADD3 56
+PAIR 21888,22208
+MORE3
+ADD3 60
+PAIR 25408,25792
+ADD3 64
+PAIR 29248,31296
+MORE3
+ADD3 68
+PAIR 32896,34240
+ADD3 72
+PAIR 2880,12544
+ADD0 76
+ADD3 80
+PAIR 17024,21376
+ADD0 84
+MORE3
+ADD3 88
+PAIR 9664,11456
+ADD1 92
+ADD3 96
+PAIR 16512,22080
+ADD1 100
+MORE3
+ADD3 104
+PAIR 24896,34368
+ADD1 108
+ADD3 112
+PAIR 28544,34624
+ADD0 116
+MORE1
+ADD1 120
+ADD3 124
+PAIR 36096,28672
+add $256,%rax
+ADD0 -128
+ADD1 -124
+ADD3 -120
+PAIR 1984,2176
+ADD2 -116
+ADD3 -112
+PAIR 2240,4160
+ADD2 -108
+ADD3 -104
+PAIR 4352,6592
+ADD2 -100
+MORE3
+ADD3 -96
+PAIR 8064,16192
+ADD2 -92
+ADD3 -88
+PAIR 34816,36352
+ADD2 -84
+ADD3 -80
+PAIR 32768,33728
+ADD0 -76
+MORE2
+ADD2 -72
+MORE3
+ADD3 -68
+PAIR 1472,1536
+ADD1 -64
+ADD2 -60
+ADD3 -56
+PAIR 1792,17728
+ADD1 -52
+ADD2 -48
+ADD3 -44
+PAIR 35200,28416
+ADD1 -40
+ADD2 -36
+ADD3 -32
+PAIR 16576,29824
+MORE0
+ADD0 -28
+ADD1 -24
+MORE2
+ADD2 -20
+MORE3
+ADD3 -16
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_412f93d435cb22e0_l051_g3,.-peristyle_412f93d435cb22e0_l051_g3
+.globl peristyle_412f93d435cb22e0_l051_g4
+.hidden peristyle_412f93d435cb22e0_l051_g4
+.type peristyle_412f93d435cb22e0_l051_g4,@function
+.p2align 6
+peristyle_412f93d435cb22e0_l051_g4:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 1152,1920
+SET0 -128
+PAIR 4288,4992
+ADD0 -124
+PAIR 6784,7552
+ADD0 -120
+PAIR 9152,10176
+ADD0 -116
+PAIR 10496,12288
+CARRY0
+ADD0 -112
+PAIR 12352,13376
+ADD0 -108
+PAIR 13760,15040
+ADD0 -104
+PAIR 15680,15808
+ADD0 -100
+PAIR 15936,16320
+MORE0
+ADD0 -96
+PAIR 18560,18944
+ADD0 -92
+PAIR 19136,20480
+ADD0 -88
+PAIR 22976,23104
+MORE0
+ADD0 -84
+PAIR 23168,23232
+ADD0 -80
+PAIR 25088,26048
+ADD0 -76
+PAIR 26432,27584
+MORE0
+ADD0 -72
+PAIR 28096,29184
+ADD0 -68
+PAIR 30464,33344
+ADD0 -64
+PAIR 33984,34496
+ADD0 -60
+PAIR 35008,35904
+MORE0
+ADD0 -56
+PAIR 448,2560
+SET1 -52
+PAIR 4736,4864
+ADD1 -48
+PAIR 6592,7168
+CARRY1
+ADD1 -44
+PAIR 7936,8320
+ADD1 -40
+PAIR 10048,10624
+ADD1 -36
+PAIR 11008,11584
+MORE1
+ADD1 -32
+PAIR 11904,12096
+ADD1 -28
+PAIR 12160,12480
+MORE1
+ADD1 -24
+PAIR 13568,13632
+ADD1 -20
+PAIR 14016,17280
+MORE1
+ADD1 -16
+PAIR 17344,19712
+MORE1
+ADD1 -12
+PAIR 21184,22080
+ADD1 -8
+PAIR 22272,23872
+ADD1 -4
+PAIR 24704,25664
+MORE1
+ADD1 0
+PAIR 26688,26880
+ADD1 4
+PAIR 27072,27840
+ADD1 8
+PAIR 28416,28736
+MORE1
+ADD1 12
+PAIR 31040,31872
+ADD1 16
+PAIR 34368,35200
+ADD1 20
+PAIR 8192,17216
+ADD0 24
+MORE1
+ADD1 28
+PAIR 19200,21760
+ADD0 32
+ADD1 36
+PAIR 22784,26560
+ADD0 40
+MORE1
+ADD1 44
+PAIR 29568,29824
+MORE0
+ADD0 48
+ADD1 52
+PAIR 32448,36288
+ADD0 56
+ADD1 60
+PAIR 128,768
+SET2 64
+PAIR 960,1280
+ADD2 68
+PAIR 2688,2816
+ADD2 72
+PAIR 3520,4672
+ADD2 76
+PAIR 5248,8000
+CARRY2
+ADD2 80
+PAIR 8512,8640
+ADD2 84
+PAIR 10560,11072
+ADD2 88
+PAIR 11328,11392
+MORE2
+ADD2 92
+PAIR 12032,13120
+ADD2 96
+PAIR 14400,14720
+ADD2 100
+PAIR 15296,15360
+ADD2 104
+PAIR 15424,16128
+MORE2
+ADD2 108
+PAIR 19072,20096
+ADD2 112
+PAIR 21056,21248
+ADD2 116
+PAIR 22016,22528
+ADD2 120
+PAIR 24832,25216
+MORE2
+ADD2 124
+PAIR 25408,25536
+add $256,%rax
+ADD2 -128
+PAIR 25920,25984
+ADD2 -124
+PAIR 26240,26304
+ADD2 -120
+PAIR 28288,28864
+MORE2
+ADD2 -116
+PAIR 29504,30976
+ADD2 -112
+PAIR 31616,32320
+ADD2 -108
+PAIR 32704,33408
+ADD2 -104
+PAIR 33792,33856
+ADD2 -100
+PAIR 34240,34304
+MORE2
+ADD2 -96
+PAIR 34688,34752
+ADD2 -92
+PAIR 35776,36096
+ADD2 -88
+PAIR 64,512
+ADD0 -84
+ADD2 -80
+PAIR 2432,7616
+MORE0
+ADD0 -76
+ADD2 -72
+PAIR 8064,10368
+ADD0 -68
+MORE2
+ADD2 -64
+PAIR 10816,12416
+ADD0 -60
+ADD2 -56
+PAIR 17408,23040
+MORE0
+ADD0 -52
+ADD2 -48
+PAIR 28928,29632
+ADD0 -44
+ADD2 -40
+PAIR 1984,3648
+MORE1
+ADD1 -36
+MORE2
+ADD2 -32
+PAIR 4544,11456
+MORE1
+ADD1 -28
+ADD2 -24
+PAIR 14272,17472
+ADD1 -20
+ADD2 -16
+PAIR 22912,23424
+MORE1
+ADD1 -12
+MORE2
+ADD2 -8
+PAIR 1024,2112
+ADD0 -4
+ADD1 0
+ADD2 4
+PAIR 17664,25792
+ADD0 8
+MORE1
+ADD1 12
+ADD2 16
+PAIR 29312,33472
+MORE0
+ADD0 20
+ADD1 24
+MORE2
+ADD2 28
+PAIR 256,1216
+SET3 32
+PAIR 3072,3328
+ADD3 36
+PAIR 3392,3456
+ADD3 40
+PAIR 3776,5120
+ADD3 44
+PAIR 7104,7232
+ADD3 48
+PAIR 7296,8256
+ADD3 52
+PAIR 9792,9920
+CARRY3
+ADD3 56
+PAIR 13696,15872
+ADD3 60
+PAIR 16576,16768
+ADD3 64
+PAIR 16896,17024
+ADD3 68
+PAIR 17600,17856
+ADD3 72
+PAIR 18240,18368
+ADD3 76
+PAIR 18496,18624
+MORE3
+ADD3 80
+PAIR 20352,21632
+ADD3 84
+PAIR 21824,21952
+ADD3 88
+PAIR 22656,23296
+ADD3 92
+PAIR 23552,23680
+ADD3 96
+PAIR 23744,24000
+MORE3
+ADD3 100
+PAIR 24960,26496
+ADD3 104
+PAIR 27136,27264
+ADD3 108
+PAIR 28544,29696
+ADD3 112
+PAIR 31296,31552
+ADD3 116
+PAIR 32576,32768
+MORE3
+ADD3 120
+PAIR 32832,33216
+ADD3 124
+PAIR 33728,34816
+add $256,%rax
+ADD3 -128
+PAIR 192,576
+ADD0 -124
+ADD3 -120
+PAIR 704,3968
+MORE0
+ADD0 -116
+ADD3 -112
+PAIR 16448,18752
+ADD0 -108
+ADD3 -104
+PAIR 20608,23808
+MORE0
+ADD0 -100
+ADD3 -96
+PAIR 27200,30592
+ADD0 -92
+MORE3
+ADD3 -88
+PAIR 1344,1600
+MORE1
+ADD1 -84
+ADD3 -80
+PAIR 1792,1792
+ADD1 -76
+ADD3 -72
+PAIR 2176,2176
+MORE1
+ADD1 -68
+ADD3 -64
+PAIR 3584,5696
+MORE1
+ADD1 -60
+ADD3 -56
+PAIR 6464,11200
+ADD1 -52
+ADD3 -48
+PAIR 15552,15744
+ADD1 -44
+ADD3 -40
+PAIR 1856,3712
+MORE0
+ADD0 -36
+MORE1
+ADD1 -32
+MORE3
+ADD3 -28
+PAIR 29440,36352
+ADD0 -24
+ADD1 -20
+ADD3 -16
+PAIR 6848,13312
+ADD2 -12
+ADD3 -8
+PAIR 14848,16384
+ADD2 -4
+ADD3 0
+PAIR 17152,18880
+ADD2 4
+ADD3 8
+PAIR 19392,23360
+ADD2 12
+ADD3 16
+PAIR 23488,26624
+MORE2
+ADD2 20
+ADD3 24
+PAIR 27520,28032
+ADD2 28
+ADD3 32
+PAIR 32896,35136
+ADD2 36
+MORE3
+ADD3 40
+PAIR 1728,13440
+MORE0
+ADD0 44
+ADD2 48
+ADD3 52
+PAIR 15616,34880
+MORE0
+ADD0 56
+MORE2
+ADD2 60
+ADD3 64
+PAIR 33024,33280
+ADD0 68
+ADD2 72
+ADD3 76
+PAIR 29248,26176
+MORE1
+ADD1 80
+ADD2 84
+ADD3 88
+PAIR 24064,17728
+ADD0 92
+ADD1 96
+ADD2 100
+ADD3 104
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_412f93d435cb22e0_l051_g4,.-peristyle_412f93d435cb22e0_l051_g4
+.globl peristyle_412f93d435cb22e0_l051_g5
+.hidden peristyle_412f93d435cb22e0_l051_g5
+.type peristyle_412f93d435cb22e0_l051_g5,@function
+.p2align 6
+peristyle_412f93d435cb22e0_l051_g5:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 4288,5312
+SET0 -128
+PAIR 8064,11456
+CARRY0
+ADD0 -124
+PAIR 13056,13568
+MORE0
+ADD0 -120
+PAIR 16192,16576
+MORE0
+ADD0 -116
+PAIR 17024,17088
+MORE0
+ADD0 -112
+PAIR 17472,21248
+MORE0
+ADD0 -108
+PAIR 22912,34624
+ADD0 -104
+PAIR 128,512
+SET1 -100
+PAIR 768,3968
+ADD1 -96
+PAIR 4480,5568
+ADD1 -92
+PAIR 5888,5952
+ADD1 -88
+PAIR 6080,6144
+ADD1 -84
+PAIR 6272,7104
+CARRY1
+ADD1 -80
+PAIR 7232,7936
+ADD1 -76
+PAIR 8896,9088
+ADD1 -72
+PAIR 9600,10816
+ADD1 -68
+PAIR 11264,14720
+ADD1 -64
+PAIR 14848,15168
+ADD1 -60
+PAIR 15360,16256
+ADD1 -56
+PAIR 17152,17600
+MORE1
+ADD1 -52
+PAIR 19904,20032
+ADD1 -48
+PAIR 20224,20288
+ADD1 -44
+PAIR 20480,21568
+ADD1 -40
+PAIR 21888,21952
+ADD1 -36
+PAIR 22144,22336
+MORE1
+ADD1 -32
+PAIR 23488,24384
+ADD1 -28
+PAIR 24640,26368
+ADD1 -24
+PAIR 26624,26688
+ADD1 -20
+PAIR 26816,26944
+ADD1 -16
+PAIR 27392,28288
+ADD1 -12
+PAIR 28416,28672
+ADD1 -8
+PAIR 28992,30784
+MORE1
+ADD1 -4
+PAIR 31680,31808
+ADD1 0
+PAIR 31872,31936
+ADD1 4
+PAIR 32128,32192
+ADD1 8
+PAIR 32448,32640
+ADD1 12
+PAIR 32704,32896
+ADD1 16
+PAIR 33024,33088
+MORE1
+ADD1 20
+PAIR 33152,33216
+ADD1 24
+PAIR 33280,34688
+ADD1 28
+PAIR 35456,35520
+ADD1 32
+PAIR 8192,16768
+MORE0
+ADD0 36
+MORE1
+ADD1 40
+PAIR 64,1088
+SET2 44
+PAIR 1856,1984
+ADD2 48
+PAIR 2112,2560
+ADD2 52
+PAIR 2752,2880
+CARRY2
+ADD2 56
+PAIR 3136,3456
+ADD2 60
+PAIR 3904,4736
+ADD2 64
+PAIR 4864,5696
+MORE2
+ADD2 68
+PAIR 8320,10176
+ADD2 72
+PAIR 11392,12416
+ADD2 76
+PAIR 13120,13440
+ADD2 80
+PAIR 13760,14272
+MORE2
+ADD2 84
+PAIR 15680,15744
+ADD2 88
+PAIR 16896,17920
+MORE2
+ADD2 92
+PAIR 18048,18752
+ADD2 96
+PAIR 20416,20608
+ADD2 100
+PAIR 20800,22400
+ADD2 104
+PAIR 22528,22656
+MORE2
+ADD2 108
+PAIR 22784,24448
+ADD2 112
+PAIR 24960,26176
+MORE2
+ADD2 116
+PAIR 27200,27328
+ADD2 120
+PAIR 27584,28352
+ADD2 124
+PAIR 29312,29568
+MORE2
+add $256,%rax
+ADD2 -128
+PAIR 33344,33792
+ADD2 -124
+PAIR 34176,34304
+ADD2 -120
+PAIR 34496,34560
+ADD2 -116
+PAIR 35072,35200
+ADD2 -112
+PAIR 36032,36224
+ADD2 -108
+PAIR 1664,11200
+MORE0
+ADD0 -104
+MORE2
+ADD2 -100
+PAIR 21056,24832
+ADD0 -96
+ADD2 -92
+PAIR 29440,30976
+ADD0 -88
+ADD2 -84
+PAIR 704,1728
+ADD1 -80
+MORE2
+ADD2 -76
+PAIR 2944,3008
+ADD1 -72
+ADD2 -68
+PAIR 3648,4032
+ADD1 -64
+MORE2
+ADD2 -60
+PAIR 6464,9152
+MORE1
+ADD1 -56
+ADD2 -52
+PAIR 17216,19648
+ADD1 -48
+ADD2 -44
+PAIR 22976,23232
+ADD1 -40
+MORE2
+ADD2 -36
+PAIR 25408,25792
+ADD1 -32
+ADD2 -28
+PAIR 26432,26560
+ADD1 -24
+MORE2
+ADD2 -20
+PAIR 29248,32768
+ADD1 -16
+ADD2 -12
+PAIR 36096,24064
+MORE0
+ADD0 -8
+ADD1 -4
+ADD2 0
+PAIR 192,640
+SET3 4
+PAIR 896,1024
+ADD3 8
+PAIR 4224,4352
+CARRY3
+ADD3 12
+PAIR 6400,6784
+ADD3 16
+PAIR 7040,7360
+ADD3 20
+PAIR 7552,8128
+ADD3 24
+PAIR 8576,13632
+MORE3
+ADD3 28
+PAIR 14080,14912
+ADD3 32
+PAIR 14976,15552
+ADD3 36
+PAIR 15808,16384
+MORE3
+ADD3 40
+PAIR 16640,17280
+ADD3 44
+PAIR 17408,17536
+ADD3 48
+PAIR 18176,18240
+MORE3
+ADD3 52
+PAIR 18560,20672
+ADD3 56
+PAIR 20864,21824
+MORE3
+ADD3 60
+PAIR 23040,24704
+ADD3 64
+PAIR 25152,25472
+MORE3
+ADD3 68
+PAIR 26048,26880
+ADD3 72
+PAIR 27136,27712
+ADD3 76
+PAIR 28224,29184
+MORE3
+ADD3 80
+PAIR 29760,31168
+ADD3 84
+PAIR 33408,34752
+ADD3 88
+PAIR 34880,35008
+ADD3 92
+PAIR 2368,4416
+ADD0 96
+MORE3
+ADD3 100
+PAIR 29824,34944
+ADD0 104
+ADD3 108
+PAIR 832,5824
+ADD1 112
+ADD3 116
+PAIR 10944,12096
+MORE1
+ADD1 120
+ADD3 124
+PAIR 19392,22016
+add $256,%rax
+ADD1 -128
+MORE3
+ADD3 -124
+PAIR 22080,22208
+ADD1 -120
+ADD3 -116
+PAIR 23872,24192
+ADD1 -112
+ADD3 -108
+PAIR 24512,24576
+ADD1 -104
+ADD3 -100
+PAIR 25728,32064
+MORE1
+ADD1 -96
+MORE3
+ADD3 -92
+PAIR 1152,2816
+ADD2 -88
+ADD3 -84
+PAIR 4096,4160
+MORE2
+ADD2 -80
+ADD3 -76
+PAIR 10048,10496
+ADD2 -72
+MORE3
+ADD3 -68
+PAIR 13952,14016
+ADD2 -64
+ADD3 -60
+PAIR 15616,18368
+MORE2
+ADD2 -56
+ADD3 -52
+PAIR 25664,30464
+ADD2 -48
+ADD3 -44
+PAIR 33664,36352
+ADD2 -40
+MORE3
+ADD3 -36
+PAIR 13824,17728
+MORE0
+ADD0 -32
+ADD2 -28
+ADD3 -24
+PAIR 17664,18624
+ADD1 -20
+MORE2
+ADD2 -16
+ADD3 -12
+PAIR 29632,32960
+ADD1 -8
+ADD2 -4
+ADD3 0
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_412f93d435cb22e0_l051_g5,.-peristyle_412f93d435cb22e0_l051_g5
+.globl peristyle_412f93d435cb22e0_l051_g6
+.hidden peristyle_412f93d435cb22e0_l051_g6
+.type peristyle_412f93d435cb22e0_l051_g6,@function
+.p2align 6
+peristyle_412f93d435cb22e0_l051_g6:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 448,576
+SET0 -128
+PAIR 768,1984
+ADD0 -124
+PAIR 2112,2752
+CARRY0
+ADD0 -120
+PAIR 2816,3456
+ADD0 -116
+PAIR 3968,4800
+ADD0 -112
+PAIR 5184,7744
+MORE0
+ADD0 -108
+PAIR 8576,10496
+ADD0 -104
+PAIR 11584,11712
+ADD0 -100
+PAIR 11904,14016
+MORE0
+ADD0 -96
+PAIR 15552,15808
+MORE0
+ADD0 -92
+PAIR 15936,16128
+ADD0 -88
+PAIR 17600,18688
+ADD0 -84
+PAIR 19456,20672
+MORE0
+ADD0 -80
+PAIR 21888,23424
+ADD0 -76
+PAIR 24064,25024
+ADD0 -72
+PAIR 25280,25792
+MORE0
+ADD0 -68
+PAIR 25920,26688
+ADD0 -64
+PAIR 26816,27648
+MORE0
+ADD0 -60
+PAIR 29184,30720
+ADD0 -56
+PAIR 33536,33920
+ADD0 -52
+PAIR 34624,34688
+MORE0
+ADD0 -48
+PAIR 35200,36288
+ADD0 -44
+PAIR 1024,1344
+SET1 -40
+PAIR 2496,3200
+ADD1 -36
+PAIR 3776,4608
+ADD1 -32
+PAIR 4928,5056
+ADD1 -28
+PAIR 5120,5760
+CARRY1
+ADD1 -24
+PAIR 6336,7040
+ADD1 -20
+PAIR 8000,8704
+ADD1 -16
+PAIR 8768,8832
+ADD1 -12
+PAIR 8896,10240
+MORE1
+ADD1 -8
+PAIR 10688,12480
+ADD1 -4
+PAIR 13632,14336
+ADD1 0
+PAIR 14784,16192
+ADD1 4
+PAIR 17536,17664
+ADD1 8
+PAIR 18304,19072
+MORE1
+ADD1 12
+PAIR 24128,24512
+ADD1 16
+PAIR 24576,24640
+ADD1 20
+PAIR 26880,26944
+ADD1 24
+PAIR 27328,28608
+MORE1
+ADD1 28
+PAIR 28736,28928
+ADD1 32
+PAIR 29312,31360
+ADD1 36
+PAIR 33472,34880
+ADD1 40
+PAIR 35456,35776
+ADD1 44
+PAIR 1088,1664
+MORE0
+ADD0 48
+ADD1 52
+PAIR 4544,8512
+MORE0
+ADD0 56
+MORE1
+ADD1 60
+PAIR 9152,10368
+ADD0 64
+ADD1 68
+PAIR 11840,14848
+ADD0 72
+MORE1
+ADD1 76
+PAIR 15424,16384
+MORE0
+ADD0 80
+ADD1 84
+PAIR 19392,22912
+ADD0 88
+MORE1
+ADD1 92
+PAIR 23488,26368
+ADD0 96
+ADD1 100
+PAIR 29248,32704
+MORE0
+ADD0 104
+ADD1 108
+PAIR 1536,5568
+SET2 112
+PAIR 5632,8064
+ADD2 116
+PAIR 8320,11072
+ADD2 120
+PAIR 11200,13440
+ADD2 124
+PAIR 13696,14656
+CARRY2
+add $256,%rax
+ADD2 -128
+PAIR 16000,16064
+ADD2 -124
+PAIR 16512,16704
+ADD2 -120
+PAIR 17152,17472
+MORE2
+ADD2 -116
+PAIR 20736,21504
+ADD2 -112
+PAIR 21632,21760
+ADD2 -108
+PAIR 22976,23232
+MORE2
+ADD2 -104
+PAIR 23360,24448
+ADD2 -100
+PAIR 25408,30272
+ADD2 -96
+PAIR 31424,32768
+MORE2
+ADD2 -92
+PAIR 34368,36096
+ADD2 -88
+PAIR 1600,4032
+ADD0 -84
+ADD2 -80
+PAIR 832,1280
+ADD1 -76
+MORE2
+ADD2 -72
+PAIR 17216,30976
+ADD1 -68
+ADD2 -64
+PAIR 2240,6848
+MORE0
+ADD0 -60
+MORE1
+ADD1 -56
+ADD2 -52
+PAIR 11456,16576
+MORE0
+ADD0 -48
+ADD1 -44
+ADD2 -40
+PAIR 29824,29824
+ADD0 -36
+ADD1 -32
+ADD2 -28
+PAIR 0,192
+SET3 -24
+PAIR 256,320
+ADD3 -20
+PAIR 704,1792
+ADD3 -16
+PAIR 2048,2176
+ADD3 -12
+PAIR 2304,2432
+CARRY3
+ADD3 -8
+PAIR 3264,3712
+ADD3 -4
+PAIR 4672,4992
+ADD3 0
+PAIR 5440,6720
+MORE3
+ADD3 4
+PAIR 7232,7808
+ADD3 8
+PAIR 8448,9856
+ADD3 12
+PAIR 9984,10304
+ADD3 16
+PAIR 12224,13184
+ADD3 20
+PAIR 13312,13376
+MORE3
+ADD3 24
+PAIR 14080,14464
+ADD3 28
+PAIR 15040,15104
+ADD3 32
+PAIR 15296,15360
+ADD3 36
+PAIR 15680,15744
+MORE3
+ADD3 40
+PAIR 16640,18432
+ADD3 44
+PAIR 20288,20800
+ADD3 48
+PAIR 22400,22592
+ADD3 52
+PAIR 23168,23936
+ADD3 56
+PAIR 24960,25088
+MORE3
+ADD3 60
+PAIR 25216,25664
+ADD3 64
+PAIR 26624,27392
+ADD3 68
+PAIR 28544,29120
+MORE3
+ADD3 72
+PAIR 29504,29696
+ADD3 76
+PAIR 30464,31040
+ADD3 80
+PAIR 31168,32256
+ADD3 84
+PAIR 32384,32448
+MORE3
+ADD3 88
+PAIR 32576,32832
+ADD3 92
+PAIR 33408,33984
+ADD3 96
+PAIR 34112,35136
+ADD3 100
+PAIR 3008,3520
+MORE0
+ADD0 104
+MORE3
+ADD3 108
+PAIR 7168,8192
+ADD0 112
+ADD3 116
+PAIR 15168,18496
+ADD0 120
+ADD3 124
+PAIR 18624,24704
+MORE0
+add $256,%rax
+ADD0 -128
+MORE3
+ADD3 -124
+PAIR 29760,32640
+ADD0 -120
+ADD3 -116
+PAIR 33728,36032
+ADD0 -112
+MORE3
+ADD3 -108
+PAIR 1856,2688
+ADD1 -104
+ADD3 -100
+PAIR 3072,3648
+MORE1
+ADD1 -96
+ADD3 -92
+PAIR 4224,7424
+ADD1 -88
+ADD3 -84
+PAIR 9920,16448
+ADD1 -80
+MORE3
+ADD3 -76
+PAIR 18368,19136
+MORE1
+ADD1 -72
+ADD3 -68
+PAIR 22528,27776
+ADD1 -64
+ADD3 -60
+PAIR 27968,32320
+ADD1 -56
+ADD3 -52
+PAIR 36160,36224
+ADD1 -48
+ADD3 -44
+PAIR 1728,2880
+MORE0
+ADD0 -40
+ADD1 -36
+ADD3 -32
+PAIR 4416,14144
+MORE0
+ADD0 -28
+MORE1
+ADD1 -24
+MORE3
+ADD3 -20
+PAIR 17280,17408
+ADD0 -16
+ADD1 -12
+MORE3
+ADD3 -8
+PAIR 25728,33024
+MORE0
+ADD0 -4
+ADD1 0
+ADD3 4
+PAIR 33152,34752
+MORE0
+ADD0 8
+MORE1
+ADD1 12
+ADD3 16
+PAIR 1472,6464
+MORE2
+ADD2 20
+ADD3 24
+PAIR 16768,17024
+ADD2 28
+ADD3 32
+PAIR 21056,28864
+ADD2 36
+MORE3
+ADD3 40
+PAIR 36352,21184
+ADD0 44
+MORE2
+ADD2 48
+ADD3 52
+PAIR 3840,34816
+ADD1 56
+ADD2 60
+ADD3 64
+PAIR 15616,17728
+MORE0
+ADD0 68
+ADD1 72
+ADD2 76
+ADD3 80
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_412f93d435cb22e0_l051_g6,.-peristyle_412f93d435cb22e0_l051_g6
+.globl peristyle_412f93d435cb22e0_l051_g7
+.hidden peristyle_412f93d435cb22e0_l051_g7
+.type peristyle_412f93d435cb22e0_l051_g7,@function
+.p2align 6
+peristyle_412f93d435cb22e0_l051_g7:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 0,384
+SET0 -128
+PAIR 576,960
+ADD0 -124
+PAIR 1024,2368
+ADD0 -120
+PAIR 2432,3776
+ADD0 -116
+PAIR 4160,4224
+CARRY0
+ADD0 -112
+PAIR 4352,4480
+ADD0 -108
+PAIR 4544,5184
+ADD0 -104
+PAIR 5376,5504
+MORE0
+ADD0 -100
+PAIR 6400,8960
+ADD0 -96
+PAIR 9216,9280
+ADD0 -92
+PAIR 9408,12672
+MORE0
+ADD0 -88
+PAIR 13120,13760
+ADD0 -84
+PAIR 13888,17664
+ADD0 -80
+PAIR 17792,17856
+MORE0
+ADD0 -76
+PAIR 17984,19584
+ADD0 -72
+PAIR 19712,19840
+MORE0
+ADD0 -68
+PAIR 19904,20160
+ADD0 -64
+PAIR 21888,23744
+ADD0 -60
+PAIR 24192,24320
+ADD0 -56
+PAIR 24640,24768
+MORE0
+ADD0 -52
+PAIR 24896,25024
+ADD0 -48
+PAIR 25088,25600
+ADD0 -44
+PAIR 29504,29888
+ADD0 -40
+PAIR 29952,30080
+ADD0 -36
+PAIR 34176,34304
+ADD0 -32
+PAIR 512,1344
+SET1 -28
+PAIR 2880,3584
+ADD1 -24
+PAIR 3904,3968
+ADD1 -20
+PAIR 4416,4736
+ADD1 -16
+PAIR 6592,6720
+ADD1 -12
+PAIR 8512,9728
+CARRY1
+ADD1 -8
+PAIR 10240,11520
+ADD1 -4
+PAIR 12032,13440
+ADD1 0
+PAIR 14464,14848
+MORE1
+ADD1 4
+PAIR 15104,16384
+ADD1 8
+PAIR 16704,19776
+MORE1
+ADD1 12
+PAIR 20608,22272
+ADD1 16
+PAIR 24384,24448
+ADD1 20
+PAIR 28864,32384
+ADD1 24
+PAIR 32576,32640
+MORE1
+ADD1 28
+PAIR 32704,35072
+ADD1 32
+PAIR 3648,5248
+MORE0
+ADD0 36
+ADD1 40
+PAIR 5696,19520
+ADD0 44
+MORE1
+ADD1 48
+PAIR 19968,22016
+ADD0 52
+ADD1 56
+PAIR 22144,24128
+ADD0 60
+ADD1 64
+PAIR 64,256
+SET2 68
+PAIR 1216,1600
+ADD2 72
+PAIR 2624,4288
+ADD2 76
+PAIR 6784,7168
+ADD2 80
+PAIR 8256,9024
+ADD2 84
+PAIR 10496,11008
+ADD2 88
+PAIR 11968,13056
+CARRY2
+ADD2 92
+PAIR 13184,13312
+ADD2 96
+PAIR 13504,15552
+ADD2 100
+PAIR 15680,15808
+ADD2 104
+PAIR 15872,16320
+MORE2
+ADD2 108
+PAIR 16640,16768
+ADD2 112
+PAIR 16832,17024
+MORE2
+ADD2 116
+PAIR 18368,18624
+ADD2 120
+PAIR 18752,19392
+ADD2 124
+PAIR 20672,20800
+MORE2
+add $256,%rax
+ADD2 -128
+PAIR 21056,21248
+ADD2 -124
+PAIR 21376,21632
+ADD2 -120
+PAIR 21696,21760
+MORE2
+ADD2 -116
+PAIR 21952,22080
+ADD2 -112
+PAIR 22784,23104
+ADD2 -108
+PAIR 23680,24064
+ADD2 -104
+PAIR 27008,30336
+ADD2 -100
+PAIR 31168,32896
+ADD2 -96
+PAIR 33984,34112
+MORE2
+ADD2 -92
+PAIR 34880,36224
+ADD2 -88
+PAIR 832,3072
+MORE0
+ADD0 -84
+ADD2 -80
+PAIR 3520,5632
+ADD0 -76
+ADD2 -72
+PAIR 6336,14080
+ADD0 -68
+ADD2 -64
+PAIR 20864,23872
+ADD0 -60
+ADD2 -56
+PAIR 32768,34496
+ADD0 -52
+ADD2 -48
+PAIR 2240,3712
+ADD1 -44
+MORE2
+ADD2 -40
+PAIR 13568,15168
+ADD1 -36
+ADD2 -32
+PAIR 17088,17280
+MORE1
+ADD1 -28
+ADD2 -24
+PAIR 20736,22208
+ADD1 -20
+ADD2 -16
+PAIR 23808,32320
+ADD1 -12
+MORE2
+ADD2 -8
+PAIR 1984,2752
+SET3 -4
+PAIR 3456,6848
+ADD3 0
+PAIR 6912,6976
+ADD3 4
+PAIR 7040,7616
+ADD3 8
+PAIR 8128,8192
+ADD3 12
+PAIR 8576,8640
+ADD3 16
+PAIR 9600,9792
+ADD3 20
+PAIR 10304,10944
+CARRY3
+ADD3 24
+PAIR 12608,13632
+ADD3 28
+PAIR 13696,14400
+ADD3 32
+PAIR 14528,14720
+ADD3 36
+PAIR 14784,15616
+MORE3
+ADD3 40
+PAIR 15936,16000
+ADD3 44
+PAIR 17152,17344
+ADD3 48
+PAIR 17728,18496
+ADD3 52
+PAIR 18688,18816
+ADD3 56
+PAIR 19200,20352
+ADD3 60
+PAIR 20480,22400
+MORE3
+ADD3 64
+PAIR 22656,22976
+ADD3 68
+PAIR 23488,24960
+ADD3 72
+PAIR 25216,26240
+ADD3 76
+PAIR 26432,26560
+ADD3 80
+PAIR 26688,26816
+MORE3
+ADD3 84
+PAIR 26944,27776
+ADD3 88
+PAIR 28288,28416
+ADD3 92
+PAIR 28544,28672
+ADD3 96
+PAIR 28736,28928
+ADD3 100
+PAIR 29120,29184
+ADD3 104
+PAIR 30016,31040
+ADD3 108
+PAIR 31104,31232
+MORE3
+ADD3 112
+PAIR 31488,31808
+ADD3 116
+PAIR 32256,33408
+ADD3 120
+PAIR 33472,33600
+ADD3 124
+PAIR 33728,33856
+MORE3
+add $256,%rax
+ADD3 -128
+PAIR 1728,7744
+ADD0 -124
+ADD3 -120
+PAIR 10048,13824
+MORE0
+ADD0 -116
+ADD3 -112
+PAIR 14336,20096
+ADD0 -108
+ADD3 -104
+PAIR 20288,24704
+ADD0 -100
+ADD3 -96
+PAIR 29248,29824
+ADD0 -92
+MORE3
+ADD3 -88
+PAIR 1920,8064
+ADD1 -84
+ADD3 -80
+PAIR 16896,17920
+MORE1
+ADD1 -76
+ADD3 -72
+PAIR 20224,28160
+ADD1 -68
+ADD3 -64
+PAIR 28352,28608
+ADD1 -60
+ADD3 -56
+PAIR 29760,31616
+ADD1 -52
+ADD3 -48
+PAIR 36096,34688
+ADD1 -44
+MORE3
+ADD3 -40
+PAIR 1280,1856
+ADD2 -36
+ADD3 -32
+PAIR 2112,11840
+ADD2 -28
+ADD3 -24
+PAIR 11904,18880
+ADD2 -20
+ADD3 -16
+PAIR 19008,19072
+MORE2
+ADD2 -12
+ADD3 -8
+PAIR 21824,22912
+ADD2 -4
+MORE3
+ADD3 0
+PAIR 24832,29440
+ADD2 4
+ADD3 8
+PAIR 30720,36288
+ADD2 12
+ADD3 16
+PAIR 6464,16448
+ADD0 20
+ADD2 24
+ADD3 28
+PAIR 18944,34240
+MORE0
+ADD0 32
+ADD2 36
+ADD3 40
+PAIR 2560,14016
+ADD1 44
+MORE2
+ADD2 48
+MORE3
+ADD3 52
+PAIR 25664,35968
+ADD1 56
+ADD2 60
+ADD3 64
+PAIR 30464,20992
+ADD0 68
+MORE1
+ADD1 72
+ADD2 76
+ADD3 80
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_412f93d435cb22e0_l051_g7,.-peristyle_412f93d435cb22e0_l051_g7
+.globl peristyle_412f93d435cb22e0_l051_g8
+.hidden peristyle_412f93d435cb22e0_l051_g8
+.type peristyle_412f93d435cb22e0_l051_g8,@function
+.p2align 6
+peristyle_412f93d435cb22e0_l051_g8:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 832,1920
+SET0 -128
+PAIR 1984,2240
+ADD0 -124
+PAIR 2688,3072
+ADD0 -120
+PAIR 4352,4416
+CARRY0
+ADD0 -116
+PAIR 4544,9088
+ADD0 -112
+PAIR 11328,11968
+ADD0 -108
+PAIR 12480,13888
+MORE0
+ADD0 -104
+PAIR 15680,17408
+ADD0 -100
+PAIR 23744,25408
+ADD0 -96
+PAIR 25664,25792
+ADD0 -92
+PAIR 29504,31616
+MORE0
+ADD0 -88
+PAIR 31680,31744
+ADD0 -84
+PAIR 32000,32448
+ADD0 -80
+PAIR 32640,32704
+ADD0 -76
+PAIR 33024,33216
+MORE0
+ADD0 -72
+PAIR 34112,34176
+ADD0 -68
+PAIR 34240,34304
+ADD0 -64
+PAIR 34432,34496
+MORE0
+ADD0 -60
+PAIR 35264,35392
+ADD0 -56
+PAIR 35456,35520
+MORE0
+ADD0 -52
+PAIR 35584,35648
+ADD0 -48
+PAIR 192,1856
+SET1 -44
+PAIR 2048,4096
+ADD1 -40
+PAIR 4608,5760
+ADD1 -36
+PAIR 7936,8448
+ADD1 -32
+PAIR 8512,9280
+ADD1 -28
+PAIR 9408,9664
+CARRY1
+ADD1 -24
+PAIR 10496,10560
+ADD1 -20
+PAIR 12736,12864
+ADD1 -16
+PAIR 13184,14464
+ADD1 -12
+PAIR 14592,14784
+ADD1 -8
+PAIR 15424,15552
+ADD1 -4
+PAIR 15808,16640
+MORE1
+ADD1 0
+PAIR 16896,17088
+ADD1 4
+PAIR 18240,19840
+ADD1 8
+PAIR 20288,22784
+ADD1 12
+PAIR 27648,28224
+ADD1 16
+PAIR 28288,28416
+ADD1 20
+PAIR 28608,28672
+ADD1 24
+PAIR 29760,30464
+MORE1
+ADD1 28
+PAIR 30848,31296
+ADD1 32
+PAIR 31552,32320
+ADD1 36
+PAIR 32768,32832
+ADD1 40
+PAIR 32896,34368
+ADD1 44
+PAIR 34688,34880
+ADD1 48
+PAIR 3648,3840
+ADD0 52
+ADD1 56
+PAIR 5952,22208
+ADD0 60
+MORE1
+ADD1 64
+PAIR 28544,33536
+ADD0 68
+ADD1 72
+PAIR 512,1088
+SET2 76
+PAIR 1728,2496
+ADD2 80
+PAIR 3712,5184
+ADD2 84
+PAIR 5312,5376
+ADD2 88
+PAIR 5440,5696
+CARRY2
+ADD2 92
+PAIR 6208,8320
+ADD2 96
+PAIR 8704,8896
+ADD2 100
+PAIR 9216,9344
+MORE2
+ADD2 104
+PAIR 11648,13504
+ADD2 108
+PAIR 17792,19072
+ADD2 112
+PAIR 19520,19584
+MORE2
+ADD2 116
+PAIR 19712,20032
+ADD2 120
+PAIR 20352,20608
+ADD2 124
+PAIR 20672,22080
+add $256,%rax
+ADD2 -128
+PAIR 22912,23552
+ADD2 -124
+PAIR 24128,24256
+ADD2 -120
+PAIR 24384,24640
+MORE2
+ADD2 -116
+PAIR 24896,24960
+ADD2 -112
+PAIR 26752,30528
+ADD2 -108
+PAIR 576,3456
+MORE0
+ADD0 -104
+ADD2 -100
+PAIR 17920,19904
+ADD0 -96
+MORE2
+ADD2 -92
+PAIR 22016,24320
+ADD0 -88
+ADD2 -84
+PAIR 9472,9728
+ADD1 -80
+ADD2 -76
+PAIR 13760,14016
+ADD1 -72
+ADD2 -68
+PAIR 18048,18304
+ADD1 -64
+MORE2
+ADD2 -60
+PAIR 19776,24704
+MORE1
+ADD1 -56
+ADD2 -52
+PAIR 25152,30720
+ADD1 -48
+MORE2
+ADD2 -44
+PAIR 30400,31872
+ADD0 -40
+ADD1 -36
+ADD2 -32
+PAIR 0,1280
+SET3 -28
+PAIR 1344,1536
+ADD3 -24
+PAIR 1664,3968
+ADD3 -20
+PAIR 4160,5824
+ADD3 -16
+PAIR 7168,8576
+ADD3 -12
+PAIR 8960,9024
+CARRY3
+ADD3 -8
+PAIR 11008,11136
+ADD3 -4
+PAIR 12800,14080
+ADD3 0
+PAIR 14528,14656
+ADD3 4
+PAIR 14720,14912
+ADD3 8
+PAIR 14976,15104
+ADD3 12
+PAIR 15168,15232
+ADD3 16
+PAIR 15296,15360
+ADD3 20
+PAIR 16064,16128
+ADD3 24
+PAIR 16192,16320
+MORE3
+ADD3 28
+PAIR 16512,17024
+ADD3 32
+PAIR 17344,17664
+ADD3 36
+PAIR 21440,22976
+MORE3
+ADD3 40
+PAIR 23040,23168
+ADD3 44
+PAIR 23232,23360
+ADD3 48
+PAIR 23808,24064
+ADD3 52
+PAIR 25088,25536
+MORE3
+ADD3 56
+PAIR 25856,26560
+ADD3 60
+PAIR 28352,28864
+ADD3 64
+PAIR 28928,29056
+ADD3 68
+PAIR 29184,29248
+ADD3 72
+PAIR 29632,30976
+ADD3 76
+PAIR 33856,34816
+ADD3 80
+PAIR 4032,4224
+ADD0 84
+MORE3
+ADD3 88
+PAIR 6272,6464
+MORE0
+ADD0 92
+ADD3 96
+PAIR 6848,11456
+ADD0 100
+ADD3 104
+PAIR 16256,16576
+ADD0 108
+ADD3 112
+PAIR 17472,17536
+ADD0 116
+MORE3
+ADD3 120
+PAIR 17600,22144
+ADD0 124
+add $256,%rax
+ADD3 -128
+PAIR 29120,29440
+MORE0
+ADD0 -124
+ADD3 -120
+PAIR 31808,32192
+ADD0 -116
+ADD3 -112
+PAIR 35200,35328
+ADD0 -108
+ADD3 -104
+PAIR 36352,35904
+MORE0
+ADD0 -100
+ADD3 -96
+PAIR 10432,11200
+ADD1 -92
+ADD3 -88
+PAIR 13440,16768
+ADD1 -84
+MORE3
+ADD3 -80
+PAIR 17152,17280
+ADD1 -76
+ADD3 -72
+PAIR 36096,35712
+ADD0 -68
+ADD1 -64
+ADD3 -60
+PAIR 256,6080
+ADD2 -56
+ADD3 -52
+PAIR 8000,8256
+ADD2 -48
+MORE3
+ADD3 -44
+PAIR 26944,30592
+ADD2 -40
+ADD3 -36
+PAIR 16448,17728
+ADD0 -32
+MORE2
+ADD2 -28
+ADD3 -24
+PAIR 29824,30144
+ADD0 -20
+ADD2 -16
+ADD3 -12
+PAIR 6144,18112
+MORE1
+ADD1 -8
+ADD2 -4
+ADD3 0
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_412f93d435cb22e0_l051_g8,.-peristyle_412f93d435cb22e0_l051_g8
+.globl peristyle_412f93d435cb22e0_l051_g9
+.hidden peristyle_412f93d435cb22e0_l051_g9
+.type peristyle_412f93d435cb22e0_l051_g9,@function
+.p2align 6
+peristyle_412f93d435cb22e0_l051_g9:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 0,64
+SET0 -128
+PAIR 128,640
+ADD0 -124
+PAIR 704,832
+ADD0 -120
+PAIR 1216,1472
+CARRY0
+ADD0 -116
+PAIR 1600,2368
+ADD0 -112
+PAIR 2560,2624
+ADD0 -108
+PAIR 3072,3264
+MORE0
+ADD0 -104
+PAIR 3584,3840
+ADD0 -100
+PAIR 6016,6464
+MORE0
+ADD0 -96
+PAIR 6848,7232
+ADD0 -92
+PAIR 7744,8384
+MORE0
+ADD0 -88
+PAIR 11904,12224
+ADD0 -84
+PAIR 12992,14144
+ADD0 -80
+PAIR 14784,15040
+MORE0
+ADD0 -76
+PAIR 15360,15744
+ADD0 -72
+PAIR 15808,17344
+ADD0 -68
+PAIR 17856,19200
+ADD0 -64
+PAIR 20224,21952
+MORE0
+ADD0 -60
+PAIR 22336,22464
+ADD0 -56
+PAIR 22720,22784
+ADD0 -52
+PAIR 23104,23424
+MORE0
+ADD0 -48
+PAIR 23616,23680
+ADD0 -44
+PAIR 24832,25216
+MORE0
+ADD0 -40
+PAIR 25344,25600
+ADD0 -36
+PAIR 25728,27648
+MORE0
+ADD0 -32
+PAIR 27712,28288
+ADD0 -28
+PAIR 29504,29760
+ADD0 -24
+PAIR 31552,33152
+MORE0
+ADD0 -20
+PAIR 34112,34304
+ADD0 -16
+PAIR 34752,34816
+ADD0 -12
+PAIR 1152,1920
+SET1 -8
+PAIR 2112,2240
+ADD1 -4
+PAIR 2304,2944
+ADD1 0
+PAIR 3008,3520
+ADD1 4
+PAIR 4544,5120
+ADD1 8
+PAIR 5952,6080
+ADD1 12
+PAIR 6144,8256
+ADD1 16
+PAIR 8768,8832
+ADD1 20
+PAIR 8960,9024
+CARRY1
+ADD1 24
+PAIR 10560,10752
+ADD1 28
+PAIR 11136,11328
+ADD1 32
+PAIR 11712,11840
+ADD1 36
+PAIR 13888,15232
+ADD1 40
+PAIR 17536,17920
+MORE1
+ADD1 44
+PAIR 18112,20544
+ADD1 48
+PAIR 21376,22592
+ADD1 52
+PAIR 24192,24320
+ADD1 56
+PAIR 24448,24576
+MORE1
+ADD1 60
+PAIR 24640,24896
+ADD1 64
+PAIR 28672,28800
+ADD1 68
+PAIR 28928,29056
+MORE1
+ADD1 72
+PAIR 29952,30080
+ADD1 76
+PAIR 30144,30272
+ADD1 80
+PAIR 30592,30656
+ADD1 84
+PAIR 30848,31424
+MORE1
+ADD1 88
+PAIR 32000,32128
+ADD1 92
+PAIR 35264,35392
+ADD1 96
+PAIR 35648,35776
+ADD1 100
+PAIR 5824,5888
+MORE0
+ADD0 104
+ADD1 108
+PAIR 6272,8448
+ADD0 112
+MORE1
+ADD1 116
+PAIR 11200,12416
+ADD0 120
+ADD1 124
+PAIR 13632,18176
+MORE0
+add $256,%rax
+ADD0 -128
+ADD1 -124
+PAIR 18496,19072
+ADD0 -120
+ADD1 -116
+PAIR 21888,22272
+MORE0
+ADD0 -112
+ADD1 -108
+PAIR 28864,30464
+ADD0 -104
+MORE1
+ADD1 -100
+PAIR 256,512
+SET2 -96
+PAIR 1792,2752
+ADD2 -92
+PAIR 3392,4480
+ADD2 -88
+PAIR 4608,4864
+ADD2 -84
+PAIR 6592,8320
+ADD2 -80
+PAIR 8640,8704
+ADD2 -76
+PAIR 8896,9216
+ADD2 -72
+PAIR 9280,9472
+CARRY2
+ADD2 -68
+PAIR 9664,10368
+ADD2 -64
+PAIR 10624,12672
+MORE2
+ADD2 -60
+PAIR 12928,13056
+ADD2 -56
+PAIR 13824,14208
+ADD2 -52
+PAIR 15424,16320
+ADD2 -48
+PAIR 18624,19584
+ADD2 -44
+PAIR 19712,19776
+ADD2 -40
+PAIR 19968,20032
+ADD2 -36
+PAIR 20096,22528
+ADD2 -32
+PAIR 22976,24064
+MORE2
+ADD2 -28
+PAIR 24384,25152
+ADD2 -24
+PAIR 25792,26112
+ADD2 -20
+PAIR 26432,26688
+ADD2 -16
+PAIR 26880,27072
+MORE2
+ADD2 -12
+PAIR 28352,29440
+ADD2 -8
+PAIR 30912,31488
+ADD2 -4
+PAIR 32768,32832
+ADD2 0
+PAIR 32896,33024
+ADD2 4
+PAIR 33472,33536
+ADD2 8
+PAIR 33600,33856
+ADD2 12
+PAIR 34624,35904
+ADD2 16
+PAIR 35968,36032
+ADD2 20
+PAIR 1728,14016
+ADD0 24
+MORE2
+ADD2 28
+PAIR 14080,14464
+MORE0
+ADD0 32
+ADD2 36
+PAIR 19648,23040
+ADD0 40
+ADD2 44
+PAIR 33280,33792
+MORE0
+ADD0 48
+MORE2
+ADD2 52
+PAIR 9344,9600
+ADD1 56
+ADD2 60
+PAIR 10432,13760
+ADD1 64
+ADD2 68
+PAIR 16064,17664
+ADD1 72
+ADD2 76
+PAIR 26560,28544
+ADD1 80
+ADD2 84
+PAIR 29248,30720
+MORE1
+ADD1 88
+ADD2 92
+PAIR 1984,16448
+ADD0 96
+ADD1 100
+MORE2
+ADD2 104
+PAIR 17472,24704
+MORE0
+ADD0 108
+ADD1 112
+ADD2 116
+PAIR 31168,36096
+ADD0 120
+ADD1 124
+add $256,%rax
+ADD2 -128
+PAIR 896,2816
+SET3 -124
+PAIR 3648,4032
+ADD3 -120
+PAIR 4288,4352
+ADD3 -116
+PAIR 5312,5568
+ADD3 -112
+PAIR 6336,6400
+ADD3 -108
+PAIR 6720,7424
+ADD3 -104
+PAIR 7936,8128
+CARRY3
+ADD3 -100
+PAIR 8512,10880
+ADD3 -96
+PAIR 11072,12864
+ADD3 -92
+PAIR 14336,14656
+MORE3
+ADD3 -88
+PAIR 16256,16832
+ADD3 -84
+PAIR 16896,17984
+ADD3 -80
+PAIR 18048,18240
+MORE3
+ADD3 -76
+PAIR 19008,19264
+ADD3 -72
+PAIR 19840,20160
+MORE3
+ADD3 -68
+PAIR 20992,21120
+ADD3 -64
+PAIR 21248,24000
+ADD3 -60
+PAIR 24768,25920
+MORE3
+ADD3 -56
+PAIR 26752,28992
+ADD3 -52
+PAIR 30528,33216
+ADD3 -48
+PAIR 34880,35072
+ADD3 -44
+PAIR 1024,10496
+ADD0 -40
+ADD3 -36
+PAIR 11456,20608
+ADD0 -32
+MORE3
+ADD3 -28
+PAIR 22144,22208
+MORE0
+ADD0 -24
+ADD3 -20
+PAIR 32576,34240
+ADD0 -16
+ADD3 -12
+PAIR 1088,4672
+MORE1
+ADD1 -8
+ADD3 -4
+PAIR 17600,18304
+ADD1 0
+MORE3
+ADD3 4
+PAIR 31680,36160
+ADD1 8
+ADD3 12
+PAIR 1856,4416
+MORE0
+ADD0 16
+ADD1 20
+ADD3 24
+PAIR 8064,8192
+ADD0 28
+ADD1 32
+MORE3
+ADD3 36
+PAIR 11392,14272
+MORE0
+ADD0 40
+ADD1 44
+ADD3 48
+PAIR 17280,31744
 ADD0 52
 MORE1
 ADD1 56
 ADD3 60
-PAIR 7296,7487
+PAIR 5440,5632
 ADD2 64
 ADD3 68
-PAIR 7488,12852
+PAIR 5696,9536
 ADD2 72
 MORE3
 ADD3 76
-PAIR 12864,14399
+PAIR 9728,10816
 ADD2 80
 ADD3 84
-PAIR 28021,35519
+PAIR 20864,26496
 MORE2
 ADD2 88
 ADD3 92
-PAIR 45109,47412
+PAIR 33728,35008
 ADD2 96
 ADD3 100
-PAIR 47424,48959
+PAIR 35200,36288
 ADD2 104
 MORE3
 ADD3 108
-PAIR 575,1728
+PAIR 448,1280
 ADD0 112
 ADD2 116
 ADD3 120
-PAIR 5568,19776
+PAIR 4160,14848
 MORE0
 ADD0 124
 add $256,%rax
 ADD2 -128
 ADD3 -124
-PAIR 46464,48960
+PAIR 34368,36352
 ADD0 -120
 ADD2 -116
 ADD3 -112
-PAIR 12096,12661
+PAIR 9152,9408
 ADD1 -108
 MORE2
 ADD2 -104
 ADD3 -100
-PAIR 23616,37823
+PAIR 17728,28224
 ADD1 -96
 ADD2 -92
 ADD3 -88
@@ -4860,11 +4860,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -4873,11 +4873,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -4886,11 +4886,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -4899,11 +4899,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -4912,11 +4912,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -4925,11 +4925,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -4937,12 +4937,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_cb215144ab975651_l051_g9,.-peristyle_cb215144ab975651_l051_g9
-.globl peristyle_cb215144ab975651_l051_g10
-.hidden peristyle_cb215144ab975651_l051_g10
-.type peristyle_cb215144ab975651_l051_g10,@function
+.size peristyle_412f93d435cb22e0_l051_g9,.-peristyle_412f93d435cb22e0_l051_g9
+.globl peristyle_412f93d435cb22e0_l051_g10
+.hidden peristyle_412f93d435cb22e0_l051_g10
+.type peristyle_412f93d435cb22e0_l051_g10,@function
 .p2align 6
-peristyle_cb215144ab975651_l051_g10:
+peristyle_412f93d435cb22e0_l051_g10:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4951,375 +4951,375 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 575,576
+PAIR 448,512
 SET0 -128
-PAIR 1920,9012
+PAIR 1408,6656
 ADD0 -124
-PAIR 10368,11712
+PAIR 7744,8768
 ADD0 -120
-PAIR 13631,15924
+PAIR 10240,11840
 CARRY0
 ADD0 -116
-PAIR 16704,25919
+PAIR 12544,19392
 ADD0 -112
-PAIR 26676,30911
+PAIR 19840,23040
 ADD0 -108
-PAIR 35124,36287
+PAIR 26176,27072
 ADD0 -104
-PAIR 37056,37248
+PAIR 27712,27840
 ADD0 -100
-PAIR 37440,47040
+PAIR 28096,34816
 MORE0
 ADD0 -96
-PAIR 2111,2677
+PAIR 1600,1920
 SET1 -92
-PAIR 2868,4031
+PAIR 2048,2944
 ADD1 -88
-PAIR 4213,4799
+PAIR 3072,3520
 CARRY1
 ADD1 -84
-PAIR 4992,5376
+PAIR 3712,4032
 ADD1 -80
-PAIR 6517,6708
+PAIR 4800,4928
 ADD1 -76
-PAIR 7488,8448
+PAIR 5696,6336
 MORE1
 ADD1 -72
-PAIR 11136,11317
+PAIR 8320,8448
 ADD1 -68
-PAIR 14015,14197
+PAIR 10432,10560
 ADD1 -64
-PAIR 14783,14965
+PAIR 11008,11136
 MORE1
 ADD1 -60
-PAIR 15156,15551
+PAIR 11264,11584
 ADD1 -56
-PAIR 16128,19573
+PAIR 12096,14528
 MORE1
 ADD1 -52
-PAIR 20544,21301
+PAIR 15424,15872
 ADD1 -48
-PAIR 21877,22464
+PAIR 16256,16768
 ADD1 -44
-PAIR 23413,23615
+PAIR 17408,17664
 MORE1
 ADD1 -40
-PAIR 25140,26485
+PAIR 18688,19712
 ADD1 -36
-PAIR 28992,29748
+PAIR 21760,22144
 MORE1
 ADD1 -32
-PAIR 30144,31093
+PAIR 22528,23168
 ADD1 -28
-PAIR 31285,38400
+PAIR 23360,28736
 ADD1 -24
-PAIR 38976,39733
+PAIR 29248,29696
 ADD1 -20
-PAIR 39743,40127
+PAIR 29760,29952
 MORE1
 ADD1 -16
-PAIR 42613,43392
+PAIR 31808,32448
 ADD1 -12
-PAIR 43584,43967
+PAIR 32704,32832
 ADD1 -8
-PAIR 44160,44341
+PAIR 33024,33152
 ADD1 -4
-PAIR 44917,45696
+PAIR 33536,33984
 MORE1
 ADD1 0
-PAIR 46656,47807
+PAIR 34624,35328
 ADD1 4
-PAIR 5940,5952
+PAIR 4352,4544
 ADD0 8
 ADD1 12
-PAIR 9024,10559
+PAIR 6848,7936
 ADD0 16
 MORE1
 ADD1 20
-PAIR 11328,15167
+PAIR 8576,11392
 ADD0 24
 ADD1 28
-PAIR 19776,26303
+PAIR 14848,19584
 ADD0 32
 ADD1 36
-PAIR 33589,44736
+PAIR 25088,33472
 MORE0
 ADD0 40
 MORE1
 ADD1 44
-PAIR 1141,4405
+PAIR 768,3264
 SET2 48
-PAIR 5173,6336
+PAIR 3840,4736
 ADD2 52
-PAIR 7871,8053
+PAIR 5824,5952
 ADD2 56
-PAIR 8245,8255
+PAIR 6144,6208
 ADD2 60
-PAIR 8256,8640
+PAIR 6272,6464
 ADD2 64
-PAIR 10549,11316
+PAIR 7872,8384
 CARRY2
 ADD2 68
-PAIR 11327,12288
+PAIR 8512,9216
 ADD2 72
-PAIR 12853,14389
+PAIR 9600,10752
 ADD2 76
-PAIR 14399,14784
+PAIR 10816,11072
 ADD2 80
-PAIR 18239,18623
+PAIR 13632,13824
 ADD2 84
-PAIR 18996,23232
+PAIR 14080,17344
 MORE2
 ADD2 88
-PAIR 24372,24384
+PAIR 18112,18304
 ADD2 92
-PAIR 26496,27253
+PAIR 19776,20288
 ADD2 96
-PAIR 28789,28991
+PAIR 21440,21696
 ADD2 100
-PAIR 32640,32831
+PAIR 24384,24576
 ADD2 104
-PAIR 32832,33599
+PAIR 24640,25152
 MORE2
 ADD2 108
-PAIR 34356,34367
+PAIR 25600,25728
 ADD2 112
-PAIR 38016,38208
+PAIR 28416,28672
 ADD2 116
-PAIR 40128,41088
+PAIR 30016,30720
 ADD2 120
-PAIR 41279,42815
+PAIR 30912,32064
 MORE2
 ADD2 124
-PAIR 46464,46655
+PAIR 34368,34560
 add $256,%rax
 ADD2 -128
-PAIR 47039,47423
+PAIR 34752,35136
 ADD2 -124
-PAIR 47808,48181
+PAIR 35392,35648
 ADD2 -120
-PAIR 4800,6528
+PAIR 3584,4864
 ADD0 -116
 MORE2
 ADD2 -112
-PAIR 26688,32447
+PAIR 20032,24192
 ADD0 -108
 ADD2 -104
-PAIR 33983,42624
+PAIR 25344,31872
 ADD0 -100
 ADD2 -96
-PAIR 47232,47232
+PAIR 34944,34944
 MORE0
 ADD0 -92
 ADD2 -88
-PAIR 564,2688
+PAIR 320,1984
 ADD1 -84
 MORE2
 ADD2 -80
-PAIR 2869,2879
+PAIR 2112,2176
 ADD1 -76
 ADD2 -72
-PAIR 3456,3636
+PAIR 2560,2624
 MORE1
 ADD1 -68
 ADD2 -64
-PAIR 4981,5749
+PAIR 3648,4224
 ADD1 -60
 ADD2 -56
-PAIR 5951,8064
+PAIR 4480,6016
 ADD1 -52
 ADD2 -48
-PAIR 15733,15935
+PAIR 11712,11968
 MORE1
 ADD1 -44
 MORE2
 ADD2 -40
-PAIR 18816,19008
+PAIR 14016,14272
 ADD1 -36
 ADD2 -32
-PAIR 21109,21300
+PAIR 15680,15808
 ADD1 -28
 ADD2 -24
-PAIR 23231,31296
+PAIR 17280,23488
 MORE1
 ADD1 -20
 ADD2 -16
-PAIR 39552,42431
+PAIR 29568,31680
 ADD1 -12
 MORE2
 ADD2 -8
-PAIR 44735,47221
+PAIR 33408,34880
 ADD1 -4
 ADD2 0
-PAIR 29557,34357
+PAIR 22016,25664
 ADD0 4
 MORE1
 ADD1 8
 ADD2 12
-PAIR 960,1344
+PAIR 704,1088
 SET3 16
-PAIR 1728,2112
+PAIR 1280,1664
 ADD3 20
-PAIR 2496,2880
+PAIR 1856,2240
 ADD3 24
-PAIR 4032,6912
+PAIR 3008,5184
 ADD3 28
-PAIR 7103,7104
+PAIR 5248,5312
 ADD3 32
-PAIR 7296,7487
+PAIR 5440,5632
 CARRY3
 ADD3 36
-PAIR 10560,12096
+PAIR 8000,9152
 ADD3 40
-PAIR 13056,13440
+PAIR 9792,10048
 ADD3 44
-PAIR 14016,15360
+PAIR 10496,11520
 ADD3 48
-PAIR 15936,16320
+PAIR 12032,12224
 ADD3 52
-PAIR 16693,16703
+PAIR 12416,12480
 ADD3 56
-PAIR 17664,17855
+PAIR 13184,13248
 MORE3
 ADD3 60
-PAIR 18048,18228
+PAIR 13440,13504
 ADD3 64
-PAIR 18229,20736
+PAIR 13568,15488
 ADD3 68
-PAIR 21696,21888
+PAIR 16192,16320
 ADD3 72
-PAIR 22272,22463
+PAIR 16640,16704
 ADD3 76
-PAIR 22837,22847
+PAIR 17024,17088
 MORE3
 ADD3 80
-PAIR 24181,24767
+PAIR 17984,18432
 ADD3 84
-PAIR 25141,25536
+PAIR 18752,19072
 ADD3 88
-PAIR 26687,27839
+PAIR 19968,20736
 ADD3 92
-PAIR 28800,29184
+PAIR 21504,21824
 ADD3 96
-PAIR 29376,29759
+PAIR 21952,22272
 MORE3
 ADD3 100
-PAIR 31104,31872
+PAIR 23232,23808
 ADD3 104
-PAIR 32064,33024
+PAIR 24064,24704
 ADD3 108
-PAIR 33408,33600
+PAIR 24960,25216
 ADD3 112
-PAIR 35135,35328
+PAIR 26304,26432
 MORE3
 ADD3 116
-PAIR 35520,35892
+PAIR 26560,26752
 ADD3 120
-PAIR 35893,36671
+PAIR 26816,27456
 ADD3 124
-PAIR 38591,38965
+PAIR 28800,29120
 add $256,%rax
 ADD3 -128
-PAIR 40896,44340
+PAIR 30592,33088
 ADD3 -124
-PAIR 45109,46271
+PAIR 33728,34176
 ADD3 -120
-PAIR 384,5184
+PAIR 256,3968
 ADD0 -116
 ADD3 -112
-PAIR 10752,13621
+PAIR 8064,10176
 ADD0 -108
 ADD3 -104
-PAIR 22656,28032
+PAIR 16896,20928
 ADD0 -100
 MORE3
 ADD3 -96
-PAIR 46272,47413
+PAIR 34240,35072
 ADD0 -92
 ADD3 -88
-PAIR 565,1909
+PAIR 384,1344
 ADD1 -84
 ADD3 -80
-PAIR 14976,15168
+PAIR 11200,11456
 ADD1 -76
 ADD3 -72
-PAIR 20927,21311
+PAIR 15552,15936
 MORE1
 ADD1 -68
 ADD3 -64
-PAIR 23424,23605
+PAIR 17472,17600
 ADD1 -60
 ADD3 -56
-PAIR 23616,24960
+PAIR 17728,18624
 ADD1 -52
 MORE3
 ADD3 -48
-PAIR 38975,41280
+PAIR 29184,30976
 MORE1
 ADD1 -44
 ADD3 -40
-PAIR 47412,48949
+PAIR 35008,36224
 ADD1 -36
 ADD3 -32
-PAIR 29568,34368
+PAIR 22080,25792
 MORE0
 ADD0 -28
 ADD1 -24
 ADD3 -20
-PAIR 43583,48959
+PAIR 32640,36288
 ADD0 -16
 MORE1
 ADD1 -12
 ADD3 -8
-PAIR 8639,9013
+PAIR 6400,6720
 ADD2 -4
 ADD3 0
-PAIR 9023,15157
+PAIR 6784,11328
 ADD2 4
 MORE3
 ADD3 8
-PAIR 28981,29760
+PAIR 21632,22336
 MORE2
 ADD2 12
 ADD3 16
-PAIR 33984,35712
+PAIR 25408,26688
 ADD2 20
 ADD3 24
-PAIR 35903,35904
+PAIR 26880,26944
 MORE2
 ADD2 28
 ADD3 32
-PAIR 38207,38592
+PAIR 28608,28864
 ADD2 36
 ADD3 40
-PAIR 47424,48191
+PAIR 35200,35712
 ADD2 44
 ADD3 48
-PAIR 19584,22080
+PAIR 14592,16576
 ADD0 52
 ADD2 56
 MORE3
 ADD3 60
-PAIR 25728,27456
+PAIR 19200,20608
 ADD0 64
 MORE2
 ADD2 68
 ADD3 72
-PAIR 32063,34176
+PAIR 24000,25536
 MORE0
 ADD0 76
 ADD2 80
 ADD3 84
-PAIR 5941,24768
+PAIR 4416,18496
 ADD1 88
 ADD2 92
 ADD3 96
-PAIR 39360,39744
+PAIR 29440,29824
 ADD1 100
 ADD2 104
 MORE3
 ADD3 108
-PAIR 46645,48000
+PAIR 34496,35520
 ADD1 112
 ADD2 116
 ADD3 120
@@ -5357,11 +5357,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -5370,11 +5370,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -5383,11 +5383,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -5396,11 +5396,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -5409,11 +5409,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -5422,11 +5422,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -5434,12 +5434,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_cb215144ab975651_l051_g10,.-peristyle_cb215144ab975651_l051_g10
-.globl peristyle_cb215144ab975651_l051_g11
-.hidden peristyle_cb215144ab975651_l051_g11
-.type peristyle_cb215144ab975651_l051_g11,@function
+.size peristyle_412f93d435cb22e0_l051_g10,.-peristyle_412f93d435cb22e0_l051_g10
+.globl peristyle_412f93d435cb22e0_l051_g11
+.hidden peristyle_412f93d435cb22e0_l051_g11
+.type peristyle_412f93d435cb22e0_l051_g11,@function
 .p2align 6
-peristyle_cb215144ab975651_l051_g11:
+peristyle_412f93d435cb22e0_l051_g11:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5448,349 +5448,349 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 0,768
+PAIR 0,576
 SET0 -128
-PAIR 960,1728
+PAIR 704,1280
 ADD0 -124
-PAIR 2100,5184
+PAIR 1472,3968
 ADD0 -120
-PAIR 5940,5941
+PAIR 4352,4416
 ADD0 -116
-PAIR 9792,10752
+PAIR 7424,8064
 ADD0 -112
-PAIR 14592,14784
+PAIR 10944,11072
 CARRY0
 ADD0 -108
-PAIR 15925,17855
+PAIR 11904,13248
 ADD0 -104
-PAIR 18048,18229
+PAIR 13440,13568
 ADD0 -100
-PAIR 19392,21696
+PAIR 14464,16192
 ADD0 -96
-PAIR 22068,22645
+PAIR 16384,16832
 ADD0 -92
-PAIR 22837,23605
+PAIR 17024,17600
 MORE0
 ADD0 -88
-PAIR 28416,31872
+PAIR 21248,23808
 ADD0 -84
-PAIR 33588,33984
+PAIR 25024,25408
 ADD0 -80
-PAIR 34357,40704
+PAIR 25664,30464
 ADD0 -76
-PAIR 41856,42037
+PAIR 31296,31424
 MORE0
 ADD0 -72
-PAIR 43776,46272
+PAIR 32768,34240
 ADD0 -68
-PAIR 47221,47424
+PAIR 34880,35200
 ADD0 -64
-PAIR 1727,1920
+PAIR 1216,1408
 SET1 -60
-PAIR 2496,4032
+PAIR 1856,3008
 ADD1 -56
-PAIR 4799,5172
+PAIR 3520,3776
 ADD1 -52
-PAIR 12085,12288
+PAIR 9024,9216
 CARRY1
 ADD1 -48
-PAIR 13429,13621
+PAIR 9984,10176
 ADD1 -44
-PAIR 15360,17856
+PAIR 11520,13312
 ADD1 -40
-PAIR 18240,18624
+PAIR 13696,13888
 ADD1 -36
-PAIR 18996,20928
+PAIR 14080,15616
 MORE1
 ADD1 -32
-PAIR 23231,23615
+PAIR 17280,17664
 ADD1 -28
-PAIR 23999,24372
+PAIR 17856,18112
 MORE1
 ADD1 -24
-PAIR 24576,25717
+PAIR 18368,19136
 ADD1 -20
-PAIR 26304,26688
+PAIR 19648,20032
 ADD1 -16
-PAIR 27456,28213
+PAIR 20608,21056
 ADD1 -12
-PAIR 32448,34367
+PAIR 24256,25728
 MORE1
 ADD1 -8
-PAIR 35520,36096
+PAIR 26560,27008
 ADD1 -4
-PAIR 37824,38592
+PAIR 28288,28864
 MORE1
 ADD1 0
-PAIR 38773,39360
+PAIR 28928,29440
 ADD1 4
-PAIR 39552,43200
+PAIR 29568,32320
 MORE1
 ADD1 8
-PAIR 43381,47040
+PAIR 32384,34816
 ADD1 12
-PAIR 1152,8832
+PAIR 832,6592
 ADD0 16
 MORE1
 ADD1 20
-PAIR 16704,22080
+PAIR 12544,16576
 MORE0
 ADD0 24
 ADD1 28
-PAIR 23616,30720
+PAIR 17728,22976
 ADD0 32
 ADD1 36
-PAIR 38400,40896
+PAIR 28736,30592
 ADD0 40
 MORE1
 ADD1 44
-PAIR 41280,41280
+PAIR 30976,30976
 ADD0 48
 ADD1 52
-PAIR 565,2879
+PAIR 384,2176
 SET2 56
-PAIR 3456,4405
+PAIR 2560,3264
 ADD2 60
-PAIR 5376,10175
+PAIR 4032,7552
 ADD2 64
-PAIR 10357,10368
+PAIR 7680,7744
 CARRY2
 ADD2 68
-PAIR 10549,11136
+PAIR 7872,8320
 ADD2 72
-PAIR 13632,17087
+PAIR 10304,12672
 ADD2 76
-PAIR 18816,19007
+PAIR 14016,14208
 MORE2
 ADD2 80
-PAIR 19573,19775
+PAIR 14528,14784
 ADD2 84
-PAIR 19776,19968
+PAIR 14848,14912
 MORE2
 ADD2 88
-PAIR 20341,20927
+PAIR 15104,15552
 ADD2 92
-PAIR 21888,22847
+PAIR 16320,17088
 ADD2 96
-PAIR 23424,24373
+PAIR 17472,18176
 MORE2
 ADD2 100
-PAIR 24960,25152
+PAIR 18624,18880
 ADD2 104
-PAIR 25908,30144
+PAIR 19264,22528
 ADD2 108
-PAIR 30336,30911
+PAIR 22656,23040
 ADD2 112
-PAIR 31296,31861
+PAIR 23488,23744
 MORE2
 ADD2 116
-PAIR 32053,32256
+PAIR 23936,24128
 ADD2 120
-PAIR 34165,35701
+PAIR 25472,26624
 ADD2 124
-PAIR 38975,39541
+PAIR 29184,29504
 MORE2
 add $256,%rax
 ADD2 -128
-PAIR 39743,41279
+PAIR 29760,30912
 ADD2 -124
-PAIR 41663,42048
+PAIR 31104,31552
 ADD2 -120
-PAIR 43008,44352
+PAIR 32192,33280
 MORE2
 ADD2 -116
-PAIR 44917,44928
+PAIR 33536,33600
 ADD2 -112
-PAIR 45888,46464
+PAIR 34048,34368
 ADD2 -108
-PAIR 46848,48000
+PAIR 34688,35520
 ADD2 -104
-PAIR 48191,48192
+PAIR 35712,35776
 ADD2 -100
-PAIR 1141,1344
+PAIR 768,1088
 ADD0 -96
 MORE2
 ADD2 -92
-PAIR 22656,28991
+PAIR 16896,21696
 ADD0 -88
 ADD2 -84
-PAIR 31104,33408
+PAIR 23232,24960
 MORE0
 ADD0 -80
 ADD2 -76
-PAIR 959,18623
+PAIR 640,13824
 ADD1 -72
 MORE2
 ADD2 -68
-PAIR 30527,33983
+PAIR 22848,25344
 MORE1
 ADD1 -64
 ADD2 -60
-PAIR 38016,45109
+PAIR 28416,33728
 ADD1 -56
 ADD2 -52
-PAIR 48575,48576
+PAIR 35904,35968
 ADD1 -48
 ADD2 -44
-PAIR 2111,2688
+PAIR 1600,1984
 ADD0 -40
 MORE1
 ADD1 -36
 MORE2
 ADD2 -32
-PAIR 11328,34368
+PAIR 8576,25792
 ADD0 -28
 ADD1 -24
 ADD2 -20
-PAIR 191,373
+PAIR 64,192
 SET3 -16
-PAIR 576,4800
+PAIR 512,3584
 ADD3 -12
-PAIR 5568,5760
+PAIR 4160,4288
 ADD3 -8
-PAIR 7285,7296
+PAIR 5376,5440
 ADD3 -4
-PAIR 7476,7488
+PAIR 5504,5696
 ADD3 0
-PAIR 7872,8053
+PAIR 5888,5952
 CARRY3
 ADD3 4
-PAIR 8064,8244
+PAIR 6016,6080
 ADD3 8
-PAIR 8245,8255
+PAIR 6144,6208
 MORE3
 ADD3 12
-PAIR 8256,8640
+PAIR 6272,6464
 ADD3 16
-PAIR 9024,9600
+PAIR 6848,7168
 ADD3 20
-PAIR 12661,12864
+PAIR 9408,9728
 ADD3 24
-PAIR 14016,14197
+PAIR 10496,10560
 MORE3
 ADD3 28
-PAIR 14389,15744
+PAIR 10752,11776
 ADD3 32
-PAIR 15936,19765
+PAIR 12032,14720
 ADD3 36
-PAIR 20533,21312
+PAIR 15296,16000
 ADD3 40
-PAIR 22069,23232
+PAIR 16448,17344
 ADD3 44
-PAIR 23808,24000
+PAIR 17792,17920
 MORE3
 ADD3 48
-PAIR 24768,25728
+PAIR 18496,19200
 ADD3 52
-PAIR 27072,27444
+PAIR 20224,20416
 ADD3 56
-PAIR 28608,28992
+PAIR 21376,21760
 ADD3 60
-PAIR 29376,29748
+PAIR 21952,22144
 ADD3 64
-PAIR 29749,29760
+PAIR 22208,22336
 ADD3 68
-PAIR 31093,31285
+PAIR 23168,23360
 MORE3
 ADD3 72
-PAIR 31488,32629
+PAIR 23552,24320
 ADD3 76
-PAIR 32821,33215
+PAIR 24512,24768
 ADD3 80
-PAIR 33589,33600
+PAIR 25088,25216
 ADD3 84
-PAIR 36672,37056
+PAIR 27520,27712
 ADD3 88
-PAIR 37237,37429
+PAIR 27776,27968
 ADD3 92
-PAIR 37440,42624
+PAIR 28096,31872
 MORE3
 ADD3 96
-PAIR 43583,44341
+PAIR 32640,33152
 ADD3 100
-PAIR 44351,46080
+PAIR 33216,34112
 ADD3 104
-PAIR 46271,46644
+PAIR 34176,34432
 ADD3 108
-PAIR 47232,47413
+PAIR 34944,35072
 ADD3 112
-PAIR 2112,7104
+PAIR 1664,5312
 ADD0 116
 ADD3 120
-PAIR 12672,14976
+PAIR 9472,11200
 MORE0
 ADD0 124
 MORE3
 add $256,%rax
 ADD3 -128
-PAIR 15168,22848
+PAIR 11456,17152
 ADD0 -124
 ADD3 -120
-PAIR 23040,24384
+PAIR 17216,18304
 MORE0
 ADD0 -116
 ADD3 -112
-PAIR 28021,29557
+PAIR 20864,22016
 ADD0 -108
 ADD3 -104
-PAIR 32064,39744
+PAIR 24064,29824
 ADD0 -100
 ADD3 -96
-PAIR 7487,14400
+PAIR 5632,10880
 ADD1 -92
 MORE3
 ADD3 -88
-PAIR 24383,33024
+PAIR 18240,24704
 MORE1
 ADD1 -84
 ADD3 -80
-PAIR 35904,38208
+PAIR 26944,28672
 ADD1 -76
 ADD3 -72
-PAIR 43392,43584
+PAIR 32448,32704
 MORE1
 ADD1 -68
 ADD3 -64
-PAIR 2880,48960
+PAIR 2240,36352
 ADD0 -60
 ADD1 -56
 ADD3 -52
-PAIR 7477,8821
+PAIR 5568,6528
 ADD2 -48
 ADD3 -44
-PAIR 11327,14015
+PAIR 8512,10432
 MORE2
 ADD2 -40
 ADD3 -36
-PAIR 14399,14783
+PAIR 10816,11008
 ADD2 -32
 MORE3
 ADD3 -28
-PAIR 19584,21120
+PAIR 14592,15744
 ADD2 -24
 ADD3 -20
-PAIR 29375,35903
+PAIR 21888,26880
 ADD2 -16
 ADD3 -12
-PAIR 42613,44160
+PAIR 31808,33024
 MORE2
 ADD2 -8
 ADD3 -4
-PAIR 4981,23604
+PAIR 3648,17536
 MORE0
 ADD0 0
 ADD2 4
 ADD3 8
-PAIR 48768,44149
+PAIR 36096,32960
 ADD0 12
 ADD2 16
 MORE3
 ADD3 20
-PAIR 25919,31295
+PAIR 19392,23424
 ADD1 24
 ADD2 28
 ADD3 32
-PAIR 35712,43968
+PAIR 26688,32896
 MORE1
 ADD1 36
 MORE2
@@ -5830,11 +5830,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -5843,11 +5843,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -5856,11 +5856,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -5869,11 +5869,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -5882,11 +5882,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -5895,11 +5895,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -5907,12 +5907,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_cb215144ab975651_l051_g11,.-peristyle_cb215144ab975651_l051_g11
-.globl peristyle_cb215144ab975651_l051_g12
-.hidden peristyle_cb215144ab975651_l051_g12
-.type peristyle_cb215144ab975651_l051_g12,@function
+.size peristyle_412f93d435cb22e0_l051_g11,.-peristyle_412f93d435cb22e0_l051_g11
+.globl peristyle_412f93d435cb22e0_l051_g12
+.hidden peristyle_412f93d435cb22e0_l051_g12
+.type peristyle_412f93d435cb22e0_l051_g12,@function
 .p2align 6
-peristyle_cb215144ab975651_l051_g12:
+peristyle_412f93d435cb22e0_l051_g12:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5921,319 +5921,319 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 1141,1333
+PAIR 768,960
 SET0 -128
-PAIR 2304,2868
+PAIR 1728,2048
 ADD0 -124
-PAIR 4213,5172
+PAIR 3072,3776
 ADD0 -120
-PAIR 7296,7872
+PAIR 5440,5888
 ADD0 -116
-PAIR 8064,8244
+PAIR 6016,6080
 CARRY0
 ADD0 -112
-PAIR 8255,9792
+PAIR 6208,7424
 ADD0 -108
-PAIR 11904,13824
+PAIR 8896,10368
 MORE0
 ADD0 -104
-PAIR 16319,19007
+PAIR 12160,14208
 ADD0 -100
-PAIR 19573,21311
+PAIR 14528,15936
 MORE0
 ADD0 -96
-PAIR 22068,25920
+PAIR 16384,19456
 ADD0 -92
-PAIR 28032,29375
+PAIR 20928,21888
 ADD0 -88
-PAIR 29748,29759
+PAIR 22144,22272
 ADD0 -84
-PAIR 30912,31285
+PAIR 23104,23360
 MORE0
 ADD0 -80
-PAIR 32053,32640
+PAIR 23936,24384
 ADD0 -76
-PAIR 33408,34367
+PAIR 24960,25728
 ADD0 -72
-PAIR 35712,35903
+PAIR 26688,26880
 ADD0 -68
-PAIR 38196,39359
+PAIR 28480,29376
 ADD0 -64
-PAIR 44341,45109
+PAIR 33152,33728
 ADD0 -60
-PAIR 46272,46645
+PAIR 34240,34496
 ADD0 -56
-PAIR 47616,48757
+PAIR 35264,36032
 MORE0
 ADD0 -52
-PAIR 575,768
+PAIR 448,576
 SET1 -48
-PAIR 960,3445
+PAIR 704,2496
 ADD1 -44
-PAIR 3648,4404
+PAIR 2816,3200
 ADD1 -40
-PAIR 4608,5173
+PAIR 3456,3840
 ADD1 -36
-PAIR 5749,8448
+PAIR 4224,6336
 ADD1 -32
-PAIR 8832,9024
+PAIR 6592,6848
 ADD1 -28
-PAIR 9984,10357
+PAIR 7488,7680
 ADD1 -24
-PAIR 10548,13440
+PAIR 7808,10048
 CARRY1
 ADD1 -20
-PAIR 16692,17088
+PAIR 12352,12736
 ADD1 -16
-PAIR 17461,17472
+PAIR 12992,13120
 ADD1 -12
-PAIR 17664,17855
+PAIR 13184,13248
 ADD1 -8
-PAIR 18239,20159
+PAIR 13632,14976
 ADD1 -4
-PAIR 20532,21696
+PAIR 15232,16192
 ADD1 0
-PAIR 22272,22656
+PAIR 16640,16896
 MORE1
 ADD1 4
-PAIR 22848,23040
+PAIR 17152,17216
 ADD1 8
-PAIR 24768,24960
+PAIR 18496,18624
 ADD1 12
-PAIR 25151,25909
+PAIR 18816,19328
 ADD1 16
-PAIR 28021,28607
+PAIR 20864,21312
 MORE1
 ADD1 20
-PAIR 29952,30143
+PAIR 22400,22464
 ADD1 24
-PAIR 30720,31104
+PAIR 22976,23232
 ADD1 28
-PAIR 31488,31679
+PAIR 23552,23616
 ADD1 32
-PAIR 31680,31861
+PAIR 23680,23744
 ADD1 36
-PAIR 33216,36480
+PAIR 24832,27264
 MORE1
 ADD1 40
-PAIR 36671,36864
+PAIR 27456,27584
 ADD1 44
-PAIR 37055,37429
+PAIR 27648,27968
 ADD1 48
-PAIR 38016,38784
+PAIR 28416,28992
 ADD1 52
-PAIR 41088,41280
+PAIR 30720,30976
 ADD1 56
-PAIR 43008,43199
+PAIR 32192,32256
 ADD1 60
-PAIR 43776,44544
+PAIR 32768,33344
 ADD1 64
-PAIR 46453,47221
+PAIR 34304,34880
 MORE1
 ADD1 68
-PAIR 47232,47232
+PAIR 34944,34944
 ADD1 72
-PAIR 191,2495
+PAIR 64,1792
 ADD0 76
 ADD1 80
-PAIR 5568,9023
+PAIR 4160,6784
 ADD0 84
 ADD1 88
-PAIR 11136,12096
+PAIR 8320,9152
 ADD0 92
 ADD1 96
-PAIR 15167,19968
+PAIR 11392,14912
 ADD0 100
 ADD1 104
-PAIR 22080,23413
+PAIR 16576,17408
 ADD0 108
 ADD1 112
-PAIR 23605,25152
+PAIR 17600,18880
 MORE0
 ADD0 116
 ADD1 120
-PAIR 26880,34368
+PAIR 20096,25792
 ADD0 124
 MORE1
 add $256,%rax
 ADD1 -128
-PAIR 36096,44160
+PAIR 27008,33024
 ADD0 -124
 ADD1 -120
-PAIR 2496,2869
+PAIR 1856,2112
 SET2 -116
-PAIR 2880,3636
+PAIR 2240,2624
 ADD2 -112
-PAIR 4800,5183
+PAIR 3584,3904
 ADD2 -108
-PAIR 6336,7103
+PAIR 4736,5248
 ADD2 -104
-PAIR 7104,8245
+PAIR 5312,6144
 CARRY2
 ADD2 -100
-PAIR 9408,10368
+PAIR 7040,7744
 ADD2 -96
-PAIR 12288,14399
+PAIR 9216,10816
 ADD2 -92
-PAIR 14784,17460
+PAIR 11072,12928
 ADD2 -88
-PAIR 18624,18996
+PAIR 13888,14080
 MORE2
 ADD2 -84
-PAIR 20736,21877
+PAIR 15488,16256
 ADD2 -80
-PAIR 24372,26112
+PAIR 18112,19520
 ADD2 -76
-PAIR 27253,27456
+PAIR 20288,20608
 ADD2 -72
-PAIR 28224,28992
+PAIR 21184,21760
 MORE2
 ADD2 -68
-PAIR 29184,29760
+PAIR 21824,22336
 ADD2 -64
-PAIR 32063,32448
+PAIR 24000,24256
 ADD2 -60
-PAIR 32831,37440
+PAIR 24576,28096
 ADD2 -56
-PAIR 37823,40128
+PAIR 28224,30016
 MORE2
 ADD2 -52
-PAIR 40511,46464
+PAIR 30336,34368
 ADD2 -48
-PAIR 46656,48576
+PAIR 34624,35968
 ADD2 -44
-PAIR 1152,5941
+PAIR 832,4416
 ADD0 -40
 ADD2 -36
-PAIR 15157,18432
+PAIR 11328,13760
 ADD0 -32
 ADD2 -28
-PAIR 21504,23232
+PAIR 16064,17344
 ADD0 -24
 MORE2
 ADD2 -20
-PAIR 32832,35520
+PAIR 24640,26560
 ADD0 -16
 ADD2 -12
-PAIR 35904,37632
+PAIR 26944,28160
 MORE0
 ADD0 -8
 ADD2 -4
-PAIR 959,2677
+PAIR 640,1920
 ADD1 0
 ADD2 4
-PAIR 11328,18048
+PAIR 8576,13440
 ADD1 8
 MORE2
 ADD2 12
-PAIR 30527,38976
+PAIR 22848,29248
 ADD1 16
 ADD2 20
-PAIR 39168,40896
+PAIR 29312,30592
 ADD1 24
 ADD2 28
-PAIR 13632,19008
+PAIR 10304,14272
 ADD0 32
 MORE1
 ADD1 36
 MORE2
 ADD2 40
-PAIR 38592,38975
+PAIR 28864,29184
 ADD0 44
 ADD1 48
 ADD2 52
-PAIR 1536,1728
+PAIR 1152,1280
 SET3 56
-PAIR 2112,6335
+PAIR 1664,4672
 ADD3 60
-PAIR 6719,9216
+PAIR 5056,6912
 ADD3 64
-PAIR 10943,11125
+PAIR 8128,8256
 ADD3 68
-PAIR 11316,11711
+PAIR 8384,8704
 ADD3 72
-PAIR 14783,15733
+PAIR 11008,11712
 CARRY3
 ADD3 76
-PAIR 22645,23424
+PAIR 16832,17472
 ADD3 80
-PAIR 23604,23615
+PAIR 17536,17664
 ADD3 84
-PAIR 26304,26688
+PAIR 19648,20032
 ADD3 88
-PAIR 27072,29557
+PAIR 20224,22016
 MORE3
 ADD3 92
-PAIR 32821,35701
+PAIR 24512,26624
 ADD3 96
-PAIR 36469,36660
+PAIR 27200,27328
 ADD3 100
-PAIR 38207,40320
+PAIR 28608,30144
 ADD3 104
-PAIR 41845,44149
+PAIR 31232,32960
 ADD3 108
-PAIR 44917,48575
+PAIR 33536,35904
 MORE3
 ADD3 112
-PAIR 5376,7488
+PAIR 4032,5696
 ADD0 116
 ADD3 120
-PAIR 8256,12095
+PAIR 6272,9088
 MORE0
 ADD0 124
 add $256,%rax
 ADD3 -128
-PAIR 18816,23616
+PAIR 14016,17728
 ADD0 -124
 ADD3 -120
-PAIR 3456,5940
+PAIR 2560,4352
 ADD1 -116
 ADD3 -112
-PAIR 22069,28213
+PAIR 16448,21056
 ADD1 -108
 ADD3 -104
-PAIR 33984,44928
+PAIR 25408,33600
 ADD1 -100
 MORE3
 ADD3 -96
-PAIR 48384,48960
+PAIR 35840,36352
 ADD1 -92
 ADD3 -88
-PAIR 24192,44352
+PAIR 18048,33280
 MORE0
 ADD0 -84
 MORE1
 ADD1 -80
 ADD3 -76
-PAIR 5184,15156
+PAIR 3968,11264
 ADD2 -72
 ADD3 -68
-PAIR 26485,31872
+PAIR 19712,23808
 MORE2
 ADD2 -64
 MORE3
 ADD3 -60
-PAIR 39744,45120
+PAIR 29824,33856
 ADD2 -56
 ADD3 -52
-PAIR 47413,48949
+PAIR 35072,36224
 ADD2 -48
 ADD3 -44
-PAIR 24384,41664
+PAIR 18304,31168
 ADD0 -40
 ADD2 -36
 MORE3
 ADD3 -32
-PAIR 27840,48768
+PAIR 20800,36096
 ADD1 -28
 ADD2 -24
 ADD3 -20
-PAIR 5952,14976
+PAIR 4544,11200
 ADD0 -16
 ADD1 -12
 ADD2 -8
 ADD3 -4
-PAIR 15168,38208
+PAIR 11456,28672
 ADD0 0
 ADD1 4
 MORE2
@@ -6273,11 +6273,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -6286,11 +6286,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -6299,11 +6299,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -6312,11 +6312,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -6325,11 +6325,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -6338,11 +6338,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -6350,12 +6350,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_cb215144ab975651_l051_g12,.-peristyle_cb215144ab975651_l051_g12
-.globl peristyle_cb215144ab975651_l051_g13
-.hidden peristyle_cb215144ab975651_l051_g13
-.type peristyle_cb215144ab975651_l051_g13,@function
+.size peristyle_412f93d435cb22e0_l051_g12,.-peristyle_412f93d435cb22e0_l051_g12
+.globl peristyle_412f93d435cb22e0_l051_g13
+.hidden peristyle_412f93d435cb22e0_l051_g13
+.type peristyle_412f93d435cb22e0_l051_g13,@function
 .p2align 6
-peristyle_cb215144ab975651_l051_g13:
+peristyle_412f93d435cb22e0_l051_g13:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6364,280 +6364,280 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 1343,2495
+PAIR 1024,1792
 SET0 -128
-PAIR 2879,4032
+PAIR 2176,3008
 ADD0 -124
-PAIR 4224,4415
+PAIR 3136,3328
 ADD0 -120
-PAIR 4992,5183
+PAIR 3712,3904
 ADD0 -116
-PAIR 5184,5568
+PAIR 3968,4160
 ADD0 -112
-PAIR 5749,5952
+PAIR 4224,4544
 ADD0 -108
-PAIR 6720,8064
+PAIR 5120,6016
 ADD0 -104
-PAIR 8640,9024
+PAIR 6464,6848
 CARRY0
 ADD0 -100
-PAIR 9780,9781
+PAIR 7232,7296
 ADD0 -96
-PAIR 10176,10368
+PAIR 7616,7744
 ADD0 -92
-PAIR 10560,15925
+PAIR 8000,11904
 ADD0 -88
-PAIR 17269,17461
+PAIR 12800,12992
 ADD0 -84
-PAIR 18239,18805
+PAIR 13632,13952
 MORE0
 ADD0 -80
-PAIR 21120,22645
+PAIR 15744,16832
 ADD0 -76
-PAIR 22656,23232
+PAIR 16896,17344
 ADD0 -72
-PAIR 23424,24960
+PAIR 17472,18624
 ADD0 -68
-PAIR 28608,28800
+PAIR 21376,21504
 ADD0 -64
-PAIR 28991,30336
+PAIR 21696,22656
 ADD0 -60
-PAIR 31104,31284
+PAIR 23232,23296
 MORE0
 ADD0 -56
-PAIR 31680,31872
+PAIR 23680,23808
 ADD0 -52
-PAIR 32064,32640
+PAIR 24064,24384
 ADD0 -48
-PAIR 34944,35124
+PAIR 26112,26176
 ADD0 -44
-PAIR 36480,36672
+PAIR 27264,27520
 MORE0
 ADD0 -40
-PAIR 37248,37439
+PAIR 27840,28032
 ADD0 -36
-PAIR 39733,43573
+PAIR 29696,32576
 ADD0 -32
-PAIR 44928,45120
+PAIR 33600,33856
 ADD0 -28
-PAIR 3456,7103
+PAIR 2560,5248
 SET1 -24
-PAIR 8821,8832
+PAIR 6528,6592
 ADD1 -20
-PAIR 13631,14965
+PAIR 10240,11136
 ADD1 -16
-PAIR 22079,23615
+PAIR 16512,17664
 ADD1 -12
-PAIR 25728,27253
+PAIR 19200,20288
 CARRY1
 ADD1 -8
-PAIR 37632,38005
+PAIR 28160,28352
 ADD1 -4
-PAIR 39744,46464
+PAIR 29824,34368
 ADD1 0
-PAIR 0,25152
+PAIR 0,18880
 ADD0 4
 MORE1
 ADD1 8
-PAIR 32447,33600
+PAIR 24192,25216
 ADD0 12
 ADD1 16
-PAIR 192,576
+PAIR 128,512
 SET2 20
-PAIR 768,959
+PAIR 576,640
 ADD2 24
-PAIR 960,1141
+PAIR 704,768
 ADD2 28
-PAIR 1333,2112
+PAIR 960,1664
 ADD2 32
-PAIR 3072,3263
+PAIR 2304,2368
 CARRY2
 ADD2 36
-PAIR 3264,4213
+PAIR 2432,3072
 ADD2 40
-PAIR 4405,5941
+PAIR 3264,4416
 ADD2 44
-PAIR 8639,9407
+PAIR 6400,6976
 ADD2 48
-PAIR 13824,14208
+PAIR 10368,10624
 ADD2 52
-PAIR 14400,14784
+PAIR 10880,11072
 ADD2 56
-PAIR 17472,18623
+PAIR 13120,13824
 ADD2 60
-PAIR 18997,19776
+PAIR 14144,14848
 MORE2
 ADD2 64
-PAIR 19968,20341
+PAIR 14912,15104
 ADD2 68
-PAIR 20544,21109
+PAIR 15424,15680
 ADD2 72
-PAIR 22069,22272
+PAIR 16448,16640
 ADD2 76
-PAIR 25919,25920
+PAIR 19392,19456
 ADD2 80
-PAIR 29557,29952
+PAIR 22016,22400
 ADD2 84
-PAIR 30720,31093
+PAIR 22976,23168
 MORE2
 ADD2 88
-PAIR 33216,33588
+PAIR 24832,25024
 ADD2 92
-PAIR 33589,34357
+PAIR 25088,25664
 ADD2 96
-PAIR 35136,35520
+PAIR 26368,26560
 ADD2 100
-PAIR 38773,39168
+PAIR 28928,29312
 MORE2
 ADD2 104
-PAIR 39359,39552
+PAIR 29376,29568
 ADD2 108
-PAIR 40127,40895
+PAIR 29952,30528
 ADD2 112
-PAIR 42048,42240
+PAIR 31552,31616
 ADD2 116
-PAIR 42804,43008
+PAIR 31936,32192
 ADD2 120
-PAIR 44160,44341
+PAIR 33024,33152
 MORE2
 ADD2 124
-PAIR 44351,44352
+PAIR 33216,33280
 add $256,%rax
 ADD2 -128
-PAIR 44544,44917
+PAIR 33344,33536
 ADD2 -124
-PAIR 46271,46644
+PAIR 34176,34432
 ADD2 -120
-PAIR 47413,47616
+PAIR 35072,35264
 ADD2 -116
-PAIR 47808,47808
+PAIR 35392,35392
 ADD2 -112
-PAIR 2496,19008
+PAIR 1856,14272
 MORE0
 ADD0 -108
 ADD2 -104
-PAIR 21312,22848
+PAIR 16000,17152
 ADD0 -100
 ADD2 -96
-PAIR 28992,32063
+PAIR 21760,24000
 ADD0 -92
 MORE2
 ADD2 -88
-PAIR 2688,15168
+PAIR 1984,11456
 ADD1 -84
 ADD2 -80
-PAIR 22080,35712
+PAIR 16576,26688
 MORE1
 ADD1 -76
 ADD2 -72
-PAIR 35904,39541
+PAIR 26944,29504
 ADD1 -68
 ADD2 -64
-PAIR 2880,14976
+PAIR 2240,11200
 ADD0 -60
 MORE1
 ADD1 -56
 MORE2
 ADD2 -52
-PAIR 4800,6912
+PAIR 3584,5184
 SET3 -48
-PAIR 7104,7296
+PAIR 5312,5440
 ADD3 -44
-PAIR 7488,7872
+PAIR 5696,5888
 ADD3 -40
-PAIR 8256,9408
+PAIR 6272,7040
 CARRY3
 ADD3 -36
-PAIR 11711,21301
+PAIR 8704,15872
 ADD3 -32
-PAIR 23231,23808
+PAIR 17280,17792
 ADD3 -28
-PAIR 24000,24192
+PAIR 17920,18048
 MORE3
 ADD3 -24
-PAIR 24384,24576
+PAIR 18304,18368
 MORE3
 ADD3 -20
-PAIR 24768,25536
+PAIR 18496,19072
 ADD3 -16
-PAIR 26112,26304
+PAIR 19520,19648
 MORE3
 ADD3 -12
-PAIR 26485,26496
+PAIR 19712,19776
 ADD3 -8
-PAIR 26687,32448
+PAIR 19968,24256
 ADD3 -4
-PAIR 35892,36864
+PAIR 26752,27584
 MORE3
 ADD3 0
-PAIR 40500,41088
+PAIR 30208,30720
 ADD3 4
-PAIR 42432,43776
+PAIR 31744,32768
 ADD3 8
-PAIR 4404,14015
+PAIR 3200,10432
 ADD0 12
 ADD3 16
-PAIR 20927,28416
+PAIR 15552,21248
 ADD0 20
 MORE3
 ADD3 24
-PAIR 31488,32832
+PAIR 23552,24640
 ADD0 28
 ADD3 32
-PAIR 191,33024
+PAIR 64,24704
 ADD1 36
 ADD3 40
-PAIR 43968,46656
+PAIR 32896,34624
 MORE1
 ADD1 44
 ADD3 48
-PAIR 1344,46080
+PAIR 1088,34112
 MORE0
 ADD0 52
 ADD1 56
 MORE3
 ADD3 60
-PAIR 4608,11136
+PAIR 3456,8320
 ADD2 64
 ADD3 68
-PAIR 11328,14592
+PAIR 8576,10944
 ADD2 72
 ADD3 76
-PAIR 16692,21504
+PAIR 12352,16064
 ADD2 80
 MORE3
 ADD3 84
-PAIR 21696,35328
+PAIR 16192,26432
 MORE2
 ADD2 88
 ADD3 92
-PAIR 38976,40896
+PAIR 29248,30592
 ADD2 96
 ADD3 100
-PAIR 2304,13632
+PAIR 1728,10304
 ADD0 104
 ADD2 108
 ADD3 112
-PAIR 23040,38592
+PAIR 17216,28864
 ADD0 116
 ADD2 120
 MORE3
 ADD3 124
-PAIR 41280,43381
+PAIR 30976,32384
 add $256,%rax
 ADD0 -128
 ADD2 -124
 ADD3 -120
-PAIR 10752,10944
+PAIR 8064,8192
 ADD1 -116
 ADD2 -112
 ADD3 -108
-PAIR 39360,38208
+PAIR 29440,28672
 ADD1 -104
 MORE2
 ADD2 -100
 ADD3 -96
-PAIR 33408,23616
+PAIR 24960,17728
 ADD0 -92
 MORE1
 ADD1 -88
@@ -6677,11 +6677,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -6690,11 +6690,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -6703,11 +6703,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -6716,11 +6716,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -6729,11 +6729,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -6742,11 +6742,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -6754,12 +6754,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_cb215144ab975651_l051_g13,.-peristyle_cb215144ab975651_l051_g13
-.globl peristyle_cb215144ab975651_l051_g14
-.hidden peristyle_cb215144ab975651_l051_g14
-.type peristyle_cb215144ab975651_l051_g14,@function
+.size peristyle_412f93d435cb22e0_l051_g13,.-peristyle_412f93d435cb22e0_l051_g13
+.globl peristyle_412f93d435cb22e0_l051_g14
+.hidden peristyle_412f93d435cb22e0_l051_g14
+.type peristyle_412f93d435cb22e0_l051_g14,@function
 .p2align 6
-peristyle_cb215144ab975651_l051_g14:
+peristyle_412f93d435cb22e0_l051_g14:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6768,366 +6768,366 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 0,192
+PAIR 0,128
 SET0 -128
-PAIR 384,565
+PAIR 256,384
 ADD0 -124
-PAIR 1536,1727
+PAIR 1152,1216
 CARRY0
 ADD0 -120
-PAIR 2688,7477
+PAIR 1984,5568
 ADD0 -116
-PAIR 7488,8832
+PAIR 5696,6592
 ADD0 -112
-PAIR 9792,10559
+PAIR 7424,7936
 ADD0 -108
-PAIR 10943,11712
+PAIR 8128,8768
 ADD0 -104
-PAIR 12480,13056
+PAIR 9344,9792
 ADD0 -100
-PAIR 13248,14388
+PAIR 9920,10688
 MORE0
 ADD0 -96
-PAIR 17855,20928
+PAIR 13248,15616
 ADD0 -92
-PAIR 21504,21695
+PAIR 16064,16128
 ADD0 -88
-PAIR 22847,23232
+PAIR 17088,17344
 MORE0
 ADD0 -84
-PAIR 24192,25909
+PAIR 18048,19328
 ADD0 -80
-PAIR 26688,28800
+PAIR 20032,21504
 ADD0 -76
-PAIR 29557,30527
+PAIR 22016,22848
 ADD0 -72
-PAIR 31285,32447
+PAIR 23360,24192
 MORE0
 ADD0 -68
-PAIR 33216,35904
+PAIR 24832,26944
 ADD0 -64
-PAIR 36287,36864
+PAIR 27072,27584
 ADD0 -60
-PAIR 38784,41088
+PAIR 28992,30720
 ADD0 -56
-PAIR 47807,48191
+PAIR 35328,35712
 ADD0 -52
-PAIR 48384,48576
+PAIR 35840,35968
 MORE0
 ADD0 -48
-PAIR 1332,1728
+PAIR 896,1280
 SET1 -44
-PAIR 4415,4799
+PAIR 3328,3520
 ADD1 -40
-PAIR 4981,5940
+PAIR 3648,4352
 ADD1 -36
-PAIR 5952,6144
+PAIR 4544,4608
 ADD1 -32
-PAIR 7296,9024
+PAIR 5440,6848
 CARRY1
 ADD1 -28
-PAIR 9216,9407
+PAIR 6912,6976
 ADD1 -24
-PAIR 9600,11328
+PAIR 7168,8576
 ADD1 -20
-PAIR 11520,12863
+PAIR 8640,9664
 MORE1
 ADD1 -16
-PAIR 13440,16128
+PAIR 10048,12096
 ADD1 -12
-PAIR 17280,19584
+PAIR 12864,14592
 ADD1 -8
-PAIR 19776,20160
+PAIR 14848,15040
 ADD1 -4
-PAIR 20544,24576
+PAIR 15424,18368
 MORE1
 ADD1 0
-PAIR 25151,25536
+PAIR 18816,19072
 ADD1 4
-PAIR 25919,27455
+PAIR 19392,20544
 ADD1 8
-PAIR 27456,27648
+PAIR 20608,20672
 MORE1
 ADD1 12
-PAIR 28416,28992
+PAIR 21248,21760
 ADD1 16
-PAIR 29748,29759
+PAIR 22144,22272
 ADD1 20
-PAIR 31295,33599
+PAIR 23424,25152
 ADD1 24
-PAIR 33792,34752
+PAIR 25280,25984
 MORE1
 ADD1 28
-PAIR 35125,37055
+PAIR 26240,27648
 ADD1 32
-PAIR 37439,37632
+PAIR 28032,28160
 ADD1 36
-PAIR 38964,38965
+PAIR 29056,29120
 ADD1 40
-PAIR 39168,42036
+PAIR 29312,31360
 ADD1 44
-PAIR 42047,42048
+PAIR 31488,31552
 MORE1
 ADD1 48
-PAIR 43381,44917
+PAIR 32384,33536
 ADD1 52
-PAIR 45696,46272
+PAIR 33984,34240
 ADD1 56
-PAIR 46645,46655
+PAIR 34496,34560
 MORE1
 ADD1 60
-PAIR 46656,47039
+PAIR 34624,34752
 ADD1 64
-PAIR 47040,47424
+PAIR 34816,35200
 ADD1 68
-PAIR 5760,11136
+PAIR 4288,8320
 ADD0 72
 ADD1 76
-PAIR 24960,29375
+PAIR 18624,21888
 ADD0 80
 MORE1
 ADD1 84
-PAIR 1152,1333
+PAIR 832,960
 SET2 88
-PAIR 2100,2868
+PAIR 1472,2048
 ADD2 92
-PAIR 3072,3456
+PAIR 2304,2560
 CARRY2
 ADD2 96
-PAIR 3840,9589
+PAIR 2880,7104
 ADD2 100
-PAIR 10549,11317
+PAIR 7872,8448
 ADD2 104
-PAIR 13824,14208
+PAIR 10368,10624
 MORE2
 ADD2 108
-PAIR 14389,14400
+PAIR 10752,10880
 ADD2 112
-PAIR 14965,15168
+PAIR 11136,11456
 ADD2 116
-PAIR 15733,15924
+PAIR 11712,11840
 MORE2
 ADD2 120
-PAIR 18037,18816
+PAIR 13376,14016
 ADD2 124
-PAIR 18996,19007
+PAIR 14080,14208
 add $256,%rax
 ADD2 -128
-PAIR 21109,21120
+PAIR 15680,15744
 MORE2
 ADD2 -124
-PAIR 21300,21696
+PAIR 15808,16192
 ADD2 -120
-PAIR 22080,22836
+PAIR 16576,16960
 MORE2
 ADD2 -116
-PAIR 22848,24000
+PAIR 17152,17920
 ADD2 -112
-PAIR 24384,24767
+PAIR 18304,18432
 ADD2 -108
-PAIR 24949,25141
+PAIR 18560,18752
 MORE2
 ADD2 -104
-PAIR 25152,25717
+PAIR 18880,19136
 ADD2 -100
-PAIR 28980,28981
+PAIR 21568,21632
 ADD2 -96
-PAIR 30325,30528
+PAIR 22592,22912
 ADD2 -92
-PAIR 30911,31284
+PAIR 23040,23296
 MORE2
 ADD2 -88
-PAIR 31296,36469
+PAIR 23488,27200
 ADD2 -84
-PAIR 36660,38400
+PAIR 27328,28736
 MORE2
 ADD2 -80
-PAIR 39732,44149
+PAIR 29632,32960
 ADD2 -76
-PAIR 44340,44341
+PAIR 33088,33152
 ADD2 -72
-PAIR 44351,44736
+PAIR 33216,33472
 ADD2 -68
-PAIR 45109,47413
+PAIR 33728,35072
 MORE2
 ADD2 -64
-PAIR 2304,2677
+PAIR 1728,1920
 ADD0 -60
 ADD2 -56
-PAIR 2869,29184
+PAIR 2112,21824
 MORE0
 ADD0 -52
 ADD2 -48
-PAIR 39359,46080
+PAIR 29376,34112
 ADD0 -44
 MORE2
 ADD2 -40
-PAIR 373,576
+PAIR 192,512
 ADD1 -36
 ADD2 -32
-PAIR 1909,3445
+PAIR 1344,2496
 ADD1 -28
 MORE2
 ADD2 -24
-PAIR 4405,4800
+PAIR 3264,3584
 MORE1
 ADD1 -20
 ADD2 -16
-PAIR 5376,5749
+PAIR 4032,4224
 ADD1 -12
 ADD2 -8
-PAIR 10944,18805
+PAIR 8192,13952
 ADD1 -4
 MORE2
 ADD2 0
-PAIR 27264,31093
+PAIR 20352,23168
 MORE1
 ADD1 4
 ADD2 8
-PAIR 39733,41280
+PAIR 29696,30976
 ADD1 12
 MORE2
 ADD2 16
-PAIR 46644,48948
+PAIR 34432,36160
 ADD1 20
 MORE2
 ADD2 24
-PAIR 1920,9780
+PAIR 1408,7232
 ADD0 28
 ADD1 32
 ADD2 36
-PAIR 959,2496
+PAIR 640,1856
 SET3 40
-PAIR 2880,3264
+PAIR 2240,2432
 ADD3 44
-PAIR 4404,4992
+PAIR 3200,3712
 ADD3 48
-PAIR 6709,7103
+PAIR 4992,5248
 ADD3 52
-PAIR 7285,7871
+PAIR 5376,5824
 CARRY3
 ADD3 56
-PAIR 8244,8245
+PAIR 6080,6144
 ADD3 60
-PAIR 8255,11711
+PAIR 6208,8704
 ADD3 64
-PAIR 11893,12084
+PAIR 8832,8960
 ADD3 68
-PAIR 12095,12288
+PAIR 9088,9216
 ADD3 72
-PAIR 12864,18623
+PAIR 9728,13824
 MORE3
 ADD3 76
-PAIR 19392,19573
+PAIR 14464,14528
 ADD3 80
-PAIR 21877,23605
+PAIR 16256,17600
 ADD3 84
-PAIR 24373,26303
+PAIR 18176,19584
 ADD3 88
-PAIR 26485,27839
+PAIR 19712,20736
 MORE3
 ADD3 92
-PAIR 28212,28223
+PAIR 20992,21120
 ADD3 96
-PAIR 28991,29376
+PAIR 21696,21952
 ADD3 100
-PAIR 29760,32821
+PAIR 22336,24512
 ADD3 104
-PAIR 32832,33589
+PAIR 24640,25088
 ADD3 108
-PAIR 34356,35520
+PAIR 25600,26560
 MORE3
 ADD3 112
-PAIR 35712,35893
+PAIR 26688,26816
 ADD3 116
-PAIR 35903,38591
+PAIR 26880,28800
 ADD3 120
-PAIR 39743,40127
+PAIR 29760,29952
 ADD3 124
-PAIR 40309,40500
+PAIR 30080,30208
 MORE3
 add $256,%rax
 ADD3 -128
-PAIR 40501,40511
+PAIR 30272,30336
 ADD3 -124
-PAIR 40512,40704
+PAIR 30400,30464
 ADD3 -120
-PAIR 3637,8640
+PAIR 2688,6464
 ADD0 -116
 ADD3 -112
-PAIR 19200,19391
+PAIR 14336,14400
 ADD0 -108
 ADD3 -104
-PAIR 23040,23231
+PAIR 17216,17280
 MORE0
 ADD0 -100
 MORE3
 ADD3 -96
-PAIR 26687,32256
+PAIR 19968,24128
 ADD0 -92
 ADD3 -88
-PAIR 5184,5568
+PAIR 3968,4160
 MORE1
 ADD1 -84
 ADD3 -80
-PAIR 5941,5951
+PAIR 4416,4480
 ADD1 -76
 ADD3 -72
-PAIR 7872,11904
+PAIR 5888,8896
 ADD1 -68
 MORE3
 ADD3 -64
-PAIR 19775,28021
+PAIR 14784,20864
 ADD1 -60
 ADD3 -56
-PAIR 32064,34165
+PAIR 24064,25472
 MORE1
 ADD1 -52
 ADD3 -48
-PAIR 34367,34368
+PAIR 25728,25792
 ADD1 -44
 ADD3 -40
-PAIR 47221,48959
+PAIR 34880,36288
 ADD1 -36
 ADD3 -32
-PAIR 33984,29568
+PAIR 25408,22080
 ADD0 -28
 MORE1
 ADD1 -24
 MORE3
 ADD3 -20
-PAIR 4213,8448
+PAIR 3072,6336
 MORE2
 ADD2 -16
 ADD3 -12
-PAIR 10752,18432
+PAIR 8064,13760
 ADD2 -8
 ADD3 -4
-PAIR 19765,26677
+PAIR 14720,19904
 ADD2 0
 ADD3 4
-PAIR 31680,34357
+PAIR 23680,25664
 MORE2
 ADD2 8
 ADD3 12
-PAIR 35328,35701
+PAIR 26432,26624
 ADD2 16
 MORE3
 ADD3 20
-PAIR 39744,43776
+PAIR 29824,32768
 ADD2 24
 ADD3 28
-PAIR 23413,23424
+PAIR 17408,17472
 MORE0
 ADD0 32
 MORE2
 ADD2 36
 ADD3 40
-PAIR 33024,44160
+PAIR 24704,33024
 ADD1 44
 ADD2 48
 ADD3 52
-PAIR 37823,38976
+PAIR 28224,29248
 ADD0 56
 ADD1 60
 ADD2 64
@@ -7167,11 +7167,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -7180,11 +7180,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -7193,11 +7193,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -7206,11 +7206,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -7219,11 +7219,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -7232,11 +7232,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -7244,12 +7244,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_cb215144ab975651_l051_g14,.-peristyle_cb215144ab975651_l051_g14
-.globl peristyle_cb215144ab975651_l051_g15
-.hidden peristyle_cb215144ab975651_l051_g15
-.type peristyle_cb215144ab975651_l051_g15,@function
+.size peristyle_412f93d435cb22e0_l051_g14,.-peristyle_412f93d435cb22e0_l051_g14
+.globl peristyle_412f93d435cb22e0_l051_g15
+.hidden peristyle_412f93d435cb22e0_l051_g15
+.type peristyle_412f93d435cb22e0_l051_g15,@function
 .p2align 6
-peristyle_cb215144ab975651_l051_g15:
+peristyle_412f93d435cb22e0_l051_g15:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -7258,382 +7258,382 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 1333,1728
+PAIR 960,1280
 SET0 -128
-PAIR 1920,3072
+PAIR 1408,2304
 ADD0 -124
-PAIR 3264,3637
+PAIR 2432,2688
 ADD0 -120
-PAIR 4992,8640
+PAIR 3712,6464
 CARRY0
 ADD0 -116
-PAIR 11904,16319
+PAIR 8896,12160
 ADD0 -112
-PAIR 16896,18432
+PAIR 12608,13760
 MORE0
 ADD0 -108
-PAIR 20159,20543
+PAIR 14976,15360
 ADD0 -104
-PAIR 21312,25152
+PAIR 16000,18880
 MORE0
 ADD0 -100
-PAIR 25728,27445
+PAIR 19200,20480
 ADD0 -96
-PAIR 28032,28992
+PAIR 20928,21760
 MORE0
 ADD0 -92
-PAIR 29759,32448
+PAIR 22272,24256
 ADD0 -88
-PAIR 32821,33216
+PAIR 24512,24832
 ADD0 -84
-PAIR 34176,34560
+PAIR 25536,25856
 MORE0
 ADD0 -80
-PAIR 35328,35701
+PAIR 26432,26624
 ADD0 -76
-PAIR 37824,38016
+PAIR 28288,28416
 ADD0 -72
-PAIR 38197,38207
+PAIR 28544,28608
 ADD0 -68
-PAIR 39552,40512
+PAIR 29568,30400
 MORE0
 ADD0 -64
-PAIR 41664,43199
+PAIR 31168,32256
 ADD0 -60
-PAIR 43583,45312
+PAIR 32640,33920
 ADD0 -56
-PAIR 46464,46645
+PAIR 34368,34496
 MORE0
 ADD0 -52
-PAIR 46655,48948
+PAIR 34560,36160
 ADD0 -48
-PAIR 1141,1343
+PAIR 768,1024
 SET1 -44
-PAIR 3636,3840
+PAIR 2624,2880
 ADD1 -40
-PAIR 4031,5567
+PAIR 2944,4096
 ADD1 -36
-PAIR 7680,7871
+PAIR 5760,5824
 ADD1 -32
-PAIR 8244,9408
+PAIR 6080,7040
 ADD1 -28
-PAIR 9984,12661
+PAIR 7488,9408
 ADD1 -24
-PAIR 12852,13440
+PAIR 9536,10048
 CARRY1
 ADD1 -20
-PAIR 13621,13631
+PAIR 10176,10240
 ADD1 -16
-PAIR 17088,18624
+PAIR 12736,13888
 ADD1 -12
-PAIR 19007,20736
+PAIR 14208,15488
 ADD1 -8
-PAIR 21311,22848
+PAIR 15936,17152
 ADD1 -4
-PAIR 24373,24960
+PAIR 18176,18624
 MORE1
 ADD1 0
-PAIR 25151,26303
+PAIR 18816,19584
 ADD1 4
-PAIR 27648,28607
+PAIR 20672,21312
 ADD1 8
-PAIR 28980,30143
+PAIR 21568,22464
 ADD1 12
-PAIR 30527,31295
+PAIR 22848,23424
 ADD1 16
-PAIR 32447,32831
+PAIR 24192,24576
 ADD1 20
-PAIR 35893,35903
+PAIR 26816,26880
 ADD1 24
-PAIR 36480,38592
+PAIR 27264,28864
 MORE1
 ADD1 28
-PAIR 39168,39936
+PAIR 29312,29888
 ADD1 32
-PAIR 40127,40320
+PAIR 29952,30144
 ADD1 36
-PAIR 40511,41088
+PAIR 30336,30720
 ADD1 40
-PAIR 46453,48959
+PAIR 34304,36288
 ADD1 44
-PAIR 959,2496
+PAIR 640,1856
 ADD0 48
 ADD1 52
-PAIR 2879,5940
+PAIR 2176,4352
 ADD0 56
 ADD1 60
-PAIR 7872,8053
+PAIR 5888,5952
 MORE0
 ADD0 64
 MORE1
 ADD1 68
-PAIR 11136,20927
+PAIR 8320,15552
 ADD0 72
 ADD1 76
-PAIR 22069,23615
+PAIR 16448,17664
 ADD0 80
 ADD1 84
-PAIR 26687,35712
+PAIR 19968,26688
 MORE0
 ADD0 88
 ADD1 92
-PAIR 47039,48000
+PAIR 34752,35520
 ADD0 96
 ADD1 100
-PAIR 0,192
+PAIR 0,128
 SET2 104
-PAIR 1727,1909
+PAIR 1216,1344
 ADD2 108
-PAIR 2869,4405
+PAIR 2112,3264
 ADD2 112
-PAIR 4981,5173
+PAIR 3648,3840
 CARRY2
 ADD2 116
-PAIR 6517,8245
+PAIR 4800,6144
 ADD2 120
-PAIR 10549,10559
+PAIR 7872,7936
 MORE2
 ADD2 124
-PAIR 11520,13429
+PAIR 8640,9984
 add $256,%rax
 ADD2 -128
-PAIR 14389,15167
+PAIR 10752,11392
 ADD2 -124
-PAIR 15935,17269
+PAIR 11968,12800
 MORE2
 ADD2 -120
-PAIR 17664,17856
+PAIR 13184,13312
 ADD2 -116
-PAIR 18240,19392
+PAIR 13696,14464
 ADD2 -112
-PAIR 19573,19968
+PAIR 14528,14912
 ADD2 -108
-PAIR 20532,21120
+PAIR 15232,15744
 MORE2
 ADD2 -104
-PAIR 22068,22464
+PAIR 16384,16768
 ADD2 -100
-PAIR 24768,27072
+PAIR 18496,20224
 ADD2 -96
-PAIR 27839,29184
+PAIR 20736,21824
 MORE2
 ADD2 -92
-PAIR 29749,30516
+PAIR 22208,22720
 ADD2 -88
-PAIR 31093,31285
+PAIR 23168,23360
 ADD2 -84
-PAIR 33397,33589
+PAIR 24896,25088
 MORE2
 ADD2 -80
-PAIR 34367,34751
+PAIR 25728,25920
 ADD2 -76
-PAIR 36469,37055
+PAIR 27200,27648
 ADD2 -72
-PAIR 37429,44735
+PAIR 27968,33408
 ADD2 -68
-PAIR 45120,47232
+PAIR 33856,34944
 MORE2
 ADD2 -64
-PAIR 47413,47424
+PAIR 35072,35200
 ADD2 -60
-PAIR 12480,16320
+PAIR 9344,12224
 ADD0 -56
 ADD2 -52
-PAIR 20341,35520
+PAIR 15104,26560
 ADD0 -48
 MORE2
 ADD2 -44
-PAIR 39732,41280
+PAIR 29632,30976
 MORE0
 ADD0 -40
 ADD2 -36
-PAIR 43008,46272
+PAIR 32192,34240
 ADD0 -32
 MORE2
 ADD2 -28
-PAIR 8064,8255
+PAIR 6016,6208
 MORE1
 ADD1 -24
 ADD2 -20
-PAIR 18239,18996
+PAIR 13632,14080
 ADD1 -16
 ADD2 -12
-PAIR 19775,22656
+PAIR 14784,16896
 ADD1 -8
 ADD2 -4
-PAIR 26112,30911
+PAIR 19520,23040
 ADD1 0
 MORE2
 ADD2 4
-PAIR 33215,33599
+PAIR 24768,25152
 MORE1
 ADD1 8
 ADD2 12
-PAIR 5568,5941
+PAIR 4160,4416
 ADD0 16
 ADD1 20
 MORE2
 ADD2 24
-PAIR 18623,23231
+PAIR 13824,17280
 MORE0
 ADD0 28
 ADD1 32
 MORE2
 ADD2 36
-PAIR 768,1152
+PAIR 576,832
 SET3 40
-PAIR 2100,2304
+PAIR 1472,1728
 ADD3 44
-PAIR 2880,3445
+PAIR 2240,2496
 ADD3 48
-PAIR 4213,4416
+PAIR 3072,3392
 ADD3 52
-PAIR 4800,5951
+PAIR 3584,4480
 CARRY3
 ADD3 56
-PAIR 7104,7488
+PAIR 5312,5696
 ADD3 60
-PAIR 8639,9023
+PAIR 6400,6784
 ADD3 64
-PAIR 10368,13056
+PAIR 7744,9792
 ADD3 68
-PAIR 13824,14965
+PAIR 10368,11136
 MORE3
 ADD3 72
-PAIR 15156,15925
+PAIR 11264,11904
 ADD3 76
-PAIR 15936,16128
+PAIR 12032,12096
 ADD3 80
-PAIR 18048,20352
+PAIR 13440,15168
 ADD3 84
-PAIR 21300,21877
+PAIR 15808,16256
 MORE3
 ADD3 88
-PAIR 22079,23413
+PAIR 16512,17408
 ADD3 92
-PAIR 23604,23999
+PAIR 17536,17856
 ADD3 96
-PAIR 30144,31104
+PAIR 22528,23232
 ADD3 100
-PAIR 32832,33408
+PAIR 24640,24960
 MORE3
 ADD3 104
-PAIR 35519,35904
+PAIR 26496,26944
 ADD3 108
-PAIR 38208,38400
+PAIR 28672,28736
 ADD3 112
-PAIR 38591,38784
+PAIR 28800,28992
 ADD3 116
-PAIR 38965,38975
+PAIR 29120,29184
 ADD3 120
-PAIR 40895,41856
+PAIR 30528,31296
 MORE3
 ADD3 124
-PAIR 42047,42048
+PAIR 31488,31552
 add $256,%rax
 ADD3 -128
-PAIR 43776,44149
+PAIR 32768,32960
 ADD3 -124
-PAIR 45109,47616
+PAIR 33728,35264
 ADD3 -120
-PAIR 48949,48960
+PAIR 36224,36352
 ADD3 -116
-PAIR 6144,6912
+PAIR 4608,5184
 ADD0 -112
 MORE3
 ADD3 -108
-PAIR 10752,14976
+PAIR 8064,11200
 MORE0
 ADD0 -104
 ADD3 -100
-PAIR 15168,17280
+PAIR 11456,12864
 MORE0
 ADD0 -96
 MORE3
 ADD3 -92
-PAIR 18816,21696
+PAIR 14016,16192
 ADD0 -88
 ADD3 -84
-PAIR 21888,23424
+PAIR 16320,17472
 ADD0 -80
 ADD3 -76
-PAIR 23616,31861
+PAIR 17728,23744
 MORE0
 ADD0 -72
 MORE3
 ADD3 -68
-PAIR 38976,43392
+PAIR 29248,32448
 ADD0 -64
 ADD3 -60
-PAIR 8256,8832
+PAIR 6272,6592
 ADD1 -56
 ADD3 -52
-PAIR 33024,33024
+PAIR 24704,24704
 ADD1 -48
 ADD3 -44
-PAIR 3456,5376
+PAIR 2560,4032
 ADD0 -40
 MORE1
 ADD1 -36
 MORE3
 ADD3 -32
-PAIR 9024,11327
+PAIR 6848,8512
 MORE0
 ADD0 -28
 ADD1 -24
 ADD3 -20
-PAIR 22080,32640
+PAIR 16576,24384
 ADD0 -16
 ADD1 -12
 ADD3 -8
-PAIR 34357,48768
+PAIR 25664,36096
 ADD0 -4
 ADD1 0
 ADD3 4
-PAIR 5760,10944
+PAIR 4288,8192
 ADD2 8
 MORE3
 ADD3 12
-PAIR 13632,14783
+PAIR 10304,11008
 ADD2 16
 ADD3 20
-PAIR 15733,21109
+PAIR 11712,15680
 MORE2
 ADD2 24
 ADD3 28
-PAIR 25536,30336
+PAIR 19072,22656
 ADD2 32
 MORE3
 ADD3 36
-PAIR 37632,39733
+PAIR 28160,29696
 MORE2
 ADD2 40
 ADD3 44
-PAIR 1332,2688
+PAIR 896,1984
 ADD0 48
 ADD2 52
 ADD3 56
-PAIR 14016,42432
+PAIR 10496,31744
 MORE0
 ADD0 60
 ADD2 64
 MORE3
 ADD3 68
-PAIR 43967,47040
+PAIR 32832,34816
 ADD0 72
 ADD2 76
 ADD3 80
-PAIR 44341,44352
+PAIR 33152,33280
 ADD0 84
 MORE2
 ADD2 88
 ADD3 92
-PAIR 23605,39743
+PAIR 17600,29760
 ADD1 96
 ADD2 100
 MORE3
 ADD3 104
-PAIR 33984,39744
+PAIR 25408,29824
 MORE0
 ADD0 108
 ADD1 112
@@ -7674,11 +7674,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -7687,11 +7687,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -7700,11 +7700,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -7713,11 +7713,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -7726,11 +7726,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -7739,11 +7739,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -7751,5 +7751,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_cb215144ab975651_l051_g15,.-peristyle_cb215144ab975651_l051_g15
+.size peristyle_412f93d435cb22e0_l051_g15,.-peristyle_412f93d435cb22e0_l051_g15
 .section .note.GNU-stack,"",@progbits

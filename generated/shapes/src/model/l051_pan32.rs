@@ -12,136 +12,154 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_cb215144ab975651_l051_g0 peristyle_cb215144ab975651_l051_g1
-    peristyle_cb215144ab975651_l051_g2 peristyle_cb215144ab975651_l051_g3
-    peristyle_cb215144ab975651_l051_g4 peristyle_cb215144ab975651_l051_g5
-    peristyle_cb215144ab975651_l051_g6 peristyle_cb215144ab975651_l051_g7
-    peristyle_cb215144ab975651_l051_g8 peristyle_cb215144ab975651_l051_g9
-    peristyle_cb215144ab975651_l051_g10 peristyle_cb215144ab975651_l051_g11
-    peristyle_cb215144ab975651_l051_g12 peristyle_cb215144ab975651_l051_g13
-    peristyle_cb215144ab975651_l051_g14 peristyle_cb215144ab975651_l051_g15
+    peristyle_412f93d435cb22e0_l051_g0 peristyle_412f93d435cb22e0_l051_g1
+    peristyle_412f93d435cb22e0_l051_g2 peristyle_412f93d435cb22e0_l051_g3
+    peristyle_412f93d435cb22e0_l051_g4 peristyle_412f93d435cb22e0_l051_g5
+    peristyle_412f93d435cb22e0_l051_g6 peristyle_412f93d435cb22e0_l051_g7
+    peristyle_412f93d435cb22e0_l051_g8 peristyle_412f93d435cb22e0_l051_g9
+    peristyle_412f93d435cb22e0_l051_g10 peristyle_412f93d435cb22e0_l051_g11
+    peristyle_412f93d435cb22e0_l051_g12 peristyle_412f93d435cb22e0_l051_g13
+    peristyle_412f93d435cb22e0_l051_g14 peristyle_412f93d435cb22e0_l051_g15
 );
-static TABLE: &Aligned<[u8; 30596]> = &Aligned(*include_bytes!("l051_pan32.bin"));
+static TABLE: &Aligned<[u8; 59172]> = &Aligned(*include_bytes!("l051_pan32.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 43),
         0,
         0,
-        unrolled!(peristyle_cb215144ab975651_l051_g0),
+        unrolled!(peristyle_412f93d435cb22e0_l051_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (43, 51),
         244,
         166,
-        unrolled!(peristyle_cb215144ab975651_l051_g1),
+        unrolled!(peristyle_412f93d435cb22e0_l051_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (94, 36),
         540,
         376,
-        unrolled!(peristyle_cb215144ab975651_l051_g2),
+        unrolled!(peristyle_412f93d435cb22e0_l051_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (130, 33),
         802,
         549,
-        unrolled!(peristyle_cb215144ab975651_l051_g3),
+        unrolled!(peristyle_412f93d435cb22e0_l051_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (163, 47),
         1034,
         706,
-        unrolled!(peristyle_cb215144ab975651_l051_g4),
+        unrolled!(peristyle_412f93d435cb22e0_l051_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (210, 43),
         1300,
         893,
-        unrolled!(peristyle_cb215144ab975651_l051_g5),
+        unrolled!(peristyle_412f93d435cb22e0_l051_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (253, 49),
         1548,
         1054,
-        unrolled!(peristyle_cb215144ab975651_l051_g6),
+        unrolled!(peristyle_412f93d435cb22e0_l051_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (302, 39),
         1808,
         1235,
-        unrolled!(peristyle_cb215144ab975651_l051_g7),
+        unrolled!(peristyle_412f93d435cb22e0_l051_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (341, 35),
         2084,
         1416,
-        unrolled!(peristyle_cb215144ab975651_l051_g8),
+        unrolled!(peristyle_412f93d435cb22e0_l051_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (376, 45),
         2332,
         1577,
-        unrolled!(peristyle_cb215144ab975651_l051_g9),
+        unrolled!(peristyle_412f93d435cb22e0_l051_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (421, 41),
         2632,
         1780,
-        unrolled!(peristyle_cb215144ab975651_l051_g10),
+        unrolled!(peristyle_412f93d435cb22e0_l051_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (462, 43),
         2902,
         1971,
-        unrolled!(peristyle_cb215144ab975651_l051_g11),
+        unrolled!(peristyle_412f93d435cb22e0_l051_g11),
     ),
     Group::new(
         &[48, 49, 50, 51],
         (505, 36),
         3162,
         2143,
-        unrolled!(peristyle_cb215144ab975651_l051_g12),
+        unrolled!(peristyle_412f93d435cb22e0_l051_g12),
     ),
     Group::new(
         &[52, 53, 54, 55],
         (541, 32),
         3402,
         2307,
-        unrolled!(peristyle_cb215144ab975651_l051_g13),
+        unrolled!(peristyle_412f93d435cb22e0_l051_g13),
     ),
     Group::new(
         &[56, 57, 58, 59],
         (573, 48),
         3614,
         2448,
-        unrolled!(peristyle_cb215144ab975651_l051_g14),
+        unrolled!(peristyle_412f93d435cb22e0_l051_g14),
     ),
     Group::new(
         &[60, 61, 62, 63],
         (621, 46),
         3888,
         2626,
-        unrolled!(peristyle_cb215144ab975651_l051_g15),
+        unrolled!(peristyle_412f93d435cb22e0_l051_g15),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 4), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (4, 5), 248, 140, None),
+    Group::new(&[8, 9, 10, 11], (9, 4), 548, 293, None),
+    Group::new(&[12, 13, 14, 15], (13, 4), 812, 425, None),
+    Group::new(&[16, 17, 18, 19], (17, 4), 1044, 546, None),
+    Group::new(&[20, 21, 22, 23], (21, 4), 1312, 703, None),
+    Group::new(&[24, 25, 26, 27], (25, 4), 1564, 842, None),
+    Group::new(&[28, 29, 30, 31], (29, 5), 1828, 988, None),
+    Group::new(&[32, 33, 34, 35], (34, 3), 2108, 1144, None),
+    Group::new(&[36, 37, 38, 39], (37, 6), 2360, 1286, None),
+    Group::new(&[40, 41, 42, 43], (43, 7), 2664, 1458, None),
+    Group::new(&[44, 45, 46, 47], (50, 5), 2936, 1582, None),
+    Group::new(&[48, 49, 50, 51], (55, 3), 3200, 1714, None),
+    Group::new(&[52, 53, 54, 55], (58, 4), 3440, 1858, None),
+    Group::new(&[56, 57, 58, 59], (62, 4), 3652, 1972, None),
+    Group::new(&[60, 61, 62, 63], (66, 5), 3928, 2117, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -183,7 +201,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(2688, 4160)),
             weights: Cow::Borrowed(TABLE.words(19328, 2817)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(30656, 71)),
+            offsets: Cow::Borrowed(TABLE.offsets(30976, 4200)),
+            weights: Cow::Borrowed(TABLE.words(47808, 2270)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(56896, 569)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 2,
+            groups: 2,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -396,12 +426,12 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 294784,
+                            offset: 303232,
                             channels: 64,
                             height: 10,
                             width: 10,
                             split: [1, 1],
-                            row: 10,
+                            row: 11,
                             plane: 192,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,

@@ -12,106 +12,120 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_471bddfa8b9d78d7_l052_g0 peristyle_471bddfa8b9d78d7_l052_g1
-    peristyle_471bddfa8b9d78d7_l052_g2 peristyle_471bddfa8b9d78d7_l052_g3
-    peristyle_471bddfa8b9d78d7_l052_g4 peristyle_471bddfa8b9d78d7_l052_g5
-    peristyle_471bddfa8b9d78d7_l052_g6 peristyle_471bddfa8b9d78d7_l052_g7
-    peristyle_471bddfa8b9d78d7_l052_g8 peristyle_471bddfa8b9d78d7_l052_g9
-    peristyle_471bddfa8b9d78d7_l052_g10 peristyle_471bddfa8b9d78d7_l052_g11
+    peristyle_3975d52e7a5a5d08_l052_g0 peristyle_3975d52e7a5a5d08_l052_g1
+    peristyle_3975d52e7a5a5d08_l052_g2 peristyle_3975d52e7a5a5d08_l052_g3
+    peristyle_3975d52e7a5a5d08_l052_g4 peristyle_3975d52e7a5a5d08_l052_g5
+    peristyle_3975d52e7a5a5d08_l052_g6 peristyle_3975d52e7a5a5d08_l052_g7
+    peristyle_3975d52e7a5a5d08_l052_g8 peristyle_3975d52e7a5a5d08_l052_g9
+    peristyle_3975d52e7a5a5d08_l052_g10 peristyle_3975d52e7a5a5d08_l052_g11
 );
-static TABLE: &Aligned<[u8; 12260]> = &Aligned(*include_bytes!("l052_out32_cv1.bin"));
+static TABLE: &Aligned<[u8; 22336]> = &Aligned(*include_bytes!("l052_out32_cv1.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 26),
         0,
         0,
-        unrolled!(peristyle_471bddfa8b9d78d7_l052_g0),
+        unrolled!(peristyle_3975d52e7a5a5d08_l052_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (26, 20),
         108,
         115,
-        unrolled!(peristyle_471bddfa8b9d78d7_l052_g1),
+        unrolled!(peristyle_3975d52e7a5a5d08_l052_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (46, 23),
         218,
         232,
-        unrolled!(peristyle_471bddfa8b9d78d7_l052_g2),
+        unrolled!(peristyle_3975d52e7a5a5d08_l052_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (69, 24),
         334,
         356,
-        unrolled!(peristyle_471bddfa8b9d78d7_l052_g3),
+        unrolled!(peristyle_3975d52e7a5a5d08_l052_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (93, 24),
         448,
         466,
-        unrolled!(peristyle_471bddfa8b9d78d7_l052_g4),
+        unrolled!(peristyle_3975d52e7a5a5d08_l052_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (117, 24),
         562,
         583,
-        unrolled!(peristyle_471bddfa8b9d78d7_l052_g5),
+        unrolled!(peristyle_3975d52e7a5a5d08_l052_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (141, 24),
         682,
         713,
-        unrolled!(peristyle_471bddfa8b9d78d7_l052_g6),
+        unrolled!(peristyle_3975d52e7a5a5d08_l052_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (165, 20),
         798,
         833,
-        unrolled!(peristyle_471bddfa8b9d78d7_l052_g7),
+        unrolled!(peristyle_3975d52e7a5a5d08_l052_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (185, 21),
         908,
         954,
-        unrolled!(peristyle_471bddfa8b9d78d7_l052_g8),
+        unrolled!(peristyle_3975d52e7a5a5d08_l052_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (206, 22),
         1026,
         1077,
-        unrolled!(peristyle_471bddfa8b9d78d7_l052_g9),
+        unrolled!(peristyle_3975d52e7a5a5d08_l052_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (228, 27),
         1138,
         1194,
-        unrolled!(peristyle_471bddfa8b9d78d7_l052_g10),
+        unrolled!(peristyle_3975d52e7a5a5d08_l052_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (255, 28),
         1244,
         1299,
-        unrolled!(peristyle_471bddfa8b9d78d7_l052_g11),
+        unrolled!(peristyle_3975d52e7a5a5d08_l052_g11),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 2), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (2, 4), 108, 94, None),
+    Group::new(&[8, 9, 10, 11], (6, 3), 220, 178, None),
+    Group::new(&[12, 13, 14, 15], (9, 4), 336, 268, None),
+    Group::new(&[16, 17, 18, 19], (13, 4), 452, 351, None),
+    Group::new(&[20, 21, 22, 23], (17, 4), 568, 435, None),
+    Group::new(&[24, 25, 26, 27], (21, 3), 692, 530, None),
+    Group::new(&[28, 29, 30, 31], (24, 3), 808, 628, None),
+    Group::new(&[32, 33, 34, 35], (27, 3), 920, 720, None),
+    Group::new(&[36, 37, 38, 39], (30, 3), 1040, 812, None),
+    Group::new(&[40, 41, 42, 43], (33, 3), 1152, 900, None),
+    Group::new(&[44, 45, 46, 47], (36, 4), 1260, 993, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -135,12 +149,12 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 294784,
+            offset: 303232,
             channels: 128,
             height: 10,
             width: 10,
             split: [1, 1],
-            row: 10,
+            row: 11,
             plane: 192,
             pad: [0, 0, 0, 0],
             pad_value: 0,
@@ -153,7 +167,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(1152, 1356)),
             weights: Cow::Borrowed(TABLE.words(6592, 1417)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(12288, 40)),
+            offsets: Cow::Borrowed(TABLE.offsets(12480, 1372)),
+            weights: Cow::Borrowed(TABLE.words(17984, 1085)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(22336, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 6,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -323,7 +349,7 @@ pub static LAYER: Layer = Layer {
                             height: 10,
                             width: 10,
                             split: [1, 1],
-                            row: 10,
+                            row: 11,
                             plane: 192,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,

@@ -12,106 +12,120 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_b8d40ba829c0b759_l053_g0 peristyle_b8d40ba829c0b759_l053_g1
-    peristyle_b8d40ba829c0b759_l053_g2 peristyle_b8d40ba829c0b759_l053_g3
-    peristyle_b8d40ba829c0b759_l053_g4 peristyle_b8d40ba829c0b759_l053_g5
-    peristyle_b8d40ba829c0b759_l053_g6 peristyle_b8d40ba829c0b759_l053_g7
-    peristyle_b8d40ba829c0b759_l053_g8 peristyle_b8d40ba829c0b759_l053_g9
-    peristyle_b8d40ba829c0b759_l053_g10 peristyle_b8d40ba829c0b759_l053_g11
+    peristyle_6ddea3963832c064_l053_g0 peristyle_6ddea3963832c064_l053_g1
+    peristyle_6ddea3963832c064_l053_g2 peristyle_6ddea3963832c064_l053_g3
+    peristyle_6ddea3963832c064_l053_g4 peristyle_6ddea3963832c064_l053_g5
+    peristyle_6ddea3963832c064_l053_g6 peristyle_6ddea3963832c064_l053_g7
+    peristyle_6ddea3963832c064_l053_g8 peristyle_6ddea3963832c064_l053_g9
+    peristyle_6ddea3963832c064_l053_g10 peristyle_6ddea3963832c064_l053_g11
 );
-static TABLE: &Aligned<[u8; 5952]> = &Aligned(*include_bytes!("l053_out32_m_cv1.bin"));
+static TABLE: &Aligned<[u8; 10624]> = &Aligned(*include_bytes!("l053_out32_m_cv1.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 17),
         0,
         0,
-        unrolled!(peristyle_b8d40ba829c0b759_l053_g0),
+        unrolled!(peristyle_6ddea3963832c064_l053_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (17, 17),
         48,
         56,
-        unrolled!(peristyle_b8d40ba829c0b759_l053_g1),
+        unrolled!(peristyle_6ddea3963832c064_l053_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (34, 19),
         94,
         111,
-        unrolled!(peristyle_b8d40ba829c0b759_l053_g2),
+        unrolled!(peristyle_6ddea3963832c064_l053_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (53, 19),
         140,
         170,
-        unrolled!(peristyle_b8d40ba829c0b759_l053_g3),
+        unrolled!(peristyle_6ddea3963832c064_l053_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (72, 16),
         186,
         225,
-        unrolled!(peristyle_b8d40ba829c0b759_l053_g4),
+        unrolled!(peristyle_6ddea3963832c064_l053_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (88, 19),
         234,
         285,
-        unrolled!(peristyle_b8d40ba829c0b759_l053_g5),
+        unrolled!(peristyle_6ddea3963832c064_l053_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (107, 16),
         284,
         345,
-        unrolled!(peristyle_b8d40ba829c0b759_l053_g6),
+        unrolled!(peristyle_6ddea3963832c064_l053_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (123, 19),
         332,
         405,
-        unrolled!(peristyle_b8d40ba829c0b759_l053_g7),
+        unrolled!(peristyle_6ddea3963832c064_l053_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (142, 19),
         382,
         461,
-        unrolled!(peristyle_b8d40ba829c0b759_l053_g8),
+        unrolled!(peristyle_6ddea3963832c064_l053_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (161, 19),
         432,
         514,
-        unrolled!(peristyle_b8d40ba829c0b759_l053_g9),
+        unrolled!(peristyle_6ddea3963832c064_l053_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (180, 17),
         478,
         570,
-        unrolled!(peristyle_b8d40ba829c0b759_l053_g10),
+        unrolled!(peristyle_6ddea3963832c064_l053_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (197, 17),
         526,
         625,
-        unrolled!(peristyle_b8d40ba829c0b759_l053_g11),
+        unrolled!(peristyle_6ddea3963832c064_l053_g11),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 44, 44, None),
+    Group::new(&[8, 9, 10, 11], (2, 1), 92, 92, None),
+    Group::new(&[12, 13, 14, 15], (3, 1), 140, 140, None),
+    Group::new(&[16, 17, 18, 19], (4, 1), 188, 188, None),
+    Group::new(&[20, 21, 22, 23], (5, 1), 236, 236, None),
+    Group::new(&[24, 25, 26, 27], (6, 1), 284, 284, None),
+    Group::new(&[28, 29, 30, 31], (7, 1), 332, 332, None),
+    Group::new(&[32, 33, 34, 35], (8, 1), 380, 380, None),
+    Group::new(&[36, 37, 38, 39], (9, 1), 428, 428, None),
+    Group::new(&[40, 41, 42, 43], (10, 1), 476, 476, None),
+    Group::new(&[44, 45, 46, 47], (11, 1), 524, 524, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -155,7 +169,7 @@ pub static LAYER: Layer = Layer {
             height: 10,
             width: 10,
             split: [1, 1],
-            row: 10,
+            row: 11,
             plane: 192,
             pad: [0, 0, 0, 0],
             pad_value: 0,
@@ -168,7 +182,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(896, 574)),
             weights: Cow::Borrowed(TABLE.words(3200, 688)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(5952, 12)),
+            offsets: Cow::Borrowed(TABLE.offsets(6016, 572)),
+            weights: Cow::Borrowed(TABLE.words(8320, 572)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(10624, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 18,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[

@@ -12,106 +12,120 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_dbdac7568b099844_l054_g0 peristyle_dbdac7568b099844_l054_g1
-    peristyle_dbdac7568b099844_l054_g2 peristyle_dbdac7568b099844_l054_g3
-    peristyle_dbdac7568b099844_l054_g4 peristyle_dbdac7568b099844_l054_g5
-    peristyle_dbdac7568b099844_l054_g6 peristyle_dbdac7568b099844_l054_g7
-    peristyle_dbdac7568b099844_l054_g8 peristyle_dbdac7568b099844_l054_g9
-    peristyle_dbdac7568b099844_l054_g10 peristyle_dbdac7568b099844_l054_g11
+    peristyle_44f761bd803a5200_l054_g0 peristyle_44f761bd803a5200_l054_g1
+    peristyle_44f761bd803a5200_l054_g2 peristyle_44f761bd803a5200_l054_g3
+    peristyle_44f761bd803a5200_l054_g4 peristyle_44f761bd803a5200_l054_g5
+    peristyle_44f761bd803a5200_l054_g6 peristyle_44f761bd803a5200_l054_g7
+    peristyle_44f761bd803a5200_l054_g8 peristyle_44f761bd803a5200_l054_g9
+    peristyle_44f761bd803a5200_l054_g10 peristyle_44f761bd803a5200_l054_g11
 );
-static TABLE: &Aligned<[u8; 23196]> = &Aligned(*include_bytes!("l054_out32_m_cv2.bin"));
+static TABLE: &Aligned<[u8; 42752]> = &Aligned(*include_bytes!("l054_out32_m_cv2.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 50),
         0,
         0,
-        unrolled!(peristyle_dbdac7568b099844_l054_g0),
+        unrolled!(peristyle_44f761bd803a5200_l054_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (50, 38),
         258,
         205,
-        unrolled!(peristyle_dbdac7568b099844_l054_g1),
+        unrolled!(peristyle_44f761bd803a5200_l054_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (88, 40),
         534,
         427,
-        unrolled!(peristyle_dbdac7568b099844_l054_g2),
+        unrolled!(peristyle_44f761bd803a5200_l054_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (128, 36),
         800,
         634,
-        unrolled!(peristyle_dbdac7568b099844_l054_g3),
+        unrolled!(peristyle_44f761bd803a5200_l054_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (164, 38),
         1044,
         827,
-        unrolled!(peristyle_dbdac7568b099844_l054_g4),
+        unrolled!(peristyle_44f761bd803a5200_l054_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (202, 43),
         1254,
         997,
-        unrolled!(peristyle_dbdac7568b099844_l054_g5),
+        unrolled!(peristyle_44f761bd803a5200_l054_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (245, 47),
         1498,
         1184,
-        unrolled!(peristyle_dbdac7568b099844_l054_g6),
+        unrolled!(peristyle_44f761bd803a5200_l054_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (292, 36),
         1748,
         1367,
-        unrolled!(peristyle_dbdac7568b099844_l054_g7),
+        unrolled!(peristyle_44f761bd803a5200_l054_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (328, 47),
         1986,
         1561,
-        unrolled!(peristyle_dbdac7568b099844_l054_g8),
+        unrolled!(peristyle_44f761bd803a5200_l054_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (375, 37),
         2234,
         1755,
-        unrolled!(peristyle_dbdac7568b099844_l054_g9),
+        unrolled!(peristyle_44f761bd803a5200_l054_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (412, 35),
         2472,
         1945,
-        unrolled!(peristyle_dbdac7568b099844_l054_g10),
+        unrolled!(peristyle_44f761bd803a5200_l054_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (447, 34),
         2718,
         2135,
-        unrolled!(peristyle_dbdac7568b099844_l054_g11),
+        unrolled!(peristyle_44f761bd803a5200_l054_g11),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 5), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (5, 5), 260, 158, None),
+    Group::new(&[8, 9, 10, 11], (10, 6), 536, 328, None),
+    Group::new(&[12, 13, 14, 15], (16, 5), 804, 477, None),
+    Group::new(&[16, 17, 18, 19], (21, 4), 1048, 626, None),
+    Group::new(&[20, 21, 22, 23], (25, 5), 1260, 756, None),
+    Group::new(&[24, 25, 26, 27], (30, 4), 1504, 910, None),
+    Group::new(&[28, 29, 30, 31], (34, 5), 1756, 1057, None),
+    Group::new(&[32, 33, 34, 35], (39, 5), 1996, 1207, None),
+    Group::new(&[36, 37, 38, 39], (44, 5), 2244, 1356, None),
+    Group::new(&[40, 41, 42, 43], (49, 4), 2484, 1508, None),
+    Group::new(&[44, 45, 46, 47], (53, 3), 2732, 1666, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -153,7 +167,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(1984, 2962)),
             weights: Cow::Borrowed(TABLE.words(13888, 2327)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(23232, 56)),
+            offsets: Cow::Borrowed(TABLE.offsets(23488, 2976)),
+            weights: Cow::Borrowed(TABLE.words(35392, 1828)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(42752, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 4,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -323,7 +349,7 @@ pub static LAYER: Layer = Layer {
                             height: 10,
                             width: 10,
                             split: [1, 1],
-                            row: 10,
+                            row: 11,
                             plane: 192,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,

@@ -12,106 +12,120 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_2c1765401a5ca612_l055_g0 peristyle_2c1765401a5ca612_l055_g1
-    peristyle_2c1765401a5ca612_l055_g2 peristyle_2c1765401a5ca612_l055_g3
-    peristyle_2c1765401a5ca612_l055_g4 peristyle_2c1765401a5ca612_l055_g5
-    peristyle_2c1765401a5ca612_l055_g6 peristyle_2c1765401a5ca612_l055_g7
-    peristyle_2c1765401a5ca612_l055_g8 peristyle_2c1765401a5ca612_l055_g9
-    peristyle_2c1765401a5ca612_l055_g10 peristyle_2c1765401a5ca612_l055_g11
+    peristyle_a3ede82e81007bcf_l055_g0 peristyle_a3ede82e81007bcf_l055_g1
+    peristyle_a3ede82e81007bcf_l055_g2 peristyle_a3ede82e81007bcf_l055_g3
+    peristyle_a3ede82e81007bcf_l055_g4 peristyle_a3ede82e81007bcf_l055_g5
+    peristyle_a3ede82e81007bcf_l055_g6 peristyle_a3ede82e81007bcf_l055_g7
+    peristyle_a3ede82e81007bcf_l055_g8 peristyle_a3ede82e81007bcf_l055_g9
+    peristyle_a3ede82e81007bcf_l055_g10 peristyle_a3ede82e81007bcf_l055_g11
 );
-static TABLE: &Aligned<[u8; 12864]> = &Aligned(*include_bytes!("l055_out32_cv2.bin"));
+static TABLE: &Aligned<[u8; 22848]> = &Aligned(*include_bytes!("l055_out32_cv2.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 30),
         0,
         0,
-        unrolled!(peristyle_2c1765401a5ca612_l055_g0),
+        unrolled!(peristyle_a3ede82e81007bcf_l055_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (30, 32),
         112,
         109,
-        unrolled!(peristyle_2c1765401a5ca612_l055_g1),
+        unrolled!(peristyle_a3ede82e81007bcf_l055_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (62, 32),
         228,
         230,
-        unrolled!(peristyle_2c1765401a5ca612_l055_g2),
+        unrolled!(peristyle_a3ede82e81007bcf_l055_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (94, 30),
         346,
         351,
-        unrolled!(peristyle_2c1765401a5ca612_l055_g3),
+        unrolled!(peristyle_a3ede82e81007bcf_l055_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (124, 35),
         466,
         479,
-        unrolled!(peristyle_2c1765401a5ca612_l055_g4),
+        unrolled!(peristyle_a3ede82e81007bcf_l055_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (159, 25),
         578,
         600,
-        unrolled!(peristyle_2c1765401a5ca612_l055_g5),
+        unrolled!(peristyle_a3ede82e81007bcf_l055_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (184, 33),
         698,
         725,
-        unrolled!(peristyle_2c1765401a5ca612_l055_g6),
+        unrolled!(peristyle_a3ede82e81007bcf_l055_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (217, 27),
         812,
         854,
-        unrolled!(peristyle_2c1765401a5ca612_l055_g7),
+        unrolled!(peristyle_a3ede82e81007bcf_l055_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (244, 37),
         924,
         963,
-        unrolled!(peristyle_2c1765401a5ca612_l055_g8),
+        unrolled!(peristyle_a3ede82e81007bcf_l055_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (281, 24),
         1042,
         1087,
-        unrolled!(peristyle_2c1765401a5ca612_l055_g9),
+        unrolled!(peristyle_a3ede82e81007bcf_l055_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (305, 30),
         1164,
         1221,
-        unrolled!(peristyle_2c1765401a5ca612_l055_g10),
+        unrolled!(peristyle_a3ede82e81007bcf_l055_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (335, 26),
         1276,
         1339,
-        unrolled!(peristyle_2c1765401a5ca612_l055_g11),
+        unrolled!(peristyle_a3ede82e81007bcf_l055_g11),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 2), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (2, 3), 112, 96, None),
+    Group::new(&[8, 9, 10, 11], (5, 3), 220, 183, None),
+    Group::new(&[12, 13, 14, 15], (8, 4), 336, 277, None),
+    Group::new(&[16, 17, 18, 19], (12, 3), 452, 363, None),
+    Group::new(&[20, 21, 22, 23], (15, 4), 568, 453, None),
+    Group::new(&[24, 25, 26, 27], (19, 3), 692, 544, None),
+    Group::new(&[28, 29, 30, 31], (22, 3), 808, 637, None),
+    Group::new(&[32, 33, 34, 35], (25, 3), 920, 724, None),
+    Group::new(&[36, 37, 38, 39], (28, 3), 1028, 806, None),
+    Group::new(&[40, 41, 42, 43], (31, 3), 1148, 900, None),
+    Group::new(&[44, 45, 46, 47], (34, 3), 1260, 986, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -135,12 +149,12 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 294784,
+            offset: 303232,
             channels: 128,
             height: 10,
             width: 10,
             split: [1, 1],
-            row: 10,
+            row: 11,
             plane: 192,
             pad: [0, 0, 0, 0],
             pad_value: 0,
@@ -153,7 +167,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(1472, 1388)),
             weights: Cow::Borrowed(TABLE.words(7040, 1456)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(12864, 37)),
+            offsets: Cow::Borrowed(TABLE.offsets(13056, 1372)),
+            weights: Cow::Borrowed(TABLE.words(18560, 1068)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(22848, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 6,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -323,7 +349,7 @@ pub static LAYER: Layer = Layer {
                             height: 10,
                             width: 10,
                             split: [1, 1],
-                            row: 10,
+                            row: 11,
                             plane: 192,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,

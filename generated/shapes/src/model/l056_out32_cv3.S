@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_c974fbb2ef62d0fc_l056_g0
-.hidden peristyle_c974fbb2ef62d0fc_l056_g0
-.type peristyle_c974fbb2ef62d0fc_l056_g0,@function
+.globl peristyle_5b24cd045b4b75ac_l056_g0
+.hidden peristyle_5b24cd045b4b75ac_l056_g0
+.type peristyle_5b24cd045b4b75ac_l056_g0,@function
 .p2align 6
-peristyle_c974fbb2ef62d0fc_l056_g0:
+peristyle_5b24cd045b4b75ac_l056_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -318,11 +318,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -331,11 +331,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -344,11 +344,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -357,11 +357,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -370,11 +370,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -383,11 +383,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -395,12 +395,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c974fbb2ef62d0fc_l056_g0,.-peristyle_c974fbb2ef62d0fc_l056_g0
-.globl peristyle_c974fbb2ef62d0fc_l056_g1
-.hidden peristyle_c974fbb2ef62d0fc_l056_g1
-.type peristyle_c974fbb2ef62d0fc_l056_g1,@function
+.size peristyle_5b24cd045b4b75ac_l056_g0,.-peristyle_5b24cd045b4b75ac_l056_g0
+.globl peristyle_5b24cd045b4b75ac_l056_g1
+.hidden peristyle_5b24cd045b4b75ac_l056_g1
+.type peristyle_5b24cd045b4b75ac_l056_g1,@function
 .p2align 6
-peristyle_c974fbb2ef62d0fc_l056_g1:
+peristyle_5b24cd045b4b75ac_l056_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -587,11 +587,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -600,11 +600,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -613,11 +613,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -626,11 +626,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -639,11 +639,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -652,11 +652,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -664,12 +664,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c974fbb2ef62d0fc_l056_g1,.-peristyle_c974fbb2ef62d0fc_l056_g1
-.globl peristyle_c974fbb2ef62d0fc_l056_g2
-.hidden peristyle_c974fbb2ef62d0fc_l056_g2
-.type peristyle_c974fbb2ef62d0fc_l056_g2,@function
+.size peristyle_5b24cd045b4b75ac_l056_g1,.-peristyle_5b24cd045b4b75ac_l056_g1
+.globl peristyle_5b24cd045b4b75ac_l056_g2
+.hidden peristyle_5b24cd045b4b75ac_l056_g2
+.type peristyle_5b24cd045b4b75ac_l056_g2,@function
 .p2align 6
-peristyle_c974fbb2ef62d0fc_l056_g2:
+peristyle_5b24cd045b4b75ac_l056_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -855,11 +855,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -868,11 +868,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -881,11 +881,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -894,11 +894,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -907,11 +907,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -920,11 +920,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -932,12 +932,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c974fbb2ef62d0fc_l056_g2,.-peristyle_c974fbb2ef62d0fc_l056_g2
-.globl peristyle_c974fbb2ef62d0fc_l056_g3
-.hidden peristyle_c974fbb2ef62d0fc_l056_g3
-.type peristyle_c974fbb2ef62d0fc_l056_g3,@function
+.size peristyle_5b24cd045b4b75ac_l056_g2,.-peristyle_5b24cd045b4b75ac_l056_g2
+.globl peristyle_5b24cd045b4b75ac_l056_g3
+.hidden peristyle_5b24cd045b4b75ac_l056_g3
+.type peristyle_5b24cd045b4b75ac_l056_g3,@function
 .p2align 6
-peristyle_c974fbb2ef62d0fc_l056_g3:
+peristyle_5b24cd045b4b75ac_l056_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1134,11 +1134,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1147,11 +1147,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1160,11 +1160,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1173,11 +1173,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1186,11 +1186,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1199,11 +1199,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1211,12 +1211,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c974fbb2ef62d0fc_l056_g3,.-peristyle_c974fbb2ef62d0fc_l056_g3
-.globl peristyle_c974fbb2ef62d0fc_l056_g4
-.hidden peristyle_c974fbb2ef62d0fc_l056_g4
-.type peristyle_c974fbb2ef62d0fc_l056_g4,@function
+.size peristyle_5b24cd045b4b75ac_l056_g3,.-peristyle_5b24cd045b4b75ac_l056_g3
+.globl peristyle_5b24cd045b4b75ac_l056_g4
+.hidden peristyle_5b24cd045b4b75ac_l056_g4
+.type peristyle_5b24cd045b4b75ac_l056_g4,@function
 .p2align 6
-peristyle_c974fbb2ef62d0fc_l056_g4:
+peristyle_5b24cd045b4b75ac_l056_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1405,11 +1405,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1418,11 +1418,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1431,11 +1431,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1444,11 +1444,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1457,11 +1457,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1470,11 +1470,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1482,12 +1482,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c974fbb2ef62d0fc_l056_g4,.-peristyle_c974fbb2ef62d0fc_l056_g4
-.globl peristyle_c974fbb2ef62d0fc_l056_g5
-.hidden peristyle_c974fbb2ef62d0fc_l056_g5
-.type peristyle_c974fbb2ef62d0fc_l056_g5,@function
+.size peristyle_5b24cd045b4b75ac_l056_g4,.-peristyle_5b24cd045b4b75ac_l056_g4
+.globl peristyle_5b24cd045b4b75ac_l056_g5
+.hidden peristyle_5b24cd045b4b75ac_l056_g5
+.type peristyle_5b24cd045b4b75ac_l056_g5,@function
 .p2align 6
-peristyle_c974fbb2ef62d0fc_l056_g5:
+peristyle_5b24cd045b4b75ac_l056_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1670,11 +1670,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1683,11 +1683,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1696,11 +1696,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1709,11 +1709,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1722,11 +1722,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1735,11 +1735,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1747,12 +1747,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c974fbb2ef62d0fc_l056_g5,.-peristyle_c974fbb2ef62d0fc_l056_g5
-.globl peristyle_c974fbb2ef62d0fc_l056_g6
-.hidden peristyle_c974fbb2ef62d0fc_l056_g6
-.type peristyle_c974fbb2ef62d0fc_l056_g6,@function
+.size peristyle_5b24cd045b4b75ac_l056_g5,.-peristyle_5b24cd045b4b75ac_l056_g5
+.globl peristyle_5b24cd045b4b75ac_l056_g6
+.hidden peristyle_5b24cd045b4b75ac_l056_g6
+.type peristyle_5b24cd045b4b75ac_l056_g6,@function
 .p2align 6
-peristyle_c974fbb2ef62d0fc_l056_g6:
+peristyle_5b24cd045b4b75ac_l056_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1931,11 +1931,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1944,11 +1944,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1957,11 +1957,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1970,11 +1970,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1983,11 +1983,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1996,11 +1996,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -2008,12 +2008,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c974fbb2ef62d0fc_l056_g6,.-peristyle_c974fbb2ef62d0fc_l056_g6
-.globl peristyle_c974fbb2ef62d0fc_l056_g7
-.hidden peristyle_c974fbb2ef62d0fc_l056_g7
-.type peristyle_c974fbb2ef62d0fc_l056_g7,@function
+.size peristyle_5b24cd045b4b75ac_l056_g6,.-peristyle_5b24cd045b4b75ac_l056_g6
+.globl peristyle_5b24cd045b4b75ac_l056_g7
+.hidden peristyle_5b24cd045b4b75ac_l056_g7
+.type peristyle_5b24cd045b4b75ac_l056_g7,@function
 .p2align 6
-peristyle_c974fbb2ef62d0fc_l056_g7:
+peristyle_5b24cd045b4b75ac_l056_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2195,11 +2195,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -2208,11 +2208,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -2221,11 +2221,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -2234,11 +2234,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -2247,11 +2247,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -2260,11 +2260,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -2272,12 +2272,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c974fbb2ef62d0fc_l056_g7,.-peristyle_c974fbb2ef62d0fc_l056_g7
-.globl peristyle_c974fbb2ef62d0fc_l056_g8
-.hidden peristyle_c974fbb2ef62d0fc_l056_g8
-.type peristyle_c974fbb2ef62d0fc_l056_g8,@function
+.size peristyle_5b24cd045b4b75ac_l056_g7,.-peristyle_5b24cd045b4b75ac_l056_g7
+.globl peristyle_5b24cd045b4b75ac_l056_g8
+.hidden peristyle_5b24cd045b4b75ac_l056_g8
+.type peristyle_5b24cd045b4b75ac_l056_g8,@function
 .p2align 6
-peristyle_c974fbb2ef62d0fc_l056_g8:
+peristyle_5b24cd045b4b75ac_l056_g8:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2466,11 +2466,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -2479,11 +2479,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -2492,11 +2492,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -2505,11 +2505,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -2518,11 +2518,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -2531,11 +2531,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -2543,12 +2543,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c974fbb2ef62d0fc_l056_g8,.-peristyle_c974fbb2ef62d0fc_l056_g8
-.globl peristyle_c974fbb2ef62d0fc_l056_g9
-.hidden peristyle_c974fbb2ef62d0fc_l056_g9
-.type peristyle_c974fbb2ef62d0fc_l056_g9,@function
+.size peristyle_5b24cd045b4b75ac_l056_g8,.-peristyle_5b24cd045b4b75ac_l056_g8
+.globl peristyle_5b24cd045b4b75ac_l056_g9
+.hidden peristyle_5b24cd045b4b75ac_l056_g9
+.type peristyle_5b24cd045b4b75ac_l056_g9,@function
 .p2align 6
-peristyle_c974fbb2ef62d0fc_l056_g9:
+peristyle_5b24cd045b4b75ac_l056_g9:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2737,11 +2737,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -2750,11 +2750,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -2763,11 +2763,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -2776,11 +2776,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -2789,11 +2789,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -2802,11 +2802,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -2814,12 +2814,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c974fbb2ef62d0fc_l056_g9,.-peristyle_c974fbb2ef62d0fc_l056_g9
-.globl peristyle_c974fbb2ef62d0fc_l056_g10
-.hidden peristyle_c974fbb2ef62d0fc_l056_g10
-.type peristyle_c974fbb2ef62d0fc_l056_g10,@function
+.size peristyle_5b24cd045b4b75ac_l056_g9,.-peristyle_5b24cd045b4b75ac_l056_g9
+.globl peristyle_5b24cd045b4b75ac_l056_g10
+.hidden peristyle_5b24cd045b4b75ac_l056_g10
+.type peristyle_5b24cd045b4b75ac_l056_g10,@function
 .p2align 6
-peristyle_c974fbb2ef62d0fc_l056_g10:
+peristyle_5b24cd045b4b75ac_l056_g10:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3005,11 +3005,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -3018,11 +3018,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -3031,11 +3031,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -3044,11 +3044,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -3057,11 +3057,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -3070,11 +3070,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -3082,12 +3082,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c974fbb2ef62d0fc_l056_g10,.-peristyle_c974fbb2ef62d0fc_l056_g10
-.globl peristyle_c974fbb2ef62d0fc_l056_g11
-.hidden peristyle_c974fbb2ef62d0fc_l056_g11
-.type peristyle_c974fbb2ef62d0fc_l056_g11,@function
+.size peristyle_5b24cd045b4b75ac_l056_g10,.-peristyle_5b24cd045b4b75ac_l056_g10
+.globl peristyle_5b24cd045b4b75ac_l056_g11
+.hidden peristyle_5b24cd045b4b75ac_l056_g11
+.type peristyle_5b24cd045b4b75ac_l056_g11,@function
 .p2align 6
-peristyle_c974fbb2ef62d0fc_l056_g11:
+peristyle_5b24cd045b4b75ac_l056_g11:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3278,11 +3278,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -3291,11 +3291,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -3304,11 +3304,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -3317,11 +3317,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -3330,11 +3330,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -3343,11 +3343,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -3355,12 +3355,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c974fbb2ef62d0fc_l056_g11,.-peristyle_c974fbb2ef62d0fc_l056_g11
-.globl peristyle_c974fbb2ef62d0fc_l056_g12
-.hidden peristyle_c974fbb2ef62d0fc_l056_g12
-.type peristyle_c974fbb2ef62d0fc_l056_g12,@function
+.size peristyle_5b24cd045b4b75ac_l056_g11,.-peristyle_5b24cd045b4b75ac_l056_g11
+.globl peristyle_5b24cd045b4b75ac_l056_g12
+.hidden peristyle_5b24cd045b4b75ac_l056_g12
+.type peristyle_5b24cd045b4b75ac_l056_g12,@function
 .p2align 6
-peristyle_c974fbb2ef62d0fc_l056_g12:
+peristyle_5b24cd045b4b75ac_l056_g12:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3532,11 +3532,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -3545,11 +3545,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -3558,11 +3558,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -3571,11 +3571,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -3584,11 +3584,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -3597,11 +3597,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -3609,12 +3609,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c974fbb2ef62d0fc_l056_g12,.-peristyle_c974fbb2ef62d0fc_l056_g12
-.globl peristyle_c974fbb2ef62d0fc_l056_g13
-.hidden peristyle_c974fbb2ef62d0fc_l056_g13
-.type peristyle_c974fbb2ef62d0fc_l056_g13,@function
+.size peristyle_5b24cd045b4b75ac_l056_g12,.-peristyle_5b24cd045b4b75ac_l056_g12
+.globl peristyle_5b24cd045b4b75ac_l056_g13
+.hidden peristyle_5b24cd045b4b75ac_l056_g13
+.type peristyle_5b24cd045b4b75ac_l056_g13,@function
 .p2align 6
-peristyle_c974fbb2ef62d0fc_l056_g13:
+peristyle_5b24cd045b4b75ac_l056_g13:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3797,11 +3797,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -3810,11 +3810,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -3823,11 +3823,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -3836,11 +3836,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -3849,11 +3849,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -3862,11 +3862,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -3874,12 +3874,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c974fbb2ef62d0fc_l056_g13,.-peristyle_c974fbb2ef62d0fc_l056_g13
-.globl peristyle_c974fbb2ef62d0fc_l056_g14
-.hidden peristyle_c974fbb2ef62d0fc_l056_g14
-.type peristyle_c974fbb2ef62d0fc_l056_g14,@function
+.size peristyle_5b24cd045b4b75ac_l056_g13,.-peristyle_5b24cd045b4b75ac_l056_g13
+.globl peristyle_5b24cd045b4b75ac_l056_g14
+.hidden peristyle_5b24cd045b4b75ac_l056_g14
+.type peristyle_5b24cd045b4b75ac_l056_g14,@function
 .p2align 6
-peristyle_c974fbb2ef62d0fc_l056_g14:
+peristyle_5b24cd045b4b75ac_l056_g14:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4067,11 +4067,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -4080,11 +4080,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -4093,11 +4093,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -4106,11 +4106,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -4119,11 +4119,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -4132,11 +4132,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -4144,12 +4144,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c974fbb2ef62d0fc_l056_g14,.-peristyle_c974fbb2ef62d0fc_l056_g14
-.globl peristyle_c974fbb2ef62d0fc_l056_g15
-.hidden peristyle_c974fbb2ef62d0fc_l056_g15
-.type peristyle_c974fbb2ef62d0fc_l056_g15,@function
+.size peristyle_5b24cd045b4b75ac_l056_g14,.-peristyle_5b24cd045b4b75ac_l056_g14
+.globl peristyle_5b24cd045b4b75ac_l056_g15
+.hidden peristyle_5b24cd045b4b75ac_l056_g15
+.type peristyle_5b24cd045b4b75ac_l056_g15,@function
 .p2align 6
-peristyle_c974fbb2ef62d0fc_l056_g15:
+peristyle_5b24cd045b4b75ac_l056_g15:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4341,11 +4341,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -4354,11 +4354,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -4367,11 +4367,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -4380,11 +4380,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -4393,11 +4393,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -4406,11 +4406,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -4418,12 +4418,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c974fbb2ef62d0fc_l056_g15,.-peristyle_c974fbb2ef62d0fc_l056_g15
-.globl peristyle_c974fbb2ef62d0fc_l056_g16
-.hidden peristyle_c974fbb2ef62d0fc_l056_g16
-.type peristyle_c974fbb2ef62d0fc_l056_g16,@function
+.size peristyle_5b24cd045b4b75ac_l056_g15,.-peristyle_5b24cd045b4b75ac_l056_g15
+.globl peristyle_5b24cd045b4b75ac_l056_g16
+.hidden peristyle_5b24cd045b4b75ac_l056_g16
+.type peristyle_5b24cd045b4b75ac_l056_g16,@function
 .p2align 6
-peristyle_c974fbb2ef62d0fc_l056_g16:
+peristyle_5b24cd045b4b75ac_l056_g16:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4611,11 +4611,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -4624,11 +4624,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -4637,11 +4637,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -4650,11 +4650,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -4663,11 +4663,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -4676,11 +4676,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -4688,12 +4688,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c974fbb2ef62d0fc_l056_g16,.-peristyle_c974fbb2ef62d0fc_l056_g16
-.globl peristyle_c974fbb2ef62d0fc_l056_g17
-.hidden peristyle_c974fbb2ef62d0fc_l056_g17
-.type peristyle_c974fbb2ef62d0fc_l056_g17,@function
+.size peristyle_5b24cd045b4b75ac_l056_g16,.-peristyle_5b24cd045b4b75ac_l056_g16
+.globl peristyle_5b24cd045b4b75ac_l056_g17
+.hidden peristyle_5b24cd045b4b75ac_l056_g17
+.type peristyle_5b24cd045b4b75ac_l056_g17,@function
 .p2align 6
-peristyle_c974fbb2ef62d0fc_l056_g17:
+peristyle_5b24cd045b4b75ac_l056_g17:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4878,11 +4878,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -4891,11 +4891,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -4904,11 +4904,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -4917,11 +4917,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -4930,11 +4930,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -4943,11 +4943,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -4955,12 +4955,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c974fbb2ef62d0fc_l056_g17,.-peristyle_c974fbb2ef62d0fc_l056_g17
-.globl peristyle_c974fbb2ef62d0fc_l056_g18
-.hidden peristyle_c974fbb2ef62d0fc_l056_g18
-.type peristyle_c974fbb2ef62d0fc_l056_g18,@function
+.size peristyle_5b24cd045b4b75ac_l056_g17,.-peristyle_5b24cd045b4b75ac_l056_g17
+.globl peristyle_5b24cd045b4b75ac_l056_g18
+.hidden peristyle_5b24cd045b4b75ac_l056_g18
+.type peristyle_5b24cd045b4b75ac_l056_g18,@function
 .p2align 6
-peristyle_c974fbb2ef62d0fc_l056_g18:
+peristyle_5b24cd045b4b75ac_l056_g18:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5143,11 +5143,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -5156,11 +5156,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -5169,11 +5169,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -5182,11 +5182,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -5195,11 +5195,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -5208,11 +5208,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -5220,12 +5220,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c974fbb2ef62d0fc_l056_g18,.-peristyle_c974fbb2ef62d0fc_l056_g18
-.globl peristyle_c974fbb2ef62d0fc_l056_g19
-.hidden peristyle_c974fbb2ef62d0fc_l056_g19
-.type peristyle_c974fbb2ef62d0fc_l056_g19,@function
+.size peristyle_5b24cd045b4b75ac_l056_g18,.-peristyle_5b24cd045b4b75ac_l056_g18
+.globl peristyle_5b24cd045b4b75ac_l056_g19
+.hidden peristyle_5b24cd045b4b75ac_l056_g19
+.type peristyle_5b24cd045b4b75ac_l056_g19,@function
 .p2align 6
-peristyle_c974fbb2ef62d0fc_l056_g19:
+peristyle_5b24cd045b4b75ac_l056_g19:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5423,11 +5423,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -5436,11 +5436,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -5449,11 +5449,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -5462,11 +5462,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -5475,11 +5475,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -5488,11 +5488,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -5500,12 +5500,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c974fbb2ef62d0fc_l056_g19,.-peristyle_c974fbb2ef62d0fc_l056_g19
-.globl peristyle_c974fbb2ef62d0fc_l056_g20
-.hidden peristyle_c974fbb2ef62d0fc_l056_g20
-.type peristyle_c974fbb2ef62d0fc_l056_g20,@function
+.size peristyle_5b24cd045b4b75ac_l056_g19,.-peristyle_5b24cd045b4b75ac_l056_g19
+.globl peristyle_5b24cd045b4b75ac_l056_g20
+.hidden peristyle_5b24cd045b4b75ac_l056_g20
+.type peristyle_5b24cd045b4b75ac_l056_g20,@function
 .p2align 6
-peristyle_c974fbb2ef62d0fc_l056_g20:
+peristyle_5b24cd045b4b75ac_l056_g20:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5689,11 +5689,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -5702,11 +5702,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -5715,11 +5715,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -5728,11 +5728,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -5741,11 +5741,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -5754,11 +5754,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -5766,12 +5766,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c974fbb2ef62d0fc_l056_g20,.-peristyle_c974fbb2ef62d0fc_l056_g20
-.globl peristyle_c974fbb2ef62d0fc_l056_g21
-.hidden peristyle_c974fbb2ef62d0fc_l056_g21
-.type peristyle_c974fbb2ef62d0fc_l056_g21,@function
+.size peristyle_5b24cd045b4b75ac_l056_g20,.-peristyle_5b24cd045b4b75ac_l056_g20
+.globl peristyle_5b24cd045b4b75ac_l056_g21
+.hidden peristyle_5b24cd045b4b75ac_l056_g21
+.type peristyle_5b24cd045b4b75ac_l056_g21,@function
 .p2align 6
-peristyle_c974fbb2ef62d0fc_l056_g21:
+peristyle_5b24cd045b4b75ac_l056_g21:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5956,11 +5956,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -5969,11 +5969,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -5982,11 +5982,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -5995,11 +5995,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -6008,11 +6008,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -6021,11 +6021,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -6033,12 +6033,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c974fbb2ef62d0fc_l056_g21,.-peristyle_c974fbb2ef62d0fc_l056_g21
-.globl peristyle_c974fbb2ef62d0fc_l056_g22
-.hidden peristyle_c974fbb2ef62d0fc_l056_g22
-.type peristyle_c974fbb2ef62d0fc_l056_g22,@function
+.size peristyle_5b24cd045b4b75ac_l056_g21,.-peristyle_5b24cd045b4b75ac_l056_g21
+.globl peristyle_5b24cd045b4b75ac_l056_g22
+.hidden peristyle_5b24cd045b4b75ac_l056_g22
+.type peristyle_5b24cd045b4b75ac_l056_g22,@function
 .p2align 6
-peristyle_c974fbb2ef62d0fc_l056_g22:
+peristyle_5b24cd045b4b75ac_l056_g22:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6229,11 +6229,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -6242,11 +6242,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -6255,11 +6255,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -6268,11 +6268,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -6281,11 +6281,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -6294,11 +6294,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -6306,12 +6306,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c974fbb2ef62d0fc_l056_g22,.-peristyle_c974fbb2ef62d0fc_l056_g22
-.globl peristyle_c974fbb2ef62d0fc_l056_g23
-.hidden peristyle_c974fbb2ef62d0fc_l056_g23
-.type peristyle_c974fbb2ef62d0fc_l056_g23,@function
+.size peristyle_5b24cd045b4b75ac_l056_g22,.-peristyle_5b24cd045b4b75ac_l056_g22
+.globl peristyle_5b24cd045b4b75ac_l056_g23
+.hidden peristyle_5b24cd045b4b75ac_l056_g23
+.type peristyle_5b24cd045b4b75ac_l056_g23,@function
 .p2align 6
-peristyle_c974fbb2ef62d0fc_l056_g23:
+peristyle_5b24cd045b4b75ac_l056_g23:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6488,11 +6488,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -6501,11 +6501,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -6514,11 +6514,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -6527,11 +6527,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -6540,11 +6540,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -6553,11 +6553,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -6565,5 +6565,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c974fbb2ef62d0fc_l056_g23,.-peristyle_c974fbb2ef62d0fc_l056_g23
+.size peristyle_5b24cd045b4b75ac_l056_g23,.-peristyle_5b24cd045b4b75ac_l056_g23
 .section .note.GNU-stack,"",@progbits

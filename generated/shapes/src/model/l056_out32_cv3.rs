@@ -12,196 +12,222 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_c974fbb2ef62d0fc_l056_g0 peristyle_c974fbb2ef62d0fc_l056_g1
-    peristyle_c974fbb2ef62d0fc_l056_g2 peristyle_c974fbb2ef62d0fc_l056_g3
-    peristyle_c974fbb2ef62d0fc_l056_g4 peristyle_c974fbb2ef62d0fc_l056_g5
-    peristyle_c974fbb2ef62d0fc_l056_g6 peristyle_c974fbb2ef62d0fc_l056_g7
-    peristyle_c974fbb2ef62d0fc_l056_g8 peristyle_c974fbb2ef62d0fc_l056_g9
-    peristyle_c974fbb2ef62d0fc_l056_g10 peristyle_c974fbb2ef62d0fc_l056_g11
-    peristyle_c974fbb2ef62d0fc_l056_g12 peristyle_c974fbb2ef62d0fc_l056_g13
-    peristyle_c974fbb2ef62d0fc_l056_g14 peristyle_c974fbb2ef62d0fc_l056_g15
-    peristyle_c974fbb2ef62d0fc_l056_g16 peristyle_c974fbb2ef62d0fc_l056_g17
-    peristyle_c974fbb2ef62d0fc_l056_g18 peristyle_c974fbb2ef62d0fc_l056_g19
-    peristyle_c974fbb2ef62d0fc_l056_g20 peristyle_c974fbb2ef62d0fc_l056_g21
-    peristyle_c974fbb2ef62d0fc_l056_g22 peristyle_c974fbb2ef62d0fc_l056_g23
+    peristyle_5b24cd045b4b75ac_l056_g0 peristyle_5b24cd045b4b75ac_l056_g1
+    peristyle_5b24cd045b4b75ac_l056_g2 peristyle_5b24cd045b4b75ac_l056_g3
+    peristyle_5b24cd045b4b75ac_l056_g4 peristyle_5b24cd045b4b75ac_l056_g5
+    peristyle_5b24cd045b4b75ac_l056_g6 peristyle_5b24cd045b4b75ac_l056_g7
+    peristyle_5b24cd045b4b75ac_l056_g8 peristyle_5b24cd045b4b75ac_l056_g9
+    peristyle_5b24cd045b4b75ac_l056_g10 peristyle_5b24cd045b4b75ac_l056_g11
+    peristyle_5b24cd045b4b75ac_l056_g12 peristyle_5b24cd045b4b75ac_l056_g13
+    peristyle_5b24cd045b4b75ac_l056_g14 peristyle_5b24cd045b4b75ac_l056_g15
+    peristyle_5b24cd045b4b75ac_l056_g16 peristyle_5b24cd045b4b75ac_l056_g17
+    peristyle_5b24cd045b4b75ac_l056_g18 peristyle_5b24cd045b4b75ac_l056_g19
+    peristyle_5b24cd045b4b75ac_l056_g20 peristyle_5b24cd045b4b75ac_l056_g21
+    peristyle_5b24cd045b4b75ac_l056_g22 peristyle_5b24cd045b4b75ac_l056_g23
 );
-static TABLE: &Aligned<[u8; 18468]> = &Aligned(*include_bytes!("l056_out32_cv3.bin"));
+static TABLE: &Aligned<[u8; 34496]> = &Aligned(*include_bytes!("l056_out32_cv3.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 15),
         0,
         0,
-        unrolled!(peristyle_c974fbb2ef62d0fc_l056_g0),
+        unrolled!(peristyle_5b24cd045b4b75ac_l056_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (15, 16),
         88,
         95,
-        unrolled!(peristyle_c974fbb2ef62d0fc_l056_g1),
+        unrolled!(peristyle_5b24cd045b4b75ac_l056_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (31, 15),
         176,
         181,
-        unrolled!(peristyle_c974fbb2ef62d0fc_l056_g2),
+        unrolled!(peristyle_5b24cd045b4b75ac_l056_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (46, 16),
         262,
         271,
-        unrolled!(peristyle_c974fbb2ef62d0fc_l056_g3),
+        unrolled!(peristyle_5b24cd045b4b75ac_l056_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (62, 17),
         352,
         366,
-        unrolled!(peristyle_c974fbb2ef62d0fc_l056_g4),
+        unrolled!(peristyle_5b24cd045b4b75ac_l056_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (79, 19),
         440,
         457,
-        unrolled!(peristyle_c974fbb2ef62d0fc_l056_g5),
+        unrolled!(peristyle_5b24cd045b4b75ac_l056_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (98, 15),
         526,
         538,
-        unrolled!(peristyle_c974fbb2ef62d0fc_l056_g6),
+        unrolled!(peristyle_5b24cd045b4b75ac_l056_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (113, 15),
         612,
         622,
-        unrolled!(peristyle_c974fbb2ef62d0fc_l056_g7),
+        unrolled!(peristyle_5b24cd045b4b75ac_l056_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (128, 17),
         698,
         708,
-        unrolled!(peristyle_c974fbb2ef62d0fc_l056_g8),
+        unrolled!(peristyle_5b24cd045b4b75ac_l056_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (145, 15),
         784,
         795,
-        unrolled!(peristyle_c974fbb2ef62d0fc_l056_g9),
+        unrolled!(peristyle_5b24cd045b4b75ac_l056_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (160, 15),
         874,
         888,
-        unrolled!(peristyle_c974fbb2ef62d0fc_l056_g10),
+        unrolled!(peristyle_5b24cd045b4b75ac_l056_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (175, 18),
         962,
         980,
-        unrolled!(peristyle_c974fbb2ef62d0fc_l056_g11),
+        unrolled!(peristyle_5b24cd045b4b75ac_l056_g11),
     ),
     Group::new(
         &[48, 49, 50, 51],
         (193, 15),
         1048,
         1070,
-        unrolled!(peristyle_c974fbb2ef62d0fc_l056_g12),
+        unrolled!(peristyle_5b24cd045b4b75ac_l056_g12),
     ),
     Group::new(
         &[52, 53, 54, 55],
         (208, 15),
         1130,
         1147,
-        unrolled!(peristyle_c974fbb2ef62d0fc_l056_g13),
+        unrolled!(peristyle_5b24cd045b4b75ac_l056_g13),
     ),
     Group::new(
         &[56, 57, 58, 59],
         (223, 16),
         1216,
         1234,
-        unrolled!(peristyle_c974fbb2ef62d0fc_l056_g14),
+        unrolled!(peristyle_5b24cd045b4b75ac_l056_g14),
     ),
     Group::new(
         &[60, 61, 62, 63],
         (239, 15),
         1304,
         1323,
-        unrolled!(peristyle_c974fbb2ef62d0fc_l056_g15),
+        unrolled!(peristyle_5b24cd045b4b75ac_l056_g15),
     ),
     Group::new(
         &[64, 65, 66, 67],
         (254, 18),
         1392,
         1419,
-        unrolled!(peristyle_c974fbb2ef62d0fc_l056_g16),
+        unrolled!(peristyle_5b24cd045b4b75ac_l056_g16),
     ),
     Group::new(
         &[68, 69, 70, 71],
         (272, 15),
         1480,
         1506,
-        unrolled!(peristyle_c974fbb2ef62d0fc_l056_g17),
+        unrolled!(peristyle_5b24cd045b4b75ac_l056_g17),
     ),
     Group::new(
         &[72, 73, 74, 75],
         (287, 15),
         1568,
         1595,
-        unrolled!(peristyle_c974fbb2ef62d0fc_l056_g18),
+        unrolled!(peristyle_5b24cd045b4b75ac_l056_g18),
     ),
     Group::new(
         &[76, 77, 78, 79],
         (302, 16),
         1658,
         1682,
-        unrolled!(peristyle_c974fbb2ef62d0fc_l056_g19),
+        unrolled!(peristyle_5b24cd045b4b75ac_l056_g19),
     ),
     Group::new(
         &[80, 81, 82, 83],
         (318, 15),
         1746,
         1780,
-        unrolled!(peristyle_c974fbb2ef62d0fc_l056_g20),
+        unrolled!(peristyle_5b24cd045b4b75ac_l056_g20),
     ),
     Group::new(
         &[84, 85, 86, 87],
         (333, 16),
         1832,
         1873,
-        unrolled!(peristyle_c974fbb2ef62d0fc_l056_g21),
+        unrolled!(peristyle_5b24cd045b4b75ac_l056_g21),
     ),
     Group::new(
         &[88, 89, 90, 91],
         (349, 16),
         1918,
         1962,
-        unrolled!(peristyle_c974fbb2ef62d0fc_l056_g22),
+        unrolled!(peristyle_5b24cd045b4b75ac_l056_g22),
     ),
     Group::new(
         &[92, 93, 94, 95],
         (365, 15),
         2006,
         2053,
-        unrolled!(peristyle_c974fbb2ef62d0fc_l056_g23),
+        unrolled!(peristyle_5b24cd045b4b75ac_l056_g23),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 3), 88, 88, None),
+    Group::new(&[8, 9, 10, 11], (4, 3), 176, 160, None),
+    Group::new(&[12, 13, 14, 15], (7, 2), 264, 226, None),
+    Group::new(&[16, 17, 18, 19], (9, 2), 356, 308, None),
+    Group::new(&[20, 21, 22, 23], (11, 3), 444, 384, None),
+    Group::new(&[24, 25, 26, 27], (14, 3), 528, 444, None),
+    Group::new(&[28, 29, 30, 31], (17, 3), 616, 512, None),
+    Group::new(&[32, 33, 34, 35], (20, 2), 704, 578, None),
+    Group::new(&[36, 37, 38, 39], (22, 3), 792, 659, None),
+    Group::new(&[40, 41, 42, 43], (25, 2), 884, 736, None),
+    Group::new(&[44, 45, 46, 47], (27, 3), 972, 814, None),
+    Group::new(&[48, 49, 50, 51], (30, 3), 1060, 884, None),
+    Group::new(&[52, 53, 54, 55], (33, 2), 1144, 947, None),
+    Group::new(&[56, 57, 58, 59], (35, 2), 1232, 1024, None),
+    Group::new(&[60, 61, 62, 63], (37, 2), 1320, 1104, None),
+    Group::new(&[64, 65, 66, 67], (39, 3), 1408, 1180, None),
+    Group::new(&[68, 69, 70, 71], (42, 1), 1496, 1251, None),
+    Group::new(&[72, 73, 74, 75], (43, 2), 1584, 1339, None),
+    Group::new(&[76, 77, 78, 79], (45, 3), 1676, 1421, None),
+    Group::new(&[80, 81, 82, 83], (48, 1), 1768, 1497, None),
+    Group::new(&[84, 85, 86, 87], (49, 3), 1856, 1585, None),
+    Group::new(&[88, 89, 90, 91], (52, 2), 1944, 1658, None),
+    Group::new(&[92, 93, 94, 95], (54, 1), 2032, 1735, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -230,7 +256,7 @@ pub static LAYER: Layer = Layer {
             height: 10,
             width: 10,
             split: [1, 1],
-            row: 10,
+            row: 11,
             plane: 192,
             pad: [0, 0, 0, 0],
             pad_value: 0,
@@ -243,7 +269,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(1536, 2086)),
             weights: Cow::Borrowed(TABLE.words(9920, 2137)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(18496, 55)),
+            offsets: Cow::Borrowed(TABLE.offsets(18752, 2112)),
+            weights: Cow::Borrowed(TABLE.words(27200, 1815)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(34496, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 8,
+            groups: 3,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -552,12 +590,12 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 294784,
+                            offset: 303232,
                             channels: 96,
                             height: 10,
                             width: 10,
                             split: [1, 1],
-                            row: 10,
+                            row: 11,
                             plane: 192,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,

@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_c06f9d07ef2ed841_l057_g0
-.hidden peristyle_c06f9d07ef2ed841_l057_g0
-.type peristyle_c06f9d07ef2ed841_l057_g0,@function
+.globl peristyle_9017e6313af70b5a_l057_g0
+.hidden peristyle_9017e6313af70b5a_l057_g0
+.type peristyle_9017e6313af70b5a_l057_g0,@function
 .p2align 6
-peristyle_c06f9d07ef2ed841_l057_g0:
+peristyle_9017e6313af70b5a_l057_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -138,57 +138,57 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 6400,17600
+PAIR 6912,19008
 SET0 -128
-PAIR 24000,43200
+PAIR 25920,46656
 ADD0 -124
-PAIR 22400,38400
+PAIR 24192,41472
 SET1 -120
-PAIR 48000,49600
+PAIR 51840,53568
 ADD0 -116
 ADD1 -112
-PAIR 4800,19200
+PAIR 5184,20736
 ADD0 -108
 SET2 -104
-PAIR 25600,46400
+PAIR 27648,50112
 ADD1 -100
 ADD2 -96
-PAIR 14400,30400
+PAIR 15552,32832
 ADD0 -92
 ADD1 -88
 ADD2 -84
-PAIR 9600,41600
+PAIR 10368,44928
 CARRY0
 ADD0 -80
 SET3 -76
-PAIR 1600,11200
+PAIR 1728,12096
 ADD0 -72
 ADD1 -68
 ADD3 -64
-PAIR 16000,36800
+PAIR 17280,39744
 ADD0 -60
 CARRY1
 ADD1 -56
 ADD3 -52
-PAIR 12800,20800
+PAIR 13824,22464
 ADD0 -48
 ADD2 -44
 ADD3 -40
-PAIR 32000,44800
+PAIR 34560,48384
 ADD0 -36
 ADD2 -32
 ADD3 -28
-PAIR 3200,8000
+PAIR 3456,8640
 ADD1 -24
 ADD2 -20
 ADD3 -16
-PAIR 0,33600
+PAIR 0,36288
 ADD0 -12
 ADD1 -8
 CARRY2
 ADD2 -4
 ADD3 0
-PAIR 35200,27200
+PAIR 38016,29376
 ADD0 4
 MORE1
 ADD1 8
@@ -229,11 +229,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -242,11 +242,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -255,11 +255,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -268,11 +268,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -281,11 +281,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -294,11 +294,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -306,12 +306,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c06f9d07ef2ed841_l057_g0,.-peristyle_c06f9d07ef2ed841_l057_g0
-.globl peristyle_c06f9d07ef2ed841_l057_g1
-.hidden peristyle_c06f9d07ef2ed841_l057_g1
-.type peristyle_c06f9d07ef2ed841_l057_g1,@function
+.size peristyle_9017e6313af70b5a_l057_g0,.-peristyle_9017e6313af70b5a_l057_g0
+.globl peristyle_9017e6313af70b5a_l057_g1
+.hidden peristyle_9017e6313af70b5a_l057_g1
+.type peristyle_9017e6313af70b5a_l057_g1,@function
 .p2align 6
-peristyle_c06f9d07ef2ed841_l057_g1:
+peristyle_9017e6313af70b5a_l057_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -320,99 +320,99 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 1600,17600
+PAIR 1728,19008
 SET0 -128
 SET2 -124
-PAIR 38400,38400
+PAIR 41472,41472
 CARRY0
 ADD0 -120
 SET1 -116
 ADD2 -112
-PAIR 16000,19200
+PAIR 17280,20736
 ADD1 -108
 SET3 -104
-PAIR 20800,27200
+PAIR 22464,29376
 MORE0
 ADD0 -100
 ADD1 -96
 ADD3 -92
-PAIR 35200,44800
+PAIR 38016,48384
 ADD0 -88
 ADD1 -84
 CARRY3
 ADD3 -80
-PAIR 46400,33600
+PAIR 50112,36288
 MORE0
 ADD0 -76
 ADD1 -72
 ADD3 -68
-PAIR 0,3200
+PAIR 0,3456
 ADD0 -64
 ADD2 -60
 ADD3 -56
-PAIR 14400,24000
+PAIR 15552,25920
 CARRY1
 ADD1 -52
 ADD2 -48
 MORE3
 ADD3 -44
-PAIR 28800,28800
+PAIR 31104,31104
 ADD1 -40
 CARRY2
 ADD2 -36
 MORE3
 ADD3 -32
-PAIR 43200,43200
+PAIR 46656,46656
 MORE1
 ADD1 -28
 MORE2
 ADD2 -24
 ADD3 -20
-PAIR 49600,36800
+PAIR 53568,39744
 MORE1
 ADD1 -16
 MORE2
 ADD2 -12
 MORE3
 ADD3 -8
-PAIR 4800,6400
+PAIR 5184,6912
 MORE0
 ADD0 -4
 ADD1 0
 ADD2 4
 ADD3 8
-PAIR 8000,9600
+PAIR 8640,10368
 ADD0 12
 MORE1
 ADD1 16
 ADD2 20
 ADD3 24
-PAIR 11200,12800
+PAIR 12096,13824
 ADD0 28
 ADD1 32
 ADD2 36
 ADD3 40
-PAIR 22400,25600
+PAIR 24192,27648
 ADD0 44
 MORE1
 ADD1 48
 ADD2 52
 ADD3 56
-PAIR 30400,32000
+PAIR 32832,34560
 MORE0
 ADD0 60
 ADD1 64
 ADD2 68
 MORE3
 ADD3 72
-PAIR 40000,41600
+PAIR 43200,44928
 MORE0
 ADD0 76
 ADD1 80
 MORE2
 ADD2 84
 ADD3 88
-PAIR 48000,48000
+PAIR 51840,51840
 MORE0
 ADD0 92
 ADD1 96
@@ -452,11 +452,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -465,11 +465,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -478,11 +478,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -491,11 +491,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -504,11 +504,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -517,11 +517,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -529,12 +529,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c06f9d07ef2ed841_l057_g1,.-peristyle_c06f9d07ef2ed841_l057_g1
-.globl peristyle_c06f9d07ef2ed841_l057_g2
-.hidden peristyle_c06f9d07ef2ed841_l057_g2
-.type peristyle_c06f9d07ef2ed841_l057_g2,@function
+.size peristyle_9017e6313af70b5a_l057_g1,.-peristyle_9017e6313af70b5a_l057_g1
+.globl peristyle_9017e6313af70b5a_l057_g2
+.hidden peristyle_9017e6313af70b5a_l057_g2
+.type peristyle_9017e6313af70b5a_l057_g2,@function
 .p2align 6
-peristyle_c06f9d07ef2ed841_l057_g2:
+peristyle_9017e6313af70b5a_l057_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -543,93 +543,93 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 3200,40000
+PAIR 3456,43200
 SET0 -128
 SET2 -124
-PAIR 1600,1600
+PAIR 1728,1728
 ADD0 -120
 SET1 -116
 ADD2 -112
-PAIR 8000,8000
+PAIR 8640,8640
 ADD0 -108
 CARRY1
 ADD1 -104
 ADD2 -100
-PAIR 19200,22400
+PAIR 20736,24192
 CARRY0
 ADD0 -96
 MORE1
 ADD1 -92
 ADD2 -88
-PAIR 27200,28800
+PAIR 29376,31104
 MORE0
 ADD0 -84
 ADD1 -80
 ADD2 -76
-PAIR 32000,41600
+PAIR 34560,44928
 ADD0 -72
 MORE1
 ADD1 -68
 CARRY2
 ADD2 -64
-PAIR 44800,46400
+PAIR 48384,50112
 ADD0 -60
 ADD1 -56
 ADD2 -52
-PAIR 36800,16000
+PAIR 39744,17280
 ADD1 -48
 SET3 -44
-PAIR 33600,48000
+PAIR 36288,51840
 ADD2 -40
 ADD3 -36
-PAIR 0,11200
+PAIR 0,12096
 ADD0 -32
 MORE2
 ADD2 -28
 ADD3 -24
-PAIR 14400,17600
+PAIR 15552,19008
 MORE0
 ADD0 -20
 ADD2 -16
 ADD3 -12
-PAIR 4800,4800
+PAIR 5184,5184
 ADD0 -8
 ADD1 -4
 ADD2 0
 ADD3 4
-PAIR 6400,6400
+PAIR 6912,6912
 MORE0
 ADD0 8
 MORE1
 ADD1 12
 ADD2 16
 ADD3 20
-PAIR 9600,12800
+PAIR 10368,13824
 ADD0 24
 ADD1 28
 MORE2
 ADD2 32
 ADD3 36
-PAIR 20800,24000
+PAIR 22464,25920
 ADD0 40
 MORE1
 ADD1 44
 ADD2 48
 CARRY3
 ADD3 52
-PAIR 25600,35200
+PAIR 27648,38016
 ADD0 56
 ADD1 60
 MORE2
 ADD2 64
 ADD3 68
-PAIR 30400,38400
+PAIR 32832,41472
 MORE0
 ADD0 72
 ADD1 76
 ADD2 80
 ADD3 84
-PAIR 43200,49600
+PAIR 46656,53568
 ADD0 88
 ADD1 92
 ADD2 96
@@ -668,11 +668,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -681,11 +681,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -694,11 +694,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -707,11 +707,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -720,11 +720,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -733,11 +733,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -745,12 +745,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c06f9d07ef2ed841_l057_g2,.-peristyle_c06f9d07ef2ed841_l057_g2
-.globl peristyle_c06f9d07ef2ed841_l057_g3
-.hidden peristyle_c06f9d07ef2ed841_l057_g3
-.type peristyle_c06f9d07ef2ed841_l057_g3,@function
+.size peristyle_9017e6313af70b5a_l057_g2,.-peristyle_9017e6313af70b5a_l057_g2
+.globl peristyle_9017e6313af70b5a_l057_g3
+.hidden peristyle_9017e6313af70b5a_l057_g3
+.type peristyle_9017e6313af70b5a_l057_g3,@function
 .p2align 6
-peristyle_c06f9d07ef2ed841_l057_g3:
+peristyle_9017e6313af70b5a_l057_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -759,69 +759,69 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 44800,19200
+PAIR 48384,20736
 SET1 -128
 SET2 -124
-PAIR 6400,17600
+PAIR 6912,19008
 SET3 -120
-PAIR 24000,40000
+PAIR 25920,43200
 CARRY3
 ADD3 -116
-PAIR 20800,22400
+PAIR 22464,24192
 SET0 -112
 ADD3 -108
-PAIR 35200,35200
+PAIR 38016,38016
 ADD0 -104
 MORE3
 ADD3 -100
-PAIR 38400,38400
+PAIR 41472,41472
 ADD0 -96
 MORE3
 ADD3 -92
-PAIR 0,25600
+PAIR 0,27648
 ADD0 -88
 ADD1 -84
 ADD3 -80
-PAIR 30400,48000
+PAIR 32832,51840
 ADD0 -76
 ADD1 -72
 MORE3
 ADD3 -68
-PAIR 12800,14400
+PAIR 13824,15552
 ADD2 -64
 MORE3
 ADD3 -60
-PAIR 3200,9600
+PAIR 3456,10368
 ADD0 -56
 ADD2 -52
 ADD3 -48
-PAIR 16000,32000
+PAIR 17280,34560
 ADD0 -44
 ADD2 -40
 ADD3 -36
-PAIR 41600,36800
+PAIR 44928,39744
 CARRY0
 ADD0 -32
 ADD2 -28
 ADD3 -24
-PAIR 4800,46400
+PAIR 5184,50112
 ADD1 -20
 ADD2 -16
 MORE3
 ADD3 -12
-PAIR 8000,11200
+PAIR 8640,12096
 ADD0 -8
 ADD1 -4
 ADD2 0
 ADD3 4
-PAIR 27200,33600
+PAIR 29376,36288
 MORE0
 ADD0 8
 ADD1 12
 ADD2 16
 MORE3
 ADD3 20
-PAIR 49600,1600
+PAIR 53568,1728
 ADD0 24
 ADD1 28
 ADD2 32
@@ -859,11 +859,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpsllw $8,%ymm7,%ymm7
 vpunpcklwd %ymm0,%ymm7,%ymm1
@@ -871,11 +871,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpsllw $8,%ymm8,%ymm8
 vpunpcklwd %ymm0,%ymm8,%ymm1
@@ -883,11 +883,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpsllw $8,%ymm9,%ymm9
 vpunpcklwd %ymm0,%ymm9,%ymm1
@@ -895,11 +895,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -908,11 +908,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -921,11 +921,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -933,12 +933,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c06f9d07ef2ed841_l057_g3,.-peristyle_c06f9d07ef2ed841_l057_g3
-.globl peristyle_c06f9d07ef2ed841_l057_g4
-.hidden peristyle_c06f9d07ef2ed841_l057_g4
-.type peristyle_c06f9d07ef2ed841_l057_g4,@function
+.size peristyle_9017e6313af70b5a_l057_g3,.-peristyle_9017e6313af70b5a_l057_g3
+.globl peristyle_9017e6313af70b5a_l057_g4
+.hidden peristyle_9017e6313af70b5a_l057_g4
+.type peristyle_9017e6313af70b5a_l057_g4,@function
 .p2align 6
-peristyle_c06f9d07ef2ed841_l057_g4:
+peristyle_9017e6313af70b5a_l057_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -947,69 +947,69 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 36800,46400
+PAIR 39744,50112
 SET0 -128
 SET1 -124
-PAIR 3200,25600
+PAIR 3456,27648
 ADD0 -120
 ADD1 -116
 SET2 -112
-PAIR 32000,40000
+PAIR 34560,43200
 ADD0 -108
 ADD1 -104
 ADD2 -100
-PAIR 9600,49600
+PAIR 10368,53568
 ADD0 -96
 CARRY1
 ADD1 -92
 SET3 -88
-PAIR 33600,30400
+PAIR 36288,32832
 CARRY0
 ADD0 -84
 ADD1 -80
 ADD3 -76
-PAIR 17600,38400
+PAIR 19008,41472
 ADD2 -72
 ADD3 -68
-PAIR 35200,44800
+PAIR 38016,48384
 ADD0 -64
 ADD2 -60
 ADD3 -56
-PAIR 12800,16000
+PAIR 13824,17280
 ADD1 -52
 ADD2 -48
 ADD3 -44
-PAIR 24000,48000
+PAIR 25920,51840
 ADD1 -40
 CARRY2
 ADD2 -36
 ADD3 -32
-PAIR 0,1600
+PAIR 0,1728
 ADD0 -28
 ADD1 -24
 ADD2 -20
 CARRY3
 ADD3 -16
-PAIR 4800,4800
+PAIR 5184,5184
 MORE0
 ADD0 -12
 MORE1
 ADD1 -8
 ADD2 -4
 ADD3 0
-PAIR 6400,6400
+PAIR 6912,6912
 ADD0 4
 ADD1 8
 ADD2 12
 MORE3
 ADD3 16
-PAIR 8000,11200
+PAIR 8640,12096
 ADD0 20
 ADD1 24
 MORE2
 ADD2 28
 ADD3 32
-PAIR 14400,19200
+PAIR 15552,20736
 MORE0
 ADD0 36
 ADD1 40
@@ -1017,13 +1017,13 @@ MORE2
 ADD2 44
 MORE3
 ADD3 48
-PAIR 20800,22400
+PAIR 22464,24192
 MORE0
 ADD0 52
 ADD1 56
 ADD2 60
 ADD3 64
-PAIR 27200,28800
+PAIR 29376,31104
 ADD0 68
 MORE1
 ADD1 72
@@ -1031,7 +1031,7 @@ MORE2
 ADD2 76
 MORE3
 ADD3 80
-PAIR 41600,43200
+PAIR 44928,46656
 MORE0
 ADD0 84
 MORE1
@@ -1073,11 +1073,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1086,11 +1086,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1099,11 +1099,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1112,11 +1112,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1125,11 +1125,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1138,11 +1138,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1150,12 +1150,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c06f9d07ef2ed841_l057_g4,.-peristyle_c06f9d07ef2ed841_l057_g4
-.globl peristyle_c06f9d07ef2ed841_l057_g5
-.hidden peristyle_c06f9d07ef2ed841_l057_g5
-.type peristyle_c06f9d07ef2ed841_l057_g5,@function
+.size peristyle_9017e6313af70b5a_l057_g4,.-peristyle_9017e6313af70b5a_l057_g4
+.globl peristyle_9017e6313af70b5a_l057_g5
+.hidden peristyle_9017e6313af70b5a_l057_g5
+.type peristyle_9017e6313af70b5a_l057_g5,@function
 .p2align 6
-peristyle_c06f9d07ef2ed841_l057_g5:
+peristyle_9017e6313af70b5a_l057_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1164,73 +1164,73 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 19200,28800
+PAIR 20736,31104
 SET0 -128
 SET1 -124
-PAIR 44800,46400
+PAIR 48384,50112
 ADD0 -120
 ADD1 -116
-PAIR 14400,17600
+PAIR 15552,19008
 CARRY1
 ADD1 -112
 SET2 -108
-PAIR 4800,6400
+PAIR 5184,6912
 ADD0 -104
 ADD1 -100
 ADD2 -96
-PAIR 24000,43200
+PAIR 25920,46656
 CARRY0
 ADD0 -92
 MORE1
 ADD1 -88
 ADD2 -84
-PAIR 16000,27200
+PAIR 17280,29376
 ADD0 -80
 SET3 -76
-PAIR 0,25600
+PAIR 0,27648
 ADD1 -72
 ADD3 -68
-PAIR 1600,3200
+PAIR 1728,3456
 MORE0
 ADD0 -64
 ADD1 -60
 ADD3 -56
-PAIR 11200,12800
+PAIR 12096,13824
 ADD0 -52
 MORE1
 ADD1 -48
 ADD3 -44
-PAIR 22400,41600
+PAIR 24192,44928
 MORE0
 ADD0 -40
 MORE1
 ADD1 -36
 ADD3 -32
-PAIR 30400,33600
+PAIR 32832,36288
 ADD1 -28
 ADD2 -24
 CARRY3
 ADD3 -20
-PAIR 8000,9600
+PAIR 8640,10368
 MORE0
 ADD0 -16
 ADD1 -12
 CARRY2
 ADD2 -8
 ADD3 -4
-PAIR 20800,32000
+PAIR 22464,34560
 ADD0 0
 ADD1 4
 ADD2 8
 ADD3 12
-PAIR 35200,36800
+PAIR 38016,39744
 MORE0
 ADD0 16
 MORE1
 ADD1 20
 ADD2 24
 ADD3 28
-PAIR 38400,49600
+PAIR 41472,53568
 ADD0 32
 ADD1 36
 ADD2 40
@@ -1269,11 +1269,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1282,11 +1282,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1295,11 +1295,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1308,11 +1308,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1321,11 +1321,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1334,11 +1334,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1346,12 +1346,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c06f9d07ef2ed841_l057_g5,.-peristyle_c06f9d07ef2ed841_l057_g5
-.globl peristyle_c06f9d07ef2ed841_l057_g6
-.hidden peristyle_c06f9d07ef2ed841_l057_g6
-.type peristyle_c06f9d07ef2ed841_l057_g6,@function
+.size peristyle_9017e6313af70b5a_l057_g5,.-peristyle_9017e6313af70b5a_l057_g5
+.globl peristyle_9017e6313af70b5a_l057_g6
+.hidden peristyle_9017e6313af70b5a_l057_g6
+.type peristyle_9017e6313af70b5a_l057_g6,@function
 .p2align 6
-peristyle_c06f9d07ef2ed841_l057_g6:
+peristyle_9017e6313af70b5a_l057_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1360,72 +1360,72 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 17600,17600
+PAIR 19008,19008
 SET2 -128
-PAIR 38400,38400
+PAIR 41472,41472
 CARRY2
 ADD2 -124
-PAIR 9600,28800
+PAIR 10368,31104
 SET3 -120
-PAIR 4800,11200
+PAIR 5184,12096
 SET0 -116
 SET1 -112
 ADD3 -108
-PAIR 14400,27200
+PAIR 15552,29376
 ADD0 -104
 ADD1 -100
 CARRY3
 ADD3 -96
-PAIR 6400,20800
+PAIR 6912,22464
 MORE2
 ADD2 -92
 ADD3 -88
-PAIR 22400,24000
+PAIR 24192,25920
 ADD2 -84
 MORE3
 ADD3 -80
-PAIR 30400,36800
+PAIR 32832,39744
 MORE2
 ADD2 -76
 ADD3 -72
-PAIR 41600,49600
+PAIR 44928,53568
 ADD2 -68
 MORE3
 ADD3 -64
-PAIR 43200,40000
+PAIR 46656,43200
 MORE2
 ADD2 -60
 ADD3 -56
-PAIR 1600,19200
+PAIR 1728,20736
 ADD0 -52
 ADD2 -48
 MORE3
 ADD3 -44
-PAIR 32000,33600
+PAIR 34560,36288
 ADD0 -40
 MORE2
 ADD2 -36
 ADD3 -32
-PAIR 16000,25600
+PAIR 17280,27648
 ADD1 -28
 ADD2 -24
 ADD3 -20
-PAIR 35200,44800
+PAIR 38016,48384
 ADD1 -16
 ADD2 -12
 ADD3 -8
-PAIR 46400,3200
+PAIR 50112,3456
 ADD1 -4
 ADD2 0
 ADD3 4
-PAIR 0,8000
+PAIR 0,8640
 ADD0 8
 ADD1 12
 MORE2
 ADD2 16
 MORE3
 ADD3 20
-PAIR 48000,12800
+PAIR 51840,13824
 ADD0 24
 ADD1 28
 ADD2 32
@@ -1461,11 +1461,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpsllw $8,%ymm7,%ymm7
 vpunpcklwd %ymm0,%ymm7,%ymm1
@@ -1473,11 +1473,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1486,11 +1486,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1499,11 +1499,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1512,11 +1512,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1525,11 +1525,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1537,12 +1537,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c06f9d07ef2ed841_l057_g6,.-peristyle_c06f9d07ef2ed841_l057_g6
-.globl peristyle_c06f9d07ef2ed841_l057_g7
-.hidden peristyle_c06f9d07ef2ed841_l057_g7
-.type peristyle_c06f9d07ef2ed841_l057_g7,@function
+.size peristyle_9017e6313af70b5a_l057_g6,.-peristyle_9017e6313af70b5a_l057_g6
+.globl peristyle_9017e6313af70b5a_l057_g7
+.hidden peristyle_9017e6313af70b5a_l057_g7
+.type peristyle_9017e6313af70b5a_l057_g7,@function
 .p2align 6
-peristyle_c06f9d07ef2ed841_l057_g7:
+peristyle_9017e6313af70b5a_l057_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1551,51 +1551,51 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 33600,40000
+PAIR 36288,43200
 SET2 -128
-PAIR 48000,17600
+PAIR 51840,19008
 SET0 -124
 SET1 -120
 ADD2 -116
-PAIR 30400,20800
+PAIR 32832,22464
 ADD0 -112
 SET3 -108
-PAIR 12800,27200
+PAIR 13824,29376
 ADD0 -104
 ADD1 -100
 ADD3 -96
-PAIR 35200,14400
+PAIR 38016,15552
 ADD0 -92
 ADD1 -88
 ADD3 -84
-PAIR 49600,0
+PAIR 53568,0
 CARRY0
 ADD0 -80
 ADD2 -76
 ADD3 -72
-PAIR 19200,38400
+PAIR 20736,41472
 ADD1 -68
 ADD2 -64
 CARRY3
 ADD3 -60
-PAIR 44800,46400
+PAIR 48384,50112
 CARRY1
 ADD1 -56
 ADD2 -52
 ADD3 -48
-PAIR 1600,3200
+PAIR 1728,3456
 ADD0 -44
 ADD1 -40
 CARRY2
 ADD2 -36
 ADD3 -32
-PAIR 4800,6400
+PAIR 5184,6912
 ADD0 -28
 ADD1 -24
 ADD2 -20
 MORE3
 ADD3 -16
-PAIR 8000,9600
+PAIR 8640,10368
 MORE0
 ADD0 -12
 MORE1
@@ -1604,12 +1604,12 @@ MORE2
 ADD2 -4
 MORE3
 ADD3 0
-PAIR 11200,16000
+PAIR 12096,17280
 ADD0 4
 ADD1 8
 ADD2 12
 ADD3 16
-PAIR 22400,24000
+PAIR 24192,25920
 ADD0 20
 MORE1
 ADD1 24
@@ -1617,7 +1617,7 @@ MORE2
 ADD2 28
 MORE3
 ADD3 32
-PAIR 25600,28800
+PAIR 27648,31104
 MORE0
 ADD0 36
 MORE1
@@ -1625,13 +1625,13 @@ ADD1 40
 MORE2
 ADD2 44
 ADD3 48
-PAIR 32000,36800
+PAIR 34560,39744
 MORE0
 ADD0 52
 ADD1 56
 ADD2 60
 ADD3 64
-PAIR 41600,43200
+PAIR 44928,46656
 ADD0 68
 MORE1
 ADD1 72
@@ -1672,11 +1672,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4096(%rsi)
-vmovdqu %xmm0,4160(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4112(%rsi)
-vmovdqu %xmm0,4176(%rsi)
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1685,11 +1685,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4128(%rsi)
-vmovdqu %xmm0,4192(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4144(%rsi)
-vmovdqu %xmm0,4208(%rsi)
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1698,11 +1698,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8192(%rsi)
-vmovdqu %xmm0,8256(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8208(%rsi)
-vmovdqu %xmm0,8272(%rsi)
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1711,11 +1711,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8224(%rsi)
-vmovdqu %xmm0,8288(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8240(%rsi)
-vmovdqu %xmm0,8304(%rsi)
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1724,11 +1724,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12288(%rsi)
-vmovdqu %xmm0,12352(%rsi)
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,12304(%rsi)
-vmovdqu %xmm0,12368(%rsi)
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1737,11 +1737,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,12320(%rsi)
-vmovdqu %xmm0,12384(%rsi)
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,12336(%rsi)
-vmovdqu %xmm0,12400(%rsi)
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1749,12 +1749,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c06f9d07ef2ed841_l057_g7,.-peristyle_c06f9d07ef2ed841_l057_g7
-.globl peristyle_c06f9d07ef2ed841_l057_g8
-.hidden peristyle_c06f9d07ef2ed841_l057_g8
-.type peristyle_c06f9d07ef2ed841_l057_g8,@function
+.size peristyle_9017e6313af70b5a_l057_g7,.-peristyle_9017e6313af70b5a_l057_g7
+.globl peristyle_9017e6313af70b5a_l057_g8
+.hidden peristyle_9017e6313af70b5a_l057_g8
+.type peristyle_9017e6313af70b5a_l057_g8,@function
 .p2align 6
-peristyle_c06f9d07ef2ed841_l057_g8:
+peristyle_9017e6313af70b5a_l057_g8:
 push %rbp
 mov %rsp,%rbp
 sub $64,%rsp
@@ -1763,39 +1763,39 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 0,1600
+PAIR 0,1728
 SET0 -128
-PAIR 3200,4800
+PAIR 3456,5184
 ADD0 -124
-PAIR 6400,8000
+PAIR 6912,8640
 ADD0 -120
-PAIR 9600,11200
+PAIR 10368,12096
 ADD0 -116
-PAIR 12800,14400
+PAIR 13824,15552
 CARRY0
 ADD0 -112
-PAIR 16000,19200
+PAIR 17280,20736
 ADD0 -108
-PAIR 20800,22400
+PAIR 22464,24192
 MORE0
 ADD0 -104
-PAIR 24000,25600
+PAIR 25920,27648
 ADD0 -100
-PAIR 28800,30400
+PAIR 31104,32832
 MORE0
 ADD0 -96
-PAIR 32000,33600
+PAIR 34560,36288
 ADD0 -92
-PAIR 35200,36800
+PAIR 38016,39744
 MORE0
 ADD0 -88
-PAIR 38400,40000
+PAIR 41472,43200
 ADD0 -84
-PAIR 41600,43200
+PAIR 44928,46656
 ADD0 -80
-PAIR 44800,46400
+PAIR 48384,50112
 ADD0 -76
-PAIR 48000,49600
+PAIR 51840,53568
 ADD0 -72
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
@@ -1830,5 +1830,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c06f9d07ef2ed841_l057_g8,.-peristyle_c06f9d07ef2ed841_l057_g8
+.size peristyle_9017e6313af70b5a_l057_g8,.-peristyle_9017e6313af70b5a_l057_g8
 .section .note.GNU-stack,"",@progbits

@@ -12,84 +12,95 @@ use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::{
-    Aligned, Arithmetic, Conv, Epilogue, Group, StoreTo, Table,
+    Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_1a164e668c1011ef_l059_g0 peristyle_1a164e668c1011ef_l059_g1
-    peristyle_1a164e668c1011ef_l059_g2 peristyle_1a164e668c1011ef_l059_g3
-    peristyle_1a164e668c1011ef_l059_g4 peristyle_1a164e668c1011ef_l059_g5
-    peristyle_1a164e668c1011ef_l059_g6 peristyle_1a164e668c1011ef_l059_g7
-    peristyle_1a164e668c1011ef_l059_g8
+    peristyle_99d0601588632c61_l059_g0 peristyle_99d0601588632c61_l059_g1
+    peristyle_99d0601588632c61_l059_g2 peristyle_99d0601588632c61_l059_g3
+    peristyle_99d0601588632c61_l059_g4 peristyle_99d0601588632c61_l059_g5
+    peristyle_99d0601588632c61_l059_g6 peristyle_99d0601588632c61_l059_g7
+    peristyle_99d0601588632c61_l059_g8
 );
-static TABLE: &Aligned<[u8; 8568]> = &Aligned(*include_bytes!("l059_heads_2.bin"));
+static TABLE: &Aligned<[u8; 14912]> = &Aligned(*include_bytes!("l059_heads_2.bin"));
 static GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 15),
         0,
         0,
-        unrolled!(peristyle_1a164e668c1011ef_l059_g0),
+        unrolled!(peristyle_99d0601588632c61_l059_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (15, 19),
         86,
         100,
-        unrolled!(peristyle_1a164e668c1011ef_l059_g1),
+        unrolled!(peristyle_99d0601588632c61_l059_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (34, 20),
         182,
         263,
-        unrolled!(peristyle_1a164e668c1011ef_l059_g2),
+        unrolled!(peristyle_99d0601588632c61_l059_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (54, 16),
         278,
         407,
-        unrolled!(peristyle_1a164e668c1011ef_l059_g3),
+        unrolled!(peristyle_99d0601588632c61_l059_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (70, 23),
         366,
         518,
-        unrolled!(peristyle_1a164e668c1011ef_l059_g4),
+        unrolled!(peristyle_99d0601588632c61_l059_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (93, 19),
         464,
         679,
-        unrolled!(peristyle_1a164e668c1011ef_l059_g5),
+        unrolled!(peristyle_99d0601588632c61_l059_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (112, 25),
         560,
         814,
-        unrolled!(peristyle_1a164e668c1011ef_l059_g6),
+        unrolled!(peristyle_99d0601588632c61_l059_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (137, 25),
         656,
         944,
-        unrolled!(peristyle_1a164e668c1011ef_l059_g7),
+        unrolled!(peristyle_99d0601588632c61_l059_g7),
     ),
     Group::new(
         &[32],
         (162, 10),
         752,
         1095,
-        unrolled!(peristyle_1a164e668c1011ef_l059_g8),
+        unrolled!(peristyle_99d0601588632c61_l059_g8),
     ),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 2), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (2, 1), 88, 81, None),
+    Group::new(&[8, 9, 10, 11], (3, 2), 184, 177, None),
+    Group::new(&[12, 13, 14, 15], (5, 2), 280, 263, None),
+    Group::new(&[16, 17, 18, 19], (7, 1), 368, 340, None),
+    Group::new(&[20, 21, 22, 23], (8, 3), 464, 436, None),
+    Group::new(&[24, 25, 26, 27], (11, 2), 564, 520, None),
+    Group::new(&[28, 29, 30, 31], (13, 1), 660, 602, None),
+    Group::new(&[32], (14, 1), 756, 698, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -113,12 +124,12 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 294784,
+            offset: 303232,
             channels: 96,
             height: 10,
             width: 10,
             split: [1, 1],
-            row: 10,
+            row: 11,
             plane: 192,
             pad: [0, 0, 0, 0],
             pad_value: 0,
@@ -131,7 +142,19 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(704, 830)),
             weights: Cow::Borrowed(TABLE.words(4032, 1134)),
         },
-        chunk_tiles: 32,
+        quads: Some(Table {
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(8576, 15)),
+            offsets: Cow::Borrowed(TABLE.offsets(8640, 836)),
+            weights: Cow::Borrowed(TABLE.words(12032, 718)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(14912, 0)),
+        blocking: Blocking {
+            chunk_tiles: 60,
+            pass_tiles: 8,
+            groups: 1,
+            prefetch: false,
+        },
         epilogue: Epilogue {
             acc_bias: Cow::Borrowed(
                 &[
@@ -251,12 +274,12 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::F32,
-                            offset: 266112,
+                            offset: 274560,
                             channels: 33,
                             height: 10,
                             width: 10,
                             split: [1, 1],
-                            row: 10,
+                            row: 11,
                             plane: 112,
                             pad: [0, 0, 0, 0],
                             pad_value: 0,

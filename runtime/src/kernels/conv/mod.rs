@@ -53,8 +53,7 @@ pub struct Blocking {
     pub pass_tiles: usize,
     /// Groups of a unit.
     pub groups: usize,
-    /// Whether a pass asks for the input of the next one: for windows of one pixel of a large map, of which every pass
-    /// reads a piece of every channel.
+    /// Whether a pass asks for the input of the next one, of which it reads a piece of every channel.
     pub prefetch: bool,
 }
 
@@ -213,7 +212,9 @@ impl Conv {
             for &offset in self.packed.iter() {
                 let row = x.offset(offset as isize);
                 for at in (0..bytes).step_by(LINE) {
-                    prefetch(row.wrapping_add(bytes + at));
+                    if self.blocking.prefetch {
+                        prefetch(row.wrapping_add(bytes + at));
+                    }
                     to.add(at).cast::<[u8; LINE]>().write(row.add(at).cast::<[u8; LINE]>().read());
                 }
                 to = to.add(bytes);
