@@ -90,9 +90,9 @@ pub struct Conv {
 }
 
 impl Conv {
-    /// Elements between the accumulators of consecutive outputs of a group.
+    /// Elements between the accumulators of consecutive outputs of a group: whole blocks of the epilogue.
     pub const fn accumulator_stride(&self) -> usize {
-        self.blocking.chunk_tiles * self.arithmetic.tile()
+        (self.blocking.chunk_tiles * self.arithmetic.tile()).next_multiple_of(epilogue::BLOCK)
     }
 
     /// Bytes of scratch one thread needs: accumulators of a block of groups, a row for the epilogue, packed input.

@@ -81,7 +81,7 @@ per_isa! {
 }
 
 /// Elements that are computed at once, a multiple of every vector: runs are rounded up to whole blocks.
-const BLOCK: usize = 64;
+pub(super) const BLOCK: usize = 64;
 
 impl Epilogue {
     #[inline(always)]
@@ -99,9 +99,9 @@ impl Epilogue {
         let blocks = run.len().div_ceil(BLOCK);
         for (j, &channel) in group.outputs.iter().enumerate() {
             let channel = usize::from(channel);
-            // SAFETY: the row of output `j` holds the chunk's accumulators, as `i32` or `f32`. The last block may hold old
-            // numbers behind the run, whose results are not stored, and lies inside the scratch: behind the rows of
-            // accumulators there is room for one more, which holds a row of quantised values and its two halves.
+            // SAFETY: the row of output `j` holds the chunk's accumulators, as `i32` or `f32`, in whole blocks; behind the
+            // run the last block may hold old numbers, whose results are not stored. A row behind those of accumulators
+            // holds quantised values and their two halves.
             let (values, bytes, halves) = unsafe {
                 let values = accumulators.cast::<f32>().add(j * stride).cast::<[f32; BLOCK]>();
                 let halves = std::slice::from_raw_parts_mut(bytes.add(stride), 2 * stride);
