@@ -151,11 +151,16 @@ impl Candidate {
         }
     }
 
-    /// Whether the rows of a pass are copied side by side. That takes less of the first-level cache when a stride parts
-    /// the columns of a window, which then shares no cache lines with its neighbours; and it wants enough nonzeros to
-    /// pay for the copy.
+    /// Whether the rows of a pass are copied side by side.
+    ///
+    /// That takes less of the first-level cache when a stride parts the columns of a window, which then shares no cache
+    /// lines with its neighbours; and fewer pages, when every channel has some of its own, than the processor knows the
+    /// addresses of. It wants enough nonzeros to pay for the copy.
     fn packs(&self) -> bool {
-        self.rows < 2 * self.lines && self.rows > self.inputs && self.sparsity.density() > 0.15
+        let strided = self.rows > self.inputs && self.rows < 2 * self.lines;
+        let pages = self.inputs * (self.pixels * self.element()).min(PAGE) / PAGE;
+        let spread = self.rows == self.inputs && pages >= SPREAD_PAGES;
+        (strided || spread) && self.sparsity.density() > 0.15
     }
 
     /// Bytes of an input element.
@@ -184,6 +189,10 @@ const PASS_BYTES: usize = 32 << 10;
 const SHORT_PASS_BYTES: usize = 96 << 10;
 /// Most bytes of a row of a pass: the last pass may read that much past the last pixel.
 const PASS_TAIL: usize = 2048;
+/// Bytes of a page.
+const PAGE: usize = 4096;
+/// Pages, of a window of one pixel, beyond which reading them in turn misses the first-level address cache.
+const SPREAD_PAGES: usize = 96;
 /// Input beyond which a map does not wait in the second-level cache.
 const LARGE_BYTES: usize = 1 << 20;
 /// Most groups of a unit: their accumulators take a quarter of a second-level cache.

@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_36da26d2b8c2b858_l014_g0
-.hidden peristyle_36da26d2b8c2b858_l014_g0
-.type peristyle_36da26d2b8c2b858_l014_g0,@function
+.globl peristyle_6cfb0d67ae52b738_l014_g0
+.hidden peristyle_6cfb0d67ae52b738_l014_g0
+.type peristyle_6cfb0d67ae52b738_l014_g0,@function
 .p2align 6
-peristyle_36da26d2b8c2b858_l014_g0:
+peristyle_6cfb0d67ae52b738_l014_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -489,11 +489,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,3584(%rsi)
+vmovdqu %xmm0,3648(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,3600(%rsi)
+vmovdqu %xmm0,3664(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -502,11 +502,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,3616(%rsi)
+vmovdqu %xmm0,3680(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,3632(%rsi)
+vmovdqu %xmm0,3696(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -515,11 +515,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,7168(%rsi)
+vmovdqu %xmm0,7232(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,7184(%rsi)
+vmovdqu %xmm0,7248(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -528,11 +528,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,7200(%rsi)
+vmovdqu %xmm0,7264(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,7216(%rsi)
+vmovdqu %xmm0,7280(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -541,11 +541,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,10752(%rsi)
+vmovdqu %xmm0,10816(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,10768(%rsi)
+vmovdqu %xmm0,10832(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -554,11 +554,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,10784(%rsi)
+vmovdqu %xmm0,10848(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,10800(%rsi)
+vmovdqu %xmm0,10864(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -566,12 +566,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_36da26d2b8c2b858_l014_g0,.-peristyle_36da26d2b8c2b858_l014_g0
-.globl peristyle_36da26d2b8c2b858_l014_g1
-.hidden peristyle_36da26d2b8c2b858_l014_g1
-.type peristyle_36da26d2b8c2b858_l014_g1,@function
+.size peristyle_6cfb0d67ae52b738_l014_g0,.-peristyle_6cfb0d67ae52b738_l014_g0
+.globl peristyle_6cfb0d67ae52b738_l014_g1
+.hidden peristyle_6cfb0d67ae52b738_l014_g1
+.type peristyle_6cfb0d67ae52b738_l014_g1,@function
 .p2align 6
-peristyle_36da26d2b8c2b858_l014_g1:
+peristyle_6cfb0d67ae52b738_l014_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -916,11 +916,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,3584(%rsi)
+vmovdqu %xmm0,3648(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,3600(%rsi)
+vmovdqu %xmm0,3664(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -929,11 +929,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,3616(%rsi)
+vmovdqu %xmm0,3680(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,3632(%rsi)
+vmovdqu %xmm0,3696(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -942,11 +942,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,7168(%rsi)
+vmovdqu %xmm0,7232(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,7184(%rsi)
+vmovdqu %xmm0,7248(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -955,11 +955,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,7200(%rsi)
+vmovdqu %xmm0,7264(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,7216(%rsi)
+vmovdqu %xmm0,7280(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -968,11 +968,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,10752(%rsi)
+vmovdqu %xmm0,10816(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,10768(%rsi)
+vmovdqu %xmm0,10832(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -981,11 +981,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,10784(%rsi)
+vmovdqu %xmm0,10848(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,10800(%rsi)
+vmovdqu %xmm0,10864(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -993,12 +993,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_36da26d2b8c2b858_l014_g1,.-peristyle_36da26d2b8c2b858_l014_g1
-.globl peristyle_36da26d2b8c2b858_l014_g2
-.hidden peristyle_36da26d2b8c2b858_l014_g2
-.type peristyle_36da26d2b8c2b858_l014_g2,@function
+.size peristyle_6cfb0d67ae52b738_l014_g1,.-peristyle_6cfb0d67ae52b738_l014_g1
+.globl peristyle_6cfb0d67ae52b738_l014_g2
+.hidden peristyle_6cfb0d67ae52b738_l014_g2
+.type peristyle_6cfb0d67ae52b738_l014_g2,@function
 .p2align 6
-peristyle_36da26d2b8c2b858_l014_g2:
+peristyle_6cfb0d67ae52b738_l014_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1360,11 +1360,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,3584(%rsi)
+vmovdqu %xmm0,3648(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,3600(%rsi)
+vmovdqu %xmm0,3664(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1373,11 +1373,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,3616(%rsi)
+vmovdqu %xmm0,3680(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,3632(%rsi)
+vmovdqu %xmm0,3696(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1386,11 +1386,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,7168(%rsi)
+vmovdqu %xmm0,7232(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,7184(%rsi)
+vmovdqu %xmm0,7248(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1399,11 +1399,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,7200(%rsi)
+vmovdqu %xmm0,7264(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,7216(%rsi)
+vmovdqu %xmm0,7280(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1412,11 +1412,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,10752(%rsi)
+vmovdqu %xmm0,10816(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,10768(%rsi)
+vmovdqu %xmm0,10832(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1425,11 +1425,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,10784(%rsi)
+vmovdqu %xmm0,10848(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,10800(%rsi)
+vmovdqu %xmm0,10864(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1437,12 +1437,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_36da26d2b8c2b858_l014_g2,.-peristyle_36da26d2b8c2b858_l014_g2
-.globl peristyle_36da26d2b8c2b858_l014_g3
-.hidden peristyle_36da26d2b8c2b858_l014_g3
-.type peristyle_36da26d2b8c2b858_l014_g3,@function
+.size peristyle_6cfb0d67ae52b738_l014_g2,.-peristyle_6cfb0d67ae52b738_l014_g2
+.globl peristyle_6cfb0d67ae52b738_l014_g3
+.hidden peristyle_6cfb0d67ae52b738_l014_g3
+.type peristyle_6cfb0d67ae52b738_l014_g3,@function
 .p2align 6
-peristyle_36da26d2b8c2b858_l014_g3:
+peristyle_6cfb0d67ae52b738_l014_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1770,11 +1770,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,3584(%rsi)
+vmovdqu %xmm0,3648(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,3600(%rsi)
+vmovdqu %xmm0,3664(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1783,11 +1783,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,3616(%rsi)
+vmovdqu %xmm0,3680(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,3632(%rsi)
+vmovdqu %xmm0,3696(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1796,11 +1796,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,7168(%rsi)
+vmovdqu %xmm0,7232(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,7184(%rsi)
+vmovdqu %xmm0,7248(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1809,11 +1809,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,7200(%rsi)
+vmovdqu %xmm0,7264(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,7216(%rsi)
+vmovdqu %xmm0,7280(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1822,11 +1822,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,10752(%rsi)
+vmovdqu %xmm0,10816(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,10768(%rsi)
+vmovdqu %xmm0,10832(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1835,11 +1835,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,10784(%rsi)
+vmovdqu %xmm0,10848(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,10800(%rsi)
+vmovdqu %xmm0,10864(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1847,12 +1847,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_36da26d2b8c2b858_l014_g3,.-peristyle_36da26d2b8c2b858_l014_g3
-.globl peristyle_36da26d2b8c2b858_l014_g4
-.hidden peristyle_36da26d2b8c2b858_l014_g4
-.type peristyle_36da26d2b8c2b858_l014_g4,@function
+.size peristyle_6cfb0d67ae52b738_l014_g3,.-peristyle_6cfb0d67ae52b738_l014_g3
+.globl peristyle_6cfb0d67ae52b738_l014_g4
+.hidden peristyle_6cfb0d67ae52b738_l014_g4
+.type peristyle_6cfb0d67ae52b738_l014_g4,@function
 .p2align 6
-peristyle_36da26d2b8c2b858_l014_g4:
+peristyle_6cfb0d67ae52b738_l014_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2187,11 +2187,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,3584(%rsi)
+vmovdqu %xmm0,3648(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,3600(%rsi)
+vmovdqu %xmm0,3664(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -2200,11 +2200,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,3616(%rsi)
+vmovdqu %xmm0,3680(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,3632(%rsi)
+vmovdqu %xmm0,3696(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -2213,11 +2213,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,7168(%rsi)
+vmovdqu %xmm0,7232(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,7184(%rsi)
+vmovdqu %xmm0,7248(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -2226,11 +2226,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,7200(%rsi)
+vmovdqu %xmm0,7264(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,7216(%rsi)
+vmovdqu %xmm0,7280(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -2239,11 +2239,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,10752(%rsi)
+vmovdqu %xmm0,10816(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,10768(%rsi)
+vmovdqu %xmm0,10832(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -2252,11 +2252,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,10784(%rsi)
+vmovdqu %xmm0,10848(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,10800(%rsi)
+vmovdqu %xmm0,10864(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -2264,12 +2264,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_36da26d2b8c2b858_l014_g4,.-peristyle_36da26d2b8c2b858_l014_g4
-.globl peristyle_36da26d2b8c2b858_l014_g5
-.hidden peristyle_36da26d2b8c2b858_l014_g5
-.type peristyle_36da26d2b8c2b858_l014_g5,@function
+.size peristyle_6cfb0d67ae52b738_l014_g4,.-peristyle_6cfb0d67ae52b738_l014_g4
+.globl peristyle_6cfb0d67ae52b738_l014_g5
+.hidden peristyle_6cfb0d67ae52b738_l014_g5
+.type peristyle_6cfb0d67ae52b738_l014_g5,@function
 .p2align 6
-peristyle_36da26d2b8c2b858_l014_g5:
+peristyle_6cfb0d67ae52b738_l014_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2632,11 +2632,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,3584(%rsi)
+vmovdqu %xmm0,3648(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,3600(%rsi)
+vmovdqu %xmm0,3664(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -2645,11 +2645,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,3616(%rsi)
+vmovdqu %xmm0,3680(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,3632(%rsi)
+vmovdqu %xmm0,3696(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -2658,11 +2658,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,7168(%rsi)
+vmovdqu %xmm0,7232(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,7184(%rsi)
+vmovdqu %xmm0,7248(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -2671,11 +2671,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,7200(%rsi)
+vmovdqu %xmm0,7264(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,7216(%rsi)
+vmovdqu %xmm0,7280(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -2684,11 +2684,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,10752(%rsi)
+vmovdqu %xmm0,10816(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,10768(%rsi)
+vmovdqu %xmm0,10832(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -2697,11 +2697,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,10784(%rsi)
+vmovdqu %xmm0,10848(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,10800(%rsi)
+vmovdqu %xmm0,10864(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -2709,12 +2709,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_36da26d2b8c2b858_l014_g5,.-peristyle_36da26d2b8c2b858_l014_g5
-.globl peristyle_36da26d2b8c2b858_l014_g6
-.hidden peristyle_36da26d2b8c2b858_l014_g6
-.type peristyle_36da26d2b8c2b858_l014_g6,@function
+.size peristyle_6cfb0d67ae52b738_l014_g5,.-peristyle_6cfb0d67ae52b738_l014_g5
+.globl peristyle_6cfb0d67ae52b738_l014_g6
+.hidden peristyle_6cfb0d67ae52b738_l014_g6
+.type peristyle_6cfb0d67ae52b738_l014_g6,@function
 .p2align 6
-peristyle_36da26d2b8c2b858_l014_g6:
+peristyle_6cfb0d67ae52b738_l014_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3033,11 +3033,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,3584(%rsi)
+vmovdqu %xmm0,3648(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,3600(%rsi)
+vmovdqu %xmm0,3664(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -3046,11 +3046,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,3616(%rsi)
+vmovdqu %xmm0,3680(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,3632(%rsi)
+vmovdqu %xmm0,3696(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -3059,11 +3059,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,7168(%rsi)
+vmovdqu %xmm0,7232(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,7184(%rsi)
+vmovdqu %xmm0,7248(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -3072,11 +3072,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,7200(%rsi)
+vmovdqu %xmm0,7264(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,7216(%rsi)
+vmovdqu %xmm0,7280(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -3085,11 +3085,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,10752(%rsi)
+vmovdqu %xmm0,10816(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,10768(%rsi)
+vmovdqu %xmm0,10832(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -3098,11 +3098,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,10784(%rsi)
+vmovdqu %xmm0,10848(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,10800(%rsi)
+vmovdqu %xmm0,10864(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -3110,12 +3110,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_36da26d2b8c2b858_l014_g6,.-peristyle_36da26d2b8c2b858_l014_g6
-.globl peristyle_36da26d2b8c2b858_l014_g7
-.hidden peristyle_36da26d2b8c2b858_l014_g7
-.type peristyle_36da26d2b8c2b858_l014_g7,@function
+.size peristyle_6cfb0d67ae52b738_l014_g6,.-peristyle_6cfb0d67ae52b738_l014_g6
+.globl peristyle_6cfb0d67ae52b738_l014_g7
+.hidden peristyle_6cfb0d67ae52b738_l014_g7
+.type peristyle_6cfb0d67ae52b738_l014_g7,@function
 .p2align 6
-peristyle_36da26d2b8c2b858_l014_g7:
+peristyle_6cfb0d67ae52b738_l014_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3475,11 +3475,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,3584(%rsi)
+vmovdqu %xmm0,3648(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,3600(%rsi)
+vmovdqu %xmm0,3664(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -3488,11 +3488,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,3616(%rsi)
+vmovdqu %xmm0,3680(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,3632(%rsi)
+vmovdqu %xmm0,3696(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -3501,11 +3501,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,7168(%rsi)
+vmovdqu %xmm0,7232(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,7184(%rsi)
+vmovdqu %xmm0,7248(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -3514,11 +3514,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,7200(%rsi)
+vmovdqu %xmm0,7264(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,7216(%rsi)
+vmovdqu %xmm0,7280(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -3527,11 +3527,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,10752(%rsi)
+vmovdqu %xmm0,10816(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,10768(%rsi)
+vmovdqu %xmm0,10832(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -3540,11 +3540,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,10784(%rsi)
+vmovdqu %xmm0,10848(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,10800(%rsi)
+vmovdqu %xmm0,10864(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -3552,12 +3552,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_36da26d2b8c2b858_l014_g7,.-peristyle_36da26d2b8c2b858_l014_g7
-.globl peristyle_36da26d2b8c2b858_l014_g8
-.hidden peristyle_36da26d2b8c2b858_l014_g8
-.type peristyle_36da26d2b8c2b858_l014_g8,@function
+.size peristyle_6cfb0d67ae52b738_l014_g7,.-peristyle_6cfb0d67ae52b738_l014_g7
+.globl peristyle_6cfb0d67ae52b738_l014_g8
+.hidden peristyle_6cfb0d67ae52b738_l014_g8
+.type peristyle_6cfb0d67ae52b738_l014_g8,@function
 .p2align 6
-peristyle_36da26d2b8c2b858_l014_g8:
+peristyle_6cfb0d67ae52b738_l014_g8:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3937,11 +3937,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,3584(%rsi)
+vmovdqu %xmm0,3648(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,3600(%rsi)
+vmovdqu %xmm0,3664(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -3950,11 +3950,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,3616(%rsi)
+vmovdqu %xmm0,3680(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,3632(%rsi)
+vmovdqu %xmm0,3696(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -3963,11 +3963,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,7168(%rsi)
+vmovdqu %xmm0,7232(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,7184(%rsi)
+vmovdqu %xmm0,7248(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -3976,11 +3976,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,7200(%rsi)
+vmovdqu %xmm0,7264(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,7216(%rsi)
+vmovdqu %xmm0,7280(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -3989,11 +3989,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,10752(%rsi)
+vmovdqu %xmm0,10816(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,10768(%rsi)
+vmovdqu %xmm0,10832(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -4002,11 +4002,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,10784(%rsi)
+vmovdqu %xmm0,10848(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,10800(%rsi)
+vmovdqu %xmm0,10864(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -4014,12 +4014,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_36da26d2b8c2b858_l014_g8,.-peristyle_36da26d2b8c2b858_l014_g8
-.globl peristyle_36da26d2b8c2b858_l014_g9
-.hidden peristyle_36da26d2b8c2b858_l014_g9
-.type peristyle_36da26d2b8c2b858_l014_g9,@function
+.size peristyle_6cfb0d67ae52b738_l014_g8,.-peristyle_6cfb0d67ae52b738_l014_g8
+.globl peristyle_6cfb0d67ae52b738_l014_g9
+.hidden peristyle_6cfb0d67ae52b738_l014_g9
+.type peristyle_6cfb0d67ae52b738_l014_g9,@function
 .p2align 6
-peristyle_36da26d2b8c2b858_l014_g9:
+peristyle_6cfb0d67ae52b738_l014_g9:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4368,11 +4368,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,3584(%rsi)
+vmovdqu %xmm0,3648(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,3600(%rsi)
+vmovdqu %xmm0,3664(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -4381,11 +4381,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,3616(%rsi)
+vmovdqu %xmm0,3680(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,3632(%rsi)
+vmovdqu %xmm0,3696(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -4394,11 +4394,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,7168(%rsi)
+vmovdqu %xmm0,7232(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,7184(%rsi)
+vmovdqu %xmm0,7248(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -4407,11 +4407,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,7200(%rsi)
+vmovdqu %xmm0,7264(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,7216(%rsi)
+vmovdqu %xmm0,7280(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -4420,11 +4420,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,10752(%rsi)
+vmovdqu %xmm0,10816(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,10768(%rsi)
+vmovdqu %xmm0,10832(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -4433,11 +4433,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,10784(%rsi)
+vmovdqu %xmm0,10848(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,10800(%rsi)
+vmovdqu %xmm0,10864(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -4445,12 +4445,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_36da26d2b8c2b858_l014_g9,.-peristyle_36da26d2b8c2b858_l014_g9
-.globl peristyle_36da26d2b8c2b858_l014_g10
-.hidden peristyle_36da26d2b8c2b858_l014_g10
-.type peristyle_36da26d2b8c2b858_l014_g10,@function
+.size peristyle_6cfb0d67ae52b738_l014_g9,.-peristyle_6cfb0d67ae52b738_l014_g9
+.globl peristyle_6cfb0d67ae52b738_l014_g10
+.hidden peristyle_6cfb0d67ae52b738_l014_g10
+.type peristyle_6cfb0d67ae52b738_l014_g10,@function
 .p2align 6
-peristyle_36da26d2b8c2b858_l014_g10:
+peristyle_6cfb0d67ae52b738_l014_g10:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4800,11 +4800,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,3584(%rsi)
+vmovdqu %xmm0,3648(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,3600(%rsi)
+vmovdqu %xmm0,3664(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -4813,11 +4813,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,3616(%rsi)
+vmovdqu %xmm0,3680(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,3632(%rsi)
+vmovdqu %xmm0,3696(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -4826,11 +4826,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,7168(%rsi)
+vmovdqu %xmm0,7232(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,7184(%rsi)
+vmovdqu %xmm0,7248(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -4839,11 +4839,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,7200(%rsi)
+vmovdqu %xmm0,7264(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,7216(%rsi)
+vmovdqu %xmm0,7280(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -4852,11 +4852,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,10752(%rsi)
+vmovdqu %xmm0,10816(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,10768(%rsi)
+vmovdqu %xmm0,10832(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -4865,11 +4865,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,10784(%rsi)
+vmovdqu %xmm0,10848(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,10800(%rsi)
+vmovdqu %xmm0,10864(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -4877,12 +4877,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_36da26d2b8c2b858_l014_g10,.-peristyle_36da26d2b8c2b858_l014_g10
-.globl peristyle_36da26d2b8c2b858_l014_g11
-.hidden peristyle_36da26d2b8c2b858_l014_g11
-.type peristyle_36da26d2b8c2b858_l014_g11,@function
+.size peristyle_6cfb0d67ae52b738_l014_g10,.-peristyle_6cfb0d67ae52b738_l014_g10
+.globl peristyle_6cfb0d67ae52b738_l014_g11
+.hidden peristyle_6cfb0d67ae52b738_l014_g11
+.type peristyle_6cfb0d67ae52b738_l014_g11,@function
 .p2align 6
-peristyle_36da26d2b8c2b858_l014_g11:
+peristyle_6cfb0d67ae52b738_l014_g11:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5234,11 +5234,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,3584(%rsi)
+vmovdqu %xmm0,3648(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,3600(%rsi)
+vmovdqu %xmm0,3664(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -5247,11 +5247,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,3616(%rsi)
+vmovdqu %xmm0,3680(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,3632(%rsi)
+vmovdqu %xmm0,3696(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -5260,11 +5260,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,7168(%rsi)
+vmovdqu %xmm0,7232(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,7184(%rsi)
+vmovdqu %xmm0,7248(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -5273,11 +5273,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,7200(%rsi)
+vmovdqu %xmm0,7264(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,7216(%rsi)
+vmovdqu %xmm0,7280(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -5286,11 +5286,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,10752(%rsi)
+vmovdqu %xmm0,10816(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,10768(%rsi)
+vmovdqu %xmm0,10832(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -5299,11 +5299,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,10784(%rsi)
+vmovdqu %xmm0,10848(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,10800(%rsi)
+vmovdqu %xmm0,10864(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -5311,12 +5311,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_36da26d2b8c2b858_l014_g11,.-peristyle_36da26d2b8c2b858_l014_g11
-.globl peristyle_36da26d2b8c2b858_l014_g12
-.hidden peristyle_36da26d2b8c2b858_l014_g12
-.type peristyle_36da26d2b8c2b858_l014_g12,@function
+.size peristyle_6cfb0d67ae52b738_l014_g11,.-peristyle_6cfb0d67ae52b738_l014_g11
+.globl peristyle_6cfb0d67ae52b738_l014_g12
+.hidden peristyle_6cfb0d67ae52b738_l014_g12
+.type peristyle_6cfb0d67ae52b738_l014_g12,@function
 .p2align 6
-peristyle_36da26d2b8c2b858_l014_g12:
+peristyle_6cfb0d67ae52b738_l014_g12:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5637,11 +5637,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,3584(%rsi)
+vmovdqu %xmm0,3648(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,3600(%rsi)
+vmovdqu %xmm0,3664(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -5650,11 +5650,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,3616(%rsi)
+vmovdqu %xmm0,3680(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,3632(%rsi)
+vmovdqu %xmm0,3696(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -5663,11 +5663,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,7168(%rsi)
+vmovdqu %xmm0,7232(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,7184(%rsi)
+vmovdqu %xmm0,7248(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -5676,11 +5676,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,7200(%rsi)
+vmovdqu %xmm0,7264(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,7216(%rsi)
+vmovdqu %xmm0,7280(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -5689,11 +5689,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,10752(%rsi)
+vmovdqu %xmm0,10816(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,10768(%rsi)
+vmovdqu %xmm0,10832(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -5702,11 +5702,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,10784(%rsi)
+vmovdqu %xmm0,10848(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,10800(%rsi)
+vmovdqu %xmm0,10864(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -5714,12 +5714,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_36da26d2b8c2b858_l014_g12,.-peristyle_36da26d2b8c2b858_l014_g12
-.globl peristyle_36da26d2b8c2b858_l014_g13
-.hidden peristyle_36da26d2b8c2b858_l014_g13
-.type peristyle_36da26d2b8c2b858_l014_g13,@function
+.size peristyle_6cfb0d67ae52b738_l014_g12,.-peristyle_6cfb0d67ae52b738_l014_g12
+.globl peristyle_6cfb0d67ae52b738_l014_g13
+.hidden peristyle_6cfb0d67ae52b738_l014_g13
+.type peristyle_6cfb0d67ae52b738_l014_g13,@function
 .p2align 6
-peristyle_36da26d2b8c2b858_l014_g13:
+peristyle_6cfb0d67ae52b738_l014_g13:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6062,11 +6062,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,3584(%rsi)
+vmovdqu %xmm0,3648(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,3600(%rsi)
+vmovdqu %xmm0,3664(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -6075,11 +6075,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,3616(%rsi)
+vmovdqu %xmm0,3680(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,3632(%rsi)
+vmovdqu %xmm0,3696(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -6088,11 +6088,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,7168(%rsi)
+vmovdqu %xmm0,7232(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,7184(%rsi)
+vmovdqu %xmm0,7248(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -6101,11 +6101,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,7200(%rsi)
+vmovdqu %xmm0,7264(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,7216(%rsi)
+vmovdqu %xmm0,7280(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -6114,11 +6114,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,10752(%rsi)
+vmovdqu %xmm0,10816(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,10768(%rsi)
+vmovdqu %xmm0,10832(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -6127,11 +6127,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,10784(%rsi)
+vmovdqu %xmm0,10848(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,10800(%rsi)
+vmovdqu %xmm0,10864(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -6139,12 +6139,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_36da26d2b8c2b858_l014_g13,.-peristyle_36da26d2b8c2b858_l014_g13
-.globl peristyle_36da26d2b8c2b858_l014_g14
-.hidden peristyle_36da26d2b8c2b858_l014_g14
-.type peristyle_36da26d2b8c2b858_l014_g14,@function
+.size peristyle_6cfb0d67ae52b738_l014_g13,.-peristyle_6cfb0d67ae52b738_l014_g13
+.globl peristyle_6cfb0d67ae52b738_l014_g14
+.hidden peristyle_6cfb0d67ae52b738_l014_g14
+.type peristyle_6cfb0d67ae52b738_l014_g14,@function
 .p2align 6
-peristyle_36da26d2b8c2b858_l014_g14:
+peristyle_6cfb0d67ae52b738_l014_g14:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6490,11 +6490,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,3584(%rsi)
+vmovdqu %xmm0,3648(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,3600(%rsi)
+vmovdqu %xmm0,3664(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -6503,11 +6503,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,3616(%rsi)
+vmovdqu %xmm0,3680(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,3632(%rsi)
+vmovdqu %xmm0,3696(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -6516,11 +6516,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,7168(%rsi)
+vmovdqu %xmm0,7232(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,7184(%rsi)
+vmovdqu %xmm0,7248(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -6529,11 +6529,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,7200(%rsi)
+vmovdqu %xmm0,7264(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,7216(%rsi)
+vmovdqu %xmm0,7280(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -6542,11 +6542,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,10752(%rsi)
+vmovdqu %xmm0,10816(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,10768(%rsi)
+vmovdqu %xmm0,10832(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -6555,11 +6555,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,10784(%rsi)
+vmovdqu %xmm0,10848(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,10800(%rsi)
+vmovdqu %xmm0,10864(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -6567,12 +6567,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_36da26d2b8c2b858_l014_g14,.-peristyle_36da26d2b8c2b858_l014_g14
-.globl peristyle_36da26d2b8c2b858_l014_g15
-.hidden peristyle_36da26d2b8c2b858_l014_g15
-.type peristyle_36da26d2b8c2b858_l014_g15,@function
+.size peristyle_6cfb0d67ae52b738_l014_g14,.-peristyle_6cfb0d67ae52b738_l014_g14
+.globl peristyle_6cfb0d67ae52b738_l014_g15
+.hidden peristyle_6cfb0d67ae52b738_l014_g15
+.type peristyle_6cfb0d67ae52b738_l014_g15,@function
 .p2align 6
-peristyle_36da26d2b8c2b858_l014_g15:
+peristyle_6cfb0d67ae52b738_l014_g15:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6894,11 +6894,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,3584(%rsi)
+vmovdqu %xmm0,3648(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,3600(%rsi)
+vmovdqu %xmm0,3664(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -6907,11 +6907,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,3616(%rsi)
+vmovdqu %xmm0,3680(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,3632(%rsi)
+vmovdqu %xmm0,3696(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -6920,11 +6920,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,7168(%rsi)
+vmovdqu %xmm0,7232(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,7184(%rsi)
+vmovdqu %xmm0,7248(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -6933,11 +6933,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,7200(%rsi)
+vmovdqu %xmm0,7264(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,7216(%rsi)
+vmovdqu %xmm0,7280(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -6946,11 +6946,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,10752(%rsi)
+vmovdqu %xmm0,10816(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,10768(%rsi)
+vmovdqu %xmm0,10832(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -6959,11 +6959,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,10784(%rsi)
+vmovdqu %xmm0,10848(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,10800(%rsi)
+vmovdqu %xmm0,10864(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -6971,5 +6971,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_36da26d2b8c2b858_l014_g15,.-peristyle_36da26d2b8c2b858_l014_g15
+.size peristyle_6cfb0d67ae52b738_l014_g15,.-peristyle_6cfb0d67ae52b738_l014_g15
 .section .note.GNU-stack,"",@progbits

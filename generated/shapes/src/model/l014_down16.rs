@@ -19,14 +19,14 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_36da26d2b8c2b858_l014_g0 peristyle_36da26d2b8c2b858_l014_g1
-    peristyle_36da26d2b8c2b858_l014_g2 peristyle_36da26d2b8c2b858_l014_g3
-    peristyle_36da26d2b8c2b858_l014_g4 peristyle_36da26d2b8c2b858_l014_g5
-    peristyle_36da26d2b8c2b858_l014_g6 peristyle_36da26d2b8c2b858_l014_g7
-    peristyle_36da26d2b8c2b858_l014_g8 peristyle_36da26d2b8c2b858_l014_g9
-    peristyle_36da26d2b8c2b858_l014_g10 peristyle_36da26d2b8c2b858_l014_g11
-    peristyle_36da26d2b8c2b858_l014_g12 peristyle_36da26d2b8c2b858_l014_g13
-    peristyle_36da26d2b8c2b858_l014_g14 peristyle_36da26d2b8c2b858_l014_g15
+    peristyle_6cfb0d67ae52b738_l014_g0 peristyle_6cfb0d67ae52b738_l014_g1
+    peristyle_6cfb0d67ae52b738_l014_g2 peristyle_6cfb0d67ae52b738_l014_g3
+    peristyle_6cfb0d67ae52b738_l014_g4 peristyle_6cfb0d67ae52b738_l014_g5
+    peristyle_6cfb0d67ae52b738_l014_g6 peristyle_6cfb0d67ae52b738_l014_g7
+    peristyle_6cfb0d67ae52b738_l014_g8 peristyle_6cfb0d67ae52b738_l014_g9
+    peristyle_6cfb0d67ae52b738_l014_g10 peristyle_6cfb0d67ae52b738_l014_g11
+    peristyle_6cfb0d67ae52b738_l014_g12 peristyle_6cfb0d67ae52b738_l014_g13
+    peristyle_6cfb0d67ae52b738_l014_g14 peristyle_6cfb0d67ae52b738_l014_g15
 );
 static TABLE: &Aligned<[u8; 44608]> = &Aligned(*include_bytes!("l014_down16.bin"));
 static GROUPS: &[Group] = &[
@@ -35,112 +35,112 @@ static GROUPS: &[Group] = &[
         (0, 66),
         0,
         0,
-        unrolled!(peristyle_36da26d2b8c2b858_l014_g0),
+        unrolled!(peristyle_6cfb0d67ae52b738_l014_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (66, 64),
         198,
         142,
-        unrolled!(peristyle_36da26d2b8c2b858_l014_g1),
+        unrolled!(peristyle_6cfb0d67ae52b738_l014_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (130, 62),
         384,
         274,
-        unrolled!(peristyle_36da26d2b8c2b858_l014_g2),
+        unrolled!(peristyle_6cfb0d67ae52b738_l014_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (192, 64),
         584,
         420,
-        unrolled!(peristyle_36da26d2b8c2b858_l014_g3),
+        unrolled!(peristyle_6cfb0d67ae52b738_l014_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (256, 65),
         756,
         545,
-        unrolled!(peristyle_36da26d2b8c2b858_l014_g4),
+        unrolled!(peristyle_6cfb0d67ae52b738_l014_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (321, 62),
         934,
         671,
-        unrolled!(peristyle_36da26d2b8c2b858_l014_g5),
+        unrolled!(peristyle_6cfb0d67ae52b738_l014_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (383, 62),
         1130,
         818,
-        unrolled!(peristyle_36da26d2b8c2b858_l014_g6),
+        unrolled!(peristyle_6cfb0d67ae52b738_l014_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (445, 59),
         1296,
         936,
-        unrolled!(peristyle_36da26d2b8c2b858_l014_g7),
+        unrolled!(peristyle_6cfb0d67ae52b738_l014_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (504, 64),
         1484,
         1083,
-        unrolled!(peristyle_36da26d2b8c2b858_l014_g8),
+        unrolled!(peristyle_6cfb0d67ae52b738_l014_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (568, 64),
         1682,
         1236,
-        unrolled!(peristyle_36da26d2b8c2b858_l014_g9),
+        unrolled!(peristyle_6cfb0d67ae52b738_l014_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (632, 62),
         1866,
         1372,
-        unrolled!(peristyle_36da26d2b8c2b858_l014_g10),
+        unrolled!(peristyle_6cfb0d67ae52b738_l014_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (694, 66),
         2058,
         1508,
-        unrolled!(peristyle_36da26d2b8c2b858_l014_g11),
+        unrolled!(peristyle_6cfb0d67ae52b738_l014_g11),
     ),
     Group::new(
         &[48, 49, 50, 51],
         (760, 62),
         2234,
         1642,
-        unrolled!(peristyle_36da26d2b8c2b858_l014_g12),
+        unrolled!(peristyle_6cfb0d67ae52b738_l014_g12),
     ),
     Group::new(
         &[52, 53, 54, 55],
         (822, 62),
         2406,
         1760,
-        unrolled!(peristyle_36da26d2b8c2b858_l014_g13),
+        unrolled!(peristyle_6cfb0d67ae52b738_l014_g13),
     ),
     Group::new(
         &[56, 57, 58, 59],
         (884, 53),
         2594,
         1892,
-        unrolled!(peristyle_36da26d2b8c2b858_l014_g14),
+        unrolled!(peristyle_6cfb0d67ae52b738_l014_g14),
     ),
     Group::new(
         &[60, 61, 62, 63],
         (937, 60),
         2788,
         2031,
-        unrolled!(peristyle_36da26d2b8c2b858_l014_g15),
+        unrolled!(peristyle_6cfb0d67ae52b738_l014_g15),
     ),
 ];
 static QUAD_GROUPS: &[Group] = &[
@@ -209,7 +209,7 @@ pub static LAYER: Layer = Layer {
         }),
         packed: Cow::Borrowed(TABLE.offsets(43456, 288)),
         blocking: Blocking {
-            chunk_tiles: 60,
+            chunk_tiles: 28,
             pass_tiles: 2,
             groups: 2,
             prefetch: false,

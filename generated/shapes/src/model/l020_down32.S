@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_0836998c45ad8806_l020_g0
-.hidden peristyle_0836998c45ad8806_l020_g0
-.type peristyle_0836998c45ad8806_l020_g0,@function
+.globl peristyle_3cbd7a8beca6781b_l020_g0
+.hidden peristyle_3cbd7a8beca6781b_l020_g0
+.type peristyle_3cbd7a8beca6781b_l020_g0,@function
 .p2align 6
-peristyle_0836998c45ad8806_l020_g0:
+peristyle_3cbd7a8beca6781b_l020_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -593,11 +593,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,2560(%rsi)
+vmovdqu %xmm0,2624(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,2576(%rsi)
+vmovdqu %xmm0,2640(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -606,11 +606,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,2592(%rsi)
+vmovdqu %xmm0,2656(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,2608(%rsi)
+vmovdqu %xmm0,2672(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -619,11 +619,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -632,11 +632,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -645,11 +645,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -658,11 +658,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -670,12 +670,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0836998c45ad8806_l020_g0,.-peristyle_0836998c45ad8806_l020_g0
-.globl peristyle_0836998c45ad8806_l020_g1
-.hidden peristyle_0836998c45ad8806_l020_g1
-.type peristyle_0836998c45ad8806_l020_g1,@function
+.size peristyle_3cbd7a8beca6781b_l020_g0,.-peristyle_3cbd7a8beca6781b_l020_g0
+.globl peristyle_3cbd7a8beca6781b_l020_g1
+.hidden peristyle_3cbd7a8beca6781b_l020_g1
+.type peristyle_3cbd7a8beca6781b_l020_g1,@function
 .p2align 6
-peristyle_0836998c45ad8806_l020_g1:
+peristyle_3cbd7a8beca6781b_l020_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1143,11 +1143,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,2560(%rsi)
+vmovdqu %xmm0,2624(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,2576(%rsi)
+vmovdqu %xmm0,2640(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1156,11 +1156,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,2592(%rsi)
+vmovdqu %xmm0,2656(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,2608(%rsi)
+vmovdqu %xmm0,2672(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1169,11 +1169,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1182,11 +1182,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1195,11 +1195,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1208,11 +1208,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1220,12 +1220,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0836998c45ad8806_l020_g1,.-peristyle_0836998c45ad8806_l020_g1
-.globl peristyle_0836998c45ad8806_l020_g2
-.hidden peristyle_0836998c45ad8806_l020_g2
-.type peristyle_0836998c45ad8806_l020_g2,@function
+.size peristyle_3cbd7a8beca6781b_l020_g1,.-peristyle_3cbd7a8beca6781b_l020_g1
+.globl peristyle_3cbd7a8beca6781b_l020_g2
+.hidden peristyle_3cbd7a8beca6781b_l020_g2
+.type peristyle_3cbd7a8beca6781b_l020_g2,@function
 .p2align 6
-peristyle_0836998c45ad8806_l020_g2:
+peristyle_3cbd7a8beca6781b_l020_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1655,11 +1655,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,2560(%rsi)
+vmovdqu %xmm0,2624(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,2576(%rsi)
+vmovdqu %xmm0,2640(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1668,11 +1668,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,2592(%rsi)
+vmovdqu %xmm0,2656(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,2608(%rsi)
+vmovdqu %xmm0,2672(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1681,11 +1681,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1694,11 +1694,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1707,11 +1707,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1720,11 +1720,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1732,12 +1732,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0836998c45ad8806_l020_g2,.-peristyle_0836998c45ad8806_l020_g2
-.globl peristyle_0836998c45ad8806_l020_g3
-.hidden peristyle_0836998c45ad8806_l020_g3
-.type peristyle_0836998c45ad8806_l020_g3,@function
+.size peristyle_3cbd7a8beca6781b_l020_g2,.-peristyle_3cbd7a8beca6781b_l020_g2
+.globl peristyle_3cbd7a8beca6781b_l020_g3
+.hidden peristyle_3cbd7a8beca6781b_l020_g3
+.type peristyle_3cbd7a8beca6781b_l020_g3,@function
 .p2align 6
-peristyle_0836998c45ad8806_l020_g3:
+peristyle_3cbd7a8beca6781b_l020_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2214,11 +2214,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,2560(%rsi)
+vmovdqu %xmm0,2624(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,2576(%rsi)
+vmovdqu %xmm0,2640(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -2227,11 +2227,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,2592(%rsi)
+vmovdqu %xmm0,2656(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,2608(%rsi)
+vmovdqu %xmm0,2672(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -2240,11 +2240,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -2253,11 +2253,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -2266,11 +2266,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -2279,11 +2279,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -2291,12 +2291,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0836998c45ad8806_l020_g3,.-peristyle_0836998c45ad8806_l020_g3
-.globl peristyle_0836998c45ad8806_l020_g4
-.hidden peristyle_0836998c45ad8806_l020_g4
-.type peristyle_0836998c45ad8806_l020_g4,@function
+.size peristyle_3cbd7a8beca6781b_l020_g3,.-peristyle_3cbd7a8beca6781b_l020_g3
+.globl peristyle_3cbd7a8beca6781b_l020_g4
+.hidden peristyle_3cbd7a8beca6781b_l020_g4
+.type peristyle_3cbd7a8beca6781b_l020_g4,@function
 .p2align 6
-peristyle_0836998c45ad8806_l020_g4:
+peristyle_3cbd7a8beca6781b_l020_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2777,11 +2777,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,2560(%rsi)
+vmovdqu %xmm0,2624(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,2576(%rsi)
+vmovdqu %xmm0,2640(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -2790,11 +2790,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,2592(%rsi)
+vmovdqu %xmm0,2656(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,2608(%rsi)
+vmovdqu %xmm0,2672(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -2803,11 +2803,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -2816,11 +2816,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -2829,11 +2829,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -2842,11 +2842,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -2854,12 +2854,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0836998c45ad8806_l020_g4,.-peristyle_0836998c45ad8806_l020_g4
-.globl peristyle_0836998c45ad8806_l020_g5
-.hidden peristyle_0836998c45ad8806_l020_g5
-.type peristyle_0836998c45ad8806_l020_g5,@function
+.size peristyle_3cbd7a8beca6781b_l020_g4,.-peristyle_3cbd7a8beca6781b_l020_g4
+.globl peristyle_3cbd7a8beca6781b_l020_g5
+.hidden peristyle_3cbd7a8beca6781b_l020_g5
+.type peristyle_3cbd7a8beca6781b_l020_g5,@function
 .p2align 6
-peristyle_0836998c45ad8806_l020_g5:
+peristyle_3cbd7a8beca6781b_l020_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3350,11 +3350,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,2560(%rsi)
+vmovdqu %xmm0,2624(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,2576(%rsi)
+vmovdqu %xmm0,2640(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -3363,11 +3363,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,2592(%rsi)
+vmovdqu %xmm0,2656(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,2608(%rsi)
+vmovdqu %xmm0,2672(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -3376,11 +3376,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -3389,11 +3389,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -3402,11 +3402,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -3415,11 +3415,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -3427,12 +3427,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0836998c45ad8806_l020_g5,.-peristyle_0836998c45ad8806_l020_g5
-.globl peristyle_0836998c45ad8806_l020_g6
-.hidden peristyle_0836998c45ad8806_l020_g6
-.type peristyle_0836998c45ad8806_l020_g6,@function
+.size peristyle_3cbd7a8beca6781b_l020_g5,.-peristyle_3cbd7a8beca6781b_l020_g5
+.globl peristyle_3cbd7a8beca6781b_l020_g6
+.hidden peristyle_3cbd7a8beca6781b_l020_g6
+.type peristyle_3cbd7a8beca6781b_l020_g6,@function
 .p2align 6
-peristyle_0836998c45ad8806_l020_g6:
+peristyle_3cbd7a8beca6781b_l020_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3862,11 +3862,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,2560(%rsi)
+vmovdqu %xmm0,2624(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,2576(%rsi)
+vmovdqu %xmm0,2640(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -3875,11 +3875,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,2592(%rsi)
+vmovdqu %xmm0,2656(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,2608(%rsi)
+vmovdqu %xmm0,2672(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -3888,11 +3888,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -3901,11 +3901,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -3914,11 +3914,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -3927,11 +3927,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -3939,12 +3939,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0836998c45ad8806_l020_g6,.-peristyle_0836998c45ad8806_l020_g6
-.globl peristyle_0836998c45ad8806_l020_g7
-.hidden peristyle_0836998c45ad8806_l020_g7
-.type peristyle_0836998c45ad8806_l020_g7,@function
+.size peristyle_3cbd7a8beca6781b_l020_g6,.-peristyle_3cbd7a8beca6781b_l020_g6
+.globl peristyle_3cbd7a8beca6781b_l020_g7
+.hidden peristyle_3cbd7a8beca6781b_l020_g7
+.type peristyle_3cbd7a8beca6781b_l020_g7,@function
 .p2align 6
-peristyle_0836998c45ad8806_l020_g7:
+peristyle_3cbd7a8beca6781b_l020_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4453,11 +4453,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,2560(%rsi)
+vmovdqu %xmm0,2624(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,2576(%rsi)
+vmovdqu %xmm0,2640(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -4466,11 +4466,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,2592(%rsi)
+vmovdqu %xmm0,2656(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,2608(%rsi)
+vmovdqu %xmm0,2672(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -4479,11 +4479,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -4492,11 +4492,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -4505,11 +4505,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -4518,11 +4518,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -4530,12 +4530,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0836998c45ad8806_l020_g7,.-peristyle_0836998c45ad8806_l020_g7
-.globl peristyle_0836998c45ad8806_l020_g8
-.hidden peristyle_0836998c45ad8806_l020_g8
-.type peristyle_0836998c45ad8806_l020_g8,@function
+.size peristyle_3cbd7a8beca6781b_l020_g7,.-peristyle_3cbd7a8beca6781b_l020_g7
+.globl peristyle_3cbd7a8beca6781b_l020_g8
+.hidden peristyle_3cbd7a8beca6781b_l020_g8
+.type peristyle_3cbd7a8beca6781b_l020_g8,@function
 .p2align 6
-peristyle_0836998c45ad8806_l020_g8:
+peristyle_3cbd7a8beca6781b_l020_g8:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5003,11 +5003,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,2560(%rsi)
+vmovdqu %xmm0,2624(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,2576(%rsi)
+vmovdqu %xmm0,2640(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -5016,11 +5016,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,2592(%rsi)
+vmovdqu %xmm0,2656(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,2608(%rsi)
+vmovdqu %xmm0,2672(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -5029,11 +5029,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -5042,11 +5042,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -5055,11 +5055,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -5068,11 +5068,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -5080,12 +5080,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0836998c45ad8806_l020_g8,.-peristyle_0836998c45ad8806_l020_g8
-.globl peristyle_0836998c45ad8806_l020_g9
-.hidden peristyle_0836998c45ad8806_l020_g9
-.type peristyle_0836998c45ad8806_l020_g9,@function
+.size peristyle_3cbd7a8beca6781b_l020_g8,.-peristyle_3cbd7a8beca6781b_l020_g8
+.globl peristyle_3cbd7a8beca6781b_l020_g9
+.hidden peristyle_3cbd7a8beca6781b_l020_g9
+.type peristyle_3cbd7a8beca6781b_l020_g9,@function
 .p2align 6
-peristyle_0836998c45ad8806_l020_g9:
+peristyle_3cbd7a8beca6781b_l020_g9:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5512,11 +5512,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,2560(%rsi)
+vmovdqu %xmm0,2624(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,2576(%rsi)
+vmovdqu %xmm0,2640(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -5525,11 +5525,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,2592(%rsi)
+vmovdqu %xmm0,2656(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,2608(%rsi)
+vmovdqu %xmm0,2672(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -5538,11 +5538,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -5551,11 +5551,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -5564,11 +5564,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -5577,11 +5577,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -5589,12 +5589,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0836998c45ad8806_l020_g9,.-peristyle_0836998c45ad8806_l020_g9
-.globl peristyle_0836998c45ad8806_l020_g10
-.hidden peristyle_0836998c45ad8806_l020_g10
-.type peristyle_0836998c45ad8806_l020_g10,@function
+.size peristyle_3cbd7a8beca6781b_l020_g9,.-peristyle_3cbd7a8beca6781b_l020_g9
+.globl peristyle_3cbd7a8beca6781b_l020_g10
+.hidden peristyle_3cbd7a8beca6781b_l020_g10
+.type peristyle_3cbd7a8beca6781b_l020_g10,@function
 .p2align 6
-peristyle_0836998c45ad8806_l020_g10:
+peristyle_3cbd7a8beca6781b_l020_g10:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6073,11 +6073,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,2560(%rsi)
+vmovdqu %xmm0,2624(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,2576(%rsi)
+vmovdqu %xmm0,2640(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -6086,11 +6086,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,2592(%rsi)
+vmovdqu %xmm0,2656(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,2608(%rsi)
+vmovdqu %xmm0,2672(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -6099,11 +6099,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -6112,11 +6112,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -6125,11 +6125,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -6138,11 +6138,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -6150,12 +6150,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0836998c45ad8806_l020_g10,.-peristyle_0836998c45ad8806_l020_g10
-.globl peristyle_0836998c45ad8806_l020_g11
-.hidden peristyle_0836998c45ad8806_l020_g11
-.type peristyle_0836998c45ad8806_l020_g11,@function
+.size peristyle_3cbd7a8beca6781b_l020_g10,.-peristyle_3cbd7a8beca6781b_l020_g10
+.globl peristyle_3cbd7a8beca6781b_l020_g11
+.hidden peristyle_3cbd7a8beca6781b_l020_g11
+.type peristyle_3cbd7a8beca6781b_l020_g11,@function
 .p2align 6
-peristyle_0836998c45ad8806_l020_g11:
+peristyle_3cbd7a8beca6781b_l020_g11:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6609,11 +6609,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,2560(%rsi)
+vmovdqu %xmm0,2624(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,2576(%rsi)
+vmovdqu %xmm0,2640(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -6622,11 +6622,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,2592(%rsi)
+vmovdqu %xmm0,2656(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,2608(%rsi)
+vmovdqu %xmm0,2672(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -6635,11 +6635,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -6648,11 +6648,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -6661,11 +6661,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -6674,11 +6674,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -6686,12 +6686,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0836998c45ad8806_l020_g11,.-peristyle_0836998c45ad8806_l020_g11
-.globl peristyle_0836998c45ad8806_l020_g12
-.hidden peristyle_0836998c45ad8806_l020_g12
-.type peristyle_0836998c45ad8806_l020_g12,@function
+.size peristyle_3cbd7a8beca6781b_l020_g11,.-peristyle_3cbd7a8beca6781b_l020_g11
+.globl peristyle_3cbd7a8beca6781b_l020_g12
+.hidden peristyle_3cbd7a8beca6781b_l020_g12
+.type peristyle_3cbd7a8beca6781b_l020_g12,@function
 .p2align 6
-peristyle_0836998c45ad8806_l020_g12:
+peristyle_3cbd7a8beca6781b_l020_g12:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -7101,11 +7101,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,2560(%rsi)
+vmovdqu %xmm0,2624(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,2576(%rsi)
+vmovdqu %xmm0,2640(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -7114,11 +7114,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,2592(%rsi)
+vmovdqu %xmm0,2656(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,2608(%rsi)
+vmovdqu %xmm0,2672(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -7127,11 +7127,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -7140,11 +7140,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -7153,11 +7153,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -7166,11 +7166,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -7178,12 +7178,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0836998c45ad8806_l020_g12,.-peristyle_0836998c45ad8806_l020_g12
-.globl peristyle_0836998c45ad8806_l020_g13
-.hidden peristyle_0836998c45ad8806_l020_g13
-.type peristyle_0836998c45ad8806_l020_g13,@function
+.size peristyle_3cbd7a8beca6781b_l020_g12,.-peristyle_3cbd7a8beca6781b_l020_g12
+.globl peristyle_3cbd7a8beca6781b_l020_g13
+.hidden peristyle_3cbd7a8beca6781b_l020_g13
+.type peristyle_3cbd7a8beca6781b_l020_g13,@function
 .p2align 6
-peristyle_0836998c45ad8806_l020_g13:
+peristyle_3cbd7a8beca6781b_l020_g13:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -7611,11 +7611,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,2560(%rsi)
+vmovdqu %xmm0,2624(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,2576(%rsi)
+vmovdqu %xmm0,2640(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -7624,11 +7624,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,2592(%rsi)
+vmovdqu %xmm0,2656(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,2608(%rsi)
+vmovdqu %xmm0,2672(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -7637,11 +7637,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -7650,11 +7650,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -7663,11 +7663,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -7676,11 +7676,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -7688,12 +7688,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0836998c45ad8806_l020_g13,.-peristyle_0836998c45ad8806_l020_g13
-.globl peristyle_0836998c45ad8806_l020_g14
-.hidden peristyle_0836998c45ad8806_l020_g14
-.type peristyle_0836998c45ad8806_l020_g14,@function
+.size peristyle_3cbd7a8beca6781b_l020_g13,.-peristyle_3cbd7a8beca6781b_l020_g13
+.globl peristyle_3cbd7a8beca6781b_l020_g14
+.hidden peristyle_3cbd7a8beca6781b_l020_g14
+.type peristyle_3cbd7a8beca6781b_l020_g14,@function
 .p2align 6
-peristyle_0836998c45ad8806_l020_g14:
+peristyle_3cbd7a8beca6781b_l020_g14:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -8175,11 +8175,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,2560(%rsi)
+vmovdqu %xmm0,2624(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,2576(%rsi)
+vmovdqu %xmm0,2640(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -8188,11 +8188,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,2592(%rsi)
+vmovdqu %xmm0,2656(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,2608(%rsi)
+vmovdqu %xmm0,2672(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -8201,11 +8201,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -8214,11 +8214,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -8227,11 +8227,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -8240,11 +8240,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -8252,12 +8252,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0836998c45ad8806_l020_g14,.-peristyle_0836998c45ad8806_l020_g14
-.globl peristyle_0836998c45ad8806_l020_g15
-.hidden peristyle_0836998c45ad8806_l020_g15
-.type peristyle_0836998c45ad8806_l020_g15,@function
+.size peristyle_3cbd7a8beca6781b_l020_g14,.-peristyle_3cbd7a8beca6781b_l020_g14
+.globl peristyle_3cbd7a8beca6781b_l020_g15
+.hidden peristyle_3cbd7a8beca6781b_l020_g15
+.type peristyle_3cbd7a8beca6781b_l020_g15,@function
 .p2align 6
-peristyle_0836998c45ad8806_l020_g15:
+peristyle_3cbd7a8beca6781b_l020_g15:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -8704,11 +8704,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,2560(%rsi)
+vmovdqu %xmm0,2624(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,2576(%rsi)
+vmovdqu %xmm0,2640(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -8717,11 +8717,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,2592(%rsi)
+vmovdqu %xmm0,2656(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,2608(%rsi)
+vmovdqu %xmm0,2672(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -8730,11 +8730,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -8743,11 +8743,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -8756,11 +8756,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -8769,11 +8769,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -8781,12 +8781,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0836998c45ad8806_l020_g15,.-peristyle_0836998c45ad8806_l020_g15
-.globl peristyle_0836998c45ad8806_l020_g16
-.hidden peristyle_0836998c45ad8806_l020_g16
-.type peristyle_0836998c45ad8806_l020_g16,@function
+.size peristyle_3cbd7a8beca6781b_l020_g15,.-peristyle_3cbd7a8beca6781b_l020_g15
+.globl peristyle_3cbd7a8beca6781b_l020_g16
+.hidden peristyle_3cbd7a8beca6781b_l020_g16
+.type peristyle_3cbd7a8beca6781b_l020_g16,@function
 .p2align 6
-peristyle_0836998c45ad8806_l020_g16:
+peristyle_3cbd7a8beca6781b_l020_g16:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -9293,11 +9293,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,2560(%rsi)
+vmovdqu %xmm0,2624(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,2576(%rsi)
+vmovdqu %xmm0,2640(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -9306,11 +9306,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,2592(%rsi)
+vmovdqu %xmm0,2656(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,2608(%rsi)
+vmovdqu %xmm0,2672(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -9319,11 +9319,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -9332,11 +9332,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -9345,11 +9345,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -9358,11 +9358,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -9370,12 +9370,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0836998c45ad8806_l020_g16,.-peristyle_0836998c45ad8806_l020_g16
-.globl peristyle_0836998c45ad8806_l020_g17
-.hidden peristyle_0836998c45ad8806_l020_g17
-.type peristyle_0836998c45ad8806_l020_g17,@function
+.size peristyle_3cbd7a8beca6781b_l020_g16,.-peristyle_3cbd7a8beca6781b_l020_g16
+.globl peristyle_3cbd7a8beca6781b_l020_g17
+.hidden peristyle_3cbd7a8beca6781b_l020_g17
+.type peristyle_3cbd7a8beca6781b_l020_g17,@function
 .p2align 6
-peristyle_0836998c45ad8806_l020_g17:
+peristyle_3cbd7a8beca6781b_l020_g17:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -9755,11 +9755,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,2560(%rsi)
+vmovdqu %xmm0,2624(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,2576(%rsi)
+vmovdqu %xmm0,2640(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -9768,11 +9768,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,2592(%rsi)
+vmovdqu %xmm0,2656(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,2608(%rsi)
+vmovdqu %xmm0,2672(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -9781,11 +9781,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -9794,11 +9794,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -9807,11 +9807,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -9820,11 +9820,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -9832,12 +9832,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0836998c45ad8806_l020_g17,.-peristyle_0836998c45ad8806_l020_g17
-.globl peristyle_0836998c45ad8806_l020_g18
-.hidden peristyle_0836998c45ad8806_l020_g18
-.type peristyle_0836998c45ad8806_l020_g18,@function
+.size peristyle_3cbd7a8beca6781b_l020_g17,.-peristyle_3cbd7a8beca6781b_l020_g17
+.globl peristyle_3cbd7a8beca6781b_l020_g18
+.hidden peristyle_3cbd7a8beca6781b_l020_g18
+.type peristyle_3cbd7a8beca6781b_l020_g18,@function
 .p2align 6
-peristyle_0836998c45ad8806_l020_g18:
+peristyle_3cbd7a8beca6781b_l020_g18:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -10252,11 +10252,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,2560(%rsi)
+vmovdqu %xmm0,2624(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,2576(%rsi)
+vmovdqu %xmm0,2640(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -10265,11 +10265,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,2592(%rsi)
+vmovdqu %xmm0,2656(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,2608(%rsi)
+vmovdqu %xmm0,2672(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -10278,11 +10278,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -10291,11 +10291,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -10304,11 +10304,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -10317,11 +10317,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -10329,12 +10329,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0836998c45ad8806_l020_g18,.-peristyle_0836998c45ad8806_l020_g18
-.globl peristyle_0836998c45ad8806_l020_g19
-.hidden peristyle_0836998c45ad8806_l020_g19
-.type peristyle_0836998c45ad8806_l020_g19,@function
+.size peristyle_3cbd7a8beca6781b_l020_g18,.-peristyle_3cbd7a8beca6781b_l020_g18
+.globl peristyle_3cbd7a8beca6781b_l020_g19
+.hidden peristyle_3cbd7a8beca6781b_l020_g19
+.type peristyle_3cbd7a8beca6781b_l020_g19,@function
 .p2align 6
-peristyle_0836998c45ad8806_l020_g19:
+peristyle_3cbd7a8beca6781b_l020_g19:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -10750,11 +10750,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,2560(%rsi)
+vmovdqu %xmm0,2624(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,2576(%rsi)
+vmovdqu %xmm0,2640(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -10763,11 +10763,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,2592(%rsi)
+vmovdqu %xmm0,2656(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,2608(%rsi)
+vmovdqu %xmm0,2672(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -10776,11 +10776,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -10789,11 +10789,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -10802,11 +10802,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -10815,11 +10815,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -10827,12 +10827,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0836998c45ad8806_l020_g19,.-peristyle_0836998c45ad8806_l020_g19
-.globl peristyle_0836998c45ad8806_l020_g20
-.hidden peristyle_0836998c45ad8806_l020_g20
-.type peristyle_0836998c45ad8806_l020_g20,@function
+.size peristyle_3cbd7a8beca6781b_l020_g19,.-peristyle_3cbd7a8beca6781b_l020_g19
+.globl peristyle_3cbd7a8beca6781b_l020_g20
+.hidden peristyle_3cbd7a8beca6781b_l020_g20
+.type peristyle_3cbd7a8beca6781b_l020_g20,@function
 .p2align 6
-peristyle_0836998c45ad8806_l020_g20:
+peristyle_3cbd7a8beca6781b_l020_g20:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -11245,11 +11245,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,2560(%rsi)
+vmovdqu %xmm0,2624(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,2576(%rsi)
+vmovdqu %xmm0,2640(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -11258,11 +11258,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,2592(%rsi)
+vmovdqu %xmm0,2656(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,2608(%rsi)
+vmovdqu %xmm0,2672(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -11271,11 +11271,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -11284,11 +11284,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -11297,11 +11297,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -11310,11 +11310,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -11322,12 +11322,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0836998c45ad8806_l020_g20,.-peristyle_0836998c45ad8806_l020_g20
-.globl peristyle_0836998c45ad8806_l020_g21
-.hidden peristyle_0836998c45ad8806_l020_g21
-.type peristyle_0836998c45ad8806_l020_g21,@function
+.size peristyle_3cbd7a8beca6781b_l020_g20,.-peristyle_3cbd7a8beca6781b_l020_g20
+.globl peristyle_3cbd7a8beca6781b_l020_g21
+.hidden peristyle_3cbd7a8beca6781b_l020_g21
+.type peristyle_3cbd7a8beca6781b_l020_g21,@function
 .p2align 6
-peristyle_0836998c45ad8806_l020_g21:
+peristyle_3cbd7a8beca6781b_l020_g21:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -11901,11 +11901,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,2560(%rsi)
+vmovdqu %xmm0,2624(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,2576(%rsi)
+vmovdqu %xmm0,2640(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -11914,11 +11914,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,2592(%rsi)
+vmovdqu %xmm0,2656(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,2608(%rsi)
+vmovdqu %xmm0,2672(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -11927,11 +11927,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -11940,11 +11940,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -11953,11 +11953,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -11966,11 +11966,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -11978,12 +11978,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0836998c45ad8806_l020_g21,.-peristyle_0836998c45ad8806_l020_g21
-.globl peristyle_0836998c45ad8806_l020_g22
-.hidden peristyle_0836998c45ad8806_l020_g22
-.type peristyle_0836998c45ad8806_l020_g22,@function
+.size peristyle_3cbd7a8beca6781b_l020_g21,.-peristyle_3cbd7a8beca6781b_l020_g21
+.globl peristyle_3cbd7a8beca6781b_l020_g22
+.hidden peristyle_3cbd7a8beca6781b_l020_g22
+.type peristyle_3cbd7a8beca6781b_l020_g22,@function
 .p2align 6
-peristyle_0836998c45ad8806_l020_g22:
+peristyle_3cbd7a8beca6781b_l020_g22:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -12393,11 +12393,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,2560(%rsi)
+vmovdqu %xmm0,2624(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,2576(%rsi)
+vmovdqu %xmm0,2640(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -12406,11 +12406,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,2592(%rsi)
+vmovdqu %xmm0,2656(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,2608(%rsi)
+vmovdqu %xmm0,2672(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -12419,11 +12419,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -12432,11 +12432,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -12445,11 +12445,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -12458,11 +12458,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -12470,12 +12470,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0836998c45ad8806_l020_g22,.-peristyle_0836998c45ad8806_l020_g22
-.globl peristyle_0836998c45ad8806_l020_g23
-.hidden peristyle_0836998c45ad8806_l020_g23
-.type peristyle_0836998c45ad8806_l020_g23,@function
+.size peristyle_3cbd7a8beca6781b_l020_g22,.-peristyle_3cbd7a8beca6781b_l020_g22
+.globl peristyle_3cbd7a8beca6781b_l020_g23
+.hidden peristyle_3cbd7a8beca6781b_l020_g23
+.type peristyle_3cbd7a8beca6781b_l020_g23,@function
 .p2align 6
-peristyle_0836998c45ad8806_l020_g23:
+peristyle_3cbd7a8beca6781b_l020_g23:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -12958,11 +12958,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,2560(%rsi)
+vmovdqu %xmm0,2624(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,2576(%rsi)
+vmovdqu %xmm0,2640(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -12971,11 +12971,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,2592(%rsi)
+vmovdqu %xmm0,2656(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,2608(%rsi)
+vmovdqu %xmm0,2672(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -12984,11 +12984,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -12997,11 +12997,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -13010,11 +13010,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -13023,11 +13023,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -13035,5 +13035,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0836998c45ad8806_l020_g23,.-peristyle_0836998c45ad8806_l020_g23
+.size peristyle_3cbd7a8beca6781b_l020_g23,.-peristyle_3cbd7a8beca6781b_l020_g23
 .section .note.GNU-stack,"",@progbits

@@ -19,18 +19,18 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_0836998c45ad8806_l020_g0 peristyle_0836998c45ad8806_l020_g1
-    peristyle_0836998c45ad8806_l020_g2 peristyle_0836998c45ad8806_l020_g3
-    peristyle_0836998c45ad8806_l020_g4 peristyle_0836998c45ad8806_l020_g5
-    peristyle_0836998c45ad8806_l020_g6 peristyle_0836998c45ad8806_l020_g7
-    peristyle_0836998c45ad8806_l020_g8 peristyle_0836998c45ad8806_l020_g9
-    peristyle_0836998c45ad8806_l020_g10 peristyle_0836998c45ad8806_l020_g11
-    peristyle_0836998c45ad8806_l020_g12 peristyle_0836998c45ad8806_l020_g13
-    peristyle_0836998c45ad8806_l020_g14 peristyle_0836998c45ad8806_l020_g15
-    peristyle_0836998c45ad8806_l020_g16 peristyle_0836998c45ad8806_l020_g17
-    peristyle_0836998c45ad8806_l020_g18 peristyle_0836998c45ad8806_l020_g19
-    peristyle_0836998c45ad8806_l020_g20 peristyle_0836998c45ad8806_l020_g21
-    peristyle_0836998c45ad8806_l020_g22 peristyle_0836998c45ad8806_l020_g23
+    peristyle_3cbd7a8beca6781b_l020_g0 peristyle_3cbd7a8beca6781b_l020_g1
+    peristyle_3cbd7a8beca6781b_l020_g2 peristyle_3cbd7a8beca6781b_l020_g3
+    peristyle_3cbd7a8beca6781b_l020_g4 peristyle_3cbd7a8beca6781b_l020_g5
+    peristyle_3cbd7a8beca6781b_l020_g6 peristyle_3cbd7a8beca6781b_l020_g7
+    peristyle_3cbd7a8beca6781b_l020_g8 peristyle_3cbd7a8beca6781b_l020_g9
+    peristyle_3cbd7a8beca6781b_l020_g10 peristyle_3cbd7a8beca6781b_l020_g11
+    peristyle_3cbd7a8beca6781b_l020_g12 peristyle_3cbd7a8beca6781b_l020_g13
+    peristyle_3cbd7a8beca6781b_l020_g14 peristyle_3cbd7a8beca6781b_l020_g15
+    peristyle_3cbd7a8beca6781b_l020_g16 peristyle_3cbd7a8beca6781b_l020_g17
+    peristyle_3cbd7a8beca6781b_l020_g18 peristyle_3cbd7a8beca6781b_l020_g19
+    peristyle_3cbd7a8beca6781b_l020_g20 peristyle_3cbd7a8beca6781b_l020_g21
+    peristyle_3cbd7a8beca6781b_l020_g22 peristyle_3cbd7a8beca6781b_l020_g23
 );
 static TABLE: &Aligned<[u8; 94144]> = &Aligned(*include_bytes!("l020_down32.bin"));
 static GROUPS: &[Group] = &[
@@ -39,168 +39,168 @@ static GROUPS: &[Group] = &[
         (0, 81),
         0,
         0,
-        unrolled!(peristyle_0836998c45ad8806_l020_g0),
+        unrolled!(peristyle_3cbd7a8beca6781b_l020_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (81, 94),
         282,
         188,
-        unrolled!(peristyle_0836998c45ad8806_l020_g1),
+        unrolled!(peristyle_3cbd7a8beca6781b_l020_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (175, 73),
         554,
         371,
-        unrolled!(peristyle_0836998c45ad8806_l020_g2),
+        unrolled!(peristyle_3cbd7a8beca6781b_l020_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (248, 80),
         820,
         543,
-        unrolled!(peristyle_0836998c45ad8806_l020_g3),
+        unrolled!(peristyle_3cbd7a8beca6781b_l020_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (328, 81),
         1098,
         736,
-        unrolled!(peristyle_0836998c45ad8806_l020_g4),
+        unrolled!(peristyle_3cbd7a8beca6781b_l020_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (409, 83),
         1382,
         932,
-        unrolled!(peristyle_0836998c45ad8806_l020_g5),
+        unrolled!(peristyle_3cbd7a8beca6781b_l020_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (492, 81),
         1690,
         1132,
-        unrolled!(peristyle_0836998c45ad8806_l020_g6),
+        unrolled!(peristyle_3cbd7a8beca6781b_l020_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (573, 84),
         1950,
         1299,
-        unrolled!(peristyle_0836998c45ad8806_l020_g7),
+        unrolled!(peristyle_3cbd7a8beca6781b_l020_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (657, 78),
         2256,
         1510,
-        unrolled!(peristyle_0836998c45ad8806_l020_g8),
+        unrolled!(peristyle_3cbd7a8beca6781b_l020_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (735, 77),
         2528,
         1703,
-        unrolled!(peristyle_0836998c45ad8806_l020_g9),
+        unrolled!(peristyle_3cbd7a8beca6781b_l020_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (812, 90),
         2790,
         1870,
-        unrolled!(peristyle_0836998c45ad8806_l020_g10),
+        unrolled!(peristyle_3cbd7a8beca6781b_l020_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (902, 87),
         3068,
         2058,
-        unrolled!(peristyle_0836998c45ad8806_l020_g11),
+        unrolled!(peristyle_3cbd7a8beca6781b_l020_g11),
     ),
     Group::new(
         &[48, 49, 50, 51],
         (989, 81),
         3348,
         2233,
-        unrolled!(peristyle_0836998c45ad8806_l020_g12),
+        unrolled!(peristyle_3cbd7a8beca6781b_l020_g12),
     ),
     Group::new(
         &[52, 53, 54, 55],
         (1070, 73),
         3590,
         2390,
-        unrolled!(peristyle_0836998c45ad8806_l020_g13),
+        unrolled!(peristyle_3cbd7a8beca6781b_l020_g13),
     ),
     Group::new(
         &[56, 57, 58, 59],
         (1143, 102),
         3840,
         2562,
-        unrolled!(peristyle_0836998c45ad8806_l020_g14),
+        unrolled!(peristyle_3cbd7a8beca6781b_l020_g14),
     ),
     Group::new(
         &[60, 61, 62, 63],
         (1245, 78),
         4122,
         2743,
-        unrolled!(peristyle_0836998c45ad8806_l020_g15),
+        unrolled!(peristyle_3cbd7a8beca6781b_l020_g15),
     ),
     Group::new(
         &[64, 65, 66, 67],
         (1323, 92),
         4390,
         2922,
-        unrolled!(peristyle_0836998c45ad8806_l020_g16),
+        unrolled!(peristyle_3cbd7a8beca6781b_l020_g16),
     ),
     Group::new(
         &[68, 69, 70, 71],
         (1415, 74),
         4678,
         3126,
-        unrolled!(peristyle_0836998c45ad8806_l020_g17),
+        unrolled!(peristyle_3cbd7a8beca6781b_l020_g17),
     ),
     Group::new(
         &[72, 73, 74, 75],
         (1489, 83),
         4898,
         3269,
-        unrolled!(peristyle_0836998c45ad8806_l020_g18),
+        unrolled!(peristyle_3cbd7a8beca6781b_l020_g18),
     ),
     Group::new(
         &[76, 77, 78, 79],
         (1572, 78),
         5140,
         3426,
-        unrolled!(peristyle_0836998c45ad8806_l020_g19),
+        unrolled!(peristyle_3cbd7a8beca6781b_l020_g19),
     ),
     Group::new(
         &[80, 81, 82, 83],
         (1650, 77),
         5394,
         3588,
-        unrolled!(peristyle_0836998c45ad8806_l020_g20),
+        unrolled!(peristyle_3cbd7a8beca6781b_l020_g20),
     ),
     Group::new(
         &[84, 85, 86, 87],
         (1727, 82),
         5646,
         3746,
-        unrolled!(peristyle_0836998c45ad8806_l020_g21),
+        unrolled!(peristyle_3cbd7a8beca6781b_l020_g21),
     ),
     Group::new(
         &[88, 89, 90, 91],
         (1809, 89),
         6000,
         3997,
-        unrolled!(peristyle_0836998c45ad8806_l020_g22),
+        unrolled!(peristyle_3cbd7a8beca6781b_l020_g22),
     ),
     Group::new(
         &[92, 93, 94, 95],
         (1898, 85),
         6248,
         4144,
-        unrolled!(peristyle_0836998c45ad8806_l020_g23),
+        unrolled!(peristyle_3cbd7a8beca6781b_l020_g23),
     ),
 ];
 static QUAD_GROUPS: &[Group] = &[
@@ -277,7 +277,7 @@ pub static LAYER: Layer = Layer {
         }),
         packed: Cow::Borrowed(TABLE.offsets(91840, 576)),
         blocking: Blocking {
-            chunk_tiles: 60,
+            chunk_tiles: 20,
             pass_tiles: 2,
             groups: 3,
             prefetch: false,

@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_412f93d435cb22e0_l051_g0
-.hidden peristyle_412f93d435cb22e0_l051_g0
-.type peristyle_412f93d435cb22e0_l051_g0,@function
+.globl peristyle_6d3dc977e1cbaa20_l051_g0
+.hidden peristyle_6d3dc977e1cbaa20_l051_g0
+.type peristyle_6d3dc977e1cbaa20_l051_g0,@function
 .p2align 6
-peristyle_412f93d435cb22e0_l051_g0:
+peristyle_6d3dc977e1cbaa20_l051_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -506,11 +506,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,3584(%rsi)
+vmovdqu %xmm0,3648(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,3600(%rsi)
+vmovdqu %xmm0,3664(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -519,11 +519,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,3616(%rsi)
+vmovdqu %xmm0,3680(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,3632(%rsi)
+vmovdqu %xmm0,3696(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -532,11 +532,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,7168(%rsi)
+vmovdqu %xmm0,7232(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,7184(%rsi)
+vmovdqu %xmm0,7248(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -545,11 +545,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,7200(%rsi)
+vmovdqu %xmm0,7264(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,7216(%rsi)
+vmovdqu %xmm0,7280(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -558,11 +558,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,10752(%rsi)
+vmovdqu %xmm0,10816(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,10768(%rsi)
+vmovdqu %xmm0,10832(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -571,11 +571,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,10784(%rsi)
+vmovdqu %xmm0,10848(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,10800(%rsi)
+vmovdqu %xmm0,10864(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -583,12 +583,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_412f93d435cb22e0_l051_g0,.-peristyle_412f93d435cb22e0_l051_g0
-.globl peristyle_412f93d435cb22e0_l051_g1
-.hidden peristyle_412f93d435cb22e0_l051_g1
-.type peristyle_412f93d435cb22e0_l051_g1,@function
+.size peristyle_6d3dc977e1cbaa20_l051_g0,.-peristyle_6d3dc977e1cbaa20_l051_g0
+.globl peristyle_6d3dc977e1cbaa20_l051_g1
+.hidden peristyle_6d3dc977e1cbaa20_l051_g1
+.type peristyle_6d3dc977e1cbaa20_l051_g1,@function
 .p2align 6
-peristyle_412f93d435cb22e0_l051_g1:
+peristyle_6d3dc977e1cbaa20_l051_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1053,11 +1053,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,3584(%rsi)
+vmovdqu %xmm0,3648(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,3600(%rsi)
+vmovdqu %xmm0,3664(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1066,11 +1066,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,3616(%rsi)
+vmovdqu %xmm0,3680(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,3632(%rsi)
+vmovdqu %xmm0,3696(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1079,11 +1079,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,7168(%rsi)
+vmovdqu %xmm0,7232(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,7184(%rsi)
+vmovdqu %xmm0,7248(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1092,11 +1092,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,7200(%rsi)
+vmovdqu %xmm0,7264(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,7216(%rsi)
+vmovdqu %xmm0,7280(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1105,11 +1105,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,10752(%rsi)
+vmovdqu %xmm0,10816(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,10768(%rsi)
+vmovdqu %xmm0,10832(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1118,11 +1118,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,10784(%rsi)
+vmovdqu %xmm0,10848(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,10800(%rsi)
+vmovdqu %xmm0,10864(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1130,12 +1130,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_412f93d435cb22e0_l051_g1,.-peristyle_412f93d435cb22e0_l051_g1
-.globl peristyle_412f93d435cb22e0_l051_g2
-.hidden peristyle_412f93d435cb22e0_l051_g2
-.type peristyle_412f93d435cb22e0_l051_g2,@function
+.size peristyle_6d3dc977e1cbaa20_l051_g1,.-peristyle_6d3dc977e1cbaa20_l051_g1
+.globl peristyle_6d3dc977e1cbaa20_l051_g2
+.hidden peristyle_6d3dc977e1cbaa20_l051_g2
+.type peristyle_6d3dc977e1cbaa20_l051_g2,@function
 .p2align 6
-peristyle_412f93d435cb22e0_l051_g2:
+peristyle_6d3dc977e1cbaa20_l051_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1523,11 +1523,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,3584(%rsi)
+vmovdqu %xmm0,3648(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,3600(%rsi)
+vmovdqu %xmm0,3664(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1536,11 +1536,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,3616(%rsi)
+vmovdqu %xmm0,3680(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,3632(%rsi)
+vmovdqu %xmm0,3696(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1549,11 +1549,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,7168(%rsi)
+vmovdqu %xmm0,7232(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,7184(%rsi)
+vmovdqu %xmm0,7248(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1562,11 +1562,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,7200(%rsi)
+vmovdqu %xmm0,7264(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,7216(%rsi)
+vmovdqu %xmm0,7280(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1575,11 +1575,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,10752(%rsi)
+vmovdqu %xmm0,10816(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,10768(%rsi)
+vmovdqu %xmm0,10832(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1588,11 +1588,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,10784(%rsi)
+vmovdqu %xmm0,10848(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,10800(%rsi)
+vmovdqu %xmm0,10864(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1600,12 +1600,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_412f93d435cb22e0_l051_g2,.-peristyle_412f93d435cb22e0_l051_g2
-.globl peristyle_412f93d435cb22e0_l051_g3
-.hidden peristyle_412f93d435cb22e0_l051_g3
-.type peristyle_412f93d435cb22e0_l051_g3,@function
+.size peristyle_6d3dc977e1cbaa20_l051_g2,.-peristyle_6d3dc977e1cbaa20_l051_g2
+.globl peristyle_6d3dc977e1cbaa20_l051_g3
+.hidden peristyle_6d3dc977e1cbaa20_l051_g3
+.type peristyle_6d3dc977e1cbaa20_l051_g3,@function
 .p2align 6
-peristyle_412f93d435cb22e0_l051_g3:
+peristyle_6d3dc977e1cbaa20_l051_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1955,11 +1955,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,3584(%rsi)
+vmovdqu %xmm0,3648(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,3600(%rsi)
+vmovdqu %xmm0,3664(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1968,11 +1968,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,3616(%rsi)
+vmovdqu %xmm0,3680(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,3632(%rsi)
+vmovdqu %xmm0,3696(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1981,11 +1981,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,7168(%rsi)
+vmovdqu %xmm0,7232(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,7184(%rsi)
+vmovdqu %xmm0,7248(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1994,11 +1994,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,7200(%rsi)
+vmovdqu %xmm0,7264(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,7216(%rsi)
+vmovdqu %xmm0,7280(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -2007,11 +2007,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,10752(%rsi)
+vmovdqu %xmm0,10816(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,10768(%rsi)
+vmovdqu %xmm0,10832(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -2020,11 +2020,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,10784(%rsi)
+vmovdqu %xmm0,10848(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,10800(%rsi)
+vmovdqu %xmm0,10864(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -2032,12 +2032,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_412f93d435cb22e0_l051_g3,.-peristyle_412f93d435cb22e0_l051_g3
-.globl peristyle_412f93d435cb22e0_l051_g4
-.hidden peristyle_412f93d435cb22e0_l051_g4
-.type peristyle_412f93d435cb22e0_l051_g4,@function
+.size peristyle_6d3dc977e1cbaa20_l051_g3,.-peristyle_6d3dc977e1cbaa20_l051_g3
+.globl peristyle_6d3dc977e1cbaa20_l051_g4
+.hidden peristyle_6d3dc977e1cbaa20_l051_g4
+.type peristyle_6d3dc977e1cbaa20_l051_g4,@function
 .p2align 6
-peristyle_412f93d435cb22e0_l051_g4:
+peristyle_6d3dc977e1cbaa20_l051_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2453,11 +2453,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,3584(%rsi)
+vmovdqu %xmm0,3648(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,3600(%rsi)
+vmovdqu %xmm0,3664(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -2466,11 +2466,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,3616(%rsi)
+vmovdqu %xmm0,3680(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,3632(%rsi)
+vmovdqu %xmm0,3696(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -2479,11 +2479,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,7168(%rsi)
+vmovdqu %xmm0,7232(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,7184(%rsi)
+vmovdqu %xmm0,7248(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -2492,11 +2492,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,7200(%rsi)
+vmovdqu %xmm0,7264(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,7216(%rsi)
+vmovdqu %xmm0,7280(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -2505,11 +2505,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,10752(%rsi)
+vmovdqu %xmm0,10816(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,10768(%rsi)
+vmovdqu %xmm0,10832(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -2518,11 +2518,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,10784(%rsi)
+vmovdqu %xmm0,10848(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,10800(%rsi)
+vmovdqu %xmm0,10864(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -2530,12 +2530,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_412f93d435cb22e0_l051_g4,.-peristyle_412f93d435cb22e0_l051_g4
-.globl peristyle_412f93d435cb22e0_l051_g5
-.hidden peristyle_412f93d435cb22e0_l051_g5
-.type peristyle_412f93d435cb22e0_l051_g5,@function
+.size peristyle_6d3dc977e1cbaa20_l051_g4,.-peristyle_6d3dc977e1cbaa20_l051_g4
+.globl peristyle_6d3dc977e1cbaa20_l051_g5
+.hidden peristyle_6d3dc977e1cbaa20_l051_g5
+.type peristyle_6d3dc977e1cbaa20_l051_g5,@function
 .p2align 6
-peristyle_412f93d435cb22e0_l051_g5:
+peristyle_6d3dc977e1cbaa20_l051_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2910,11 +2910,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,3584(%rsi)
+vmovdqu %xmm0,3648(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,3600(%rsi)
+vmovdqu %xmm0,3664(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -2923,11 +2923,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,3616(%rsi)
+vmovdqu %xmm0,3680(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,3632(%rsi)
+vmovdqu %xmm0,3696(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -2936,11 +2936,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,7168(%rsi)
+vmovdqu %xmm0,7232(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,7184(%rsi)
+vmovdqu %xmm0,7248(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -2949,11 +2949,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,7200(%rsi)
+vmovdqu %xmm0,7264(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,7216(%rsi)
+vmovdqu %xmm0,7280(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -2962,11 +2962,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,10752(%rsi)
+vmovdqu %xmm0,10816(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,10768(%rsi)
+vmovdqu %xmm0,10832(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -2975,11 +2975,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,10784(%rsi)
+vmovdqu %xmm0,10848(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,10800(%rsi)
+vmovdqu %xmm0,10864(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -2987,12 +2987,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_412f93d435cb22e0_l051_g5,.-peristyle_412f93d435cb22e0_l051_g5
-.globl peristyle_412f93d435cb22e0_l051_g6
-.hidden peristyle_412f93d435cb22e0_l051_g6
-.type peristyle_412f93d435cb22e0_l051_g6,@function
+.size peristyle_6d3dc977e1cbaa20_l051_g5,.-peristyle_6d3dc977e1cbaa20_l051_g5
+.globl peristyle_6d3dc977e1cbaa20_l051_g6
+.hidden peristyle_6d3dc977e1cbaa20_l051_g6
+.type peristyle_6d3dc977e1cbaa20_l051_g6,@function
 .p2align 6
-peristyle_412f93d435cb22e0_l051_g6:
+peristyle_6d3dc977e1cbaa20_l051_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3402,11 +3402,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,3584(%rsi)
+vmovdqu %xmm0,3648(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,3600(%rsi)
+vmovdqu %xmm0,3664(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -3415,11 +3415,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,3616(%rsi)
+vmovdqu %xmm0,3680(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,3632(%rsi)
+vmovdqu %xmm0,3696(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -3428,11 +3428,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,7168(%rsi)
+vmovdqu %xmm0,7232(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,7184(%rsi)
+vmovdqu %xmm0,7248(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -3441,11 +3441,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,7200(%rsi)
+vmovdqu %xmm0,7264(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,7216(%rsi)
+vmovdqu %xmm0,7280(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -3454,11 +3454,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,10752(%rsi)
+vmovdqu %xmm0,10816(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,10768(%rsi)
+vmovdqu %xmm0,10832(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -3467,11 +3467,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,10784(%rsi)
+vmovdqu %xmm0,10848(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,10800(%rsi)
+vmovdqu %xmm0,10864(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -3479,12 +3479,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_412f93d435cb22e0_l051_g6,.-peristyle_412f93d435cb22e0_l051_g6
-.globl peristyle_412f93d435cb22e0_l051_g7
-.hidden peristyle_412f93d435cb22e0_l051_g7
-.type peristyle_412f93d435cb22e0_l051_g7,@function
+.size peristyle_6d3dc977e1cbaa20_l051_g6,.-peristyle_6d3dc977e1cbaa20_l051_g6
+.globl peristyle_6d3dc977e1cbaa20_l051_g7
+.hidden peristyle_6d3dc977e1cbaa20_l051_g7
+.type peristyle_6d3dc977e1cbaa20_l051_g7,@function
 .p2align 6
-peristyle_412f93d435cb22e0_l051_g7:
+peristyle_6d3dc977e1cbaa20_l051_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3886,11 +3886,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,3584(%rsi)
+vmovdqu %xmm0,3648(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,3600(%rsi)
+vmovdqu %xmm0,3664(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -3899,11 +3899,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,3616(%rsi)
+vmovdqu %xmm0,3680(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,3632(%rsi)
+vmovdqu %xmm0,3696(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -3912,11 +3912,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,7168(%rsi)
+vmovdqu %xmm0,7232(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,7184(%rsi)
+vmovdqu %xmm0,7248(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -3925,11 +3925,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,7200(%rsi)
+vmovdqu %xmm0,7264(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,7216(%rsi)
+vmovdqu %xmm0,7280(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -3938,11 +3938,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,10752(%rsi)
+vmovdqu %xmm0,10816(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,10768(%rsi)
+vmovdqu %xmm0,10832(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -3951,11 +3951,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,10784(%rsi)
+vmovdqu %xmm0,10848(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,10800(%rsi)
+vmovdqu %xmm0,10864(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -3963,12 +3963,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_412f93d435cb22e0_l051_g7,.-peristyle_412f93d435cb22e0_l051_g7
-.globl peristyle_412f93d435cb22e0_l051_g8
-.hidden peristyle_412f93d435cb22e0_l051_g8
-.type peristyle_412f93d435cb22e0_l051_g8,@function
+.size peristyle_6d3dc977e1cbaa20_l051_g7,.-peristyle_6d3dc977e1cbaa20_l051_g7
+.globl peristyle_6d3dc977e1cbaa20_l051_g8
+.hidden peristyle_6d3dc977e1cbaa20_l051_g8
+.type peristyle_6d3dc977e1cbaa20_l051_g8,@function
 .p2align 6
-peristyle_412f93d435cb22e0_l051_g8:
+peristyle_6d3dc977e1cbaa20_l051_g8:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4330,11 +4330,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,3584(%rsi)
+vmovdqu %xmm0,3648(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,3600(%rsi)
+vmovdqu %xmm0,3664(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -4343,11 +4343,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,3616(%rsi)
+vmovdqu %xmm0,3680(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,3632(%rsi)
+vmovdqu %xmm0,3696(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -4356,11 +4356,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,7168(%rsi)
+vmovdqu %xmm0,7232(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,7184(%rsi)
+vmovdqu %xmm0,7248(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -4369,11 +4369,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,7200(%rsi)
+vmovdqu %xmm0,7264(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,7216(%rsi)
+vmovdqu %xmm0,7280(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -4382,11 +4382,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,10752(%rsi)
+vmovdqu %xmm0,10816(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,10768(%rsi)
+vmovdqu %xmm0,10832(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -4395,11 +4395,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,10784(%rsi)
+vmovdqu %xmm0,10848(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,10800(%rsi)
+vmovdqu %xmm0,10864(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -4407,12 +4407,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_412f93d435cb22e0_l051_g8,.-peristyle_412f93d435cb22e0_l051_g8
-.globl peristyle_412f93d435cb22e0_l051_g9
-.hidden peristyle_412f93d435cb22e0_l051_g9
-.type peristyle_412f93d435cb22e0_l051_g9,@function
+.size peristyle_6d3dc977e1cbaa20_l051_g8,.-peristyle_6d3dc977e1cbaa20_l051_g8
+.globl peristyle_6d3dc977e1cbaa20_l051_g9
+.hidden peristyle_6d3dc977e1cbaa20_l051_g9
+.type peristyle_6d3dc977e1cbaa20_l051_g9,@function
 .p2align 6
-peristyle_412f93d435cb22e0_l051_g9:
+peristyle_6d3dc977e1cbaa20_l051_g9:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4860,11 +4860,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,3584(%rsi)
+vmovdqu %xmm0,3648(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,3600(%rsi)
+vmovdqu %xmm0,3664(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -4873,11 +4873,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,3616(%rsi)
+vmovdqu %xmm0,3680(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,3632(%rsi)
+vmovdqu %xmm0,3696(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -4886,11 +4886,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,7168(%rsi)
+vmovdqu %xmm0,7232(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,7184(%rsi)
+vmovdqu %xmm0,7248(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -4899,11 +4899,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,7200(%rsi)
+vmovdqu %xmm0,7264(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,7216(%rsi)
+vmovdqu %xmm0,7280(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -4912,11 +4912,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,10752(%rsi)
+vmovdqu %xmm0,10816(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,10768(%rsi)
+vmovdqu %xmm0,10832(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -4925,11 +4925,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,10784(%rsi)
+vmovdqu %xmm0,10848(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,10800(%rsi)
+vmovdqu %xmm0,10864(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -4937,12 +4937,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_412f93d435cb22e0_l051_g9,.-peristyle_412f93d435cb22e0_l051_g9
-.globl peristyle_412f93d435cb22e0_l051_g10
-.hidden peristyle_412f93d435cb22e0_l051_g10
-.type peristyle_412f93d435cb22e0_l051_g10,@function
+.size peristyle_6d3dc977e1cbaa20_l051_g9,.-peristyle_6d3dc977e1cbaa20_l051_g9
+.globl peristyle_6d3dc977e1cbaa20_l051_g10
+.hidden peristyle_6d3dc977e1cbaa20_l051_g10
+.type peristyle_6d3dc977e1cbaa20_l051_g10,@function
 .p2align 6
-peristyle_412f93d435cb22e0_l051_g10:
+peristyle_6d3dc977e1cbaa20_l051_g10:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5357,11 +5357,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,3584(%rsi)
+vmovdqu %xmm0,3648(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,3600(%rsi)
+vmovdqu %xmm0,3664(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -5370,11 +5370,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,3616(%rsi)
+vmovdqu %xmm0,3680(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,3632(%rsi)
+vmovdqu %xmm0,3696(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -5383,11 +5383,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,7168(%rsi)
+vmovdqu %xmm0,7232(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,7184(%rsi)
+vmovdqu %xmm0,7248(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -5396,11 +5396,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,7200(%rsi)
+vmovdqu %xmm0,7264(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,7216(%rsi)
+vmovdqu %xmm0,7280(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -5409,11 +5409,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,10752(%rsi)
+vmovdqu %xmm0,10816(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,10768(%rsi)
+vmovdqu %xmm0,10832(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -5422,11 +5422,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,10784(%rsi)
+vmovdqu %xmm0,10848(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,10800(%rsi)
+vmovdqu %xmm0,10864(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -5434,12 +5434,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_412f93d435cb22e0_l051_g10,.-peristyle_412f93d435cb22e0_l051_g10
-.globl peristyle_412f93d435cb22e0_l051_g11
-.hidden peristyle_412f93d435cb22e0_l051_g11
-.type peristyle_412f93d435cb22e0_l051_g11,@function
+.size peristyle_6d3dc977e1cbaa20_l051_g10,.-peristyle_6d3dc977e1cbaa20_l051_g10
+.globl peristyle_6d3dc977e1cbaa20_l051_g11
+.hidden peristyle_6d3dc977e1cbaa20_l051_g11
+.type peristyle_6d3dc977e1cbaa20_l051_g11,@function
 .p2align 6
-peristyle_412f93d435cb22e0_l051_g11:
+peristyle_6d3dc977e1cbaa20_l051_g11:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5830,11 +5830,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,3584(%rsi)
+vmovdqu %xmm0,3648(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,3600(%rsi)
+vmovdqu %xmm0,3664(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -5843,11 +5843,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,3616(%rsi)
+vmovdqu %xmm0,3680(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,3632(%rsi)
+vmovdqu %xmm0,3696(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -5856,11 +5856,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,7168(%rsi)
+vmovdqu %xmm0,7232(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,7184(%rsi)
+vmovdqu %xmm0,7248(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -5869,11 +5869,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,7200(%rsi)
+vmovdqu %xmm0,7264(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,7216(%rsi)
+vmovdqu %xmm0,7280(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -5882,11 +5882,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,10752(%rsi)
+vmovdqu %xmm0,10816(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,10768(%rsi)
+vmovdqu %xmm0,10832(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -5895,11 +5895,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,10784(%rsi)
+vmovdqu %xmm0,10848(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,10800(%rsi)
+vmovdqu %xmm0,10864(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -5907,12 +5907,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_412f93d435cb22e0_l051_g11,.-peristyle_412f93d435cb22e0_l051_g11
-.globl peristyle_412f93d435cb22e0_l051_g12
-.hidden peristyle_412f93d435cb22e0_l051_g12
-.type peristyle_412f93d435cb22e0_l051_g12,@function
+.size peristyle_6d3dc977e1cbaa20_l051_g11,.-peristyle_6d3dc977e1cbaa20_l051_g11
+.globl peristyle_6d3dc977e1cbaa20_l051_g12
+.hidden peristyle_6d3dc977e1cbaa20_l051_g12
+.type peristyle_6d3dc977e1cbaa20_l051_g12,@function
 .p2align 6
-peristyle_412f93d435cb22e0_l051_g12:
+peristyle_6d3dc977e1cbaa20_l051_g12:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6273,11 +6273,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,3584(%rsi)
+vmovdqu %xmm0,3648(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,3600(%rsi)
+vmovdqu %xmm0,3664(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -6286,11 +6286,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,3616(%rsi)
+vmovdqu %xmm0,3680(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,3632(%rsi)
+vmovdqu %xmm0,3696(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -6299,11 +6299,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,7168(%rsi)
+vmovdqu %xmm0,7232(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,7184(%rsi)
+vmovdqu %xmm0,7248(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -6312,11 +6312,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,7200(%rsi)
+vmovdqu %xmm0,7264(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,7216(%rsi)
+vmovdqu %xmm0,7280(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -6325,11 +6325,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,10752(%rsi)
+vmovdqu %xmm0,10816(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,10768(%rsi)
+vmovdqu %xmm0,10832(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -6338,11 +6338,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,10784(%rsi)
+vmovdqu %xmm0,10848(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,10800(%rsi)
+vmovdqu %xmm0,10864(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -6350,12 +6350,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_412f93d435cb22e0_l051_g12,.-peristyle_412f93d435cb22e0_l051_g12
-.globl peristyle_412f93d435cb22e0_l051_g13
-.hidden peristyle_412f93d435cb22e0_l051_g13
-.type peristyle_412f93d435cb22e0_l051_g13,@function
+.size peristyle_6d3dc977e1cbaa20_l051_g12,.-peristyle_6d3dc977e1cbaa20_l051_g12
+.globl peristyle_6d3dc977e1cbaa20_l051_g13
+.hidden peristyle_6d3dc977e1cbaa20_l051_g13
+.type peristyle_6d3dc977e1cbaa20_l051_g13,@function
 .p2align 6
-peristyle_412f93d435cb22e0_l051_g13:
+peristyle_6d3dc977e1cbaa20_l051_g13:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6677,11 +6677,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,3584(%rsi)
+vmovdqu %xmm0,3648(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,3600(%rsi)
+vmovdqu %xmm0,3664(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -6690,11 +6690,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,3616(%rsi)
+vmovdqu %xmm0,3680(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,3632(%rsi)
+vmovdqu %xmm0,3696(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -6703,11 +6703,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,7168(%rsi)
+vmovdqu %xmm0,7232(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,7184(%rsi)
+vmovdqu %xmm0,7248(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -6716,11 +6716,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,7200(%rsi)
+vmovdqu %xmm0,7264(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,7216(%rsi)
+vmovdqu %xmm0,7280(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -6729,11 +6729,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,10752(%rsi)
+vmovdqu %xmm0,10816(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,10768(%rsi)
+vmovdqu %xmm0,10832(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -6742,11 +6742,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,10784(%rsi)
+vmovdqu %xmm0,10848(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,10800(%rsi)
+vmovdqu %xmm0,10864(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -6754,12 +6754,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_412f93d435cb22e0_l051_g13,.-peristyle_412f93d435cb22e0_l051_g13
-.globl peristyle_412f93d435cb22e0_l051_g14
-.hidden peristyle_412f93d435cb22e0_l051_g14
-.type peristyle_412f93d435cb22e0_l051_g14,@function
+.size peristyle_6d3dc977e1cbaa20_l051_g13,.-peristyle_6d3dc977e1cbaa20_l051_g13
+.globl peristyle_6d3dc977e1cbaa20_l051_g14
+.hidden peristyle_6d3dc977e1cbaa20_l051_g14
+.type peristyle_6d3dc977e1cbaa20_l051_g14,@function
 .p2align 6
-peristyle_412f93d435cb22e0_l051_g14:
+peristyle_6d3dc977e1cbaa20_l051_g14:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -7167,11 +7167,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,3584(%rsi)
+vmovdqu %xmm0,3648(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,3600(%rsi)
+vmovdqu %xmm0,3664(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -7180,11 +7180,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,3616(%rsi)
+vmovdqu %xmm0,3680(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,3632(%rsi)
+vmovdqu %xmm0,3696(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -7193,11 +7193,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,7168(%rsi)
+vmovdqu %xmm0,7232(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,7184(%rsi)
+vmovdqu %xmm0,7248(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -7206,11 +7206,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,7200(%rsi)
+vmovdqu %xmm0,7264(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,7216(%rsi)
+vmovdqu %xmm0,7280(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -7219,11 +7219,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,10752(%rsi)
+vmovdqu %xmm0,10816(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,10768(%rsi)
+vmovdqu %xmm0,10832(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -7232,11 +7232,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,10784(%rsi)
+vmovdqu %xmm0,10848(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,10800(%rsi)
+vmovdqu %xmm0,10864(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -7244,12 +7244,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_412f93d435cb22e0_l051_g14,.-peristyle_412f93d435cb22e0_l051_g14
-.globl peristyle_412f93d435cb22e0_l051_g15
-.hidden peristyle_412f93d435cb22e0_l051_g15
-.type peristyle_412f93d435cb22e0_l051_g15,@function
+.size peristyle_6d3dc977e1cbaa20_l051_g14,.-peristyle_6d3dc977e1cbaa20_l051_g14
+.globl peristyle_6d3dc977e1cbaa20_l051_g15
+.hidden peristyle_6d3dc977e1cbaa20_l051_g15
+.type peristyle_6d3dc977e1cbaa20_l051_g15,@function
 .p2align 6
-peristyle_412f93d435cb22e0_l051_g15:
+peristyle_6d3dc977e1cbaa20_l051_g15:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -7674,11 +7674,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,3584(%rsi)
+vmovdqu %xmm0,3648(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,3600(%rsi)
+vmovdqu %xmm0,3664(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -7687,11 +7687,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,3616(%rsi)
+vmovdqu %xmm0,3680(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,3632(%rsi)
+vmovdqu %xmm0,3696(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -7700,11 +7700,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,7168(%rsi)
+vmovdqu %xmm0,7232(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,7184(%rsi)
+vmovdqu %xmm0,7248(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -7713,11 +7713,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,7200(%rsi)
+vmovdqu %xmm0,7264(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,7216(%rsi)
+vmovdqu %xmm0,7280(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -7726,11 +7726,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,10752(%rsi)
+vmovdqu %xmm0,10816(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,10768(%rsi)
+vmovdqu %xmm0,10832(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -7739,11 +7739,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,10784(%rsi)
+vmovdqu %xmm0,10848(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,10800(%rsi)
+vmovdqu %xmm0,10864(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -7751,5 +7751,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_412f93d435cb22e0_l051_g15,.-peristyle_412f93d435cb22e0_l051_g15
+.size peristyle_6d3dc977e1cbaa20_l051_g15,.-peristyle_6d3dc977e1cbaa20_l051_g15
 .section .note.GNU-stack,"",@progbits

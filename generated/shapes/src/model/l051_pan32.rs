@@ -19,14 +19,14 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_412f93d435cb22e0_l051_g0 peristyle_412f93d435cb22e0_l051_g1
-    peristyle_412f93d435cb22e0_l051_g2 peristyle_412f93d435cb22e0_l051_g3
-    peristyle_412f93d435cb22e0_l051_g4 peristyle_412f93d435cb22e0_l051_g5
-    peristyle_412f93d435cb22e0_l051_g6 peristyle_412f93d435cb22e0_l051_g7
-    peristyle_412f93d435cb22e0_l051_g8 peristyle_412f93d435cb22e0_l051_g9
-    peristyle_412f93d435cb22e0_l051_g10 peristyle_412f93d435cb22e0_l051_g11
-    peristyle_412f93d435cb22e0_l051_g12 peristyle_412f93d435cb22e0_l051_g13
-    peristyle_412f93d435cb22e0_l051_g14 peristyle_412f93d435cb22e0_l051_g15
+    peristyle_6d3dc977e1cbaa20_l051_g0 peristyle_6d3dc977e1cbaa20_l051_g1
+    peristyle_6d3dc977e1cbaa20_l051_g2 peristyle_6d3dc977e1cbaa20_l051_g3
+    peristyle_6d3dc977e1cbaa20_l051_g4 peristyle_6d3dc977e1cbaa20_l051_g5
+    peristyle_6d3dc977e1cbaa20_l051_g6 peristyle_6d3dc977e1cbaa20_l051_g7
+    peristyle_6d3dc977e1cbaa20_l051_g8 peristyle_6d3dc977e1cbaa20_l051_g9
+    peristyle_6d3dc977e1cbaa20_l051_g10 peristyle_6d3dc977e1cbaa20_l051_g11
+    peristyle_6d3dc977e1cbaa20_l051_g12 peristyle_6d3dc977e1cbaa20_l051_g13
+    peristyle_6d3dc977e1cbaa20_l051_g14 peristyle_6d3dc977e1cbaa20_l051_g15
 );
 static TABLE: &Aligned<[u8; 59172]> = &Aligned(*include_bytes!("l051_pan32.bin"));
 static GROUPS: &[Group] = &[
@@ -35,112 +35,112 @@ static GROUPS: &[Group] = &[
         (0, 43),
         0,
         0,
-        unrolled!(peristyle_412f93d435cb22e0_l051_g0),
+        unrolled!(peristyle_6d3dc977e1cbaa20_l051_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (43, 51),
         244,
         166,
-        unrolled!(peristyle_412f93d435cb22e0_l051_g1),
+        unrolled!(peristyle_6d3dc977e1cbaa20_l051_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (94, 36),
         540,
         376,
-        unrolled!(peristyle_412f93d435cb22e0_l051_g2),
+        unrolled!(peristyle_6d3dc977e1cbaa20_l051_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (130, 33),
         802,
         549,
-        unrolled!(peristyle_412f93d435cb22e0_l051_g3),
+        unrolled!(peristyle_6d3dc977e1cbaa20_l051_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (163, 47),
         1034,
         706,
-        unrolled!(peristyle_412f93d435cb22e0_l051_g4),
+        unrolled!(peristyle_6d3dc977e1cbaa20_l051_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (210, 43),
         1300,
         893,
-        unrolled!(peristyle_412f93d435cb22e0_l051_g5),
+        unrolled!(peristyle_6d3dc977e1cbaa20_l051_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (253, 49),
         1548,
         1054,
-        unrolled!(peristyle_412f93d435cb22e0_l051_g6),
+        unrolled!(peristyle_6d3dc977e1cbaa20_l051_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (302, 39),
         1808,
         1235,
-        unrolled!(peristyle_412f93d435cb22e0_l051_g7),
+        unrolled!(peristyle_6d3dc977e1cbaa20_l051_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (341, 35),
         2084,
         1416,
-        unrolled!(peristyle_412f93d435cb22e0_l051_g8),
+        unrolled!(peristyle_6d3dc977e1cbaa20_l051_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (376, 45),
         2332,
         1577,
-        unrolled!(peristyle_412f93d435cb22e0_l051_g9),
+        unrolled!(peristyle_6d3dc977e1cbaa20_l051_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (421, 41),
         2632,
         1780,
-        unrolled!(peristyle_412f93d435cb22e0_l051_g10),
+        unrolled!(peristyle_6d3dc977e1cbaa20_l051_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (462, 43),
         2902,
         1971,
-        unrolled!(peristyle_412f93d435cb22e0_l051_g11),
+        unrolled!(peristyle_6d3dc977e1cbaa20_l051_g11),
     ),
     Group::new(
         &[48, 49, 50, 51],
         (505, 36),
         3162,
         2143,
-        unrolled!(peristyle_412f93d435cb22e0_l051_g12),
+        unrolled!(peristyle_6d3dc977e1cbaa20_l051_g12),
     ),
     Group::new(
         &[52, 53, 54, 55],
         (541, 32),
         3402,
         2307,
-        unrolled!(peristyle_412f93d435cb22e0_l051_g13),
+        unrolled!(peristyle_6d3dc977e1cbaa20_l051_g13),
     ),
     Group::new(
         &[56, 57, 58, 59],
         (573, 48),
         3614,
         2448,
-        unrolled!(peristyle_412f93d435cb22e0_l051_g14),
+        unrolled!(peristyle_6d3dc977e1cbaa20_l051_g14),
     ),
     Group::new(
         &[60, 61, 62, 63],
         (621, 46),
         3888,
         2626,
-        unrolled!(peristyle_412f93d435cb22e0_l051_g15),
+        unrolled!(peristyle_6d3dc977e1cbaa20_l051_g15),
     ),
 ];
 static QUAD_GROUPS: &[Group] = &[
@@ -209,7 +209,7 @@ pub static LAYER: Layer = Layer {
         }),
         packed: Cow::Borrowed(TABLE.offsets(56896, 569)),
         blocking: Blocking {
-            chunk_tiles: 60,
+            chunk_tiles: 28,
             pass_tiles: 2,
             groups: 2,
             prefetch: false,

@@ -279,7 +279,7 @@ pub static LAYER: Layer = Layer {
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 8,
-            groups: 3,
+            groups: 2,
             prefetch: false,
         },
         epilogue: Epilogue {
