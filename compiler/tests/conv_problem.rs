@@ -264,6 +264,26 @@ fn spilling() -> ConvProblem {
     }
 }
 
+/// Strided windows over maps of several chunks and passes, for more groups than a unit has: rows are packed.
+fn long_strided() -> [ConvProblem; 2] {
+    [true, false].map(|quantised| ConvProblem {
+        quantised,
+        channels: 6,
+        outputs: 139,
+        group: 1,
+        size: [77, 70],
+        kernel: [3, 3],
+        stride: [2, 2],
+        pad: [1, 1, 1, 1],
+        dilation: [1, 1],
+        weights: Weights::Sparse(40),
+        activation: Activation::Silu,
+        residual: false,
+        zero: 3,
+        seed: 99,
+    })
+}
+
 /// The plan with its unrolled kernels taken from `library`.
 fn link(mut plan: Plan, library: &libloading::Library, symbol: impl Fn(usize) -> String) -> &'static Program {
     for layer in &mut plan.layers {
@@ -285,6 +305,7 @@ fn every_kernel_agrees_with_the_interpreter() {
     let mut problems: Vec<ConvProblem> =
         (0..300).map(|_| problems().new_tree(&mut runner).expect("problems exist").current()).collect();
     problems.push(spilling());
+    problems.extend(long_strided());
     let symbol = |problem: usize, group: usize| format!("problem_{problem}_{group}");
     let mut files = Vec::new();
     let mut plans = Vec::new();

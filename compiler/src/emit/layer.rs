@@ -98,7 +98,12 @@ fn docs(layer: &Layer, note: &Note) -> Vec<String> {
             conv.macs as f64 / 1e6,
         ));
         lines.push(String::new());
-        lines.push(format!(" Kernel `{}`: {}.", conv.choice.name(), conv.choice.reason));
+        lines.push(format!(" Kernel with AVX2: `{}`: {}.", conv.choice.name(), conv.choice.reason));
+        lines.push(String::new());
+        lines.push(format!(
+            " Kernel with AVX-512: `{}`: there tables are faster than the longer instructions of straight-line code.",
+            conv.choice.wide_name(),
+        ));
     }
     lines
 }

@@ -1,7 +1,9 @@
 //! What a convolution's zeros look like, and which kernel computes it.
 
 use crate::ir::{Conv, Data, Tensor};
+use peristyle_runtime::kernels::conv::family::find;
 use peristyle_runtime::kernels::conv::{Arithmetic, Blocking, f32_spconv, u8s8_spconv};
+use peristyle_runtime::simd::Isa;
 use std::fmt;
 
 /// Where the zeros of a weight tensor are.
@@ -104,14 +106,14 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// Name of the kernel: element types, family, tile.
-    pub fn name(&self) -> String {
-        let family = match self.arithmetic {
-            Arithmetic::F32 => "f32_spconv",
-            Arithmetic::U8S8 => "u8s8_spconv",
-        };
-        let form = if self.unrolled { "unrolled" } else { "table" };
-        format!("{family}_{}x{}_{form}", self.group, self.arithmetic.tile())
+    /// Name of the kernel for AVX2; the other instruction sets have tables only.
+    pub fn name(&self) -> &'static str {
+        find(Isa::Avx2, self.arithmetic, self.unrolled).name
+    }
+
+    /// Name of the kernel for AVX-512 with VNNI.
+    pub fn wide_name(&self) -> &'static str {
+        find(Isa::Avx512, self.arithmetic, self.unrolled).name
     }
 }
 

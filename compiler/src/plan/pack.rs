@@ -6,6 +6,7 @@ pub use quads::pack_u8s8_quads;
 
 use peristyle_runtime::kernels::conv::u8s8_spconv::{SEGMENT_NEGATIVE, SEGMENT_POSITIVE, SPILL_WEIGHTS};
 use peristyle_runtime::kernels::conv::{Group, Segment, Table};
+use std::collections::HashMap;
 
 /// Nonzeros of one output: byte offset of the input row, and weight; offsets ascend.
 pub type Row<W> = Vec<(i32, W)>;
@@ -193,8 +194,10 @@ fn segments(pairs: &[Pair], outputs: usize) -> Vec<Segment> {
     segments
 }
 
+/// A table in the making. Groups whose rows are the same share their offsets, as all groups of a dense layer do.
 #[derive(Default)]
 struct Builder {
+    known: HashMap<Vec<i32>, u32>,
     groups: Vec<Group>,
     segments: Vec<Segment>,
     offsets: Vec<i32>,
@@ -204,18 +207,21 @@ struct Builder {
 impl Builder {
     fn group(&mut self, first: usize, outputs: usize, entries: Vec<Entry>, segments: Vec<Segment>) {
         let index = |n: usize| u32::try_from(n).expect("tables have fewer than 2^32 entries");
+        let offsets: Vec<i32> = entries.iter().flat_map(|e| &e.offsets).copied().collect();
+        let next = index(self.offsets.len());
+        let offset = *self.known.entry(offsets).or_insert_with_key(|offsets| {
+            self.offsets.extend(offsets);
+            next
+        });
         self.groups.push(Group {
             outputs: (first..first + outputs).map(|o| u16::try_from(o).expect("fewer than 2^16 channels")).collect(),
             segments: (index(self.segments.len()), index(segments.len())),
-            offset: index(self.offsets.len()),
+            offset,
             weight: index(self.weights.len()),
             unrolled: None,
         });
         self.segments.extend(segments);
-        for entry in entries {
-            self.offsets.extend(entry.offsets);
-            self.weights.extend(entry.words);
-        }
+        self.weights.extend(entries.into_iter().flat_map(|e| e.words));
     }
 
     fn finish(self) -> Table {

@@ -23,7 +23,7 @@ pub struct LayerInfo {
     pub weight_bits: u32,
     /// Multiply-accumulates per image of the dense layer, and those left after skipping zeros.
     pub macs: (u64, u64),
-    /// Name of the kernel: element types, family, tile, form.
+    /// Name of the kernel; of a convolution, the one for AVX2.
     pub kernel: Cow<'static, str>,
     /// Why this kernel, in one sentence; empty where there is no choice.
     pub reason: Cow<'static, str>,

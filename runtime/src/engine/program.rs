@@ -8,6 +8,7 @@ use crate::kernels::map::Map;
 use crate::kernels::pool::{AveragePool, MaxPool, Resize};
 use crate::kernels::strided::{Binary, MatMul, Softmax, Unary};
 use crate::kernels::transfer::{CopyMap, LoadInput};
+use crate::simd::Isa;
 use std::borrow::Cow;
 
 /// A compiled model.
@@ -69,6 +70,16 @@ pub enum Kind {
     Softmax(Softmax),
     MatMul(MatMul),
     DetectHead(DetectHead),
+}
+
+impl Layer {
+    /// Name of the kernel that runs this layer on a machine with `isa`.
+    pub fn kernel(&self, isa: Isa) -> &str {
+        match &self.kind {
+            Kind::Conv(conv) => conv.kernel(isa).name,
+            _ => &self.info.kernel,
+        }
+    }
 }
 
 impl Kind {

@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_a6d39b3e404aff40_l003_g0
-.hidden peristyle_a6d39b3e404aff40_l003_g0
-.type peristyle_a6d39b3e404aff40_l003_g0,@function
+.globl peristyle_d0695a724adf2808_l003_g0
+.hidden peristyle_d0695a724adf2808_l003_g0
+.type peristyle_d0695a724adf2808_l003_g0,@function
 .p2align 6
-peristyle_a6d39b3e404aff40_l003_g0:
+peristyle_d0695a724adf2808_l003_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -288,12 +288,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_a6d39b3e404aff40_l003_g0,.-peristyle_a6d39b3e404aff40_l003_g0
-.globl peristyle_a6d39b3e404aff40_l003_g1
-.hidden peristyle_a6d39b3e404aff40_l003_g1
-.type peristyle_a6d39b3e404aff40_l003_g1,@function
+.size peristyle_d0695a724adf2808_l003_g0,.-peristyle_d0695a724adf2808_l003_g0
+.globl peristyle_d0695a724adf2808_l003_g1
+.hidden peristyle_d0695a724adf2808_l003_g1
+.type peristyle_d0695a724adf2808_l003_g1,@function
 .p2align 6
-peristyle_a6d39b3e404aff40_l003_g1:
+peristyle_d0695a724adf2808_l003_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -472,5 +472,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_a6d39b3e404aff40_l003_g1,.-peristyle_a6d39b3e404aff40_l003_g1
+.size peristyle_d0695a724adf2808_l003_g1,.-peristyle_d0695a724adf2808_l003_g1
 .section .note.GNU-stack,"",@progbits

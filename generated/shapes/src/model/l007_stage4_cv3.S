@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_272138c481231561_l007_g0
-.hidden peristyle_272138c481231561_l007_g0
-.type peristyle_272138c481231561_l007_g0,@function
+.globl peristyle_880c8bf31a7a0260_l007_g0
+.hidden peristyle_880c8bf31a7a0260_l007_g0
+.type peristyle_880c8bf31a7a0260_l007_g0,@function
 .p2align 6
-peristyle_272138c481231561_l007_g0:
+peristyle_880c8bf31a7a0260_l007_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -288,12 +288,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_272138c481231561_l007_g0,.-peristyle_272138c481231561_l007_g0
-.globl peristyle_272138c481231561_l007_g1
-.hidden peristyle_272138c481231561_l007_g1
-.type peristyle_272138c481231561_l007_g1,@function
+.size peristyle_880c8bf31a7a0260_l007_g0,.-peristyle_880c8bf31a7a0260_l007_g0
+.globl peristyle_880c8bf31a7a0260_l007_g1
+.hidden peristyle_880c8bf31a7a0260_l007_g1
+.type peristyle_880c8bf31a7a0260_l007_g1,@function
 .p2align 6
-peristyle_272138c481231561_l007_g1:
+peristyle_880c8bf31a7a0260_l007_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -446,12 +446,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_272138c481231561_l007_g1,.-peristyle_272138c481231561_l007_g1
-.globl peristyle_272138c481231561_l007_g2
-.hidden peristyle_272138c481231561_l007_g2
-.type peristyle_272138c481231561_l007_g2,@function
+.size peristyle_880c8bf31a7a0260_l007_g1,.-peristyle_880c8bf31a7a0260_l007_g1
+.globl peristyle_880c8bf31a7a0260_l007_g2
+.hidden peristyle_880c8bf31a7a0260_l007_g2
+.type peristyle_880c8bf31a7a0260_l007_g2,@function
 .p2align 6
-peristyle_272138c481231561_l007_g2:
+peristyle_880c8bf31a7a0260_l007_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -612,12 +612,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_272138c481231561_l007_g2,.-peristyle_272138c481231561_l007_g2
-.globl peristyle_272138c481231561_l007_g3
-.hidden peristyle_272138c481231561_l007_g3
-.type peristyle_272138c481231561_l007_g3,@function
+.size peristyle_880c8bf31a7a0260_l007_g2,.-peristyle_880c8bf31a7a0260_l007_g2
+.globl peristyle_880c8bf31a7a0260_l007_g3
+.hidden peristyle_880c8bf31a7a0260_l007_g3
+.type peristyle_880c8bf31a7a0260_l007_g3,@function
 .p2align 6
-peristyle_272138c481231561_l007_g3:
+peristyle_880c8bf31a7a0260_l007_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -774,5 +774,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_272138c481231561_l007_g3,.-peristyle_272138c481231561_l007_g3
+.size peristyle_880c8bf31a7a0260_l007_g3,.-peristyle_880c8bf31a7a0260_l007_g3
 .section .note.GNU-stack,"",@progbits

@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_be2a706ed450a614_l010_g0
-.hidden peristyle_be2a706ed450a614_l010_g0
-.type peristyle_be2a706ed450a614_l010_g0,@function
+.globl peristyle_616f410096e3c20e_l010_g0
+.hidden peristyle_616f410096e3c20e_l010_g0
+.type peristyle_616f410096e3c20e_l010_g0,@function
 .p2align 6
-peristyle_be2a706ed450a614_l010_g0:
+peristyle_616f410096e3c20e_l010_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -304,12 +304,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_be2a706ed450a614_l010_g0,.-peristyle_be2a706ed450a614_l010_g0
-.globl peristyle_be2a706ed450a614_l010_g1
-.hidden peristyle_be2a706ed450a614_l010_g1
-.type peristyle_be2a706ed450a614_l010_g1,@function
+.size peristyle_616f410096e3c20e_l010_g0,.-peristyle_616f410096e3c20e_l010_g0
+.globl peristyle_616f410096e3c20e_l010_g1
+.hidden peristyle_616f410096e3c20e_l010_g1
+.type peristyle_616f410096e3c20e_l010_g1,@function
 .p2align 6
-peristyle_be2a706ed450a614_l010_g1:
+peristyle_616f410096e3c20e_l010_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -481,12 +481,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_be2a706ed450a614_l010_g1,.-peristyle_be2a706ed450a614_l010_g1
-.globl peristyle_be2a706ed450a614_l010_g2
-.hidden peristyle_be2a706ed450a614_l010_g2
-.type peristyle_be2a706ed450a614_l010_g2,@function
+.size peristyle_616f410096e3c20e_l010_g1,.-peristyle_616f410096e3c20e_l010_g1
+.globl peristyle_616f410096e3c20e_l010_g2
+.hidden peristyle_616f410096e3c20e_l010_g2
+.type peristyle_616f410096e3c20e_l010_g2,@function
 .p2align 6
-peristyle_be2a706ed450a614_l010_g2:
+peristyle_616f410096e3c20e_l010_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -645,12 +645,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_be2a706ed450a614_l010_g2,.-peristyle_be2a706ed450a614_l010_g2
-.globl peristyle_be2a706ed450a614_l010_g3
-.hidden peristyle_be2a706ed450a614_l010_g3
-.type peristyle_be2a706ed450a614_l010_g3,@function
+.size peristyle_616f410096e3c20e_l010_g2,.-peristyle_616f410096e3c20e_l010_g2
+.globl peristyle_616f410096e3c20e_l010_g3
+.hidden peristyle_616f410096e3c20e_l010_g3
+.type peristyle_616f410096e3c20e_l010_g3,@function
 .p2align 6
-peristyle_be2a706ed450a614_l010_g3:
+peristyle_616f410096e3c20e_l010_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -821,5 +821,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_be2a706ed450a614_l010_g3,.-peristyle_be2a706ed450a614_l010_g3
+.size peristyle_616f410096e3c20e_l010_g3,.-peristyle_616f410096e3c20e_l010_g3
 .section .note.GNU-stack,"",@progbits

@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_4ec2bdf49cd4e07a_l016_g0
-.hidden peristyle_4ec2bdf49cd4e07a_l016_g0
-.type peristyle_4ec2bdf49cd4e07a_l016_g0,@function
+.globl peristyle_e96b1f35f256c9b4_l016_g0
+.hidden peristyle_e96b1f35f256c9b4_l016_g0
+.type peristyle_e96b1f35f256c9b4_l016_g0,@function
 .p2align 6
-peristyle_4ec2bdf49cd4e07a_l016_g0:
+peristyle_e96b1f35f256c9b4_l016_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -329,12 +329,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_4ec2bdf49cd4e07a_l016_g0,.-peristyle_4ec2bdf49cd4e07a_l016_g0
-.globl peristyle_4ec2bdf49cd4e07a_l016_g1
-.hidden peristyle_4ec2bdf49cd4e07a_l016_g1
-.type peristyle_4ec2bdf49cd4e07a_l016_g1,@function
+.size peristyle_e96b1f35f256c9b4_l016_g0,.-peristyle_e96b1f35f256c9b4_l016_g0
+.globl peristyle_e96b1f35f256c9b4_l016_g1
+.hidden peristyle_e96b1f35f256c9b4_l016_g1
+.type peristyle_e96b1f35f256c9b4_l016_g1,@function
 .p2align 6
-peristyle_4ec2bdf49cd4e07a_l016_g1:
+peristyle_e96b1f35f256c9b4_l016_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -526,12 +526,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_4ec2bdf49cd4e07a_l016_g1,.-peristyle_4ec2bdf49cd4e07a_l016_g1
-.globl peristyle_4ec2bdf49cd4e07a_l016_g2
-.hidden peristyle_4ec2bdf49cd4e07a_l016_g2
-.type peristyle_4ec2bdf49cd4e07a_l016_g2,@function
+.size peristyle_e96b1f35f256c9b4_l016_g1,.-peristyle_e96b1f35f256c9b4_l016_g1
+.globl peristyle_e96b1f35f256c9b4_l016_g2
+.hidden peristyle_e96b1f35f256c9b4_l016_g2
+.type peristyle_e96b1f35f256c9b4_l016_g2,@function
 .p2align 6
-peristyle_4ec2bdf49cd4e07a_l016_g2:
+peristyle_e96b1f35f256c9b4_l016_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -735,12 +735,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_4ec2bdf49cd4e07a_l016_g2,.-peristyle_4ec2bdf49cd4e07a_l016_g2
-.globl peristyle_4ec2bdf49cd4e07a_l016_g3
-.hidden peristyle_4ec2bdf49cd4e07a_l016_g3
-.type peristyle_4ec2bdf49cd4e07a_l016_g3,@function
+.size peristyle_e96b1f35f256c9b4_l016_g2,.-peristyle_e96b1f35f256c9b4_l016_g2
+.globl peristyle_e96b1f35f256c9b4_l016_g3
+.hidden peristyle_e96b1f35f256c9b4_l016_g3
+.type peristyle_e96b1f35f256c9b4_l016_g3,@function
 .p2align 6
-peristyle_4ec2bdf49cd4e07a_l016_g3:
+peristyle_e96b1f35f256c9b4_l016_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -943,12 +943,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_4ec2bdf49cd4e07a_l016_g3,.-peristyle_4ec2bdf49cd4e07a_l016_g3
-.globl peristyle_4ec2bdf49cd4e07a_l016_g4
-.hidden peristyle_4ec2bdf49cd4e07a_l016_g4
-.type peristyle_4ec2bdf49cd4e07a_l016_g4,@function
+.size peristyle_e96b1f35f256c9b4_l016_g3,.-peristyle_e96b1f35f256c9b4_l016_g3
+.globl peristyle_e96b1f35f256c9b4_l016_g4
+.hidden peristyle_e96b1f35f256c9b4_l016_g4
+.type peristyle_e96b1f35f256c9b4_l016_g4,@function
 .p2align 6
-peristyle_4ec2bdf49cd4e07a_l016_g4:
+peristyle_e96b1f35f256c9b4_l016_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1139,12 +1139,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_4ec2bdf49cd4e07a_l016_g4,.-peristyle_4ec2bdf49cd4e07a_l016_g4
-.globl peristyle_4ec2bdf49cd4e07a_l016_g5
-.hidden peristyle_4ec2bdf49cd4e07a_l016_g5
-.type peristyle_4ec2bdf49cd4e07a_l016_g5,@function
+.size peristyle_e96b1f35f256c9b4_l016_g4,.-peristyle_e96b1f35f256c9b4_l016_g4
+.globl peristyle_e96b1f35f256c9b4_l016_g5
+.hidden peristyle_e96b1f35f256c9b4_l016_g5
+.type peristyle_e96b1f35f256c9b4_l016_g5,@function
 .p2align 6
-peristyle_4ec2bdf49cd4e07a_l016_g5:
+peristyle_e96b1f35f256c9b4_l016_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1341,12 +1341,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_4ec2bdf49cd4e07a_l016_g5,.-peristyle_4ec2bdf49cd4e07a_l016_g5
-.globl peristyle_4ec2bdf49cd4e07a_l016_g6
-.hidden peristyle_4ec2bdf49cd4e07a_l016_g6
-.type peristyle_4ec2bdf49cd4e07a_l016_g6,@function
+.size peristyle_e96b1f35f256c9b4_l016_g5,.-peristyle_e96b1f35f256c9b4_l016_g5
+.globl peristyle_e96b1f35f256c9b4_l016_g6
+.hidden peristyle_e96b1f35f256c9b4_l016_g6
+.type peristyle_e96b1f35f256c9b4_l016_g6,@function
 .p2align 6
-peristyle_4ec2bdf49cd4e07a_l016_g6:
+peristyle_e96b1f35f256c9b4_l016_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1559,12 +1559,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_4ec2bdf49cd4e07a_l016_g6,.-peristyle_4ec2bdf49cd4e07a_l016_g6
-.globl peristyle_4ec2bdf49cd4e07a_l016_g7
-.hidden peristyle_4ec2bdf49cd4e07a_l016_g7
-.type peristyle_4ec2bdf49cd4e07a_l016_g7,@function
+.size peristyle_e96b1f35f256c9b4_l016_g6,.-peristyle_e96b1f35f256c9b4_l016_g6
+.globl peristyle_e96b1f35f256c9b4_l016_g7
+.hidden peristyle_e96b1f35f256c9b4_l016_g7
+.type peristyle_e96b1f35f256c9b4_l016_g7,@function
 .p2align 6
-peristyle_4ec2bdf49cd4e07a_l016_g7:
+peristyle_e96b1f35f256c9b4_l016_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1749,5 +1749,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_4ec2bdf49cd4e07a_l016_g7,.-peristyle_4ec2bdf49cd4e07a_l016_g7
+.size peristyle_e96b1f35f256c9b4_l016_g7,.-peristyle_e96b1f35f256c9b4_l016_g7
 .section .note.GNU-stack,"",@progbits

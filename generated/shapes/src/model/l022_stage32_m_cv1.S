@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_ffb16f287adb6645_l022_g0
-.hidden peristyle_ffb16f287adb6645_l022_g0
-.type peristyle_ffb16f287adb6645_l022_g0,@function
+.globl peristyle_74d30c272eafb9e8_l022_g0
+.hidden peristyle_74d30c272eafb9e8_l022_g0
+.type peristyle_74d30c272eafb9e8_l022_g0,@function
 .p2align 6
-peristyle_ffb16f287adb6645_l022_g0:
+peristyle_74d30c272eafb9e8_l022_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -380,12 +380,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_ffb16f287adb6645_l022_g0,.-peristyle_ffb16f287adb6645_l022_g0
-.globl peristyle_ffb16f287adb6645_l022_g1
-.hidden peristyle_ffb16f287adb6645_l022_g1
-.type peristyle_ffb16f287adb6645_l022_g1,@function
+.size peristyle_74d30c272eafb9e8_l022_g0,.-peristyle_74d30c272eafb9e8_l022_g0
+.globl peristyle_74d30c272eafb9e8_l022_g1
+.hidden peristyle_74d30c272eafb9e8_l022_g1
+.type peristyle_74d30c272eafb9e8_l022_g1,@function
 .p2align 6
-peristyle_ffb16f287adb6645_l022_g1:
+peristyle_74d30c272eafb9e8_l022_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -614,12 +614,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_ffb16f287adb6645_l022_g1,.-peristyle_ffb16f287adb6645_l022_g1
-.globl peristyle_ffb16f287adb6645_l022_g2
-.hidden peristyle_ffb16f287adb6645_l022_g2
-.type peristyle_ffb16f287adb6645_l022_g2,@function
+.size peristyle_74d30c272eafb9e8_l022_g1,.-peristyle_74d30c272eafb9e8_l022_g1
+.globl peristyle_74d30c272eafb9e8_l022_g2
+.hidden peristyle_74d30c272eafb9e8_l022_g2
+.type peristyle_74d30c272eafb9e8_l022_g2,@function
 .p2align 6
-peristyle_ffb16f287adb6645_l022_g2:
+peristyle_74d30c272eafb9e8_l022_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -867,12 +867,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_ffb16f287adb6645_l022_g2,.-peristyle_ffb16f287adb6645_l022_g2
-.globl peristyle_ffb16f287adb6645_l022_g3
-.hidden peristyle_ffb16f287adb6645_l022_g3
-.type peristyle_ffb16f287adb6645_l022_g3,@function
+.size peristyle_74d30c272eafb9e8_l022_g2,.-peristyle_74d30c272eafb9e8_l022_g2
+.globl peristyle_74d30c272eafb9e8_l022_g3
+.hidden peristyle_74d30c272eafb9e8_l022_g3
+.type peristyle_74d30c272eafb9e8_l022_g3,@function
 .p2align 6
-peristyle_ffb16f287adb6645_l022_g3:
+peristyle_74d30c272eafb9e8_l022_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1087,12 +1087,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_ffb16f287adb6645_l022_g3,.-peristyle_ffb16f287adb6645_l022_g3
-.globl peristyle_ffb16f287adb6645_l022_g4
-.hidden peristyle_ffb16f287adb6645_l022_g4
-.type peristyle_ffb16f287adb6645_l022_g4,@function
+.size peristyle_74d30c272eafb9e8_l022_g3,.-peristyle_74d30c272eafb9e8_l022_g3
+.globl peristyle_74d30c272eafb9e8_l022_g4
+.hidden peristyle_74d30c272eafb9e8_l022_g4
+.type peristyle_74d30c272eafb9e8_l022_g4,@function
 .p2align 6
-peristyle_ffb16f287adb6645_l022_g4:
+peristyle_74d30c272eafb9e8_l022_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1311,12 +1311,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_ffb16f287adb6645_l022_g4,.-peristyle_ffb16f287adb6645_l022_g4
-.globl peristyle_ffb16f287adb6645_l022_g5
-.hidden peristyle_ffb16f287adb6645_l022_g5
-.type peristyle_ffb16f287adb6645_l022_g5,@function
+.size peristyle_74d30c272eafb9e8_l022_g4,.-peristyle_74d30c272eafb9e8_l022_g4
+.globl peristyle_74d30c272eafb9e8_l022_g5
+.hidden peristyle_74d30c272eafb9e8_l022_g5
+.type peristyle_74d30c272eafb9e8_l022_g5,@function
 .p2align 6
-peristyle_ffb16f287adb6645_l022_g5:
+peristyle_74d30c272eafb9e8_l022_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1550,12 +1550,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_ffb16f287adb6645_l022_g5,.-peristyle_ffb16f287adb6645_l022_g5
-.globl peristyle_ffb16f287adb6645_l022_g6
-.hidden peristyle_ffb16f287adb6645_l022_g6
-.type peristyle_ffb16f287adb6645_l022_g6,@function
+.size peristyle_74d30c272eafb9e8_l022_g5,.-peristyle_74d30c272eafb9e8_l022_g5
+.globl peristyle_74d30c272eafb9e8_l022_g6
+.hidden peristyle_74d30c272eafb9e8_l022_g6
+.type peristyle_74d30c272eafb9e8_l022_g6,@function
 .p2align 6
-peristyle_ffb16f287adb6645_l022_g6:
+peristyle_74d30c272eafb9e8_l022_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1776,12 +1776,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_ffb16f287adb6645_l022_g6,.-peristyle_ffb16f287adb6645_l022_g6
-.globl peristyle_ffb16f287adb6645_l022_g7
-.hidden peristyle_ffb16f287adb6645_l022_g7
-.type peristyle_ffb16f287adb6645_l022_g7,@function
+.size peristyle_74d30c272eafb9e8_l022_g6,.-peristyle_74d30c272eafb9e8_l022_g6
+.globl peristyle_74d30c272eafb9e8_l022_g7
+.hidden peristyle_74d30c272eafb9e8_l022_g7
+.type peristyle_74d30c272eafb9e8_l022_g7,@function
 .p2align 6
-peristyle_ffb16f287adb6645_l022_g7:
+peristyle_74d30c272eafb9e8_l022_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1998,12 +1998,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_ffb16f287adb6645_l022_g7,.-peristyle_ffb16f287adb6645_l022_g7
-.globl peristyle_ffb16f287adb6645_l022_g8
-.hidden peristyle_ffb16f287adb6645_l022_g8
-.type peristyle_ffb16f287adb6645_l022_g8,@function
+.size peristyle_74d30c272eafb9e8_l022_g7,.-peristyle_74d30c272eafb9e8_l022_g7
+.globl peristyle_74d30c272eafb9e8_l022_g8
+.hidden peristyle_74d30c272eafb9e8_l022_g8
+.type peristyle_74d30c272eafb9e8_l022_g8,@function
 .p2align 6
-peristyle_ffb16f287adb6645_l022_g8:
+peristyle_74d30c272eafb9e8_l022_g8:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2232,12 +2232,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_ffb16f287adb6645_l022_g8,.-peristyle_ffb16f287adb6645_l022_g8
-.globl peristyle_ffb16f287adb6645_l022_g9
-.hidden peristyle_ffb16f287adb6645_l022_g9
-.type peristyle_ffb16f287adb6645_l022_g9,@function
+.size peristyle_74d30c272eafb9e8_l022_g8,.-peristyle_74d30c272eafb9e8_l022_g8
+.globl peristyle_74d30c272eafb9e8_l022_g9
+.hidden peristyle_74d30c272eafb9e8_l022_g9
+.type peristyle_74d30c272eafb9e8_l022_g9,@function
 .p2align 6
-peristyle_ffb16f287adb6645_l022_g9:
+peristyle_74d30c272eafb9e8_l022_g9:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2469,12 +2469,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_ffb16f287adb6645_l022_g9,.-peristyle_ffb16f287adb6645_l022_g9
-.globl peristyle_ffb16f287adb6645_l022_g10
-.hidden peristyle_ffb16f287adb6645_l022_g10
-.type peristyle_ffb16f287adb6645_l022_g10,@function
+.size peristyle_74d30c272eafb9e8_l022_g9,.-peristyle_74d30c272eafb9e8_l022_g9
+.globl peristyle_74d30c272eafb9e8_l022_g10
+.hidden peristyle_74d30c272eafb9e8_l022_g10
+.type peristyle_74d30c272eafb9e8_l022_g10,@function
 .p2align 6
-peristyle_ffb16f287adb6645_l022_g10:
+peristyle_74d30c272eafb9e8_l022_g10:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2709,12 +2709,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_ffb16f287adb6645_l022_g10,.-peristyle_ffb16f287adb6645_l022_g10
-.globl peristyle_ffb16f287adb6645_l022_g11
-.hidden peristyle_ffb16f287adb6645_l022_g11
-.type peristyle_ffb16f287adb6645_l022_g11,@function
+.size peristyle_74d30c272eafb9e8_l022_g10,.-peristyle_74d30c272eafb9e8_l022_g10
+.globl peristyle_74d30c272eafb9e8_l022_g11
+.hidden peristyle_74d30c272eafb9e8_l022_g11
+.type peristyle_74d30c272eafb9e8_l022_g11,@function
 .p2align 6
-peristyle_ffb16f287adb6645_l022_g11:
+peristyle_74d30c272eafb9e8_l022_g11:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2956,5 +2956,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_ffb16f287adb6645_l022_g11,.-peristyle_ffb16f287adb6645_l022_g11
+.size peristyle_74d30c272eafb9e8_l022_g11,.-peristyle_74d30c272eafb9e8_l022_g11
 .section .note.GNU-stack,"",@progbits

@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_e2d721a95b30ff8e_l037_g0
-.hidden peristyle_e2d721a95b30ff8e_l037_g0
-.type peristyle_e2d721a95b30ff8e_l037_g0,@function
+.globl peristyle_65194a37cde11954_l037_g0
+.hidden peristyle_65194a37cde11954_l037_g0
+.type peristyle_65194a37cde11954_l037_g0,@function
 .p2align 6
-peristyle_e2d721a95b30ff8e_l037_g0:
+peristyle_65194a37cde11954_l037_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -418,12 +418,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e2d721a95b30ff8e_l037_g0,.-peristyle_e2d721a95b30ff8e_l037_g0
-.globl peristyle_e2d721a95b30ff8e_l037_g1
-.hidden peristyle_e2d721a95b30ff8e_l037_g1
-.type peristyle_e2d721a95b30ff8e_l037_g1,@function
+.size peristyle_65194a37cde11954_l037_g0,.-peristyle_65194a37cde11954_l037_g0
+.globl peristyle_65194a37cde11954_l037_g1
+.hidden peristyle_65194a37cde11954_l037_g1
+.type peristyle_65194a37cde11954_l037_g1,@function
 .p2align 6
-peristyle_e2d721a95b30ff8e_l037_g1:
+peristyle_65194a37cde11954_l037_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -691,12 +691,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e2d721a95b30ff8e_l037_g1,.-peristyle_e2d721a95b30ff8e_l037_g1
-.globl peristyle_e2d721a95b30ff8e_l037_g2
-.hidden peristyle_e2d721a95b30ff8e_l037_g2
-.type peristyle_e2d721a95b30ff8e_l037_g2,@function
+.size peristyle_65194a37cde11954_l037_g1,.-peristyle_65194a37cde11954_l037_g1
+.globl peristyle_65194a37cde11954_l037_g2
+.hidden peristyle_65194a37cde11954_l037_g2
+.type peristyle_65194a37cde11954_l037_g2,@function
 .p2align 6
-peristyle_e2d721a95b30ff8e_l037_g2:
+peristyle_65194a37cde11954_l037_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1000,12 +1000,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e2d721a95b30ff8e_l037_g2,.-peristyle_e2d721a95b30ff8e_l037_g2
-.globl peristyle_e2d721a95b30ff8e_l037_g3
-.hidden peristyle_e2d721a95b30ff8e_l037_g3
-.type peristyle_e2d721a95b30ff8e_l037_g3,@function
+.size peristyle_65194a37cde11954_l037_g2,.-peristyle_65194a37cde11954_l037_g2
+.globl peristyle_65194a37cde11954_l037_g3
+.hidden peristyle_65194a37cde11954_l037_g3
+.type peristyle_65194a37cde11954_l037_g3,@function
 .p2align 6
-peristyle_e2d721a95b30ff8e_l037_g3:
+peristyle_65194a37cde11954_l037_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1257,12 +1257,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e2d721a95b30ff8e_l037_g3,.-peristyle_e2d721a95b30ff8e_l037_g3
-.globl peristyle_e2d721a95b30ff8e_l037_g4
-.hidden peristyle_e2d721a95b30ff8e_l037_g4
-.type peristyle_e2d721a95b30ff8e_l037_g4,@function
+.size peristyle_65194a37cde11954_l037_g3,.-peristyle_65194a37cde11954_l037_g3
+.globl peristyle_65194a37cde11954_l037_g4
+.hidden peristyle_65194a37cde11954_l037_g4
+.type peristyle_65194a37cde11954_l037_g4,@function
 .p2align 6
-peristyle_e2d721a95b30ff8e_l037_g4:
+peristyle_65194a37cde11954_l037_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1543,12 +1543,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e2d721a95b30ff8e_l037_g4,.-peristyle_e2d721a95b30ff8e_l037_g4
-.globl peristyle_e2d721a95b30ff8e_l037_g5
-.hidden peristyle_e2d721a95b30ff8e_l037_g5
-.type peristyle_e2d721a95b30ff8e_l037_g5,@function
+.size peristyle_65194a37cde11954_l037_g4,.-peristyle_65194a37cde11954_l037_g4
+.globl peristyle_65194a37cde11954_l037_g5
+.hidden peristyle_65194a37cde11954_l037_g5
+.type peristyle_65194a37cde11954_l037_g5,@function
 .p2align 6
-peristyle_e2d721a95b30ff8e_l037_g5:
+peristyle_65194a37cde11954_l037_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1827,12 +1827,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e2d721a95b30ff8e_l037_g5,.-peristyle_e2d721a95b30ff8e_l037_g5
-.globl peristyle_e2d721a95b30ff8e_l037_g6
-.hidden peristyle_e2d721a95b30ff8e_l037_g6
-.type peristyle_e2d721a95b30ff8e_l037_g6,@function
+.size peristyle_65194a37cde11954_l037_g5,.-peristyle_65194a37cde11954_l037_g5
+.globl peristyle_65194a37cde11954_l037_g6
+.hidden peristyle_65194a37cde11954_l037_g6
+.type peristyle_65194a37cde11954_l037_g6,@function
 .p2align 6
-peristyle_e2d721a95b30ff8e_l037_g6:
+peristyle_65194a37cde11954_l037_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2110,12 +2110,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e2d721a95b30ff8e_l037_g6,.-peristyle_e2d721a95b30ff8e_l037_g6
-.globl peristyle_e2d721a95b30ff8e_l037_g7
-.hidden peristyle_e2d721a95b30ff8e_l037_g7
-.type peristyle_e2d721a95b30ff8e_l037_g7,@function
+.size peristyle_65194a37cde11954_l037_g6,.-peristyle_65194a37cde11954_l037_g6
+.globl peristyle_65194a37cde11954_l037_g7
+.hidden peristyle_65194a37cde11954_l037_g7
+.type peristyle_65194a37cde11954_l037_g7,@function
 .p2align 6
-peristyle_e2d721a95b30ff8e_l037_g7:
+peristyle_65194a37cde11954_l037_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2416,12 +2416,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e2d721a95b30ff8e_l037_g7,.-peristyle_e2d721a95b30ff8e_l037_g7
-.globl peristyle_e2d721a95b30ff8e_l037_g8
-.hidden peristyle_e2d721a95b30ff8e_l037_g8
-.type peristyle_e2d721a95b30ff8e_l037_g8,@function
+.size peristyle_65194a37cde11954_l037_g7,.-peristyle_65194a37cde11954_l037_g7
+.globl peristyle_65194a37cde11954_l037_g8
+.hidden peristyle_65194a37cde11954_l037_g8
+.type peristyle_65194a37cde11954_l037_g8,@function
 .p2align 6
-peristyle_e2d721a95b30ff8e_l037_g8:
+peristyle_65194a37cde11954_l037_g8:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2694,12 +2694,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e2d721a95b30ff8e_l037_g8,.-peristyle_e2d721a95b30ff8e_l037_g8
-.globl peristyle_e2d721a95b30ff8e_l037_g9
-.hidden peristyle_e2d721a95b30ff8e_l037_g9
-.type peristyle_e2d721a95b30ff8e_l037_g9,@function
+.size peristyle_65194a37cde11954_l037_g8,.-peristyle_65194a37cde11954_l037_g8
+.globl peristyle_65194a37cde11954_l037_g9
+.hidden peristyle_65194a37cde11954_l037_g9
+.type peristyle_65194a37cde11954_l037_g9,@function
 .p2align 6
-peristyle_e2d721a95b30ff8e_l037_g9:
+peristyle_65194a37cde11954_l037_g9:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2960,12 +2960,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e2d721a95b30ff8e_l037_g9,.-peristyle_e2d721a95b30ff8e_l037_g9
-.globl peristyle_e2d721a95b30ff8e_l037_g10
-.hidden peristyle_e2d721a95b30ff8e_l037_g10
-.type peristyle_e2d721a95b30ff8e_l037_g10,@function
+.size peristyle_65194a37cde11954_l037_g9,.-peristyle_65194a37cde11954_l037_g9
+.globl peristyle_65194a37cde11954_l037_g10
+.hidden peristyle_65194a37cde11954_l037_g10
+.type peristyle_65194a37cde11954_l037_g10,@function
 .p2align 6
-peristyle_e2d721a95b30ff8e_l037_g10:
+peristyle_65194a37cde11954_l037_g10:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3244,12 +3244,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e2d721a95b30ff8e_l037_g10,.-peristyle_e2d721a95b30ff8e_l037_g10
-.globl peristyle_e2d721a95b30ff8e_l037_g11
-.hidden peristyle_e2d721a95b30ff8e_l037_g11
-.type peristyle_e2d721a95b30ff8e_l037_g11,@function
+.size peristyle_65194a37cde11954_l037_g10,.-peristyle_65194a37cde11954_l037_g10
+.globl peristyle_65194a37cde11954_l037_g11
+.hidden peristyle_65194a37cde11954_l037_g11
+.type peristyle_65194a37cde11954_l037_g11,@function
 .p2align 6
-peristyle_e2d721a95b30ff8e_l037_g11:
+peristyle_65194a37cde11954_l037_g11:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3516,12 +3516,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e2d721a95b30ff8e_l037_g11,.-peristyle_e2d721a95b30ff8e_l037_g11
-.globl peristyle_e2d721a95b30ff8e_l037_g12
-.hidden peristyle_e2d721a95b30ff8e_l037_g12
-.type peristyle_e2d721a95b30ff8e_l037_g12,@function
+.size peristyle_65194a37cde11954_l037_g11,.-peristyle_65194a37cde11954_l037_g11
+.globl peristyle_65194a37cde11954_l037_g12
+.hidden peristyle_65194a37cde11954_l037_g12
+.type peristyle_65194a37cde11954_l037_g12,@function
 .p2align 6
-peristyle_e2d721a95b30ff8e_l037_g12:
+peristyle_65194a37cde11954_l037_g12:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3774,12 +3774,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e2d721a95b30ff8e_l037_g12,.-peristyle_e2d721a95b30ff8e_l037_g12
-.globl peristyle_e2d721a95b30ff8e_l037_g13
-.hidden peristyle_e2d721a95b30ff8e_l037_g13
-.type peristyle_e2d721a95b30ff8e_l037_g13,@function
+.size peristyle_65194a37cde11954_l037_g12,.-peristyle_65194a37cde11954_l037_g12
+.globl peristyle_65194a37cde11954_l037_g13
+.hidden peristyle_65194a37cde11954_l037_g13
+.type peristyle_65194a37cde11954_l037_g13,@function
 .p2align 6
-peristyle_e2d721a95b30ff8e_l037_g13:
+peristyle_65194a37cde11954_l037_g13:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4045,12 +4045,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e2d721a95b30ff8e_l037_g13,.-peristyle_e2d721a95b30ff8e_l037_g13
-.globl peristyle_e2d721a95b30ff8e_l037_g14
-.hidden peristyle_e2d721a95b30ff8e_l037_g14
-.type peristyle_e2d721a95b30ff8e_l037_g14,@function
+.size peristyle_65194a37cde11954_l037_g13,.-peristyle_65194a37cde11954_l037_g13
+.globl peristyle_65194a37cde11954_l037_g14
+.hidden peristyle_65194a37cde11954_l037_g14
+.type peristyle_65194a37cde11954_l037_g14,@function
 .p2align 6
-peristyle_e2d721a95b30ff8e_l037_g14:
+peristyle_65194a37cde11954_l037_g14:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4316,12 +4316,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e2d721a95b30ff8e_l037_g14,.-peristyle_e2d721a95b30ff8e_l037_g14
-.globl peristyle_e2d721a95b30ff8e_l037_g15
-.hidden peristyle_e2d721a95b30ff8e_l037_g15
-.type peristyle_e2d721a95b30ff8e_l037_g15,@function
+.size peristyle_65194a37cde11954_l037_g14,.-peristyle_65194a37cde11954_l037_g14
+.globl peristyle_65194a37cde11954_l037_g15
+.hidden peristyle_65194a37cde11954_l037_g15
+.type peristyle_65194a37cde11954_l037_g15,@function
 .p2align 6
-peristyle_e2d721a95b30ff8e_l037_g15:
+peristyle_65194a37cde11954_l037_g15:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4571,5 +4571,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e2d721a95b30ff8e_l037_g15,.-peristyle_e2d721a95b30ff8e_l037_g15
+.size peristyle_65194a37cde11954_l037_g15,.-peristyle_65194a37cde11954_l037_g15
 .section .note.GNU-stack,"",@progbits

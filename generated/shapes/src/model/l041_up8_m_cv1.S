@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_642fbcaca68f8d9a_l041_g0
-.hidden peristyle_642fbcaca68f8d9a_l041_g0
-.type peristyle_642fbcaca68f8d9a_l041_g0,@function
+.globl peristyle_7adcb51234f03d20_l041_g0
+.hidden peristyle_7adcb51234f03d20_l041_g0
+.type peristyle_7adcb51234f03d20_l041_g0,@function
 .p2align 6
-peristyle_642fbcaca68f8d9a_l041_g0:
+peristyle_7adcb51234f03d20_l041_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -289,12 +289,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_642fbcaca68f8d9a_l041_g0,.-peristyle_642fbcaca68f8d9a_l041_g0
-.globl peristyle_642fbcaca68f8d9a_l041_g1
-.hidden peristyle_642fbcaca68f8d9a_l041_g1
-.type peristyle_642fbcaca68f8d9a_l041_g1,@function
+.size peristyle_7adcb51234f03d20_l041_g0,.-peristyle_7adcb51234f03d20_l041_g0
+.globl peristyle_7adcb51234f03d20_l041_g1
+.hidden peristyle_7adcb51234f03d20_l041_g1
+.type peristyle_7adcb51234f03d20_l041_g1,@function
 .p2align 6
-peristyle_642fbcaca68f8d9a_l041_g1:
+peristyle_7adcb51234f03d20_l041_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -457,12 +457,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_642fbcaca68f8d9a_l041_g1,.-peristyle_642fbcaca68f8d9a_l041_g1
-.globl peristyle_642fbcaca68f8d9a_l041_g2
-.hidden peristyle_642fbcaca68f8d9a_l041_g2
-.type peristyle_642fbcaca68f8d9a_l041_g2,@function
+.size peristyle_7adcb51234f03d20_l041_g1,.-peristyle_7adcb51234f03d20_l041_g1
+.globl peristyle_7adcb51234f03d20_l041_g2
+.hidden peristyle_7adcb51234f03d20_l041_g2
+.type peristyle_7adcb51234f03d20_l041_g2,@function
 .p2align 6
-peristyle_642fbcaca68f8d9a_l041_g2:
+peristyle_7adcb51234f03d20_l041_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -621,12 +621,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_642fbcaca68f8d9a_l041_g2,.-peristyle_642fbcaca68f8d9a_l041_g2
-.globl peristyle_642fbcaca68f8d9a_l041_g3
-.hidden peristyle_642fbcaca68f8d9a_l041_g3
-.type peristyle_642fbcaca68f8d9a_l041_g3,@function
+.size peristyle_7adcb51234f03d20_l041_g2,.-peristyle_7adcb51234f03d20_l041_g2
+.globl peristyle_7adcb51234f03d20_l041_g3
+.hidden peristyle_7adcb51234f03d20_l041_g3
+.type peristyle_7adcb51234f03d20_l041_g3,@function
 .p2align 6
-peristyle_642fbcaca68f8d9a_l041_g3:
+peristyle_7adcb51234f03d20_l041_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -789,5 +789,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_642fbcaca68f8d9a_l041_g3,.-peristyle_642fbcaca68f8d9a_l041_g3
+.size peristyle_7adcb51234f03d20_l041_g3,.-peristyle_7adcb51234f03d20_l041_g3
 .section .note.GNU-stack,"",@progbits

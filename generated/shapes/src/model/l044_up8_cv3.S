@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_b61608c8768381a6_l044_g0
-.hidden peristyle_b61608c8768381a6_l044_g0
-.type peristyle_b61608c8768381a6_l044_g0,@function
+.globl peristyle_a59b57a632e4b36a_l044_g0
+.hidden peristyle_a59b57a632e4b36a_l044_g0
+.type peristyle_a59b57a632e4b36a_l044_g0,@function
 .p2align 6
-peristyle_b61608c8768381a6_l044_g0:
+peristyle_a59b57a632e4b36a_l044_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -311,12 +311,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_b61608c8768381a6_l044_g0,.-peristyle_b61608c8768381a6_l044_g0
-.globl peristyle_b61608c8768381a6_l044_g1
-.hidden peristyle_b61608c8768381a6_l044_g1
-.type peristyle_b61608c8768381a6_l044_g1,@function
+.size peristyle_a59b57a632e4b36a_l044_g0,.-peristyle_a59b57a632e4b36a_l044_g0
+.globl peristyle_a59b57a632e4b36a_l044_g1
+.hidden peristyle_a59b57a632e4b36a_l044_g1
+.type peristyle_a59b57a632e4b36a_l044_g1,@function
 .p2align 6
-peristyle_b61608c8768381a6_l044_g1:
+peristyle_a59b57a632e4b36a_l044_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -503,12 +503,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_b61608c8768381a6_l044_g1,.-peristyle_b61608c8768381a6_l044_g1
-.globl peristyle_b61608c8768381a6_l044_g2
-.hidden peristyle_b61608c8768381a6_l044_g2
-.type peristyle_b61608c8768381a6_l044_g2,@function
+.size peristyle_a59b57a632e4b36a_l044_g1,.-peristyle_a59b57a632e4b36a_l044_g1
+.globl peristyle_a59b57a632e4b36a_l044_g2
+.hidden peristyle_a59b57a632e4b36a_l044_g2
+.type peristyle_a59b57a632e4b36a_l044_g2,@function
 .p2align 6
-peristyle_b61608c8768381a6_l044_g2:
+peristyle_a59b57a632e4b36a_l044_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -685,12 +685,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_b61608c8768381a6_l044_g2,.-peristyle_b61608c8768381a6_l044_g2
-.globl peristyle_b61608c8768381a6_l044_g3
-.hidden peristyle_b61608c8768381a6_l044_g3
-.type peristyle_b61608c8768381a6_l044_g3,@function
+.size peristyle_a59b57a632e4b36a_l044_g2,.-peristyle_a59b57a632e4b36a_l044_g2
+.globl peristyle_a59b57a632e4b36a_l044_g3
+.hidden peristyle_a59b57a632e4b36a_l044_g3
+.type peristyle_a59b57a632e4b36a_l044_g3,@function
 .p2align 6
-peristyle_b61608c8768381a6_l044_g3:
+peristyle_a59b57a632e4b36a_l044_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -877,12 +877,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_b61608c8768381a6_l044_g3,.-peristyle_b61608c8768381a6_l044_g3
-.globl peristyle_b61608c8768381a6_l044_g4
-.hidden peristyle_b61608c8768381a6_l044_g4
-.type peristyle_b61608c8768381a6_l044_g4,@function
+.size peristyle_a59b57a632e4b36a_l044_g3,.-peristyle_a59b57a632e4b36a_l044_g3
+.globl peristyle_a59b57a632e4b36a_l044_g4
+.hidden peristyle_a59b57a632e4b36a_l044_g4
+.type peristyle_a59b57a632e4b36a_l044_g4,@function
 .p2align 6
-peristyle_b61608c8768381a6_l044_g4:
+peristyle_a59b57a632e4b36a_l044_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1082,12 +1082,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_b61608c8768381a6_l044_g4,.-peristyle_b61608c8768381a6_l044_g4
-.globl peristyle_b61608c8768381a6_l044_g5
-.hidden peristyle_b61608c8768381a6_l044_g5
-.type peristyle_b61608c8768381a6_l044_g5,@function
+.size peristyle_a59b57a632e4b36a_l044_g4,.-peristyle_a59b57a632e4b36a_l044_g4
+.globl peristyle_a59b57a632e4b36a_l044_g5
+.hidden peristyle_a59b57a632e4b36a_l044_g5
+.type peristyle_a59b57a632e4b36a_l044_g5,@function
 .p2align 6
-peristyle_b61608c8768381a6_l044_g5:
+peristyle_a59b57a632e4b36a_l044_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1269,12 +1269,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_b61608c8768381a6_l044_g5,.-peristyle_b61608c8768381a6_l044_g5
-.globl peristyle_b61608c8768381a6_l044_g6
-.hidden peristyle_b61608c8768381a6_l044_g6
-.type peristyle_b61608c8768381a6_l044_g6,@function
+.size peristyle_a59b57a632e4b36a_l044_g5,.-peristyle_a59b57a632e4b36a_l044_g5
+.globl peristyle_a59b57a632e4b36a_l044_g6
+.hidden peristyle_a59b57a632e4b36a_l044_g6
+.type peristyle_a59b57a632e4b36a_l044_g6,@function
 .p2align 6
-peristyle_b61608c8768381a6_l044_g6:
+peristyle_a59b57a632e4b36a_l044_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1468,12 +1468,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_b61608c8768381a6_l044_g6,.-peristyle_b61608c8768381a6_l044_g6
-.globl peristyle_b61608c8768381a6_l044_g7
-.hidden peristyle_b61608c8768381a6_l044_g7
-.type peristyle_b61608c8768381a6_l044_g7,@function
+.size peristyle_a59b57a632e4b36a_l044_g6,.-peristyle_a59b57a632e4b36a_l044_g6
+.globl peristyle_a59b57a632e4b36a_l044_g7
+.hidden peristyle_a59b57a632e4b36a_l044_g7
+.type peristyle_a59b57a632e4b36a_l044_g7,@function
 .p2align 6
-peristyle_b61608c8768381a6_l044_g7:
+peristyle_a59b57a632e4b36a_l044_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1661,5 +1661,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_b61608c8768381a6_l044_g7,.-peristyle_b61608c8768381a6_l044_g7
+.size peristyle_a59b57a632e4b36a_l044_g7,.-peristyle_a59b57a632e4b36a_l044_g7
 .section .note.GNU-stack,"",@progbits

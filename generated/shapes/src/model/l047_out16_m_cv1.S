@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_c037d4ca6fbbeb53_l047_g0
-.hidden peristyle_c037d4ca6fbbeb53_l047_g0
-.type peristyle_c037d4ca6fbbeb53_l047_g0,@function
+.globl peristyle_2dd724c67470fb49_l047_g0
+.hidden peristyle_2dd724c67470fb49_l047_g0
+.type peristyle_2dd724c67470fb49_l047_g0,@function
 .p2align 6
-peristyle_c037d4ca6fbbeb53_l047_g0:
+peristyle_2dd724c67470fb49_l047_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -319,12 +319,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c037d4ca6fbbeb53_l047_g0,.-peristyle_c037d4ca6fbbeb53_l047_g0
-.globl peristyle_c037d4ca6fbbeb53_l047_g1
-.hidden peristyle_c037d4ca6fbbeb53_l047_g1
-.type peristyle_c037d4ca6fbbeb53_l047_g1,@function
+.size peristyle_2dd724c67470fb49_l047_g0,.-peristyle_2dd724c67470fb49_l047_g0
+.globl peristyle_2dd724c67470fb49_l047_g1
+.hidden peristyle_2dd724c67470fb49_l047_g1
+.type peristyle_2dd724c67470fb49_l047_g1,@function
 .p2align 6
-peristyle_c037d4ca6fbbeb53_l047_g1:
+peristyle_2dd724c67470fb49_l047_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -517,12 +517,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c037d4ca6fbbeb53_l047_g1,.-peristyle_c037d4ca6fbbeb53_l047_g1
-.globl peristyle_c037d4ca6fbbeb53_l047_g2
-.hidden peristyle_c037d4ca6fbbeb53_l047_g2
-.type peristyle_c037d4ca6fbbeb53_l047_g2,@function
+.size peristyle_2dd724c67470fb49_l047_g1,.-peristyle_2dd724c67470fb49_l047_g1
+.globl peristyle_2dd724c67470fb49_l047_g2
+.hidden peristyle_2dd724c67470fb49_l047_g2
+.type peristyle_2dd724c67470fb49_l047_g2,@function
 .p2align 6
-peristyle_c037d4ca6fbbeb53_l047_g2:
+peristyle_2dd724c67470fb49_l047_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -714,12 +714,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c037d4ca6fbbeb53_l047_g2,.-peristyle_c037d4ca6fbbeb53_l047_g2
-.globl peristyle_c037d4ca6fbbeb53_l047_g3
-.hidden peristyle_c037d4ca6fbbeb53_l047_g3
-.type peristyle_c037d4ca6fbbeb53_l047_g3,@function
+.size peristyle_2dd724c67470fb49_l047_g2,.-peristyle_2dd724c67470fb49_l047_g2
+.globl peristyle_2dd724c67470fb49_l047_g3
+.hidden peristyle_2dd724c67470fb49_l047_g3
+.type peristyle_2dd724c67470fb49_l047_g3,@function
 .p2align 6
-peristyle_c037d4ca6fbbeb53_l047_g3:
+peristyle_2dd724c67470fb49_l047_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -913,12 +913,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c037d4ca6fbbeb53_l047_g3,.-peristyle_c037d4ca6fbbeb53_l047_g3
-.globl peristyle_c037d4ca6fbbeb53_l047_g4
-.hidden peristyle_c037d4ca6fbbeb53_l047_g4
-.type peristyle_c037d4ca6fbbeb53_l047_g4,@function
+.size peristyle_2dd724c67470fb49_l047_g3,.-peristyle_2dd724c67470fb49_l047_g3
+.globl peristyle_2dd724c67470fb49_l047_g4
+.hidden peristyle_2dd724c67470fb49_l047_g4
+.type peristyle_2dd724c67470fb49_l047_g4,@function
 .p2align 6
-peristyle_c037d4ca6fbbeb53_l047_g4:
+peristyle_2dd724c67470fb49_l047_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1114,12 +1114,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c037d4ca6fbbeb53_l047_g4,.-peristyle_c037d4ca6fbbeb53_l047_g4
-.globl peristyle_c037d4ca6fbbeb53_l047_g5
-.hidden peristyle_c037d4ca6fbbeb53_l047_g5
-.type peristyle_c037d4ca6fbbeb53_l047_g5,@function
+.size peristyle_2dd724c67470fb49_l047_g4,.-peristyle_2dd724c67470fb49_l047_g4
+.globl peristyle_2dd724c67470fb49_l047_g5
+.hidden peristyle_2dd724c67470fb49_l047_g5
+.type peristyle_2dd724c67470fb49_l047_g5,@function
 .p2align 6
-peristyle_c037d4ca6fbbeb53_l047_g5:
+peristyle_2dd724c67470fb49_l047_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1318,12 +1318,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c037d4ca6fbbeb53_l047_g5,.-peristyle_c037d4ca6fbbeb53_l047_g5
-.globl peristyle_c037d4ca6fbbeb53_l047_g6
-.hidden peristyle_c037d4ca6fbbeb53_l047_g6
-.type peristyle_c037d4ca6fbbeb53_l047_g6,@function
+.size peristyle_2dd724c67470fb49_l047_g5,.-peristyle_2dd724c67470fb49_l047_g5
+.globl peristyle_2dd724c67470fb49_l047_g6
+.hidden peristyle_2dd724c67470fb49_l047_g6
+.type peristyle_2dd724c67470fb49_l047_g6,@function
 .p2align 6
-peristyle_c037d4ca6fbbeb53_l047_g6:
+peristyle_2dd724c67470fb49_l047_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1517,12 +1517,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c037d4ca6fbbeb53_l047_g6,.-peristyle_c037d4ca6fbbeb53_l047_g6
-.globl peristyle_c037d4ca6fbbeb53_l047_g7
-.hidden peristyle_c037d4ca6fbbeb53_l047_g7
-.type peristyle_c037d4ca6fbbeb53_l047_g7,@function
+.size peristyle_2dd724c67470fb49_l047_g6,.-peristyle_2dd724c67470fb49_l047_g6
+.globl peristyle_2dd724c67470fb49_l047_g7
+.hidden peristyle_2dd724c67470fb49_l047_g7
+.type peristyle_2dd724c67470fb49_l047_g7,@function
 .p2align 6
-peristyle_c037d4ca6fbbeb53_l047_g7:
+peristyle_2dd724c67470fb49_l047_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1721,5 +1721,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c037d4ca6fbbeb53_l047_g7,.-peristyle_c037d4ca6fbbeb53_l047_g7
+.size peristyle_2dd724c67470fb49_l047_g7,.-peristyle_2dd724c67470fb49_l047_g7
 .section .note.GNU-stack,"",@progbits

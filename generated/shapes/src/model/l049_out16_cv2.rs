@@ -6,7 +6,9 @@
 //!
 //! 1127 of 2048 weights are not zero (density 0.550, unstructured); 0.45 of 0.82 million multiply-accumulates remain.
 //!
-//! Kernel `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
+//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
+//!
+//! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};

@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_9017e6313af70b5a_l057_g0
-.hidden peristyle_9017e6313af70b5a_l057_g0
-.type peristyle_9017e6313af70b5a_l057_g0,@function
+.globl peristyle_7a63a3cc62a347ab_l057_g0
+.hidden peristyle_7a63a3cc62a347ab_l057_g0
+.type peristyle_7a63a3cc62a347ab_l057_g0,@function
 .p2align 6
-peristyle_9017e6313af70b5a_l057_g0:
+peristyle_7a63a3cc62a347ab_l057_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -306,12 +306,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_9017e6313af70b5a_l057_g0,.-peristyle_9017e6313af70b5a_l057_g0
-.globl peristyle_9017e6313af70b5a_l057_g1
-.hidden peristyle_9017e6313af70b5a_l057_g1
-.type peristyle_9017e6313af70b5a_l057_g1,@function
+.size peristyle_7a63a3cc62a347ab_l057_g0,.-peristyle_7a63a3cc62a347ab_l057_g0
+.globl peristyle_7a63a3cc62a347ab_l057_g1
+.hidden peristyle_7a63a3cc62a347ab_l057_g1
+.type peristyle_7a63a3cc62a347ab_l057_g1,@function
 .p2align 6
-peristyle_9017e6313af70b5a_l057_g1:
+peristyle_7a63a3cc62a347ab_l057_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -529,12 +529,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_9017e6313af70b5a_l057_g1,.-peristyle_9017e6313af70b5a_l057_g1
-.globl peristyle_9017e6313af70b5a_l057_g2
-.hidden peristyle_9017e6313af70b5a_l057_g2
-.type peristyle_9017e6313af70b5a_l057_g2,@function
+.size peristyle_7a63a3cc62a347ab_l057_g1,.-peristyle_7a63a3cc62a347ab_l057_g1
+.globl peristyle_7a63a3cc62a347ab_l057_g2
+.hidden peristyle_7a63a3cc62a347ab_l057_g2
+.type peristyle_7a63a3cc62a347ab_l057_g2,@function
 .p2align 6
-peristyle_9017e6313af70b5a_l057_g2:
+peristyle_7a63a3cc62a347ab_l057_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -745,12 +745,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_9017e6313af70b5a_l057_g2,.-peristyle_9017e6313af70b5a_l057_g2
-.globl peristyle_9017e6313af70b5a_l057_g3
-.hidden peristyle_9017e6313af70b5a_l057_g3
-.type peristyle_9017e6313af70b5a_l057_g3,@function
+.size peristyle_7a63a3cc62a347ab_l057_g2,.-peristyle_7a63a3cc62a347ab_l057_g2
+.globl peristyle_7a63a3cc62a347ab_l057_g3
+.hidden peristyle_7a63a3cc62a347ab_l057_g3
+.type peristyle_7a63a3cc62a347ab_l057_g3,@function
 .p2align 6
-peristyle_9017e6313af70b5a_l057_g3:
+peristyle_7a63a3cc62a347ab_l057_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -933,12 +933,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_9017e6313af70b5a_l057_g3,.-peristyle_9017e6313af70b5a_l057_g3
-.globl peristyle_9017e6313af70b5a_l057_g4
-.hidden peristyle_9017e6313af70b5a_l057_g4
-.type peristyle_9017e6313af70b5a_l057_g4,@function
+.size peristyle_7a63a3cc62a347ab_l057_g3,.-peristyle_7a63a3cc62a347ab_l057_g3
+.globl peristyle_7a63a3cc62a347ab_l057_g4
+.hidden peristyle_7a63a3cc62a347ab_l057_g4
+.type peristyle_7a63a3cc62a347ab_l057_g4,@function
 .p2align 6
-peristyle_9017e6313af70b5a_l057_g4:
+peristyle_7a63a3cc62a347ab_l057_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1150,12 +1150,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_9017e6313af70b5a_l057_g4,.-peristyle_9017e6313af70b5a_l057_g4
-.globl peristyle_9017e6313af70b5a_l057_g5
-.hidden peristyle_9017e6313af70b5a_l057_g5
-.type peristyle_9017e6313af70b5a_l057_g5,@function
+.size peristyle_7a63a3cc62a347ab_l057_g4,.-peristyle_7a63a3cc62a347ab_l057_g4
+.globl peristyle_7a63a3cc62a347ab_l057_g5
+.hidden peristyle_7a63a3cc62a347ab_l057_g5
+.type peristyle_7a63a3cc62a347ab_l057_g5,@function
 .p2align 6
-peristyle_9017e6313af70b5a_l057_g5:
+peristyle_7a63a3cc62a347ab_l057_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1346,12 +1346,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_9017e6313af70b5a_l057_g5,.-peristyle_9017e6313af70b5a_l057_g5
-.globl peristyle_9017e6313af70b5a_l057_g6
-.hidden peristyle_9017e6313af70b5a_l057_g6
-.type peristyle_9017e6313af70b5a_l057_g6,@function
+.size peristyle_7a63a3cc62a347ab_l057_g5,.-peristyle_7a63a3cc62a347ab_l057_g5
+.globl peristyle_7a63a3cc62a347ab_l057_g6
+.hidden peristyle_7a63a3cc62a347ab_l057_g6
+.type peristyle_7a63a3cc62a347ab_l057_g6,@function
 .p2align 6
-peristyle_9017e6313af70b5a_l057_g6:
+peristyle_7a63a3cc62a347ab_l057_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1537,12 +1537,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_9017e6313af70b5a_l057_g6,.-peristyle_9017e6313af70b5a_l057_g6
-.globl peristyle_9017e6313af70b5a_l057_g7
-.hidden peristyle_9017e6313af70b5a_l057_g7
-.type peristyle_9017e6313af70b5a_l057_g7,@function
+.size peristyle_7a63a3cc62a347ab_l057_g6,.-peristyle_7a63a3cc62a347ab_l057_g6
+.globl peristyle_7a63a3cc62a347ab_l057_g7
+.hidden peristyle_7a63a3cc62a347ab_l057_g7
+.type peristyle_7a63a3cc62a347ab_l057_g7,@function
 .p2align 6
-peristyle_9017e6313af70b5a_l057_g7:
+peristyle_7a63a3cc62a347ab_l057_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1749,12 +1749,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_9017e6313af70b5a_l057_g7,.-peristyle_9017e6313af70b5a_l057_g7
-.globl peristyle_9017e6313af70b5a_l057_g8
-.hidden peristyle_9017e6313af70b5a_l057_g8
-.type peristyle_9017e6313af70b5a_l057_g8,@function
+.size peristyle_7a63a3cc62a347ab_l057_g7,.-peristyle_7a63a3cc62a347ab_l057_g7
+.globl peristyle_7a63a3cc62a347ab_l057_g8
+.hidden peristyle_7a63a3cc62a347ab_l057_g8
+.type peristyle_7a63a3cc62a347ab_l057_g8,@function
 .p2align 6
-peristyle_9017e6313af70b5a_l057_g8:
+peristyle_7a63a3cc62a347ab_l057_g8:
 push %rbp
 mov %rsp,%rbp
 sub $64,%rsp
@@ -1830,5 +1830,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_9017e6313af70b5a_l057_g8,.-peristyle_9017e6313af70b5a_l057_g8
+.size peristyle_7a63a3cc62a347ab_l057_g8,.-peristyle_7a63a3cc62a347ab_l057_g8
 .section .note.GNU-stack,"",@progbits

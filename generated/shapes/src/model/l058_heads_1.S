@@ -125,11 +125,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_3b4f5875cace4d1b_l058_g0
-.hidden peristyle_3b4f5875cace4d1b_l058_g0
-.type peristyle_3b4f5875cace4d1b_l058_g0,@function
+.globl peristyle_c5c9a039971e3f36_l058_g0
+.hidden peristyle_c5c9a039971e3f36_l058_g0
+.type peristyle_c5c9a039971e3f36_l058_g0,@function
 .p2align 6
-peristyle_3b4f5875cace4d1b_l058_g0:
+peristyle_c5c9a039971e3f36_l058_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -349,12 +349,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_3b4f5875cace4d1b_l058_g0,.-peristyle_3b4f5875cace4d1b_l058_g0
-.globl peristyle_3b4f5875cace4d1b_l058_g1
-.hidden peristyle_3b4f5875cace4d1b_l058_g1
-.type peristyle_3b4f5875cace4d1b_l058_g1,@function
+.size peristyle_c5c9a039971e3f36_l058_g0,.-peristyle_c5c9a039971e3f36_l058_g0
+.globl peristyle_c5c9a039971e3f36_l058_g1
+.hidden peristyle_c5c9a039971e3f36_l058_g1
+.type peristyle_c5c9a039971e3f36_l058_g1,@function
 .p2align 6
-peristyle_3b4f5875cace4d1b_l058_g1:
+peristyle_c5c9a039971e3f36_l058_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -659,12 +659,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_3b4f5875cace4d1b_l058_g1,.-peristyle_3b4f5875cace4d1b_l058_g1
-.globl peristyle_3b4f5875cace4d1b_l058_g2
-.hidden peristyle_3b4f5875cace4d1b_l058_g2
-.type peristyle_3b4f5875cace4d1b_l058_g2,@function
+.size peristyle_c5c9a039971e3f36_l058_g1,.-peristyle_c5c9a039971e3f36_l058_g1
+.globl peristyle_c5c9a039971e3f36_l058_g2
+.hidden peristyle_c5c9a039971e3f36_l058_g2
+.type peristyle_c5c9a039971e3f36_l058_g2,@function
 .p2align 6
-peristyle_3b4f5875cace4d1b_l058_g2:
+peristyle_c5c9a039971e3f36_l058_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -943,12 +943,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_3b4f5875cace4d1b_l058_g2,.-peristyle_3b4f5875cace4d1b_l058_g2
-.globl peristyle_3b4f5875cace4d1b_l058_g3
-.hidden peristyle_3b4f5875cace4d1b_l058_g3
-.type peristyle_3b4f5875cace4d1b_l058_g3,@function
+.size peristyle_c5c9a039971e3f36_l058_g2,.-peristyle_c5c9a039971e3f36_l058_g2
+.globl peristyle_c5c9a039971e3f36_l058_g3
+.hidden peristyle_c5c9a039971e3f36_l058_g3
+.type peristyle_c5c9a039971e3f36_l058_g3,@function
 .p2align 6
-peristyle_3b4f5875cace4d1b_l058_g3:
+peristyle_c5c9a039971e3f36_l058_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1184,12 +1184,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_3b4f5875cace4d1b_l058_g3,.-peristyle_3b4f5875cace4d1b_l058_g3
-.globl peristyle_3b4f5875cace4d1b_l058_g4
-.hidden peristyle_3b4f5875cace4d1b_l058_g4
-.type peristyle_3b4f5875cace4d1b_l058_g4,@function
+.size peristyle_c5c9a039971e3f36_l058_g3,.-peristyle_c5c9a039971e3f36_l058_g3
+.globl peristyle_c5c9a039971e3f36_l058_g4
+.hidden peristyle_c5c9a039971e3f36_l058_g4
+.type peristyle_c5c9a039971e3f36_l058_g4,@function
 .p2align 6
-peristyle_3b4f5875cace4d1b_l058_g4:
+peristyle_c5c9a039971e3f36_l058_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1486,12 +1486,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_3b4f5875cace4d1b_l058_g4,.-peristyle_3b4f5875cace4d1b_l058_g4
-.globl peristyle_3b4f5875cace4d1b_l058_g5
-.hidden peristyle_3b4f5875cace4d1b_l058_g5
-.type peristyle_3b4f5875cace4d1b_l058_g5,@function
+.size peristyle_c5c9a039971e3f36_l058_g4,.-peristyle_c5c9a039971e3f36_l058_g4
+.globl peristyle_c5c9a039971e3f36_l058_g5
+.hidden peristyle_c5c9a039971e3f36_l058_g5
+.type peristyle_c5c9a039971e3f36_l058_g5,@function
 .p2align 6
-peristyle_3b4f5875cace4d1b_l058_g5:
+peristyle_c5c9a039971e3f36_l058_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1763,12 +1763,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_3b4f5875cace4d1b_l058_g5,.-peristyle_3b4f5875cace4d1b_l058_g5
-.globl peristyle_3b4f5875cace4d1b_l058_g6
-.hidden peristyle_3b4f5875cace4d1b_l058_g6
-.type peristyle_3b4f5875cace4d1b_l058_g6,@function
+.size peristyle_c5c9a039971e3f36_l058_g5,.-peristyle_c5c9a039971e3f36_l058_g5
+.globl peristyle_c5c9a039971e3f36_l058_g6
+.hidden peristyle_c5c9a039971e3f36_l058_g6
+.type peristyle_c5c9a039971e3f36_l058_g6,@function
 .p2align 6
-peristyle_3b4f5875cace4d1b_l058_g6:
+peristyle_c5c9a039971e3f36_l058_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2031,12 +2031,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_3b4f5875cace4d1b_l058_g6,.-peristyle_3b4f5875cace4d1b_l058_g6
-.globl peristyle_3b4f5875cace4d1b_l058_g7
-.hidden peristyle_3b4f5875cace4d1b_l058_g7
-.type peristyle_3b4f5875cace4d1b_l058_g7,@function
+.size peristyle_c5c9a039971e3f36_l058_g6,.-peristyle_c5c9a039971e3f36_l058_g6
+.globl peristyle_c5c9a039971e3f36_l058_g7
+.hidden peristyle_c5c9a039971e3f36_l058_g7
+.type peristyle_c5c9a039971e3f36_l058_g7,@function
 .p2align 6
-peristyle_3b4f5875cace4d1b_l058_g7:
+peristyle_c5c9a039971e3f36_l058_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2330,12 +2330,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_3b4f5875cace4d1b_l058_g7,.-peristyle_3b4f5875cace4d1b_l058_g7
-.globl peristyle_3b4f5875cace4d1b_l058_g8
-.hidden peristyle_3b4f5875cace4d1b_l058_g8
-.type peristyle_3b4f5875cace4d1b_l058_g8,@function
+.size peristyle_c5c9a039971e3f36_l058_g7,.-peristyle_c5c9a039971e3f36_l058_g7
+.globl peristyle_c5c9a039971e3f36_l058_g8
+.hidden peristyle_c5c9a039971e3f36_l058_g8
+.type peristyle_c5c9a039971e3f36_l058_g8,@function
 .p2align 6
-peristyle_3b4f5875cace4d1b_l058_g8:
+peristyle_c5c9a039971e3f36_l058_g8:
 push %rbp
 mov %rsp,%rbp
 sub $64,%rsp
@@ -2437,5 +2437,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_3b4f5875cace4d1b_l058_g8,.-peristyle_3b4f5875cace4d1b_l058_g8
+.size peristyle_c5c9a039971e3f36_l058_g8,.-peristyle_c5c9a039971e3f36_l058_g8
 .section .note.GNU-stack,"",@progbits

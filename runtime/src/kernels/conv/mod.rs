@@ -7,6 +7,7 @@
 
 pub(crate) mod epilogue;
 pub mod f32_spconv;
+pub mod family;
 pub mod table;
 pub mod u8s8_spconv;
 
@@ -173,9 +174,11 @@ impl Conv {
             }
             let last = end.min(first + count * tile);
             for (g, group) in groups.iter().enumerate() {
-                let accumulators = scratch.add(g * bytes_per_group);
-                let bytes = scratch.add(self.blocking.groups * bytes_per_group);
-                self.epilogue.run(isa, self, group, accumulators, bytes, arena, first..last);
+                let scratch = epilogue::Scratch {
+                    accumulators: scratch.add(g * bytes_per_group),
+                    bytes: scratch.add(self.blocking.groups * bytes_per_group),
+                };
+                self.epilogue.run(isa, self, group, scratch, arena, first..last);
             }
         }
     }

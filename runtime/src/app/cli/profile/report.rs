@@ -46,9 +46,8 @@ impl Report {
     pub(super) fn new(engine: &Engine, batch: usize, peak: &Peak, measured: &Measured) -> Self {
         let runs = measured.iterations.len() as f64;
         let times = engine.program().layers.iter().zip(&measured.layers).enumerate();
-        let layers = times.map(|(index, (layer, &(sum, min)))| {
-            LayerTime::new(index, layer, [sum / runs, min], batch, engine.threads(), peak)
-        });
+        let layers = times
+            .map(|(index, (layer, &(sum, min)))| LayerTime::new(index, layer, [sum / runs, min], batch, engine, peak));
         Self {
             batch,
             threads: engine.threads(),
@@ -104,11 +103,12 @@ impl Report {
 }
 
 impl LayerTime {
-    fn new(index: usize, layer: &Layer, [mean, min]: [f64; 2], batch: usize, threads: usize, peak: &Peak) -> Self {
-        let info = layer.info.clone();
+    fn new(index: usize, layer: &Layer, [mean, min]: [f64; 2], batch: usize, engine: &Engine, peak: &Peak) -> Self {
+        let mut info = layer.info.clone();
+        info.kernel = layer.kernel(engine.isa()).to_owned().into();
         let rate = if info.weight_bits == 8 { peak.u8s8 } else { peak.f32 };
         let nonzero_macs = info.macs.1 as f64 * batch as f64;
-        let attainable = nonzero_macs * 1e3 / (rate.macs_per_second * threads as f64);
+        let attainable = nonzero_macs * 1e3 / (rate.macs_per_second * engine.threads() as f64);
         Self { index, name: layer.name.to_string(), info, mean, min, attainable, nonzero_macs }
     }
 

@@ -62,9 +62,16 @@ pub struct StoreTo {
     pub quantizer: Quantizer,
 }
 
+/// Where a group's accumulators are, and a row of scratch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scratch {
+    pub accumulators: *mut u8,
+    pub bytes: *mut u8,
+}
+
 per_isa! {
     impl Epilogue {
-        /// Finishes the accumulators of `group` for the linear input positions `pixels`, with a row of scratch at `bytes`.
+        /// Finishes the accumulators of `group` for the linear input positions `pixels`.
         ///
         /// # Safety
         /// As for [`Conv::run_unit`].
@@ -72,8 +79,7 @@ per_isa! {
             &self,
             conv: &Conv,
             group: &Group,
-            accumulators: *mut u8,
-            bytes: *mut u8,
+            scratch: Scratch,
             arena: *mut u8,
             pixels: Range<usize>,
         ) => run_with
@@ -85,15 +91,8 @@ pub(super) const BLOCK: usize = 64;
 
 impl Epilogue {
     #[inline(always)]
-    unsafe fn run_with(
-        &self,
-        conv: &Conv,
-        group: &Group,
-        accumulators: *mut u8,
-        bytes: *mut u8,
-        arena: *mut u8,
-        pixels: Range<usize>,
-    ) {
+    unsafe fn run_with(&self, conv: &Conv, group: &Group, scratch: Scratch, arena: *mut u8, pixels: Range<usize>) {
+        let Scratch { accumulators, bytes } = scratch;
         let stride = conv.accumulator_stride();
         let run = Run::new(conv, pixels);
         let blocks = run.len().div_ceil(BLOCK);

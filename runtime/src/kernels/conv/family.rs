@@ -1,0 +1,77 @@
+//! The kernels that accumulate convolutions, in one table.
+
+use super::{Arithmetic, Conv, MAX_GROUP};
+use crate::simd::Isa;
+
+/// How a kernel gets at its nonzeros.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Straight-line code, weights in a sequential array.
+    Unrolled,
+    /// A walk over tables of single rows.
+    Rows,
+    /// A walk over tables of row pairs.
+    Pairs,
+    /// A walk over tables of four rows at a time.
+    Quads,
+}
+
+/// One kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kernel {
+    /// Element types, family, outputs by pixels of a register tile, form.
+    pub name: &'static str,
+    /// The instruction set it is written for.
+    pub isa: Isa,
+    /// Its arithmetic.
+    pub arithmetic: Arithmetic,
+    /// Where its nonzeros are.
+    pub form: Form,
+    /// Pixels of a register tile, for up to [`MAX_GROUP`] outputs.
+    pub pixels: usize,
+}
+
+const fn kernel(name: &'static str, isa: Isa, arithmetic: Arithmetic, form: Form, pixels: usize) -> Kernel {
+    Kernel { name, isa, arithmetic, form, pixels }
+}
+
+const _: () = assert!(MAX_GROUP == 4, "the names say four outputs");
+
+/// Every kernel. A convolution runs the first one of its arithmetic and its machine's instruction set whose form it was
+/// compiled for.
+pub static KERNELS: [Kernel; 8] = [
+    kernel("f32_spconv_4x96_rows", Isa::Avx512, Arithmetic::F32, Form::Rows, 96),
+    kernel("f32_spconv_4x24_unrolled", Isa::Avx2, Arithmetic::F32, Form::Unrolled, 24),
+    kernel("f32_spconv_4x24_rows", Isa::Avx2, Arithmetic::F32, Form::Rows, 24),
+    kernel("f32_spconv_portable", Isa::Portable, Arithmetic::F32, Form::Rows, 24),
+    kernel("u8s8_spconv_4x64_quads", Isa::Avx512, Arithmetic::U8S8, Form::Quads, 64),
+    kernel("u8s8_spconv_4x32_unrolled", Isa::Avx2, Arithmetic::U8S8, Form::Unrolled, 32),
+    kernel("u8s8_spconv_4x32_pairs", Isa::Avx2, Arithmetic::U8S8, Form::Pairs, 32),
+    kernel("u8s8_spconv_portable", Isa::Portable, Arithmetic::U8S8, Form::Pairs, 32),
+];
+
+/// The kernel for an instruction set, an arithmetic, and a layer that was unrolled or not.
+pub fn find(isa: Isa, arithmetic: Arithmetic, unrolled: bool) -> &'static Kernel {
+    let serves = |k: &&Kernel| k.isa == isa && k.arithmetic == arithmetic && (unrolled || k.form != Form::Unrolled);
+    KERNELS.iter().find(serves).expect("there is a table kernel for every instruction set and arithmetic")
+}
+
+impl Conv {
+    /// The kernel that runs this layer on a machine with `isa`.
+    pub fn kernel(&self, isa: Isa) -> &'static Kernel {
+        find(isa, self.arithmetic, self.table.groups.iter().all(|g| g.unrolled.is_some()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kernel_is_found() {
+        for kernel in &KERNELS {
+            let unrolled = kernel.form == Form::Unrolled;
+            assert_eq!(find(kernel.isa, kernel.arithmetic, unrolled), kernel);
+        }
+    }
+}
