@@ -4,6 +4,7 @@
 //! nothing. Its layers are the runtime's own types, so a plan can also be run in this process (see
 //! [`Plan::leak`]), which is how the kernels are tested against the interpreter.
 
+mod blocking;
 pub mod column;
 mod draft;
 pub mod halo;

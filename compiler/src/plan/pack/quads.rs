@@ -9,7 +9,7 @@ const ROWS: usize = 4;
 /// Packs `i8` rows in groups of `group` outputs, four rows to an entry.
 ///
 /// A bucket costs a loop whose end the processor mispredicts, and its last entry may be part empty; an output that a
-/// bucket's mask has too many costs multiplications by zero. [`entry_cost`] and [`BUCKET_COST`] weigh one against
+/// bucket's mask has too many costs multiplications by zero. `entry_cost` and `BUCKET_COST` weigh one against
 /// the other: few rows end in one bucket of the full mask, many rows stay as sparse as they are.
 pub fn pack_u8s8_quads(rows: &[Row<i8>], group: usize) -> Table {
     let mut builder = Builder::default();

@@ -50,7 +50,7 @@ impl Arithmetic {
 pub struct Blocking {
     /// Tiles of a unit, a multiple of 4.
     pub chunk_tiles: usize,
-    /// Tiles of a pass, a multiple of 4 or all of the chunk.
+    /// Tiles of a pass, a multiple of what a kernel computes at once: 4 (`F32`) or 2 (`U8S8`).
     pub pass_tiles: usize,
     /// Groups of a unit.
     pub groups: usize,
@@ -59,9 +59,11 @@ pub struct Blocking {
 }
 
 impl Blocking {
-    /// Whether every count is positive, and none so large that a product of them could overflow.
+    /// Whether every count is positive, none so large that a product of them could overflow, and kernels that compute
+    /// several tiles at once stay within a chunk.
     pub fn is_sane(&self) -> bool {
-        [self.chunk_tiles, self.pass_tiles, self.groups].iter().all(|n| (1..=1 << 20).contains(n))
+        let small = [self.chunk_tiles, self.pass_tiles, self.groups].iter().all(|n| (1..=1 << 20).contains(n));
+        small && self.chunk_tiles.is_multiple_of(4) && self.pass_tiles.is_multiple_of(2)
     }
 }
 

@@ -1,0 +1,75 @@
+//! How a convolution is cut for the caches.
+//!
+//! The numbers were measured on networks of the YOLOv5 family; `cargo bench -p peristyle-benches --bench network`
+//! shows what a change of one of them does.
+
+use super::kernel::Candidate;
+use peristyle_runtime::kernels::conv::{Arithmetic, Blocking};
+
+/// Pixels of a unit of work; not a power of two, or the accumulators of all outputs would share cache sets.
+const CHUNK_PIXELS: usize = 1920;
+/// Bytes of input that a pass may read and find in the first-level cache again.
+const PASS_BYTES: usize = 32 << 10;
+/// Bytes of the input of the shortest pass beyond which the first-level cache keeps nothing of it.
+const SHORT_PASS_BYTES: usize = 96 << 10;
+/// Most bytes of a row of a pass: the last pass may read that much past the last pixel.
+const PASS_TAIL: usize = 2048;
+/// Bytes of a page.
+const PAGE: usize = 4096;
+/// Pages, of a window of one pixel, beyond which reading them in turn misses the first-level address cache.
+const SPREAD_PAGES: usize = 96;
+/// Input beyond which a map does not wait in the second-level cache.
+const LARGE_BYTES: usize = 1 << 20;
+/// Most groups of a unit: their accumulators take a quarter of a second-level cache.
+const BLOCK_GROUPS: usize = 8;
+/// Units that a layer should have at least, so that threads share it evenly.
+const UNITS: usize = 8;
+
+/// Whether the rows of a pass are copied side by side.
+///
+/// That takes less of the first-level cache when a stride parts the columns of a window, which then shares no cache
+/// lines with its neighbours; and fewer pages, when every channel has some of its own, than the processor knows the
+/// addresses of. It wants enough nonzeros to pay for the copy.
+pub fn packs(candidate: &Candidate) -> bool {
+    let strided = candidate.rows > candidate.inputs && candidate.rows < 2 * candidate.lines;
+    let pages = candidate.inputs * (candidate.pixels * candidate.element()).min(PAGE) / PAGE;
+    let spread = candidate.rows == candidate.inputs && pages >= SPREAD_PAGES;
+    (strided || spread) && candidate.sparsity.density() > 0.15
+}
+
+/// Cuts a convolution for the caches.
+pub fn cut(candidate: &Candidate, group: usize) -> Blocking {
+    let tile = candidate.arithmetic.tile();
+    let chunk_tiles = CHUNK_PIXELS / tile / 4 * 4;
+    // Wide kernels compute two or four tiles at once.
+    let least = match candidate.arithmetic {
+        Arithmetic::F32 => 4,
+        Arithmetic::U8S8 => 2,
+    };
+    let bytes = |tiles: usize| {
+        let line = tiles * tile * candidate.element();
+        if packs(candidate) { candidate.rows * line } else { candidate.lines * (line + 64) }
+    };
+    let longest = (least..=chunk_tiles)
+        .step_by(least)
+        .take_while(|&tiles| bytes(tiles) <= PASS_BYTES && tiles * tile * candidate.element() <= PASS_TAIL);
+    // Beyond the cache a long pass reads the tables less often.
+    let short = if packs(candidate) || bytes(least) <= SHORT_PASS_BYTES { least } else { chunk_tiles };
+    let pass_tiles = longest.last().unwrap_or(short);
+    let all = candidate.outputs.div_ceil(group);
+    let input = candidate.inputs * candidate.pixels * candidate.element();
+    let prefetch = (candidate.rows == candidate.inputs || packs(candidate)) && input > LARGE_BYTES;
+    // Packed rows serve many groups, and then a smaller chunk keeps their accumulators in cache.
+    let (mut groups, chunk_tiles) = if packs(candidate) {
+        let groups = all.min(4 * BLOCK_GROUPS);
+        (groups, (CHUNK_PIXELS * BLOCK_GROUPS / groups / tile / 4 * 4).min(chunk_tiles))
+    } else {
+        (all.min(BLOCK_GROUPS), chunk_tiles)
+    };
+    let chunks = candidate.pixels.div_ceil(chunk_tiles * tile);
+    while groups > 1 && chunks * all.div_ceil(groups) < UNITS {
+        groups = groups.div_ceil(2);
+    }
+    let pass_tiles = pass_tiles.min(chunk_tiles);
+    Blocking { chunk_tiles, pass_tiles, groups, prefetch }
+}
