@@ -127,7 +127,9 @@ impl Epilogue {
             Arithmetic::F32 => first.apply(values, |sum| sum + bias),
             Arithmetic::U8S8 => {
                 let (acc_bias, scale) = (self.acc_bias[channel], self.scale[channel]);
-                first.apply(values, |word| ((word.to_bits() as i32 + acc_bias) as f32).mul_add(scale, bias));
+                // What lies behind the run may be any bits.
+                let sum = |word: f32| (word.to_bits() as i32).wrapping_add(acc_bias) as f32;
+                first.apply(values, |word| sum(word).mul_add(scale, bias));
             }
         }
         if let Some(residual) = &self.residual {

@@ -43,9 +43,7 @@ pub unsafe fn run(
             },
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => {
-                let wide = tiles / avx512::WIDE;
-                avx512::run(table, group, x, accumulators, stride, wide);
-                let done = wide * avx512::WIDE;
+                let done = avx512::run(table, group, x, accumulators, stride, tiles);
                 avx2::run(table, group, x.add(done * TILE * 4), accumulators.add(done * TILE), stride, tiles - done);
             }
             #[cfg(not(target_arch = "x86_64"))]
