@@ -102,6 +102,11 @@ impl Plan {
         (0..self.streams)
             .map(|stream| (self.cores / self.streams + usize::from(stream < self.cores % self.streams)).max(1))
     }
+
+    /// Threads of all streams together.
+    fn all_threads(&self) -> usize {
+        self.cores.max(self.streams)
+    }
 }
 
 struct Measured {
@@ -122,9 +127,9 @@ type Spans = Vec<(Instant, Instant)>;
 fn measure(plan: &Plan, new: NewEngine, spec: &'static ModelSpec) -> Result<Measured, Failure> {
     let no_threads = |error: io::Error| {
         let option = if plan.streams > 1 { "-ncores or -nstreams" } else { "-ncores" };
-        Failure::threads(plan.threads().sum(), &error, option)
+        Failure::threads(plan.all_threads(), &error, option)
     };
-    expect_startable(plan.threads().fold(0, usize::saturating_add)).map_err(no_threads)?;
+    expect_startable(plan.all_threads()).map_err(no_threads)?;
     Memory::expect_room(spec, plan.batch, plan.streams, "-b")?;
     let engines = plan.threads().map(new).collect::<io::Result<Vec<_>>>().map_err(no_threads)?;
     // Where the streams wait for each other; `None` when not all of them could be started.
