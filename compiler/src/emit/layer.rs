@@ -4,6 +4,7 @@ use super::literal::{self, size};
 use super::{Identity, Package, kernel, unrolled};
 use crate::plan::{Note, Plan};
 use peristyle_runtime::engine::{Kind, Layer};
+use peristyle_runtime::kernels::conv::family::WIDE_REASON;
 use peristyle_runtime::kernels::conv::{Arithmetic, Blocking, Conv, Group, Residual, ResidualAt, Segment, Table};
 use peristyle_runtime::kernels::detect_head::DetectHead;
 use proc_macro2::{Ident, Literal, Span, TokenStream};
@@ -100,10 +101,7 @@ fn docs(layer: &Layer, note: &Note) -> Vec<String> {
         lines.push(String::new());
         lines.push(format!(" Kernel with AVX2: `{}`: {}.", conv.choice.name(), conv.choice.reason));
         lines.push(String::new());
-        lines.push(format!(
-            " Kernel with AVX-512: `{}`: there tables are faster than the longer instructions of straight-line code.",
-            conv.choice.wide_name(),
-        ));
+        lines.push(format!(" Kernel with AVX-512: `{}`: {WIDE_REASON}.", conv.choice.wide_name()));
     }
     lines
 }

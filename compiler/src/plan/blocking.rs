@@ -4,7 +4,8 @@
 //! shows what a change of one of them does.
 
 use super::kernel::Candidate;
-use peristyle_runtime::kernels::conv::{Arithmetic, Blocking};
+use peristyle_runtime::kernels::conv::Blocking;
+use peristyle_runtime::kernels::conv::family::widest;
 
 /// Pixels of a unit of work; not a power of two, or the accumulators of all outputs would share cache sets.
 const CHUNK_PIXELS: usize = 1920;
@@ -41,11 +42,7 @@ pub fn packs(candidate: &Candidate) -> bool {
 pub fn cut(candidate: &Candidate, group: usize) -> Blocking {
     let tile = candidate.arithmetic.tile();
     let chunk_tiles = CHUNK_PIXELS / tile / 4 * 4;
-    // Wide kernels compute two or four tiles at once.
-    let least = match candidate.arithmetic {
-        Arithmetic::F32 => 4,
-        Arithmetic::U8S8 => 2,
-    };
+    let least = widest(candidate.arithmetic);
     let bytes = |tiles: usize| {
         let line = tiles * tile * candidate.element();
         if packs(candidate) { candidate.rows * line } else { candidate.lines * (line + 64) }

@@ -25,7 +25,7 @@ pub struct LayerInfo {
     pub macs: (u64, u64),
     /// Name of the kernel; of a convolution, the one for AVX2.
     pub kernel: Cow<'static, str>,
-    /// Why this kernel, in one sentence; empty where there is no choice.
+    /// Why that kernel, in one sentence; empty where there is no choice.
     pub reason: Cow<'static, str>,
 }
 

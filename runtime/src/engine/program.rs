@@ -3,6 +3,7 @@
 use super::info::LayerInfo;
 use super::spec::ModelSpec;
 use crate::kernels::conv::Conv;
+use crate::kernels::conv::family::WIDE_REASON;
 use crate::kernels::detect_head::DetectHead;
 use crate::kernels::map::Map;
 use crate::kernels::pool::{AveragePool, MaxPool, Resize};
@@ -78,6 +79,15 @@ impl Layer {
         match &self.kind {
             Kind::Conv(conv) => conv.kernel(isa).name,
             _ => &self.info.kernel,
+        }
+    }
+
+    /// Why this kernel runs on a machine with `isa`; empty where there is no choice.
+    pub fn reason(&self, isa: Isa) -> &str {
+        match (&self.kind, isa) {
+            (Kind::Conv(_), Isa::Portable) => "",
+            (Kind::Conv(_), Isa::Avx512) => WIDE_REASON,
+            _ => &self.info.reason,
         }
     }
 }

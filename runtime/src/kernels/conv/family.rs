@@ -50,6 +50,15 @@ pub static KERNELS: [Kernel; 8] = [
     kernel("u8s8_spconv_portable", Isa::Portable, Arithmetic::U8S8, Form::Pairs, 32),
 ];
 
+/// Why AVX-512 has no straight-line code.
+pub const WIDE_REASON: &str = "there tables are faster than the longer instructions of straight-line code";
+
+/// Base tiles that a kernel computes at once, at most: passes of whole such runs leave no kernel a remainder.
+pub fn widest(arithmetic: Arithmetic) -> usize {
+    let pixels = KERNELS.iter().filter(|k| k.arithmetic == arithmetic).map(|k| k.pixels).max();
+    pixels.map_or(1, |pixels| pixels / arithmetic.tile())
+}
+
 /// The kernel for an instruction set, an arithmetic, and a layer that was unrolled or not.
 pub fn find(isa: Isa, arithmetic: Arithmetic, unrolled: bool) -> &'static Kernel {
     let serves = |k: &&Kernel| k.isa == isa && k.arithmetic == arithmetic && (unrolled || k.form != Form::Unrolled);

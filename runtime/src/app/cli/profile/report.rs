@@ -106,6 +106,7 @@ impl LayerTime {
     fn new(index: usize, layer: &Layer, [mean, min]: [f64; 2], batch: usize, engine: &Engine, peak: &Peak) -> Self {
         let mut info = layer.info.clone();
         info.kernel = layer.kernel(engine.isa()).to_owned().into();
+        info.reason = layer.reason(engine.isa()).to_owned().into();
         let rate = if info.weight_bits == 8 { peak.u8s8 } else { peak.f32 };
         let nonzero_macs = info.macs.1 as f64 * batch as f64;
         let attainable = nonzero_macs * 1e3 / (rate.macs_per_second * engine.threads() as f64);
