@@ -64,3 +64,18 @@ fn layers_of_another_model_are_removed() {
     assert!(before.iter().any(|name| !after.contains(name)), "{before:?}");
     assert!(compilation.package(dir).stale_in(dir).is_empty());
 }
+
+/// A crate without assembly ignores the build script that one with assembly left in its folder.
+#[test]
+fn a_build_script_left_behind_is_not_run() {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("example/shapes.onnx");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let emit = |budget: usize| {
+        Config::new().module_name("net").code_budget(budget).generate(&model, folder.path()).expect("compiles");
+        std::fs::read_to_string(folder.path().join("Cargo.toml")).expect("a manifest")
+    };
+    let with = emit(1 << 20);
+    assert!(folder.path().join("build.rs").exists() && with.contains("cc = ") && !with.contains("build = false"));
+    let without = emit(0);
+    assert!(!without.contains("cc = ") && without.contains("\nbuild = false\n"), "{without}");
+}

@@ -22,6 +22,8 @@ fn manifest(identity: &Identity, runtime: &RuntimeSource, assembly: bool) -> Str
         }
         RuntimeSource::Registry => format!("{{ version = \"{version}\", default-features = false }}"),
     };
+    // Said aloud: a folder may keep the build script of a crate that had assembly.
+    let script = if assembly { "" } else { "build = false\n" };
     let build = if assembly { "\n[build-dependencies]\ncc = \"1\"\n" } else { "" };
     format!(
         "# {header}\n\
@@ -31,7 +33,7 @@ fn manifest(identity: &Identity, runtime: &RuntimeSource, assembly: bool) -> Str
          edition = \"2024\"\n\
          description = \"Compiled from {source}; the licence of the model is its owner's\"\n\
          publish = false\n\
-         \n\
+         {script}\n\
          [features]\n\
          default = [\"app\"]\n\
          # The command-line program. Without it this crate is a library with `Model` and no image codecs.\n\
