@@ -242,7 +242,7 @@ fn detect_head(head: &DetectHead) -> TokenStream {
 }
 
 fn conv(conv: &Conv, symbol: Option<Symbol<'_>>, name: &str, package: &mut Package) -> (TokenStream, TokenStream) {
-    let Blob { bytes, table, quads, packed } = Blob::new(conv);
+    let Blob { bytes, table, quads, unrolled, packed } = Blob::new(conv);
     let length = size(bytes.len());
     let file = format!("{name}.bin");
     package.insert(file.as_str(), bytes);
@@ -251,19 +251,22 @@ fn conv(conv: &Conv, symbol: Option<Symbol<'_>>, name: &str, package: &mut Packa
         let (name, groups) = (format_ident!("{name}"), groups.iter().enumerate().map(|(i, g)| group(g, i, symbol)));
         quote!(static #name: &[Group] = &[#(#groups),*];)
     };
-    let groups = declare("GROUPS", &conv.table.groups, symbol);
+    let groups = declare("GROUPS", &conv.table.groups, symbol.filter(|_| conv.unrolled.is_none()));
     let quad_groups = conv.quads.as_ref().map(|quads| declare("QUAD_GROUPS", &quads.groups, None));
+    let unrolled_groups = conv.unrolled.as_ref().map(|table| declare("UNROLLED_GROUPS", &table.groups, symbol));
     let before = quote! {
         #externs
         static TABLE: &Aligned<[u8; #length]> = &Aligned(*include_bytes!(#file));
         #groups
         #quad_groups
+        #unrolled_groups
     };
     let table = table.expression("GROUPS");
-    let quads = match quads.map(|parts| parts.expression("QUAD_GROUPS")) {
-        Some(quads) => quote!(Some(#quads)),
+    let optional = |parts: Option<Parts>, groups: &str| match parts.map(|parts| parts.expression(groups)) {
+        Some(table) => quote!(Some(#table)),
         None => quote!(None),
     };
+    let (quads, unrolled) = (optional(quads, "QUAD_GROUPS"), optional(unrolled, "UNROLLED_GROUPS"));
     let (at, count) = (size(packed.0), size(packed.1));
     let arithmetic = match conv.arithmetic {
         Arithmetic::F32 => quote!(Arithmetic::F32),
@@ -271,8 +274,8 @@ fn conv(conv: &Conv, symbol: Option<Symbol<'_>>, name: &str, package: &mut Packa
     };
     let input = literal::map(&conv.input);
     let [height, width] = [conv.out_height, conv.out_width].map(size);
-    let Blocking { chunk_tiles, pass_tiles, groups, prefetch } = conv.blocking;
-    let [chunk, pass, block] = [chunk_tiles, pass_tiles, groups].map(size);
+    let Blocking { chunk_tiles, pass_tiles, outputs, prefetch } = conv.blocking;
+    let [chunk, pass, outputs] = [chunk_tiles, pass_tiles, outputs].map(size);
     let epilogue = epilogue(conv);
     let kind = quote! {
         Kind::Conv(Conv {
@@ -282,8 +285,9 @@ fn conv(conv: &Conv, symbol: Option<Symbol<'_>>, name: &str, package: &mut Packa
             out_width: #width,
             table: #table,
             quads: #quads,
+            unrolled: #unrolled,
             packed: Cow::Borrowed(TABLE.offsets(#at, #count)),
-            blocking: Blocking { chunk_tiles: #chunk, pass_tiles: #pass, groups: #block, prefetch: #prefetch },
+            blocking: Blocking { chunk_tiles: #chunk, pass_tiles: #pass, outputs: #outputs, prefetch: #prefetch },
             epilogue: #epilogue,
         })
     };
@@ -305,7 +309,7 @@ fn group(group: &Group, index: usize, symbol: Option<Symbol<'_>>) -> TokenStream
 }
 
 fn externs(conv: &Conv, symbol: Symbol<'_>) -> TokenStream {
-    let names = (0..conv.table.groups.len()).map(|g| format_ident!("{}", symbol(g)));
+    let names = (0..kernel::source(conv).groups.len()).map(|g| format_ident!("{}", symbol(g)));
     quote!(declare_unrolled!(#(#names)*);)
 }
 
@@ -337,20 +341,22 @@ struct Blob {
     bytes: Vec<u8>,
     table: Parts,
     quads: Option<Parts>,
+    unrolled: Option<Parts>,
     packed: (usize, usize),
 }
 
-/// First byte and count of the segments, offsets and weights of a table.
-struct Parts([(usize, usize); 3]);
+/// The outputs of a table's groups; first byte and count of its segments, offsets and weights.
+struct Parts(usize, [(usize, usize); 3]);
 
 impl Blob {
     fn new(conv: &Conv) -> Blob {
         let mut bytes = Vec::new();
         let table = Parts::append(&mut bytes, &conv.table);
         let quads = conv.quads.as_ref().map(|quads| Parts::append(&mut bytes, quads));
+        let unrolled = conv.unrolled.as_ref().map(|table| Parts::append_weights(&mut bytes, table));
         let packed = (align(&mut bytes), conv.packed.len());
         conv.packed.iter().for_each(|o| bytes.extend(o.to_le_bytes()));
-        Blob { bytes, table, quads, packed }
+        Blob { bytes, table, quads, unrolled, packed }
     }
 }
 
@@ -363,23 +369,31 @@ fn align(bytes: &mut Vec<u8>) -> usize {
 impl Parts {
     fn append(bytes: &mut Vec<u8>, table: &Table) -> Parts {
         let segments = (align(bytes), table.segments.len());
-        for &Segment { mask, spill, count } in table.segments.iter() {
-            bytes.extend([mask, spill]);
+        for &Segment { mask, block, count } in table.segments.iter() {
+            bytes.extend([mask, block]);
             bytes.extend(count.to_le_bytes());
         }
         let offsets = (align(bytes), table.offsets.len());
         table.offsets.iter().for_each(|o| bytes.extend(o.to_le_bytes()));
+        let Parts(group, [_, _, weights]) = Parts::append_weights(bytes, table);
+        Parts(group, [segments, offsets, weights])
+    }
+
+    /// The weights alone: straight-line code holds the rest.
+    fn append_weights(bytes: &mut Vec<u8>, table: &Table) -> Parts {
         let weights = (align(bytes), table.weights.len());
         table.weights.iter().for_each(|w| bytes.extend(w.to_le_bytes()));
-        Parts([segments, offsets, weights])
+        Parts(table.group, [(0, 0), (0, 0), weights])
     }
 
     fn expression(&self, groups: &str) -> TokenStream {
         let groups = format_ident!("{groups}");
         let [(segments, segment_count), (offsets, offset_count), (weights, weight_count)] =
-            self.0.map(|(at, count)| (size(at), size(count)));
+            self.1.map(|(at, count)| (size(at), size(count)));
+        let group = size(self.0);
         quote! {
             Table {
+                group: #group,
                 groups: Cow::Borrowed(#groups),
                 segments: Cow::Borrowed(TABLE.segments(#segments, #segment_count)),
                 offsets: Cow::Borrowed(TABLE.offsets(#offsets, #offset_count)),

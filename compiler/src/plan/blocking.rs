@@ -68,5 +68,5 @@ pub fn cut(candidate: &Candidate, group: usize) -> Blocking {
         groups = groups.div_ceil(2);
     }
     let pass_tiles = pass_tiles.min(chunk_tiles);
-    Blocking { chunk_tiles, pass_tiles, groups, prefetch }
+    Blocking { chunk_tiles, pass_tiles, outputs: groups * group, prefetch }
 }

@@ -1,10 +1,13 @@
 //! Packing the nonzeros of a convolution into the runtime's tables.
 
+mod pairs;
 mod quads;
+mod shared;
 
+pub use pairs::pack_u8s8_pairs;
 pub use quads::pack_u8s8_quads;
+pub use shared::pack_u8s8_shared;
 
-use peristyle_runtime::kernels::conv::u8s8_spconv::{SEGMENT_NEGATIVE, SEGMENT_POSITIVE, SPILL_WEIGHTS};
 use peristyle_runtime::kernels::conv::{Group, Segment, Table};
 use std::collections::HashMap;
 
@@ -32,62 +35,9 @@ pub fn pack_f32(rows: &[Row<f32>], group: usize) -> Table {
             })
             .collect();
         entries.sort_by_key(|e| (e.mask, e.offsets[0]));
-        let segments = runs(&entries);
-        builder.group(first, outputs.len(), entries, segments);
+        builder.entries(first, outputs.len(), &entries);
     }
-    builder.finish()
-}
-
-/// Packs `i8` rows in groups of `group` outputs, two rows to an entry.
-pub fn pack_u8s8(rows: &[Row<i8>], group: usize) -> Table {
-    let mut builder = Builder::default();
-    for (first, outputs) in groups(rows, group) {
-        let mut entries: Vec<Pair> = Vec::new();
-        for (a, b) in pairs(merge(outputs)) {
-            let b = b.unwrap_or((a.0, vec![None; outputs.len()]));
-            let weights: Vec<[i8; 2]> = a.1.iter().zip(&b.1).map(|(a, b)| [a.unwrap_or(0), b.unwrap_or(0)]).collect();
-            if weights.iter().all(|&w| fits(w)) {
-                entries.push(Pair::new([a.0, b.0], weights));
-            } else {
-                entries.push(Pair::new([a.0, a.0], weights.iter().map(|w| [w[0], 0]).collect()));
-                entries.push(Pair::new([b.0, b.0], weights.iter().map(|w| [0, w[1]]).collect()));
-            }
-        }
-        entries.sort_by_key(|e| (e.mask, e.offsets));
-        let segments = segments(&entries, outputs.len());
-        let entries = entries
-            .into_iter()
-            .map(|pair| Entry { mask: pair.mask, offsets: pair.offsets.to_vec(), words: pair.words() })
-            .collect();
-        builder.group(first, outputs.len(), entries, segments);
-    }
-    builder.finish()
-}
-
-/// Whether one multiply-add of the pair, and it alone after a carry, stays within 16 bits.
-fn fits([a, b]: [i8; 2]) -> bool {
-    let (a, b) = (i32::from(a), i32::from(b));
-    a.max(0) + b.max(0) <= SEGMENT_POSITIVE && a.min(0) + b.min(0) >= -SEGMENT_NEGATIVE
-}
-
-/// Two rows, and the two weights of every output of the group.
-struct Pair {
-    mask: u8,
-    offsets: [i32; 2],
-    weights: Vec<[i8; 2]>,
-}
-
-impl Pair {
-    fn new(offsets: [i32; 2], weights: Vec<[i8; 2]>) -> Pair {
-        let mask = weights.iter().enumerate().filter(|(_, w)| **w != [0, 0]).fold(0, |m, (j, _)| m | 1 << j);
-        Pair { mask, offsets, weights }
-    }
-
-    /// One word per bit of the mask: both weights, twice.
-    fn words(&self) -> Vec<u32> {
-        let used = self.weights.iter().filter(|w| **w != [0, 0]);
-        used.map(|&[a, b]| (u32::from(a as u8) | (u32::from(b as u8) << 8)) * 0x1_0001).collect()
-    }
+    builder.finish(group)
 }
 
 fn groups<W>(rows: &[Row<W>], group: usize) -> impl Iterator<Item = (usize, &[Row<W>])> {
@@ -117,78 +67,13 @@ fn mask<W>(weights: &[Option<W>]) -> u8 {
 
 type MergedRow = (i32, Vec<Option<i8>>);
 
-/// Pairs rows of equal mask; the odd ones left over join the row that shares most outputs and differs in fewest.
-fn pairs(rows: Vec<MergedRow>) -> Vec<(MergedRow, Option<MergedRow>)> {
-    let mut waiting: [Option<MergedRow>; 256] = [const { None }; 256];
-    let mut pairs = Vec::new();
-    for row in rows {
-        let m = usize::from(mask(&row.1));
-        match waiting[m].take() {
-            Some(first) => pairs.push((first, Some(row))),
-            None => waiting[m] = Some(row),
-        }
-    }
-    let mut left: Vec<MergedRow> = waiting.into_iter().flatten().collect();
-    while let Some(a) = left.pop() {
-        let ma = mask(&a.1);
-        let best = (0..left.len()).max_by_key(|&i| {
-            let mb = mask(&left[i].1);
-            ((ma & mb).count_ones(), std::cmp::Reverse((ma ^ mb).count_ones()), std::cmp::Reverse(i))
-        });
-        let b = best.map(|i| left.remove(i));
-        pairs.push((a, b));
-    }
-    pairs
-}
-
 /// Runs of equal masks.
 fn runs(entries: &[Entry]) -> Vec<Segment> {
     let mut segments: Vec<Segment> = Vec::new();
     for entry in entries {
         match segments.last_mut() {
             Some(s) if s.mask == entry.mask && s.count < u16::MAX => s.count += 1,
-            _ => segments.push(Segment { mask: entry.mask, spill: 0, count: 1 }),
-        }
-    }
-    segments
-}
-
-/// Runs of equal masks, ended before any output's 16-bit sum could overflow.
-fn segments(pairs: &[Pair], outputs: usize) -> Vec<Segment> {
-    let mut segments: Vec<Segment> = Vec::new();
-    let mut sums = vec![(0, 0); outputs];
-    let mut since_spill = vec![(0, 0); outputs];
-    for Pair { mask, weights, .. } in pairs {
-        let share = |w: &[i8; 2]| {
-            let (a, b) = (i32::from(w[0]), i32::from(w[1]));
-            (a.max(0) + b.max(0), -(a.min(0) + b.min(0)))
-        };
-        let full = sums.iter().zip(weights).any(|(&(p, n), w)| {
-            let (wp, wn) = share(w);
-            p + wp > SEGMENT_POSITIVE || n + wn > SEGMENT_NEGATIVE
-        });
-        let spill = since_spill.iter().zip(weights).any(|(&(p, n), w)| {
-            let (wp, wn) = share(w);
-            p + wp > SPILL_WEIGHTS || n + wn > SPILL_WEIGHTS
-        });
-        match segments.last_mut() {
-            Some(s) if s.mask == *mask && !full && !spill && s.count < u16::MAX => s.count += 1,
-            last => {
-                if let Some(last) = last
-                    && spill
-                {
-                    last.spill = 1;
-                    since_spill.fill((0, 0));
-                }
-                segments.push(Segment { mask: *mask, spill: 0, count: 1 });
-                sums.fill((0, 0));
-            }
-        }
-        for sum in [&mut sums, &mut since_spill] {
-            sum.iter_mut().zip(weights).for_each(|(s, w)| {
-                let (p, n) = share(w);
-                *s = (s.0 + p, s.1 + n);
-            });
+            _ => segments.push(Segment { mask: entry.mask, block: 1, count: 1 }),
         }
     }
     segments
@@ -205,9 +90,22 @@ struct Builder {
 }
 
 impl Builder {
-    fn group(&mut self, first: usize, outputs: usize, entries: Vec<Entry>, segments: Vec<Segment>) {
+    /// Adds a group of whole entries.
+    fn entries(&mut self, first: usize, outputs: usize, entries: &[Entry]) {
+        let offsets = entries.iter().flat_map(|e| &e.offsets).copied().collect();
+        let weights = entries.iter().flat_map(|e| &e.words).copied();
+        self.group(first, outputs, offsets, weights, &runs(entries));
+    }
+
+    fn group(
+        &mut self,
+        first: usize,
+        outputs: usize,
+        offsets: Vec<i32>,
+        weights: impl IntoIterator<Item = u32>,
+        segments: &[Segment],
+    ) {
         let index = |n: usize| u32::try_from(n).expect("tables have fewer than 2^32 entries");
-        let offsets: Vec<i32> = entries.iter().flat_map(|e| &e.offsets).copied().collect();
         let next = index(self.offsets.len());
         let offset = *self.known.entry(offsets).or_insert_with_key(|offsets| {
             self.offsets.extend(offsets);
@@ -221,15 +119,67 @@ impl Builder {
             unrolled: None,
         });
         self.segments.extend(segments);
-        self.weights.extend(entries.into_iter().flat_map(|e| e.words));
+        self.weights.extend(weights);
     }
 
-    fn finish(self) -> Table {
+    fn finish(self, group: usize) -> Table {
         Table {
+            group,
             groups: self.groups.into(),
             segments: self.segments.into(),
             offsets: self.offsets.into(),
             weights: self.weights.into(),
         }
+    }
+}
+
+/// Pairs of weights as words of two.
+fn words(halves: &[[i8; 2]]) -> impl Iterator<Item = u32> + '_ {
+    halves.chunks(2).map(|two| {
+        let byte = |i: usize| two.get(i / 2).map_or(0, |half| half[i % 2] as u8);
+        u32::from_le_bytes(std::array::from_fn(byte))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The nonzero weights that a table of pairs stands for.
+    pub(super) fn expand_pairs(table: &Table, outputs: usize) -> Vec<Row<i8>> {
+        let mut rows = vec![Vec::new(); outputs];
+        for group in table.groups.iter() {
+            let (mut offset, mut weight) = (group.offset as usize, group.weight as usize * 2);
+            for segment in table.segments(group) {
+                for _ in 0..segment.entries() {
+                    for j in (0..8).filter(|j| segment.mask >> j & 1 == 1) {
+                        for (i, &w) in table.halves()[weight].iter().enumerate().filter(|(_, w)| **w != 0) {
+                            rows[usize::from(group.outputs[j])].push((table.offsets[offset + i], w));
+                        }
+                        weight += 1;
+                    }
+                    offset += 2;
+                }
+            }
+        }
+        rows.iter_mut().for_each(|row| row.sort_unstable());
+        rows
+    }
+
+    /// Rows of random weights up to `largest`.
+    pub(super) fn random(outputs: usize, inputs: usize, zeros: u32, largest: u32) -> Vec<Row<i8>> {
+        let mut state = 7u32;
+        let mut next = move || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state >> 8
+        };
+        let mut weight = move || {
+            if next() % 100 < zeros { 0 } else { (next() % (2 * largest + 1)) as i32 - largest as i32 }
+        };
+        let mut row = || {
+            let weights = (0..inputs).map(|i| (i as i32 * 100 - 300, weight() as i8));
+            weights.filter(|w| w.1 != 0).collect()
+        };
+        (0..outputs).map(|_| row()).collect()
     }
 }

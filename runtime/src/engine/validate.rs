@@ -5,7 +5,8 @@
 
 use super::program::{Kind, Program, Step};
 use super::spec::{DType, TensorSpec};
-use crate::kernels::conv::{Arithmetic, Conv, MAX_GROUP, Table};
+use crate::kernels::conv::u8s8_spconv::{PAIR_BLOCKS, PAIR_MASKS, PAIR_SEGMENTS, PAIRS_GROUP};
+use crate::kernels::conv::{Arithmetic, Conv, MAX_GROUP, Segment, Table};
 use crate::kernels::detect_head::DetectHead;
 use crate::kernels::map::Map;
 use crate::kernels::strided::{AXES, Base, MatMul, UnaryFn, View};
@@ -28,6 +29,8 @@ pub struct ProgramError {
 const MAX: usize = 1 << 31;
 /// Register tiles that kernels may read past the last pixel.
 const TILES_PAST_END: usize = 4;
+/// Rows of an entry of pairs.
+const PAIR: usize = 2;
 /// Rows of an entry of [`Conv::quads`].
 const QUAD: usize = 4;
 /// Columns that the head decode may read past the end of a row.
@@ -220,7 +223,7 @@ impl Memory<'_> {
         self.map(input)?;
         let (dtype, entry) = match conv.arithmetic {
             Arithmetic::F32 => (DType::F32, 1),
-            Arithmetic::U8S8 => (DType::U8, 2),
+            Arithmetic::U8S8 => (DType::U8, PAIR),
         };
         ensure(input.dtype == dtype, "its input has the wrong element type")?;
         ensure((1..=MAX).contains(&conv.out_height) && conv.out_width > 0, "it has no output")?;
@@ -243,6 +246,12 @@ impl Memory<'_> {
         if let Some(quads) = &conv.quads {
             let (low, high) = table(quads, QUAD, channels, dtype.size())?;
             reach = (reach.0.min(low), reach.1.max(high));
+        }
+        if integer {
+            parts(&conv.table)?;
+        }
+        if let Some(unrolled) = &conv.unrolled {
+            outputs_of_groups(unrolled, channels)?;
         }
         let tile = conv.arithmetic.tile();
         let past = TILES_PAST_END.max(conv.blocking.pass_tiles);
@@ -290,19 +299,42 @@ impl Memory<'_> {
     }
 }
 
+/// Checks that every group names outputs, and not too many.
+fn outputs_of_groups(table: &Table, channels: usize) -> Fault {
+    ensure(table.group > 0 && MAX_GROUP.is_multiple_of(table.group), "its groups have an impossible size")?;
+    table.groups.iter().try_for_each(|group| {
+        ensure((1..=table.group).contains(&group.outputs.len()), "a group has too many outputs")?;
+        ensure(group.outputs.iter().all(|&o| usize::from(o) < channels), "a group has an unknown output")
+    })
+}
+
+/// Checks that a table of pairs consists of whole parts.
+fn parts(table: &Table) -> Fault {
+    ensure(table.group == PAIRS_GROUP, "its groups have an impossible size")?;
+    let whole = |part: &[Segment]| {
+        let forms = PAIR_MASKS.iter().flat_map(|&mask| PAIR_BLOCKS.map(|block| (mask, block)));
+        part.iter().zip(forms).all(|(s, (mask, block))| s.mask == mask && usize::from(s.block) == block)
+    };
+    table.groups.iter().try_for_each(|group| {
+        let segments = table.segments(group);
+        let known = segments.len().is_multiple_of(PAIR_SEGMENTS) && segments.chunks(PAIR_SEGMENTS).all(whole);
+        ensure(known, "a part lacks segments")
+    })
+}
+
 /// Checks the indices of a table of entries of `rows` rows, and returns the lowest and the highest byte offset.
 fn table(table: &Table, rows: usize, channels: usize, size: usize) -> Result<(i32, i32), &'static str> {
+    outputs_of_groups(table, channels)?;
     for group in table.groups.iter() {
         let outputs = group.outputs.len();
-        ensure((1..=MAX_GROUP).contains(&outputs), "a group has too many outputs")?;
-        ensure(group.outputs.iter().all(|&o| usize::from(o) < channels), "a group has an unknown output")?;
         let (first, count) = (group.segments.0 as usize, group.segments.1 as usize);
         let segments = table.segments.get(first..).and_then(|segments| segments.get(..count));
         let segments = segments.ok_or("a group has unknown segments")?;
-        let known = segments.iter().all(|segment| usize::from(segment.mask) >> outputs == 0);
+        let known = segments.iter().all(|s| s.entries() == 0 || usize::from(s.mask) >> outputs == 0);
         ensure(known, "a segment has an unknown output")?;
-        let entries: usize = segments.iter().map(|s| usize::from(s.count)).sum();
-        let words: usize = segments.iter().map(|s| usize::from(s.count) * s.mask.count_ones() as usize).sum();
+        let entries: usize = segments.iter().map(Segment::entries).sum();
+        let slots: usize = segments.iter().map(Segment::slots).sum();
+        let words = if rows == PAIR { slots.div_ceil(2) } else { slots };
         let held = group.offset as usize + entries * rows <= table.offsets.len()
             && group.weight as usize + words <= table.weights.len();
         ensure(held, "a group has too few weights")?;

@@ -33,7 +33,7 @@ pub fn emit(text: &mut String, conv: &Conv, group: &Group) {
     for register in 0..outputs * 3 {
         let _ = writeln!(text, "vxorps %xmm{register},%xmm{register},%xmm{register}");
     }
-    let mut weights = Weights::start(text);
+    let mut weights = Weights::start(text, 4);
     let mut offset = group.offset as usize;
     for segment in conv.table.segments(group) {
         for _ in 0..segment.count {

@@ -1,34 +1,49 @@
 //! `u8s8_spconv_4x32_unrolled`: shared pairs, one broadcast and two multiply-adds per pair and output.
 //!
-//! `ymm0` temporary, `ymm1` weights, `ymm2-3` the interleaved rows, `ymm4-11` low sums (two vectors per output),
-//! `ymm15` the mask of low bytes; high sums on the stack. Sums carry exactly as the table kernel documents, but every
-//! output by itself: just before its low sum could leave 16 bits.
+//! `ymm0` and `ymm12` products, `ymm1` weights, `ymm2-3` the interleaved rows, `ymm4-11` the 16-bit sums of a block (two
+//! vectors per output), `ymm15` zero. On the stack, for every output: its blocks added up modulo 2^16, and their high
+//! bytes. Blocks end as the runtime's kernel of pairs documents, but every output's by itself: just before its sum could
+//! leave 16 bits.
 
 use super::Weights;
-use peristyle_runtime::kernels::conv::u8s8_spconv::{GROUP, SEGMENT_NEGATIVE, SEGMENT_POSITIVE, TILE};
-use peristyle_runtime::kernels::conv::{Conv, Group};
+use peristyle_runtime::kernels::conv::u8s8_spconv::{BLOCK_NEGATIVE, BLOCK_POSITIVE, GROUP, PART_BLOCKS, TILE};
+use peristyle_runtime::kernels::conv::{Conv, Group, Table};
 use std::fmt::Write;
 
-const LOW: usize = 4;
+const SUMS: usize = 4;
+/// Bytes of the stack per output: two vectors of sums, two of high bytes.
+const FRAME: usize = 128;
+/// Bytes of the weights of a pair.
+const HALF: usize = 2;
 
 /// Macros that the functions are written in, for output `J` of a group:
-/// `PAIR a,b` loads and interleaves two rows; `SETJ d` starts the sum of output `J` with the weights at `d`, `ADDJ d`
-/// adds to it; `CARRYJ` moves its high bytes to the high sum for the first time, `MOREJ` after that.
+/// `PAIR a,b` loads and interleaves two rows; `SETJ d` starts a block of output `J` with the weights at `d`, `ADDJ d`
+/// adds to it; `CARRYJ` ends the first block, `MOREJ` every later one.
 pub fn macros() -> String {
     let mut text = String::from(
-        ".macro PAIR a,b\nvmovdqu \\a(%rdi),%ymm3\nvpunpcklbw \\b(%rdi),%ymm3,%ymm2\nvpunpckhbw \\b(%rdi),%ymm3,%ymm3\n.endm\n",
+        ".macro PAIR a,b\nvmovdqu \\a(%rdi),%ymm3\nvmovdqu \\b(%rdi),%ymm12\nvpunpcklbw %ymm12,%ymm3,%ymm2\nvpunpckhbw %ymm12,%ymm3,%ymm3\n.endm\n",
     );
     for j in 0..GROUP {
-        let (first, second) = (LOW + j * 2, LOW + j * 2 + 1);
-        let (high, higher) = (j * 64, j * 64 + 32);
+        let (first, second) = (SUMS + j * 2, SUMS + j * 2 + 1);
         // Writing to a `String` cannot fail.
         let _ = write!(
             text,
-            ".macro SET{j} d\nvpbroadcastd \\d(%rax),%ymm1\nvpmaddubsw %ymm1,%ymm2,%ymm{first}\nvpmaddubsw %ymm1,%ymm3,%ymm{second}\n.endm\n\
-             .macro ADD{j} d\nvpbroadcastd \\d(%rax),%ymm1\nvpmaddubsw %ymm1,%ymm2,%ymm0\nvpaddw %ymm0,%ymm{first},%ymm{first}\nvpmaddubsw %ymm1,%ymm3,%ymm0\nvpaddw %ymm0,%ymm{second},%ymm{second}\n.endm\n\
-             .macro CARRY{j}\nvpsraw $8,%ymm{first},%ymm0\nvmovdqa %ymm0,{high}(%rsp)\nvpand %ymm15,%ymm{first},%ymm{first}\nvpsraw $8,%ymm{second},%ymm0\nvmovdqa %ymm0,{higher}(%rsp)\nvpand %ymm15,%ymm{second},%ymm{second}\n.endm\n\
-             .macro MORE{j}\nvpsraw $8,%ymm{first},%ymm0\nvpaddw {high}(%rsp),%ymm0,%ymm0\nvmovdqa %ymm0,{high}(%rsp)\nvpand %ymm15,%ymm{first},%ymm{first}\nvpsraw $8,%ymm{second},%ymm0\nvpaddw {higher}(%rsp),%ymm0,%ymm0\nvmovdqa %ymm0,{higher}(%rsp)\nvpand %ymm15,%ymm{second},%ymm{second}\n.endm\n"
+            ".macro SET{j} d\nvpbroadcastw \\d(%rax),%ymm1\nvpmaddubsw %ymm1,%ymm2,%ymm{first}\nvpmaddubsw %ymm1,%ymm3,%ymm{second}\n.endm\n\
+             .macro ADD{j} d\nvpbroadcastw \\d(%rax),%ymm1\nvpmaddubsw %ymm1,%ymm2,%ymm0\nvpaddw %ymm0,%ymm{first},%ymm{first}\nvpmaddubsw %ymm1,%ymm3,%ymm12\nvpaddw %ymm12,%ymm{second},%ymm{second}\n.endm\n"
         );
+        for (name, more) in [("CARRY", false), ("MORE", true)] {
+            let _ = writeln!(text, ".macro {name}{j}");
+            for (t, register) in [first, second].into_iter().enumerate() {
+                let (sum, high) = (j * FRAME + t * 32, j * FRAME + 64 + t * 32);
+                let _ = writeln!(text, "vpsraw $8,%ymm{register},%ymm0");
+                if more {
+                    let _ = writeln!(text, "vpaddw {sum}(%rsp),%ymm{register},%ymm{register}");
+                    let _ = writeln!(text, "vpaddw {high}(%rsp),%ymm0,%ymm0");
+                }
+                let _ = writeln!(text, "vmovdqa %ymm{register},{sum}(%rsp)\nvmovdqa %ymm0,{high}(%rsp)");
+            }
+            text.push_str(".endm\n");
+        }
     }
     text
 }
@@ -36,55 +51,51 @@ pub fn macros() -> String {
 /// State of one output's sum while code is emitted.
 #[derive(Clone, Copy, Default)]
 struct Sum {
-    /// The low sum holds something.
+    /// The registers hold the sum of a block.
     started: bool,
-    /// The high sum holds something.
-    carried: bool,
-    /// Positive and negative weights since the last carry.
+    /// Blocks on the stack.
+    blocks: usize,
+    /// Positive and negative weights of the block.
     positive: i32,
     negative: i32,
 }
 
 /// Appends the body of one group's function.
-pub fn emit(text: &mut String, conv: &Conv, group: &Group) {
+pub fn emit(text: &mut String, conv: &Conv, table: &Table, group: &Group) {
     let outputs = group.outputs.len();
-    let frame = outputs * 64;
+    let frame = outputs * FRAME;
     let _ = writeln!(text, "push %rbp\nmov %rsp,%rbp\nsub ${frame},%rsp\nand $-64,%rsp");
-    text.push_str("vpcmpeqw %ymm15,%ymm15,%ymm15\nvpsrlw $8,%ymm15,%ymm15\n1:\n");
-    let mut weights = Weights::start(text);
+    text.push_str("vpxor %xmm15,%xmm15,%xmm15\n1:\n");
+    let mut weights = Weights::start(text, HALF);
     let mut sums = vec![Sum::default(); outputs];
+    let stride = conv.accumulator_stride() * 4;
     let mut spilled = false;
-    let (mut offset, mut word) = (group.offset as usize, group.weight as usize);
-    for segment in conv.table.segments(group) {
-        for _ in 0..segment.count {
-            let (a, b) = (conv.table.offsets[offset], conv.table.offsets[offset + 1]);
+    let (mut offset, mut half) = (group.offset as usize, group.weight as usize * 2);
+    for segment in table.segments(group) {
+        for _ in 0..segment.entries() {
+            let (a, b) = (table.offsets[offset], table.offsets[offset + 1]);
             offset += 2;
             let _ = writeln!(text, "PAIR {a},{b}");
             for j in (0..outputs).filter(|j| segment.mask & (1 << j) != 0) {
-                multiply_add(text, &mut sums[j], j, conv.table.weights[word], &mut weights);
-                word += 1;
+                multiply_add(text, &mut sums[j], j, table.halves()[half], &mut weights);
+                half += 1;
+            }
+            if sums.iter().any(|sum| sum.blocks >= PART_BLOCKS - 1) {
+                sums.iter_mut().enumerate().for_each(|(j, sum)| store(text, std::mem::take(sum), j, stride, spilled));
+                spilled = true;
             }
         }
-        if segment.spill != 0 {
-            for (j, sum) in sums.iter_mut().enumerate() {
-                store(text, *sum, j, conv.accumulator_stride() * 4, spilled);
-                *sum = Sum::default();
-            }
-            spilled = true;
-        }
     }
-    for (j, sum) in sums.iter().enumerate() {
-        store(text, *sum, j, conv.accumulator_stride() * 4, spilled);
-    }
+    sums.iter().enumerate().for_each(|(j, sum)| store(text, *sum, j, stride, spilled));
     let _ = writeln!(text, "add ${TILE},%rdi\nadd ${},%rsi\ndec %rcx\njnz 1b\nvzeroupper\nleave\nret", TILE * 4);
 }
 
-fn multiply_add(text: &mut String, sum: &mut Sum, j: usize, word: u32, weights: &mut Weights) {
-    let (a, b) = (i32::from(word as i8), i32::from((word >> 8) as i8));
+fn multiply_add(text: &mut String, sum: &mut Sum, j: usize, pair: [i8; 2], weights: &mut Weights) {
+    let [a, b] = pair.map(i32::from);
     let (positive, negative) = (a.max(0) + b.max(0), -(a.min(0) + b.min(0)));
-    if sum.positive + positive > SEGMENT_POSITIVE || sum.negative + negative > SEGMENT_NEGATIVE {
-        let _ = writeln!(text, "{}{j}", if sum.carried { "MORE" } else { "CARRY" });
-        (sum.carried, sum.positive, sum.negative) = (true, 0, 0);
+    if sum.positive + positive > BLOCK_POSITIVE || sum.negative + negative > BLOCK_NEGATIVE {
+        let _ = writeln!(text, "{}{j}", if sum.blocks > 0 { "MORE" } else { "CARRY" });
+        *sum = Sum { blocks: sum.blocks + 1, ..Sum::default() };
     }
     sum.positive += positive;
     sum.negative += negative;
@@ -96,17 +107,29 @@ fn multiply_add(text: &mut String, sum: &mut Sum, j: usize, word: u32, weights: 
 /// Writes, or adds, the 32-bit sums of output `j`.
 fn store(text: &mut String, sum: Sum, j: usize, stride: usize, add: bool) {
     for t in 0..2 {
-        let (low, high) = (LOW + j * 2 + t, (j * 2 + t) * 32);
-        if !sum.started {
-            let _ = writeln!(text, "vpxor %xmm{low},%xmm{low},%xmm{low}");
+        let (low, total, high) = (SUMS + j * 2 + t, j * FRAME + t * 32, j * FRAME + 64 + t * 32);
+        match (sum.started, sum.blocks > 0) {
+            (true, false) => {
+                let _ = writeln!(text, "vpunpcklwd %ymm{low},%ymm15,%ymm1\nvpunpckhwd %ymm{low},%ymm15,%ymm{low}");
+                let _ = writeln!(text, "vpsrad $16,%ymm1,%ymm1\nvpsrad $16,%ymm{low},%ymm{low}");
+            }
+            (false, false) => {
+                let _ = writeln!(text, "vpxor %xmm1,%xmm1,%xmm1\nvpxor %xmm{low},%xmm{low},%xmm{low}");
+            }
+            (started, true) => {
+                if started {
+                    let _ = writeln!(text, "vpsraw $8,%ymm{low},%ymm0\nvpaddw {high}(%rsp),%ymm0,%ymm0");
+                    let _ = writeln!(text, "vpaddw {total}(%rsp),%ymm{low},%ymm{low}");
+                } else {
+                    let _ = writeln!(text, "vmovdqa {high}(%rsp),%ymm0\nvmovdqa {total}(%rsp),%ymm{low}");
+                }
+                let _ = writeln!(text, "vpsllw $8,%ymm0,%ymm1\nvpsubw %ymm1,%ymm{low},%ymm{low}");
+                let _ = writeln!(text, "vpunpcklwd %ymm0,%ymm15,%ymm12\nvpunpckhwd %ymm0,%ymm15,%ymm0");
+                let _ = writeln!(text, "vpsrad $8,%ymm12,%ymm12\nvpsrad $8,%ymm0,%ymm0");
+                let _ = writeln!(text, "vpunpcklwd %ymm15,%ymm{low},%ymm1\nvpunpckhwd %ymm15,%ymm{low},%ymm{low}");
+                let _ = writeln!(text, "vpaddd %ymm12,%ymm1,%ymm1\nvpaddd %ymm0,%ymm{low},%ymm{low}");
+            }
         }
-        let _ = writeln!(text, "vpsraw $8,%ymm{low},%ymm0");
-        if sum.carried {
-            let _ = writeln!(text, "vpaddw {high}(%rsp),%ymm0,%ymm0");
-        }
-        let _ = writeln!(text, "vpsllw $8,%ymm{low},%ymm{low}");
-        let _ = writeln!(text, "vpunpcklwd %ymm0,%ymm{low},%ymm1\nvpunpckhwd %ymm0,%ymm{low},%ymm{low}");
-        let _ = writeln!(text, "vpsrad $8,%ymm1,%ymm1\nvpsrad $8,%ymm{low},%ymm{low}");
         for (register, pixel) in [(1, 0), (low, 4)] {
             let at = j * stride + (pixel + t * 8) * 4;
             let _ = writeln!(text, "vextracti128 $1,%ymm{register},%xmm0");

@@ -4,7 +4,7 @@ use super::{Lowering, activation, unsupported, weights};
 use crate::ir::{self, Node, Tensor};
 use crate::plan::halo::Taps;
 use crate::plan::kernel::{Choice, Sparsity};
-use crate::plan::pack::{Row, pack_f32, pack_u8s8, pack_u8s8_quads};
+use crate::plan::pack::{Row, pack_f32, pack_u8s8_pairs, pack_u8s8_quads, pack_u8s8_shared};
 use crate::plan::{ConvNote, PlanError};
 use peristyle_runtime::engine::Kind;
 use peristyle_runtime::kernels::conv::{Arithmetic, Conv, Epilogue, Residual, ResidualAt};
@@ -33,14 +33,14 @@ impl Lowering<'_> {
         }
         let too_far = || unsupported(node, "its weights reach over more than 2 GiB of its input");
         let mut packed = Vec::new();
-        let (table, quads) = match choice.arithmetic {
+        let (table, quads, unrolled) = match choice.arithmetic {
             Arithmetic::F32 => {
                 let w = weights.as_f32().expect("float convolutions have f32 weights");
                 let mut rows = rows(&input, conv, weights, |i| (w[i] != 0.0).then_some(w[i])).ok_or_else(too_far)?;
                 if choice.packed {
                     packed = side_by_side(&mut rows, choice.blocking.pass_tiles * choice.arithmetic.tile() * 4);
                 }
-                (pack_f32(&rows, choice.group), None)
+                (pack_f32(&rows, choice.group), None, None)
             }
             Arithmetic::U8S8 => {
                 let w = weights.as_i8().expect("quantised convolutions have i8 weights");
@@ -48,7 +48,8 @@ impl Lowering<'_> {
                 if choice.packed {
                     packed = side_by_side(&mut rows, choice.blocking.pass_tiles * choice.arithmetic.tile());
                 }
-                (pack_u8s8(&rows, choice.group), Some(pack_u8s8_quads(&rows, choice.group)))
+                let unrolled = choice.unrolled.then(|| pack_u8s8_shared(&rows, choice.group));
+                (pack_u8s8_pairs(&rows), Some(pack_u8s8_quads(&rows, choice.group)), unrolled)
             }
         };
         let bias = graph.constant(node.inputs[2]).and_then(|b| b.as_f32()).expect("biases are f32 constants");
@@ -86,6 +87,7 @@ impl Lowering<'_> {
             out_width: shape[3],
             table,
             quads,
+            unrolled,
             packed: packed.into(),
             blocking: choice.blocking,
             epilogue: Epilogue {

@@ -1,6 +1,6 @@
 //! Packing for dot products: four rows to an entry, rows of sparser masks lifted into fuller ones where that is faster.
 
-use super::{Builder, Entry, MergedRow, Row, groups, mask, merge, runs};
+use super::{Builder, Entry, MergedRow, Row, groups, mask, merge};
 use peristyle_runtime::kernels::conv::Table;
 
 /// Rows of an entry.
@@ -19,10 +19,9 @@ pub fn pack_u8s8_quads(rows: &[Row<i8>], group: usize) -> Table {
         for (mask, rows) in buckets.into_iter().enumerate() {
             entries.extend(rows.chunks(ROWS).map(|rows| entry(mask, rows)));
         }
-        let segments = runs(&entries);
-        builder.group(first, outputs.len(), entries, segments);
+        builder.entries(first, outputs.len(), &entries);
     }
-    builder.finish()
+    builder.finish(group)
 }
 
 /// Rows by mask.
@@ -119,6 +118,7 @@ fn entry(mask: usize, rows: &[MergedRow]) -> Entry {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::random;
     use super::*;
 
     /// The dense weights that a table stands for.
@@ -145,33 +145,19 @@ mod tests {
         rows
     }
 
-    fn random(outputs: usize, inputs: usize, zeros: u32) -> Vec<Row<i8>> {
-        let mut state = 7u32;
-        let mut next = move || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            state >> 8
-        };
-        let mut row = || {
-            let weights = (0..inputs)
-                .map(|i| (i as i32 * 100 - 300, if next() % 100 < zeros { 0 } else { (next() % 255) as i8 }));
-            weights.filter(|w| w.1 != 0).collect()
-        };
-        (0..outputs).map(|_| row()).collect()
-    }
-
     #[test]
     fn every_weight_is_packed_once() {
         for (outputs, inputs, zeros) in [(1, 1, 0), (4, 3, 0), (6, 64, 50), (8, 576, 65), (5, 1152, 90), (4, 9, 95)] {
-            let rows = random(outputs, inputs, zeros);
+            let rows = random(outputs, inputs, zeros, 127);
             assert_eq!(expand(&pack_u8s8_quads(&rows, 4), outputs), rows, "{outputs} {inputs} {zeros}");
         }
     }
 
     #[test]
     fn few_rows_share_one_bucket_and_many_keep_their_masks() {
-        let few = pack_u8s8_quads(&random(4, 32, 50), 4);
+        let few = pack_u8s8_quads(&random(4, 32, 50, 127), 4);
         assert_eq!(few.segments.len(), 1);
-        let many = pack_u8s8_quads(&random(4, 4608, 65), 4);
+        let many = pack_u8s8_quads(&random(4, 4608, 65, 127), 4);
         assert_eq!(many.segments.len(), 15);
     }
 }

@@ -1,5 +1,6 @@
 //! The kernels that accumulate convolutions, in one table.
 
+use super::u8s8_spconv::PAIRS_GROUP;
 use super::{Arithmetic, Conv, MAX_GROUP};
 use crate::simd::Isa;
 
@@ -27,7 +28,7 @@ pub struct Kernel {
     pub arithmetic: Arithmetic,
     /// Where its nonzeros are.
     pub form: Form,
-    /// Pixels of a register tile, for up to [`MAX_GROUP`] outputs.
+    /// Pixels of a register tile.
     pub pixels: usize,
 }
 
@@ -35,7 +36,7 @@ const fn kernel(name: &'static str, isa: Isa, arithmetic: Arithmetic, form: Form
     Kernel { name, isa, arithmetic, form, pixels }
 }
 
-const _: () = assert!(MAX_GROUP == 4, "the names say four outputs");
+const _: () = assert!(MAX_GROUP == 4 && PAIRS_GROUP == 2, "the names say how many outputs");
 
 /// Every kernel. A convolution runs the first one of its arithmetic and its machine's instruction set whose form it was
 /// compiled for.
@@ -46,7 +47,7 @@ pub static KERNELS: [Kernel; 8] = [
     kernel("f32_spconv_portable", Isa::Portable, Arithmetic::F32, Form::Rows, 24),
     kernel("u8s8_spconv_4x64_quads", Isa::Avx512, Arithmetic::U8S8, Form::Quads, 64),
     kernel("u8s8_spconv_4x32_unrolled", Isa::Avx2, Arithmetic::U8S8, Form::Unrolled, 32),
-    kernel("u8s8_spconv_4x32_pairs", Isa::Avx2, Arithmetic::U8S8, Form::Pairs, 32),
+    kernel("u8s8_spconv_2x64_pairs", Isa::Avx2, Arithmetic::U8S8, Form::Pairs, 64),
     kernel("u8s8_spconv_portable", Isa::Portable, Arithmetic::U8S8, Form::Pairs, 32),
 ];
 
@@ -68,7 +69,7 @@ pub fn find(isa: Isa, arithmetic: Arithmetic, unrolled: bool) -> &'static Kernel
 impl Conv {
     /// The kernel that runs this layer on a machine with `isa`.
     pub fn kernel(&self, isa: Isa) -> &'static Kernel {
-        find(isa, self.arithmetic, self.table.groups.iter().all(|g| g.unrolled.is_some()))
+        find(isa, self.arithmetic, self.table(isa).groups.iter().all(|g| g.unrolled.is_some()))
     }
 }
 

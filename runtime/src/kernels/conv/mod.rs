@@ -43,17 +43,18 @@ impl Arithmetic {
 
 /// How a convolution is cut for the caches.
 ///
-/// A unit of work is a chunk of register tiles for a block of groups. In it all groups compute one pass of tiles after
+/// A unit of work is a chunk of register tiles for a block of outputs. In it all groups compute one pass of tiles after
 /// the other, so the input of a pass is read from the first-level cache by all groups but the first; the accumulators
-/// stay in the second-level cache until the epilogue of the unit reads them.
+/// stay in the second-level cache until the epilogue of the unit reads them. When a pass is the whole chunk, every group
+/// finishes it, epilogue included, before the next group starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blocking {
     /// Tiles of a unit, a multiple of 4.
     pub chunk_tiles: usize,
     /// Tiles of a pass, a multiple of what a kernel computes at once: 4 (`F32`) or 2 (`U8S8`).
     pub pass_tiles: usize,
-    /// Groups of a unit.
-    pub groups: usize,
+    /// Outputs of a unit, a multiple of [`MAX_GROUP`].
+    pub outputs: usize,
     /// Whether a pass asks for the input of the next one, of which it reads a piece of every channel.
     pub prefetch: bool,
 }
@@ -62,8 +63,11 @@ impl Blocking {
     /// Whether every count is positive, none so large that a product of them could overflow, and kernels that compute
     /// several tiles at once stay within a chunk.
     pub fn is_sane(&self) -> bool {
-        let small = [self.chunk_tiles, self.pass_tiles, self.groups].iter().all(|n| (1..=1 << 20).contains(n));
-        small && self.chunk_tiles.is_multiple_of(4) && self.pass_tiles.is_multiple_of(2)
+        let small = [self.chunk_tiles, self.pass_tiles, self.outputs].iter().all(|n| (1..=1 << 20).contains(n));
+        small
+            && self.chunk_tiles.is_multiple_of(4)
+            && self.pass_tiles.is_multiple_of(2)
+            && self.outputs.is_multiple_of(MAX_GROUP)
     }
 }
 
@@ -82,6 +86,8 @@ pub struct Conv {
     pub table: Table,
     /// `U8S8`: the same, packed for dot products of four bytes.
     pub quads: Option<Table>,
+    /// `U8S8`: the same as straight-line code for AVX2, if the planner chose so. Only its groups and weights are read.
+    pub unrolled: Option<Table>,
     /// Byte offsets of the input rows that a pass copies side by side, aligned, before it is computed: the offsets of
     /// the tables then count from the copy, where row `k` starts at `k` times the bytes of a pass. Empty when the tables
     /// read the map.
@@ -110,7 +116,7 @@ impl Conv {
 
     /// Where packed rows start in the scratch: at a cache line.
     const fn packed_at(&self) -> usize {
-        (self.accumulator_stride() * (self.blocking.groups * MAX_GROUP * 4 + 4)).next_multiple_of(64)
+        (self.accumulator_stride() * (self.blocking.outputs * 4 + 4)).next_multiple_of(64)
     }
 
     /// First input pixel and number of tiles of the run that covers the output rows.
@@ -122,16 +128,20 @@ impl Conv {
 
     /// The table that the kernels of an instruction set read.
     pub fn table(&self, isa: Isa) -> &Table {
-        match &self.quads {
-            Some(quads) if isa >= Isa::Avx512 => quads,
-            _ => &self.table,
-        }
+        let coded = |table: &&Table| table.groups.iter().all(|g| g.unrolled.is_some());
+        let special = match isa {
+            Isa::Portable => None,
+            Isa::Avx2 => self.unrolled.as_ref().filter(coded),
+            Isa::Avx512 => self.quads.as_ref(),
+        };
+        special.unwrap_or(&self.table)
     }
 
     /// Units of work in the output rows `rows`.
     pub fn units(&self, isa: Isa, rows: &Range<usize>) -> usize {
         let (_, _, tiles) = self.run(rows);
-        tiles.div_ceil(self.blocking.chunk_tiles) * self.table(isa).groups.len().div_ceil(self.blocking.groups)
+        let table = self.table(isa);
+        tiles.div_ceil(self.blocking.chunk_tiles) * table.groups.len().div_ceil(self.blocking.outputs / table.group)
     }
 
     /// Computes one unit.
@@ -142,8 +152,9 @@ impl Conv {
     /// once, and the machine must have `isa`.
     pub unsafe fn run_unit(&self, isa: Isa, arena: *mut u8, scratch: *mut u8, rows: &Range<usize>, unit: usize) {
         let (begin, end, tiles) = self.run(rows);
-        let Blocking { chunk_tiles, pass_tiles, groups, .. } = self.blocking;
+        let Blocking { chunk_tiles, pass_tiles, outputs, .. } = self.blocking;
         let table = self.table(isa);
+        let groups = outputs / table.group;
         let blocks = table.groups.len().div_ceil(groups);
         let (chunk, block) = (unit / blocks, unit % blocks);
         let groups = &table.groups[block * groups..table.groups.len().min((block + 1) * groups)];
@@ -151,7 +162,7 @@ impl Conv {
         let first = begin + chunk * chunk_tiles * tile;
         let count = chunk_tiles.min(tiles - chunk * chunk_tiles);
         let stride = self.accumulator_stride();
-        let bytes_per_group = stride * MAX_GROUP * 4;
+        let bytes_per_group = stride * table.group * 4;
         // SAFETY: the tile starts at a pixel of the map; tiles may read past the last pixel by less than a tile,
         // which the arena's tail allows, and lanes read there are never stored.
         unsafe {
@@ -178,7 +189,7 @@ impl Conv {
             for (g, group) in groups.iter().enumerate() {
                 let scratch = epilogue::Scratch {
                     accumulators: scratch.add(g * bytes_per_group),
-                    bytes: scratch.add(self.blocking.groups * bytes_per_group),
+                    bytes: scratch.add(outputs * stride * 4),
                 };
                 self.epilogue.run(isa, self, group, scratch, arena, first..last);
             }

@@ -10,19 +10,21 @@ pub type Unrolled = unsafe extern "sysv64" fn(*const u8, *mut u8, *const u8, usi
 
 /// Nonzeros of a layer.
 ///
-/// A group's entries follow each other in `offsets` and `weights` in the order of its segments. For `F32` an entry is
-/// one row: one offset, and one `f32` weight per output in the mask, lowest output first. For `U8S8` an entry is a
-/// pair of rows: two offsets, and per output in the mask one word that holds the two `i8` weights twice, `(w1 << 8 |
-/// w0) * 0x10001`.
+/// A group's entries follow each other in `offsets` and `weights` in the order of its segments. An entry is one row
+/// (`F32`), a pair of rows or a quad of rows (`U8S8`): one offset per row, and per output in the mask, lowest output
+/// first, one `f32` weight, or the two or four `i8` weights.
 #[derive(Clone, Debug)]
 pub struct Table {
+    /// Outputs of a group, a divisor of [`MAX_GROUP`](super::MAX_GROUP); the last group may have fewer.
+    pub group: usize,
     /// Groups of outputs.
     pub groups: Cow<'static, [Group]>,
     /// Runs of entries that share a mask.
     pub segments: Cow<'static, [Segment]>,
     /// Signed byte offsets of input rows, little-endian `i32`.
     pub offsets: Cow<'static, [i32]>,
-    /// Weight words in the machine's byte order.
+    /// Weights in the machine's byte order: one word an entry and output for rows and quads, half a word for pairs, whose
+    /// groups start at a whole word.
     pub weights: Cow<'static, [u32]>,
 }
 
@@ -47,10 +49,22 @@ pub struct Group {
 pub struct Segment {
     /// Bit `j` is set when output `j` of the group uses the rows.
     pub mask: u8,
-    /// Nonzero when the 16-bit sums of every output must be added to the 32-bit sums after this segment (`U8S8`).
-    pub spill: u8,
-    /// Entries.
+    /// Entries of a block: after every block sums of pairs leave 16 bits. 1 for rows and quads.
+    pub block: u8,
+    /// Blocks.
     pub count: u16,
+}
+
+impl Segment {
+    /// Entries of the segment.
+    pub const fn entries(&self) -> usize {
+        self.block as usize * self.count as usize
+    }
+
+    /// Weights of the segment: one per entry and output.
+    pub const fn slots(&self) -> usize {
+        self.entries() * self.mask.count_ones() as usize
+    }
 }
 
 impl Group {
@@ -67,6 +81,12 @@ impl Group {
 }
 
 impl Table {
+    /// Weights of two bytes.
+    pub fn halves(&self) -> &[[i8; 2]] {
+        // SAFETY: a word is two pairs of bytes, which have no invalid bit patterns and no alignment.
+        unsafe { std::slice::from_raw_parts(self.weights.as_ptr().cast(), self.weights.len() * 2) }
+    }
+
     /// Segments of a group.
     pub fn segments(&self, group: &Group) -> &[Segment] {
         &self.segments[group.segments.0 as usize..][..group.segments.1 as usize]

@@ -1,17 +1,18 @@
-//! `u8s8_spconv_4x32`: sparse or dense `u8 x s8` accumulation, up to 4 outputs by 32 pixels a tile.
+//! `u8s8_spconv`: sparse or dense `u8 x s8` accumulation.
 //!
-//! Without dot products, by shared pairs:
+//! Without dot products, by *pairs* (`2x64`): two input rows are interleaved once, byte by byte; the outputs that use
+//! them then multiply and add the pair with one `vpmaddubsw` per sixteen pixels. Pairs come in blocks of 8, 4 or 2 of
+//! equal mask, so that every loop but the one over blocks is straight-line code. The sums of a block are exact in 16
+//! bits: the packer bounds the positive weights of an output in a block by 127 and the negative ones by -128. After a
+//! block the sum itself is added to a second 16-bit sum that may wrap, and its high byte to a third: as a high byte
+//! falls short of the 256th part of its sum by less than one, the three parts give the exact 32-bit sum of up to 256
+//! blocks. More of them are separate *parts*, added in memory.
 //!
-//! Two input rows that the same outputs use are interleaved once, byte by byte; every such output then multiplies
-//! and adds the pair with one `vpmaddubsw` per sixteen pixels. Sums stay in 16 bits as long as that is exact: the
-//! packer ends a segment before the positive weights of any output in it add up to more than 127 or the negative
-//! ones to less than -128, so a sum that starts the segment in 0..=255 ends it in -32640..=32640. After a segment
-//! the high byte moves to a second 16-bit sum and the low byte stays. When that second sum could overflow the
-//! segment says `spill`, and both move to the 32-bit accumulators in memory.
+//! Straight-line code (`4x32`) holds its offsets, shares a pair among up to four outputs, and ends a block of each
+//! output just before its sum could leave 16 bits.
 //!
-//! With them (AVX-512 VNNI), by shared quads: four rows are interleaved once, and every output adds the products of
-//! four rows to 32-bit sums with one `vpdpbusd` per sixteen pixels, two tiles at a time. The quads have a packing of
-//! their own, `Conv::quads`.
+//! With dot products (AVX-512 VNNI), by *quads*: four rows are interleaved once, and every output adds the products of
+//! four rows to 32-bit sums with one `vpdpbusd` per sixteen pixels, two tiles at a time.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -23,15 +24,24 @@ use crate::simd::Isa;
 
 /// Pixels of a tile: one vector of 32 bytes.
 pub const TILE: usize = 32;
-/// Largest group of the table kernel.
+/// Outputs of a group of straight-line code or quads.
 pub const GROUP: usize = 4;
-/// Largest sum of positive weights in a segment, for every output.
-pub const SEGMENT_POSITIVE: i32 = 127;
-/// Largest magnitude of the sum of negative weights in a segment, for every output.
-pub const SEGMENT_NEGATIVE: i32 = 128;
-/// Largest sum of weights of one sign between spills: the second 16-bit sum gains at most `255 * sum / 256 + 1`
-/// per segment, and a segment's share is bounded by its weights.
-pub const SPILL_WEIGHTS: i32 = 32_000;
+/// Outputs of a group of pairs.
+pub const PAIRS_GROUP: usize = 2;
+/// Tiles that the kernel of pairs computes at once.
+pub const PAIRS_TILES: usize = 2;
+/// Pairs of a block, for the segments of a mask in order.
+pub const PAIR_BLOCKS: [usize; 3] = [8, 4, 2];
+/// Masks of pairs in the order of a part's segments; each has one segment per size of block.
+pub const PAIR_MASKS: [u8; 3] = [3, 1, 2];
+/// Segments of a part.
+pub const PAIR_SEGMENTS: usize = PAIR_BLOCKS.len() * PAIR_MASKS.len();
+/// Most blocks of an output in a part: their high bytes add up to 16 bits, and what these leave out to less than 2^16.
+pub const PART_BLOCKS: usize = 250;
+/// Largest sum of positive weights in a block, for every output.
+pub const BLOCK_POSITIVE: i32 = 127;
+/// Largest magnitude of the sum of negative weights in a block, for every output.
+pub const BLOCK_NEGATIVE: i32 = 128;
 
 /// Accumulates `tiles` tiles of a group.
 ///
@@ -79,9 +89,9 @@ unsafe fn portable(table: &Table, group: &Group, x: *const u8, accumulators: *mu
             std::slice::from_raw_parts_mut(accumulators.add(j * stride), pixels).fill(0);
         }
         let mut offset = group.offset as usize;
-        let mut weight = group.weight as usize;
+        let mut weight = group.weight as usize * 2;
         for segment in table.segments(group) {
-            for _ in 0..segment.count {
+            for _ in 0..segment.entries() {
                 let row = |o: i32| std::slice::from_raw_parts(x.offset(o as isize), pixels);
                 let (a, b) = (row(table.offsets[offset]), row(table.offsets[offset + 1]));
                 offset += 2;
@@ -89,9 +99,8 @@ unsafe fn portable(table: &Table, group: &Group, x: *const u8, accumulators: *mu
                 while mask != 0 {
                     let j = mask.trailing_zeros() as usize;
                     mask &= mask - 1;
-                    let word = table.weights[weight];
+                    let [wa, wb] = table.halves()[weight].map(i32::from);
                     weight += 1;
-                    let (wa, wb) = (i32::from(word as i8), i32::from((word >> 8) as i8));
                     let sums = std::slice::from_raw_parts_mut(accumulators.add(j * stride), pixels);
                     for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
                         *sum += wa * i32::from(a) + wb * i32::from(b);
