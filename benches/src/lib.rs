@@ -123,7 +123,9 @@ pub fn load(mut plan: Plan) -> &'static Program {
     let library = unsafe { libloading::Library::new(&object).expect("loads") };
     for layer in layers {
         if let Kind::Conv(conv) = &mut plan.layers[layer].kind {
-            for (index, group) in conv.unrolled.as_mut().unwrap_or(&mut conv.table).groups.to_mut().iter_mut().enumerate() {
+            for (index, group) in
+                conv.unrolled.as_mut().unwrap_or(&mut conv.table).groups.to_mut().iter_mut().enumerate()
+            {
                 // SAFETY: the symbol is a function of this type, and the library is never unloaded.
                 group.unrolled =
                     Some(unsafe { *library.get::<Unrolled>(symbol(layer, index).as_bytes()).expect("found") });

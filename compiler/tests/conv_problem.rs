@@ -289,7 +289,9 @@ fn long_strided() -> [ConvProblem; 2] {
 fn link(mut plan: Plan, library: &libloading::Library, symbol: impl Fn(usize) -> String) -> &'static Program {
     for layer in &mut plan.layers {
         if let Kind::Conv(conv) = &mut layer.kind {
-            for (index, group) in conv.unrolled.as_mut().unwrap_or(&mut conv.table).groups.to_mut().iter_mut().enumerate() {
+            for (index, group) in
+                conv.unrolled.as_mut().unwrap_or(&mut conv.table).groups.to_mut().iter_mut().enumerate()
+            {
                 // SAFETY: the symbol is a function of this type, assembled by this test.
                 group.unrolled =
                     Some(unsafe { *library.get::<Unrolled>(symbol(index).as_bytes()).expect("assembled") });

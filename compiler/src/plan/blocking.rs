@@ -4,8 +4,8 @@
 //! shows what a change of one of them does.
 
 use super::kernel::Candidate;
-use peristyle_runtime::kernels::conv::Blocking;
 use peristyle_runtime::kernels::conv::family::widest;
+use peristyle_runtime::kernels::conv::{Arithmetic, Blocking};
 
 /// Pixels of a unit of work; not a power of two, or the accumulators of all outputs would share cache sets.
 const CHUNK_PIXELS: usize = 1920;
@@ -47,12 +47,16 @@ pub fn cut(candidate: &Candidate, group: usize) -> Blocking {
         let line = tiles * tile * candidate.element();
         if packs(candidate) { candidate.rows * line } else { candidate.lines * (line + 64) }
     };
+    // A window over a map that is read in place slides: of every channel it reads each row again as the one above, long
+    // before the cache has forgotten it, and long passes keep the code and the tables of a group in cache too.
+    let slides = candidate.rows > candidate.inputs && !packs(candidate);
     let longest = (least..=chunk_tiles)
         .step_by(least)
         .take_while(|&tiles| bytes(tiles) <= PASS_BYTES && tiles * tile * candidate.element() <= PASS_TAIL);
     // Beyond the cache a long pass reads the tables less often.
     let short = if packs(candidate) || bytes(least) <= SHORT_PASS_BYTES { least } else { chunk_tiles };
-    let pass_tiles = longest.last().unwrap_or(short);
+    let integer = candidate.arithmetic == Arithmetic::U8S8;
+    let pass_tiles = if slides && integer { chunk_tiles } else { longest.last().unwrap_or(short) };
     let all = candidate.outputs.div_ceil(group);
     let input = candidate.inputs * candidate.pixels * candidate.element();
     let prefetch = (candidate.rows == candidate.inputs || packs(candidate)) && input > LARGE_BYTES;

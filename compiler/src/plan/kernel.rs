@@ -3,7 +3,7 @@
 use super::blocking;
 use crate::ir::{Conv, Data, Tensor};
 use peristyle_runtime::kernels::conv::family::find;
-use peristyle_runtime::kernels::conv::{Arithmetic, Blocking, f32_spconv, u8s8_spconv};
+use peristyle_runtime::kernels::conv::{Arithmetic, Blocking, MAX_GROUP, f32_spconv, u8s8_spconv};
 use peristyle_runtime::simd::Isa;
 use std::fmt;
 
@@ -172,6 +172,18 @@ impl Candidate {
     }
 }
 
+/// Most bytes of one group's code in a layer whose passes are too short to pay for reading it.
+const SHORT_PASS_CODE: usize = 8 << 10;
+
+/// Whether straight-line code is faster than tables when it costs nothing. Short passes over packed rows leave large code
+/// no time to stay in cache.
+fn pays_unrolled(candidate: &Candidate) -> bool {
+    let group = candidate.code_bytes() / candidate.outputs.div_ceil(MAX_GROUP);
+    let integer = candidate.arithmetic == Arithmetic::U8S8;
+    let short = integer && blocking::packs(candidate) && group > SHORT_PASS_CODE;
+    candidate.sparsity.pattern != Pattern::Dense && !short
+}
+
 /// Chooses a kernel for every convolution. Unrolled code goes where a byte of it serves most pixels, up to
 /// `code_budget` bytes in all.
 pub fn choose(candidates: &[Candidate], code_budget: usize) -> Vec<Choice> {
@@ -181,7 +193,7 @@ pub fn choose(candidates: &[Candidate], code_budget: usize) -> Vec<Choice> {
     let mut unrolled = vec![false; candidates.len()];
     for i in order {
         let candidate = &candidates[i];
-        if candidate.sparsity.pattern != Pattern::Dense && candidate.code_bytes() <= budget {
+        if pays_unrolled(candidate) && candidate.code_bytes() <= budget {
             budget -= candidate.code_bytes();
             unrolled[i] = true;
         }
@@ -196,6 +208,9 @@ pub fn choose(candidates: &[Candidate], code_budget: usize) -> Vec<Choice> {
                 "dense: every group has one mask, and a loop over it is as fast as straight-line code"
             }
             (_, true) => "sparse, and its straight-line code fits the code budget",
+            (_, false) if !pays_unrolled(candidate) => {
+                "sparse, but passes over its packed rows are too short for straight-line code"
+            }
             (_, false) => "sparse, but its straight-line code does not fit the code budget",
         };
         Choice {

@@ -32,7 +32,10 @@ impl Buffer {
     /// Size in bytes.
     pub fn bytes(&self) -> usize {
         match self {
-            Buffer::Map(map) => map.channels * map.split[0] * map.split[1] * map.plane * map.dtype.size(),
+            Buffer::Map(map) => {
+                let planes = map.channels * map.split[0] * map.split[1] * map.plane * map.dtype.size();
+                planes + map.offset - map.lead() * map.dtype.size()
+            }
             Buffer::Flat(bytes) => *bytes,
         }
     }
@@ -44,7 +47,8 @@ impl Buffer {
         let plane = rows.checked_mul(map.row)?.checked_add(left)?.checked_add(right)?;
         // A plane is rounded up to cache lines, and one more.
         let bytes = plane.checked_mul(map.dtype.size())?.checked_add(2 * 64)?;
-        bytes.checked_mul(map.channels)?.checked_mul(map.split[0])?.checked_mul(map.split[1])
+        let planes = bytes.checked_mul(map.channels)?.checked_mul(map.split[0])?.checked_mul(map.split[1])?;
+        planes.checked_add(64)
     }
 }
 
@@ -341,5 +345,6 @@ fn finish_layout(map: &mut Map) {
     // An odd number of cache lines keeps the same pixel of neighbouring planes out of the same cache set.
     let lines = (map.plane_len() * size).div_ceil(64) | 1;
     map.plane = lines * 64 / size;
-    map.offset = map.lead() * size;
+    // Pixel (0, 0) starts a cache line: windows of one pixel then read whole lines.
+    map.offset = (map.lead() * size).next_multiple_of(64);
 }

@@ -1,9 +1,8 @@
 //! `u8s8_spconv_4x32_unrolled`: shared pairs, one broadcast and two multiply-adds per pair and output.
 //!
-//! `ymm0` and `ymm12` products, `ymm1` weights, `ymm2-3` the interleaved rows, `ymm4-11` the 16-bit sums of a block (two
-//! vectors per output), `ymm15` zero. On the stack, for every output: its blocks added up modulo 2^16, and their high
-//! bytes. Blocks end as the runtime's kernel of pairs documents, but every output's by itself: just before its sum could
-//! leave 16 bits.
+//! `ymm0` and `ymm12` products, `ymm1` weights, `ymm2-3` the interleaved rows, `ymm4-11` 16-bit sums (two vectors per
+//! output), `ymm15` the mask of low bytes; on the stack, for every output, the sums of high bytes. A block of weights ends
+//! just before the sum of its output could leave 16 bits: its high byte moves to the stack and its low byte stays.
 
 use super::Weights;
 use peristyle_runtime::kernels::conv::u8s8_spconv::{BLOCK_NEGATIVE, BLOCK_POSITIVE, GROUP, PART_BLOCKS, TILE};
@@ -11,13 +10,13 @@ use peristyle_runtime::kernels::conv::{Conv, Group, Table};
 use std::fmt::Write;
 
 const SUMS: usize = 4;
-/// Bytes of the stack per output: two vectors of sums, two of high bytes.
-const FRAME: usize = 128;
+/// Bytes of the stack per output: two vectors of high bytes.
+const FRAME: usize = 64;
 /// Bytes of the weights of a pair.
 const HALF: usize = 2;
 
 /// Macros that the functions are written in, for output `J` of a group:
-/// `PAIR a,b` loads and interleaves two rows; `SETJ d` starts a block of output `J` with the weights at `d`, `ADDJ d`
+/// `PAIR a,b` loads and interleaves two rows; `SETJ d` starts the sum of output `J` with the weights at `d`, `ADDJ d`
 /// adds to it; `CARRYJ` ends the first block, `MOREJ` every later one.
 pub fn macros() -> String {
     let mut text = String::from(
@@ -34,13 +33,12 @@ pub fn macros() -> String {
         for (name, more) in [("CARRY", false), ("MORE", true)] {
             let _ = writeln!(text, ".macro {name}{j}");
             for (t, register) in [first, second].into_iter().enumerate() {
-                let (sum, high) = (j * FRAME + t * 32, j * FRAME + 64 + t * 32);
+                let high = j * FRAME + t * 32;
                 let _ = writeln!(text, "vpsraw $8,%ymm{register},%ymm0");
                 if more {
-                    let _ = writeln!(text, "vpaddw {sum}(%rsp),%ymm{register},%ymm{register}");
                     let _ = writeln!(text, "vpaddw {high}(%rsp),%ymm0,%ymm0");
                 }
-                let _ = writeln!(text, "vmovdqa %ymm{register},{sum}(%rsp)\nvmovdqa %ymm0,{high}(%rsp)");
+                let _ = writeln!(text, "vmovdqa %ymm0,{high}(%rsp)\nvpand %ymm15,%ymm{register},%ymm{register}");
             }
             text.push_str(".endm\n");
         }
@@ -51,7 +49,7 @@ pub fn macros() -> String {
 /// State of one output's sum while code is emitted.
 #[derive(Clone, Copy, Default)]
 struct Sum {
-    /// The registers hold the sum of a block.
+    /// The registers hold something.
     started: bool,
     /// Blocks on the stack.
     blocks: usize,
@@ -65,7 +63,7 @@ pub fn emit(text: &mut String, conv: &Conv, table: &Table, group: &Group) {
     let outputs = group.outputs.len();
     let frame = outputs * FRAME;
     let _ = writeln!(text, "push %rbp\nmov %rsp,%rbp\nsub ${frame},%rsp\nand $-64,%rsp");
-    text.push_str("vpxor %xmm15,%xmm15,%xmm15\n1:\n");
+    text.push_str("vpcmpeqw %ymm15,%ymm15,%ymm15\nvpsrlw $8,%ymm15,%ymm15\n1:\n");
     let mut weights = Weights::start(text, HALF);
     let mut sums = vec![Sum::default(); outputs];
     let stride = conv.accumulator_stride() * 4;
@@ -95,7 +93,7 @@ fn multiply_add(text: &mut String, sum: &mut Sum, j: usize, pair: [i8; 2], weigh
     let (positive, negative) = (a.max(0) + b.max(0), -(a.min(0) + b.min(0)));
     if sum.positive + positive > BLOCK_POSITIVE || sum.negative + negative > BLOCK_NEGATIVE {
         let _ = writeln!(text, "{}{j}", if sum.blocks > 0 { "MORE" } else { "CARRY" });
-        *sum = Sum { blocks: sum.blocks + 1, ..Sum::default() };
+        (sum.blocks, sum.positive, sum.negative) = (sum.blocks + 1, 0, 0);
     }
     sum.positive += positive;
     sum.negative += negative;
@@ -107,29 +105,17 @@ fn multiply_add(text: &mut String, sum: &mut Sum, j: usize, pair: [i8; 2], weigh
 /// Writes, or adds, the 32-bit sums of output `j`.
 fn store(text: &mut String, sum: Sum, j: usize, stride: usize, add: bool) {
     for t in 0..2 {
-        let (low, total, high) = (SUMS + j * 2 + t, j * FRAME + t * 32, j * FRAME + 64 + t * 32);
-        match (sum.started, sum.blocks > 0) {
-            (true, false) => {
-                let _ = writeln!(text, "vpunpcklwd %ymm{low},%ymm15,%ymm1\nvpunpckhwd %ymm{low},%ymm15,%ymm{low}");
-                let _ = writeln!(text, "vpsrad $16,%ymm1,%ymm1\nvpsrad $16,%ymm{low},%ymm{low}");
-            }
-            (false, false) => {
-                let _ = writeln!(text, "vpxor %xmm1,%xmm1,%xmm1\nvpxor %xmm{low},%xmm{low},%xmm{low}");
-            }
-            (started, true) => {
-                if started {
-                    let _ = writeln!(text, "vpsraw $8,%ymm{low},%ymm0\nvpaddw {high}(%rsp),%ymm0,%ymm0");
-                    let _ = writeln!(text, "vpaddw {total}(%rsp),%ymm{low},%ymm{low}");
-                } else {
-                    let _ = writeln!(text, "vmovdqa {high}(%rsp),%ymm0\nvmovdqa {total}(%rsp),%ymm{low}");
-                }
-                let _ = writeln!(text, "vpsllw $8,%ymm0,%ymm1\nvpsubw %ymm1,%ymm{low},%ymm{low}");
-                let _ = writeln!(text, "vpunpcklwd %ymm0,%ymm15,%ymm12\nvpunpckhwd %ymm0,%ymm15,%ymm0");
-                let _ = writeln!(text, "vpsrad $8,%ymm12,%ymm12\nvpsrad $8,%ymm0,%ymm0");
-                let _ = writeln!(text, "vpunpcklwd %ymm15,%ymm{low},%ymm1\nvpunpckhwd %ymm15,%ymm{low},%ymm{low}");
-                let _ = writeln!(text, "vpaddd %ymm12,%ymm1,%ymm1\nvpaddd %ymm0,%ymm{low},%ymm{low}");
-            }
+        let (low, high) = (SUMS + j * 2 + t, j * FRAME + t * 32);
+        if !sum.started {
+            let _ = writeln!(text, "vpxor %xmm{low},%xmm{low},%xmm{low}");
         }
+        let _ = writeln!(text, "vpsraw $8,%ymm{low},%ymm0");
+        if sum.blocks > 0 {
+            let _ = writeln!(text, "vpaddw {high}(%rsp),%ymm0,%ymm0");
+        }
+        let _ = writeln!(text, "vpsllw $8,%ymm{low},%ymm{low}");
+        let _ = writeln!(text, "vpunpcklwd %ymm0,%ymm{low},%ymm1\nvpunpckhwd %ymm0,%ymm{low},%ymm{low}");
+        let _ = writeln!(text, "vpsrad $8,%ymm1,%ymm1\nvpsrad $8,%ymm{low},%ymm{low}");
         for (register, pixel) in [(1, 0), (low, 4)] {
             let at = j * stride + (pixel + t * 8) * 4;
             let _ = writeln!(text, "vextracti128 $1,%ymm{register},%xmm0");

@@ -12,6 +12,8 @@ use peristyle_runtime::kernels::conv::{Segment, Table};
 
 /// Bins among which a row finds the best: with more of them rows of a block would lie far apart.
 const WINDOW: usize = 16;
+/// Eighths of a block that must be rows.
+const FULL: usize = 6;
 /// Rows of one output, left over by its blocks, that are cheaper as pairs of both.
 const LIFTED: usize = 8;
 
@@ -108,9 +110,8 @@ impl Part {
     fn new(rows: &[PairRow], outputs: usize) -> Part {
         PAIR_BLOCKS[..2].iter().find_map(|&block| Part::in_order(rows, block)).unwrap_or_else(|| {
             let mut part = Part::default();
-            let [mut both, first, second] = PAIR_MASKS.map(|mask| {
-                rows.iter().filter(|row| row.mask() == mask).copied().collect::<Vec<_>>()
-            });
+            let [mut both, first, second] =
+                PAIR_MASKS.map(|mask| rows.iter().filter(|row| row.mask() == mask).copied().collect::<Vec<_>>());
             for (bins, rows) in part.bins[1..].iter_mut().zip([first, second]) {
                 let left = fill(rows, bins, outputs > 1);
                 both.extend(left);
@@ -130,7 +131,11 @@ impl Part {
             if size > block {
                 continue;
             }
-            let count = if size == PAIR_BLOCKS[PAIR_BLOCKS.len() - 1] { rest.len() } else { rest.len() / (2 * size) * 2 * size };
+            let count = if size == PAIR_BLOCKS[PAIR_BLOCKS.len() - 1] {
+                rest.len()
+            } else {
+                rest.len() / (2 * size) * 2 * size
+            };
             let (now, later) = rest.split_at(count);
             bins.extend(now.chunks(2 * size).map(Bin::of));
             rest = later;
@@ -189,9 +194,9 @@ fn fill(rows: Vec<PairRow>, bins: &mut [Vec<Bin>; PAIR_BLOCKS.len()], lift: bool
                     None => out.push(row),
                 }
             }
-            // A block that is half empty costs more than a smaller one.
+            // What a block lacks is multiplied all the same; smaller ones cost less then.
             for bin in open {
-                if smallest || bin.rows.len() > block {
+                if smallest || bin.rows.len() * 8 >= 2 * block * FULL {
                     bins.push(bin);
                 } else {
                     out.extend(bin.rows);

@@ -23,8 +23,7 @@ pub fn pack_u8s8_shared(rows: &[Row<i8>], group: usize) -> Table {
         let offsets = entries.iter().flat_map(|e| e.offsets).collect();
         let used = entries.iter().flat_map(|e| e.weights.iter().filter(|w| **w != [0, 0]));
         let halves: Vec<[i8; 2]> = used.copied().collect();
-        let segments: Vec<Segment> =
-            entries.iter().map(|e| Segment { mask: e.mask, block: 1, count: 1 }).collect();
+        let segments: Vec<Segment> = entries.iter().map(|e| Segment { mask: e.mask, block: 1, count: 1 }).collect();
         builder.group(first, outputs.len(), offsets, words(&halves), &segments);
     }
     builder.finish(group)
