@@ -1,9 +1,12 @@
 //! Decode of anchor-based detection heads.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+
 use super::map::Map;
 use super::strided::View;
 use crate::engine::Buffers;
-use crate::simd::{math, per_isa, prefetch, transpose4};
+use crate::simd::{Isa, math, per_isa, prefetch, transpose4};
 use std::borrow::Cow;
 
 /// Columns, and outputs of a column, decoded at a time.
@@ -41,20 +44,37 @@ impl DetectHead {
     }
 }
 
-per_isa! {
-    impl DetectHead {
-        /// Computes one unit.
-        ///
-        /// # Safety
-        /// The maps and the view must lie inside `buffers`, no two threads may compute the same unit at once, and the
-        /// machine must have `isa`.
-        pub unsafe fn run_unit(&self, buffers: &Buffers<'_>, unit: usize) => run_with
-    }
+/// The cells of one unit.
+struct Cells<'a> {
+    level: &'a Level,
+    anchor: usize,
+    /// Row of the map.
+    y: usize,
+    /// Row of the output that the first cell fills.
+    row: usize,
 }
 
 impl DetectHead {
-    #[inline(always)]
-    unsafe fn run_with(&self, buffers: &Buffers<'_>, mut unit: usize) {
+    /// Computes one unit.
+    ///
+    /// # Safety
+    /// The maps and the view must lie inside `buffers`, no two threads may compute the same unit at once, and the
+    /// machine must have `isa`.
+    pub unsafe fn run_unit(&self, isa: Isa, buffers: &Buffers<'_>, unit: usize) {
+        let cells = self.cells(unit);
+        // SAFETY: forwarded.
+        unsafe {
+            match isa {
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 if self.outputs.min(cells.level.map.width) >= avx2::LANES && !cells.level.map.is_split() => {
+                    self.run_blocks(buffers, &cells);
+                }
+                _ => self.run_plain(isa, buffers, &cells),
+            }
+        }
+    }
+
+    fn cells(&self, mut unit: usize) -> Cells<'_> {
         let mut first_row = 0;
         let mut levels = self.levels.iter();
         let level = loop {
@@ -67,13 +87,31 @@ impl DetectHead {
             first_row += units * level.map.width;
         };
         let map = &level.map;
-        let (anchor, y) = (unit / map.height, unit % map.height);
+        Cells { level, anchor: unit / map.height, y: unit % map.height, row: first_row + unit * map.width }
+    }
+}
+
+per_isa! {
+    impl DetectHead {
+        /// As [`DetectHead::run_unit`], by the definition.
+        ///
+        /// # Safety
+        /// As for [`DetectHead::run_unit`].
+        unsafe fn run_plain(&self, buffers: &Buffers<'_>, cells: &Cells<'_>) => run_with
+    }
+}
+
+impl DetectHead {
+    #[inline(always)]
+    unsafe fn run_with(&self, buffers: &Buffers<'_>, cells: &Cells<'_>) {
+        let Cells { level, anchor, y, row: first_row } = *cells;
+        let map = &level.map;
         let [anchor_width, anchor_height] = level.anchors[anchor];
         let stride = level.stride;
         // SAFETY: channels and rows lie inside the map, rows of the output inside the view.
         unsafe {
             let out = buffers.base(&self.y.base).add(self.y.offset).cast::<f32>();
-            let out = out.add((first_row + unit * map.width) * self.outputs);
+            let out = out.add(first_row * self.outputs);
             let raw = map.ptr::<f32>(buffers.arena).cast_const();
             for first in (0..self.outputs).step_by(BLOCK) {
                 let outputs = BLOCK.min(self.outputs - first);

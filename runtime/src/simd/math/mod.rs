@@ -5,6 +5,8 @@
 //! The vector forms and the compiler's interpreter follow these definitions exactly; that is what makes
 //! int8 results equal on every machine.
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
 mod quantizer;
 
 pub use quantizer::Quantizer;

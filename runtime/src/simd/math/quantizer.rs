@@ -8,12 +8,12 @@ use super::{ROUND, clamp};
 /// `q + (x - q * scale) * y` in fused arithmetic is the correctly rounded quotient (Markstein, 1990).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quantizer {
-    scale: f32,
-    inverse: f32,
+    pub(super) scale: f32,
+    pub(super) inverse: f32,
     /// Values beyond these bounds saturate.
     low: f32,
-    high: f32,
-    zero: u8,
+    pub(super) high: f32,
+    pub(super) zero: u8,
 }
 
 impl Quantizer {

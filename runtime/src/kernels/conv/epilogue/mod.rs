@@ -1,8 +1,10 @@
 //! The tail of a convolution: bias, requantisation, activation, residual, stores.
 //!
-//! One definition in plain Rust over the functions of [`math`](crate::simd::math), compiled once per instruction
-//! set, so that every machine stores the same bits.
+//! One definition in plain Rust over the functions of [`math`](crate::simd::math), compiled per instruction set, so
+//! that every machine stores the same bits; for AVX2 the same operations written out in [`fused`].
 
+#[cfg(target_arch = "x86_64")]
+mod fused;
 mod run;
 
 use run::Run;
@@ -14,7 +16,7 @@ use crate::engine::DType;
 use crate::kernels::Activation;
 use crate::kernels::map::Map;
 use crate::simd::math::Quantizer;
-use crate::simd::per_isa;
+use crate::simd::{Isa, per_isa};
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -69,13 +71,38 @@ pub(super) struct Scratch {
     pub bytes: *mut u8,
 }
 
+impl Epilogue {
+    /// Finishes the accumulators of `group` for the linear input positions `pixels`.
+    ///
+    /// # Safety
+    /// As for [`Conv::run_unit`].
+    pub(super) unsafe fn run(
+        &self,
+        isa: Isa,
+        conv: &Conv,
+        group: &Group,
+        scratch: Scratch,
+        arena: *mut u8,
+        pixels: Range<usize>,
+    ) {
+        // SAFETY: forwarded.
+        unsafe {
+            match isa {
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 if self.is_fused(conv, &pixels) => self.run_fused(conv, group, scratch, arena, pixels),
+                _ => self.run_plain(isa, conv, group, scratch, arena, pixels),
+            }
+        }
+    }
+}
+
 per_isa! {
     impl Epilogue {
-        /// Finishes the accumulators of `group` for the linear input positions `pixels`.
+        /// As [`Epilogue::run`], by the definition.
         ///
         /// # Safety
         /// As for [`Conv::run_unit`].
-        pub(super) unsafe fn run(
+        unsafe fn run_plain(
             &self,
             conv: &Conv,
             group: &Group,

@@ -53,7 +53,7 @@ impl Run {
 
     /// Whether the run is a run of this map, its padding columns between rows included.
     #[inline(always)]
-    fn same_rows(&self, map: &Map) -> bool {
+    pub(super) fn same_rows(&self, map: &Map) -> bool {
         !map.is_split() && map.row == self.row
     }
 
@@ -63,17 +63,36 @@ impl Run {
     /// `arena` is laid out for the map, and nobody else accesses the run but to write padding.
     #[inline(always)]
     unsafe fn store_linear<T: Copy>(&self, map: &Map, channel: usize, arena: *mut u8, values: &[T], padding: T) {
+        // SAFETY: by the contract.
+        unsafe {
+            self.linear::<T>(map, channel, arena).copy_from_nonoverlapping(values.as_ptr(), values.len());
+            self.restore_padding(map, channel, arena, padding);
+        }
+    }
+
+    /// Where the run lies in a map with the input's rows.
+    ///
+    /// # Safety
+    /// `arena` is laid out for the map.
+    #[inline(always)]
+    pub(super) unsafe fn linear<T>(&self, map: &Map, channel: usize, arena: *mut u8) -> *mut T {
         // SAFETY: the run starts and ends at pixels of the channel.
-        let to = unsafe {
-            let base = map.ptr::<T>(arena).add(channel * map.plane);
-            std::slice::from_raw_parts_mut(base.add(self.first), values.len())
-        };
-        to.copy_from_slice(values);
+        unsafe { map.ptr::<T>(arena).add(channel * map.plane + self.first) }
+    }
+
+    /// Puts back the padding columns of a run that was written to a map with the input's rows.
+    ///
+    /// # Safety
+    /// As for [`Run::store_linear`].
+    #[inline(always)]
+    pub(super) unsafe fn restore_padding<T: Copy>(&self, map: &Map, channel: usize, arena: *mut u8, padding: T) {
         let gap = self.row - self.width;
         // Rows of a map without padding may be longer than its pixels; nobody reads what follows them.
         if gap == 0 || map.pad[1].max(map.pad[3]) == 0 {
             return;
         }
+        // SAFETY: the run lies in the map.
+        let to = unsafe { std::slice::from_raw_parts_mut(self.linear::<T>(map, channel, arena), self.len()) };
         // Behind the pixels of every row, and before those of the first when the run starts in its padding.
         let mut at = self.width as isize - self.start[1] as isize;
         while at < to.len() as isize {

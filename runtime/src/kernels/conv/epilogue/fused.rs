@@ -1,0 +1,254 @@
+//! The epilogue for AVX2: one pass from accumulators to results, in registers, written where they belong if they can be.
+
+use super::run::Run;
+use super::{Epilogue, ResidualAt, Scratch};
+use crate::engine::DType;
+use crate::kernels::Activation;
+use crate::kernels::conv::table::Group;
+use crate::kernels::conv::{Arithmetic, Conv};
+use crate::simd::math::{Quantizer, avx2};
+use std::arch::x86_64::{
+    __m256, _mm256_add_epi32, _mm256_add_ps, _mm256_castps_si256, _mm256_cvtepi32_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
+    _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps, _mm256_storeu_si256,
+};
+use std::mem::transmute;
+use std::ops::Range;
+
+/// Elements computed at once, in four vectors.
+const LANES: usize = 32;
+
+/// What is computed of a row of numbers, and where it goes.
+#[derive(Clone, Copy)]
+struct Pass {
+    from: *const f32,
+    sum: Sum,
+    activation: Activation,
+    residual: Option<(*const f32, ResidualAt)>,
+    floats: Option<*mut f32>,
+    bytes: Option<(*mut u8, Quantizer)>,
+}
+
+/// What a row of numbers is.
+#[derive(Clone, Copy)]
+enum Sum {
+    /// Results.
+    Final,
+    /// `f32` sums that lack the bias.
+    Float { bias: f32 },
+    /// The bits of `i32` sums.
+    Integer { acc_bias: i32, scale: f32, bias: f32 },
+}
+
+impl Epilogue {
+    /// Whether [`Epilogue::run_fused`] serves these pixels: a residual must lie as they do.
+    pub(super) fn is_fused(&self, conv: &Conv, pixels: &Range<usize>) -> bool {
+        let run = Run::new(conv, pixels.clone());
+        self.residual.is_none_or(|residual| run.same_rows(&residual.map))
+    }
+
+    /// As [`Epilogue::run`], for pixels of which [`Epilogue::is_fused`] holds.
+    ///
+    /// # Safety
+    /// As for [`Conv::run_unit`].
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) unsafe fn run_fused(
+        &self,
+        conv: &Conv,
+        group: &Group,
+        scratch: Scratch,
+        arena: *mut u8,
+        pixels: Range<usize>,
+    ) {
+        let stride = conv.accumulator_stride();
+        let run = Run::new(conv, pixels);
+        let stores = |dtype: DType| self.stores.iter().filter(move |store| store.map.dtype == dtype);
+        let quantizer = stores(DType::U8).next().map(|store| store.quantizer);
+        let requantised = stores(DType::U8).any(|store| Some(store.quantizer) != quantizer);
+        // An only store of its type is written at once; a row in scratch serves several, or a map of other rows.
+        let only =
+            |dtype: DType| stores(dtype).next().filter(|store| stores(dtype).count() == 1 && run.same_rows(&store.map));
+        let only_floats = only(DType::F32).filter(|_| !requantised);
+        let only_bytes = only(DType::U8);
+        let row_of_floats = only_floats.is_none() && (requantised || stores(DType::F32).next().is_some());
+        for (j, &channel) in group.outputs.iter().enumerate() {
+            let channel = usize::from(channel);
+            // SAFETY: the row of output `j` holds the chunk's accumulators; a row behind those of accumulators holds
+            // quantised values and their two halves. Only stores have the rows of the run, as has the residual.
+            unsafe {
+                let row = scratch.accumulators.cast::<f32>().add(j * stride);
+                let halves = std::slice::from_raw_parts_mut(scratch.bytes.add(stride), 2 * stride);
+                let bias = self.bias[channel];
+                let pass = Pass {
+                    from: row,
+                    sum: match conv.arithmetic {
+                        Arithmetic::F32 => Sum::Float { bias },
+                        Arithmetic::U8S8 => {
+                            Sum::Integer { acc_bias: self.acc_bias[channel], scale: self.scale[channel], bias }
+                        }
+                    },
+                    activation: self.activation,
+                    residual: self.residual.map(|r| (run.linear::<f32>(&r.map, channel, arena).cast_const(), r.at)),
+                    floats: match only_floats {
+                        Some(store) => Some(run.linear(&store.map, channel, arena)),
+                        None => row_of_floats.then_some(row),
+                    },
+                    bytes: quantizer.map(|quantizer| match only_bytes {
+                        Some(store) => (run.linear(&store.map, channel, arena), quantizer),
+                        None => (scratch.bytes, quantizer),
+                    }),
+                };
+                pass.run(run.len());
+                let floats = std::slice::from_raw_parts(row, run.len());
+                let mut quantised = quantizer;
+                for store in self.stores.iter() {
+                    let map = &store.map;
+                    match map.dtype {
+                        DType::F32 if only_floats.is_some() => run.restore_padding(map, channel, arena, 0.0f32),
+                        DType::F32 => run.store_floats(map, channel, arena, floats),
+                        DType::U8 if only_bytes.is_some() => run.restore_padding(map, channel, arena, map.pad_value),
+                        DType::U8 => {
+                            if quantised != Some(store.quantizer) {
+                                quantised = Some(store.quantizer);
+                                Pass {
+                                    from: row,
+                                    sum: Sum::Final,
+                                    activation: Activation::Identity,
+                                    residual: None,
+                                    floats: None,
+                                    bytes: Some((scratch.bytes, store.quantizer)),
+                                }
+                                .run(run.len());
+                            }
+                            let bytes = std::slice::from_raw_parts(scratch.bytes, run.len());
+                            run.store_bytes(map, channel, arena, bytes, halves);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Pass {
+    /// Computes `len` elements.
+    ///
+    /// # Safety
+    /// Whole blocks must be readable at `from`; the rest must have `len` elements.
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn run(self, len: usize) {
+        let plain = |lanes: [__m256; 4]| {
+            // SAFETY: arrays and vectors of floats have the same layout.
+            let mut xs = unsafe { transmute::<[__m256; 4], [f32; LANES]>(lanes) };
+            self.activation.apply(&mut xs, |x| x);
+            // SAFETY: as above.
+            unsafe { transmute::<[f32; LANES], [__m256; 4]>(xs) }
+        };
+        // SAFETY: forwarded.
+        unsafe {
+            match self.activation {
+                Activation::Identity => self.blocks::<false>(len, |x| x, |_, y| y),
+                Activation::Silu => {
+                    self.blocks::<true>(len, |x| avx2::sigmoid_ratio(x), |x, y| avx2::silu_of_ratio(x, y))
+                }
+                _ => self.blocks::<false>(len, plain, |_, y| y),
+            }
+        }
+    }
+
+    /// Computes `len` elements, block by block; the activation of `x` is `end(x, begin(x))`.
+    ///
+    /// The chain of operations of a block is longer than what a processor sees ahead of it. `PIPED` begins a block
+    /// before it ends the one before, by way of memory, so that the two chains run side by side.
+    ///
+    /// # Safety
+    /// As for [`Pass::run`].
+    #[target_feature(enable = "avx2,fma")]
+    #[inline]
+    unsafe fn blocks<const PIPED: bool>(
+        self,
+        len: usize,
+        begin: impl Fn([__m256; 4]) -> [__m256; 4],
+        end: impl Fn([__m256; 4], [__m256; 4]) -> [__m256; 4],
+    ) {
+        // Of the last block, a part of one, these stand in for what must not be accessed behind a row.
+        let (mut addends, mut floats, mut bytes) = ([0f32; LANES], [0f32; LANES], [0u8; LANES]);
+        let (blocks, rest) = (len.div_ceil(LANES), len % LANES);
+        let mut begun = [[[_mm256_setzero_ps(); 4]; 2]; 2];
+        // SAFETY: whole blocks lie within the rows, `rest` elements of each are left at `len - rest`.
+        unsafe {
+            if let Some((from, _)) = self.residual {
+                from.add(len - rest).copy_to_nonoverlapping(addends.as_mut_ptr(), rest);
+            }
+            for step in 0..blocks + usize::from(PIPED) {
+                if step < blocks {
+                    let at = step * LANES;
+                    let mut x = load(self.from.add(at));
+                    for x in &mut x {
+                        match self.sum {
+                            Sum::Final => {}
+                            Sum::Float { bias } => *x = _mm256_add_ps(*x, _mm256_set1_ps(bias)),
+                            Sum::Integer { acc_bias, scale, bias } => {
+                                let sum = _mm256_add_epi32(_mm256_castps_si256(*x), _mm256_set1_epi32(acc_bias));
+                                let (scale, bias) = (_mm256_set1_ps(scale), _mm256_set1_ps(bias));
+                                *x = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), scale, bias);
+                            }
+                        }
+                    }
+                    if let Some((from, ResidualAt::BeforeActivation)) = self.residual {
+                        x = add(x, load(if at + LANES <= len { from.add(at) } else { addends.as_ptr() }));
+                    }
+                    begun[step % 2] = [x, begin(x)];
+                }
+                if PIPED && step == 0 {
+                    continue;
+                }
+                let step = step - usize::from(PIPED);
+                let at = step * LANES;
+                let whole = at + LANES <= len;
+                let [x, y] = begun[step % 2];
+                let mut lanes = end(x, y);
+                if let Some((from, ResidualAt::AfterActivation)) = self.residual {
+                    lanes = add(lanes, load(if whole { from.add(at) } else { addends.as_ptr() }));
+                }
+                if let Some(to) = self.floats {
+                    let to = if whole { to.add(at) } else { floats.as_mut_ptr() };
+                    for (i, x) in lanes.iter().enumerate() {
+                        _mm256_storeu_ps(to.add(i * 8), *x);
+                    }
+                }
+                if let Some((to, quantizer)) = &self.bytes {
+                    let to = if whole { to.add(at) } else { bytes.as_mut_ptr() };
+                    _mm256_storeu_si256(to.cast(), quantizer.quantize_lanes(lanes));
+                }
+            }
+            if let Some(to) = self.floats {
+                floats.as_ptr().copy_to_nonoverlapping(to.add(len - rest), rest);
+            }
+            if let Some((to, _)) = self.bytes {
+                bytes.as_ptr().copy_to_nonoverlapping(to.add(len - rest), rest);
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+unsafe fn load(from: *const f32) -> [__m256; 4] {
+    // SAFETY: the caller has `LANES` elements there.
+    unsafe {
+        let [a, b, c, d] = [0, 8, 16, 24].map(|at| from.add(at));
+        [_mm256_loadu_ps(a), _mm256_loadu_ps(b), _mm256_loadu_ps(c), _mm256_loadu_ps(d)]
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn add(mut xs: [__m256; 4], ys: [__m256; 4]) -> [__m256; 4] {
+    for (x, y) in xs.iter_mut().zip(ys) {
+        *x = _mm256_add_ps(*x, y);
+    }
+    xs
+}
+
+#[cfg(test)]
+mod tests;
