@@ -7,10 +7,10 @@ use peristyle_compiler::interp;
 use peristyle_compiler::ir::{
     Activation, Conv, ConvGeometry, ConvQuant, DType, Data, Epilogue, Graph, Op, Residual, Store, Tensor, Type,
 };
-use peristyle_compiler::plan::{self, Columns, Options, Plan};
+use peristyle_compiler::plan::{self, Columns, Options, PanelUse, Plan};
 use peristyle_runtime::engine::{Engine, Infer, Kind, Program, TensorMut, TensorRef};
 use peristyle_runtime::kernels::conv::u8s8_spconv::PAIR_SEGMENTS;
-use peristyle_runtime::kernels::conv::{Arithmetic, Unrolled};
+use peristyle_runtime::kernels::conv::{Arithmetic, Panels, Unrolled};
 use peristyle_runtime::simd::Isa;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -285,6 +285,30 @@ fn long_strided() -> [ConvProblem; 2] {
     })
 }
 
+/// Sums over several panels of rows, for several chunks and blocks of groups, the last of them not whole.
+fn panels() -> impl Iterator<Item = ConvProblem> {
+    let shapes = [(43, 37, [31, 33]), (40, 139, [5, 50]), (17, 2, [40, 41]), (30, 259, [9, 9])];
+    let weights = [Weights::Sparse(0), Weights::Sparse(12), Weights::Sparse(60), Weights::Sparse(90), Weights::Extreme];
+    shapes.into_iter().flat_map(move |(channels, outputs, size)| {
+        weights.into_iter().map(move |weights| ConvProblem {
+            quantised: false,
+            channels,
+            outputs,
+            group: 1,
+            size,
+            kernel: [3, 3],
+            stride: [1 + outputs % 3 % 2; 2],
+            pad: [1, 1, 1, 1],
+            dilation: [1, 1],
+            weights,
+            activation: Activation::Identity,
+            residual: true,
+            zero: 0,
+            seed: 5,
+        })
+    })
+}
+
 /// The plan with its unrolled kernels taken from `library`.
 fn link(mut plan: Plan, library: &libloading::Library, symbol: impl Fn(usize) -> String) -> &'static Program {
     for layer in &mut plan.layers {
@@ -303,12 +327,13 @@ fn link(mut plan: Plan, library: &libloading::Library, symbol: impl Fn(usize) ->
 
 #[test]
 fn every_kernel_agrees_with_the_interpreter() {
-    let options = Options { columns: Columns::Off, code_budget: usize::MAX };
+    let options = Options { columns: Columns::Off, code_budget: usize::MAX, panels: PanelUse::Never };
     let mut runner = TestRunner::deterministic();
     let mut problems: Vec<ConvProblem> =
         (0..300).map(|_| problems().new_tree(&mut runner).expect("problems exist").current()).collect();
     problems.push(many_blocks());
     problems.extend(long_strided());
+    problems.extend(panels());
     let symbol = |problem: usize, group: usize| format!("problem_{problem}_{group}");
     let mut files = Vec::new();
     let mut plans = Vec::new();
@@ -336,6 +361,7 @@ fn every_kernel_agrees_with_the_interpreter() {
         eprintln!("SKIPPED: unrolled and AVX2 kernels; this machine has no AVX2");
         None
     };
+    let (mut panelled_layers, mut several_blocks) = ([0; 2], [0; 2]);
     for (index, (problem, (plan, inputs, expected))) in problems.iter().zip(plans).enumerate() {
         let linked = library.as_ref().map(|library| {
             let again = plan::build(&problem.graph(), &options).expect("planned before");
@@ -347,12 +373,27 @@ fn every_kernel_agrees_with_the_interpreter() {
             compare(problem, "avx2 table", &expected, &run(tables, Isa::Avx2, &inputs, &expected));
             compare(problem, "avx2 unrolled", &expected, &run(linked, Isa::Avx2, &inputs, &expected));
         }
+        let panelled = plan::build(&problem.graph(), &Options { panels: PanelUse::Possible, ..options });
+        let panelled = panelled.expect("planned before").leak();
+        for layer in panelled.layers.iter() {
+            if let Kind::Conv(conv) = &layer.kind
+                && let Some(Panels { rows, dense }) = conv.panels
+            {
+                panelled_layers[usize::from(dense)] += 1;
+                several_blocks[usize::from(dense)] += usize::from(conv.packed.len() > rows);
+            }
+        }
+        for isa in [Isa::Portable, Isa::Avx2, Isa::Avx512].into_iter().filter(|&isa| isa <= Isa::detect()) {
+            compare(problem, "panels", &expected, &run(panelled, isa, &inputs, &expected));
+        }
         if Isa::detect() >= Isa::Avx512 {
             compare(problem, "avx512 table", &expected, &run(tables, Isa::Avx512, &inputs, &expected));
         } else if index == 0 {
             eprintln!("SKIPPED: AVX-512 kernels; this machine has no AVX-512");
         }
     }
+    assert!(panelled_layers.iter().all(|&n| n > 10), "sparse and dense layers from panels: {panelled_layers:?}");
+    assert!(several_blocks.iter().all(|&n| n > 4), "layers of several blocks of rows: {several_blocks:?}");
 }
 
 fn assemble(files: &[String]) -> libloading::Library {

@@ -5,7 +5,9 @@ use super::{Identity, Package, kernel, unrolled};
 use crate::plan::{Note, Plan};
 use peristyle_runtime::engine::{Kind, Layer};
 use peristyle_runtime::kernels::conv::family::WIDE_REASON;
-use peristyle_runtime::kernels::conv::{Arithmetic, Blocking, Conv, Group, Residual, ResidualAt, Segment, Table};
+use peristyle_runtime::kernels::conv::{
+    Arithmetic, Blocking, Conv, Group, Panels, Residual, ResidualAt, Segment, Table,
+};
 use peristyle_runtime::kernels::detect_head::DetectHead;
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{format_ident, quote};
@@ -101,7 +103,8 @@ fn docs(layer: &Layer, note: &Note) -> Vec<String> {
         lines.push(String::new());
         lines.push(format!(" Kernel with AVX2: `{}`: {}.", conv.choice.name(), conv.choice.reason));
         lines.push(String::new());
-        lines.push(format!(" Kernel with AVX-512: `{}`: {WIDE_REASON}.", conv.choice.wide_name()));
+        let reason = if conv.choice.panels.is_some() { &conv.choice.reason } else { WIDE_REASON };
+        lines.push(format!(" Kernel with AVX-512: `{}`: {reason}.", conv.choice.wide_name()));
     }
     lines
 }
@@ -130,6 +133,9 @@ fn kind(
             ]);
             if unrolled(plan, index) {
                 imports.insert("{declare_unrolled, unrolled}");
+            }
+            if conv.panels.is_some() {
+                imports.insert("kernels::conv::Panels");
             }
             if conv.epilogue.residual.is_some() {
                 imports.insert("kernels::conv::{Residual, ResidualAt}");
@@ -272,6 +278,13 @@ fn conv(conv: &Conv, symbol: Option<Symbol<'_>>, name: &str, package: &mut Packa
         Arithmetic::F32 => quote!(Arithmetic::F32),
         Arithmetic::U8S8 => quote!(Arithmetic::U8S8),
     };
+    let panels = match conv.panels {
+        Some(Panels { rows, dense }) => {
+            let rows = size(rows);
+            quote!(Some(Panels { rows: #rows, dense: #dense }))
+        }
+        None => quote!(None),
+    };
     let input = literal::map(&conv.input);
     let [height, width] = [conv.out_height, conv.out_width].map(size);
     let Blocking { chunk_tiles, pass_tiles, outputs, prefetch } = conv.blocking;
@@ -287,6 +300,7 @@ fn conv(conv: &Conv, symbol: Option<Symbol<'_>>, name: &str, package: &mut Packa
             quads: #quads,
             unrolled: #unrolled,
             packed: Cow::Borrowed(TABLE.offsets(#at, #count)),
+            panels: #panels,
             blocking: Blocking { chunk_tiles: #chunk, pass_tiles: #pass, outputs: #outputs, prefetch: #prefetch },
             epilogue: #epilogue,
         })

@@ -1,9 +1,9 @@
 //! What a convolution's zeros look like, and which kernel computes it.
 
-use super::blocking;
+use super::{Options, blocking, panels};
 use crate::ir::{Conv, Data, Tensor};
 use peristyle_runtime::kernels::conv::family::find;
-use peristyle_runtime::kernels::conv::{Arithmetic, Blocking, MAX_GROUP, f32_spconv, u8s8_spconv};
+use peristyle_runtime::kernels::conv::{Arithmetic, Blocking, MAX_GROUP, Panels, f32_spconv, u8s8_spconv};
 use peristyle_runtime::simd::Isa;
 use std::fmt;
 
@@ -102,6 +102,8 @@ pub struct Choice {
     pub blocking: Blocking,
     /// Whether the input rows of a pass are copied side by side first.
     pub packed: bool,
+    /// How packed rows are taken in blocks, when they are.
+    pub panels: Option<Panels>,
     /// One sentence for the emitted documentation.
     pub reason: String,
 }
@@ -109,12 +111,12 @@ pub struct Choice {
 impl Choice {
     /// Name of the kernel for AVX2; the other instruction sets have tables only.
     pub fn name(&self) -> &'static str {
-        find(Isa::Avx2, self.arithmetic, self.unrolled).name
+        find(Isa::Avx2, self.arithmetic, self.unrolled, self.panels).name
     }
 
     /// Name of the kernel for AVX-512 with VNNI.
     pub fn wide_name(&self) -> &'static str {
-        find(Isa::Avx512, self.arithmetic, self.unrolled).name
+        find(Isa::Avx512, self.arithmetic, self.unrolled, self.panels).name
     }
 }
 
@@ -135,6 +137,8 @@ pub struct Candidate {
     pub lines: usize,
     /// Input rows of an output: input channels times window.
     pub rows: usize,
+    /// Groups of channels that are convolved apart.
+    pub channel_groups: usize,
 }
 
 impl Candidate {
@@ -151,6 +155,7 @@ impl Candidate {
             pixels,
             lines,
             rows: inputs * kh * kw,
+            channel_groups: conv.geometry.group,
         }
     }
 
@@ -184,16 +189,17 @@ fn pays_unrolled(candidate: &Candidate) -> bool {
     candidate.sparsity.pattern != Pattern::Dense && !short
 }
 
-/// Chooses a kernel for every convolution. Unrolled code goes where a byte of it serves most pixels, up to
-/// `code_budget` bytes in all.
-pub fn choose(candidates: &[Candidate], code_budget: usize) -> Vec<Choice> {
+/// Chooses a kernel for every convolution: panels where they pay, else unrolled code where a byte of it serves most
+/// pixels, up to the code budget in all, else tables.
+pub fn choose(candidates: &[Candidate], options: &Options) -> Vec<Choice> {
+    let from_panels: Vec<Option<Choice>> = candidates.iter().map(|c| panels::choose(c, options.panels)).collect();
     let mut order: Vec<usize> = (0..candidates.len()).collect();
     order.sort_by_key(|&i| (std::cmp::Reverse(candidates[i].pixels), i));
-    let mut budget = code_budget;
+    let mut budget = options.code_budget;
     let mut unrolled = vec![false; candidates.len()];
     for i in order {
         let candidate = &candidates[i];
-        if pays_unrolled(candidate) && candidate.code_bytes() <= budget {
+        if pays_unrolled(candidate) && from_panels[i].is_none() && candidate.code_bytes() <= budget {
             budget -= candidate.code_bytes();
             unrolled[i] = true;
         }
@@ -219,8 +225,10 @@ pub fn choose(candidates: &[Candidate], code_budget: usize) -> Vec<Choice> {
             unrolled,
             blocking: blocking::cut(candidate, group),
             packed: blocking::packs(candidate),
+            panels: None,
             reason: reason.to_string(),
         }
     };
-    candidates.iter().zip(&unrolled).map(choice).collect()
+    let tables: Vec<Choice> = candidates.iter().zip(&unrolled).map(choice).collect();
+    from_panels.into_iter().zip(tables).map(|(panels, table)| panels.unwrap_or(table)).collect()
 }

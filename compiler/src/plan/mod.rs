@@ -12,10 +12,12 @@ pub mod kernel;
 mod lower;
 pub mod memory;
 pub mod pack;
+mod panels;
 pub mod place;
 mod print;
 
 pub use column::Columns;
+pub use panels::PanelUse;
 
 use crate::ir::{DType, Graph, Type};
 use column::Column;
@@ -32,11 +34,13 @@ pub struct Options {
     pub columns: Columns,
     /// Bytes of straight-line code that unrolling may cost.
     pub code_budget: usize,
+    /// Which `f32` layers are computed from panels.
+    pub panels: PanelUse,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { columns: Columns::Auto, code_budget: 4 << 20 }
+        Options { columns: Columns::Auto, code_budget: 4 << 20, panels: PanelUse::Faster }
     }
 }
 
@@ -155,7 +159,7 @@ pub fn build(graph: &Graph, options: &Options) -> Result<Plan, PlanErrors> {
     let layout = memory::layout(&sizes, &lives(&drafts, &schedule, sizes.len()));
     let candidates = lower::candidates(graph, &drafts);
     let known: Vec<Candidate> = candidates.iter().flatten().copied().collect();
-    let mut choices = kernel::choose(&known, options.code_budget).into_iter();
+    let mut choices = kernel::choose(&known, options).into_iter();
     let choices: Vec<Option<Choice>> =
         candidates.iter().map(|c| c.map(|_| choices.next().expect("one choice per candidate"))).collect();
     let lowering = lower::Lowering { graph, places: &places, layout: &layout };

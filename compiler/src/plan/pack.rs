@@ -1,10 +1,12 @@
 //! Packing the nonzeros of a convolution into the runtime's tables.
 
 mod pairs;
+mod panels;
 mod quads;
 mod shared;
 
 pub use pairs::pack_u8s8_pairs;
+pub use panels::pack_panels;
 pub use quads::pack_u8s8_quads;
 pub use shared::pack_u8s8_shared;
 

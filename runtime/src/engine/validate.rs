@@ -253,12 +253,15 @@ impl Memory<'_> {
         if let Some(unrolled) = &conv.unrolled {
             outputs_of_groups(unrolled, channels)?;
         }
+        let floats = conv.arithmetic == Arithmetic::F32 && !conv.packed.is_empty();
+        ensure(conv.panels.is_none() || floats, "its panels have no rows")?;
         let tile = conv.arithmetic.tile();
         let past = TILES_PAST_END.max(conv.blocking.pass_tiles);
         if !conv.packed.is_empty() {
             let rows = i64::from(reach.1) / conv.pass_bytes() as i64;
             let whole = conv.pass_bytes().is_multiple_of(64) && reach.0 >= 0 && rows < conv.packed.len() as i64;
             ensure(whole, "its weights reach outside the packed input")?;
+            conv.panels.and_then(|panels| panels.fault(conv)).map_or(Ok(()), Err)?;
             reach = conv.packed.iter().fold((0, 0), |(low, high), &at| (low.min(at), high.max(at)));
         }
         let run = (conv.out_height - 1) * input.row + conv.out_width + past * tile;

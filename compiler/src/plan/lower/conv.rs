@@ -4,7 +4,7 @@ use super::{Lowering, activation, unsupported, weights};
 use crate::ir::{self, Node, Tensor};
 use crate::plan::halo::Taps;
 use crate::plan::kernel::{Choice, Sparsity};
-use crate::plan::pack::{Row, pack_f32, pack_u8s8_pairs, pack_u8s8_quads, pack_u8s8_shared};
+use crate::plan::pack::{Row, pack_f32, pack_panels, pack_u8s8_pairs, pack_u8s8_quads, pack_u8s8_shared};
 use crate::plan::{ConvNote, PlanError};
 use peristyle_runtime::engine::Kind;
 use peristyle_runtime::kernels::conv::{Arithmetic, Conv, Epilogue, Residual, ResidualAt};
@@ -36,11 +36,17 @@ impl Lowering<'_> {
         let (table, quads, unrolled) = match choice.arithmetic {
             Arithmetic::F32 => {
                 let w = weights.as_f32().expect("float convolutions have f32 weights");
-                let mut rows = rows(&input, conv, weights, |i| (w[i] != 0.0).then_some(w[i])).ok_or_else(too_far)?;
+                let zeros = choice.panels.is_some_and(|panels| panels.dense);
+                let weight = |i: usize| (zeros || w[i] != 0.0).then_some(w[i]);
+                let mut rows = rows(&input, conv, weights, weight).ok_or_else(too_far)?;
                 if choice.packed {
                     packed = side_by_side(&mut rows, choice.blocking.pass_tiles * choice.arithmetic.tile() * 4);
                 }
-                (pack_f32(&rows, choice.group), None, None)
+                let table = match choice.panels {
+                    Some(panels) => pack_panels(&rows, panels, choice.blocking.pass_tiles, packed.len()),
+                    None => pack_f32(&rows, choice.group),
+                };
+                (table, None, None)
             }
             Arithmetic::U8S8 => {
                 let w = weights.as_i8().expect("quantised convolutions have i8 weights");
@@ -89,6 +95,7 @@ impl Lowering<'_> {
             quads,
             unrolled,
             packed: packed.into(),
+            panels: choice.panels,
             blocking: choice.blocking,
             epilogue: Epilogue {
                 acc_bias: acc_bias.into(),

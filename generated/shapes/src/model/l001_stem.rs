@@ -104,6 +104,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(2880, 172)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(3584, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 26,

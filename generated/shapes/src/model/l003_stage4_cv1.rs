@@ -91,6 +91,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(704, 32)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(832, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 60,

@@ -104,6 +104,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(384, 16)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(448, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 60,

@@ -92,6 +92,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(1664, 116)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(2176, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 40,

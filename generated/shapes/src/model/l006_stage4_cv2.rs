@@ -89,6 +89,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(768, 32)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(896, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 60,

@@ -142,6 +142,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(12352, 673)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(15104, 144)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 6,

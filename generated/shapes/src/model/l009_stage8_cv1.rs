@@ -110,6 +110,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(2176, 128)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(2688, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 30,

@@ -123,6 +123,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(1280, 64)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(1536, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 60,

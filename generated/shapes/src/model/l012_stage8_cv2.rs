@@ -108,6 +108,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(2112, 128)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(2624, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 30,

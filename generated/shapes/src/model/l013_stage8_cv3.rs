@@ -159,6 +159,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(4032, 256)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(5056, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 30,

@@ -210,6 +210,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(36352, 1775)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(43456, 288)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 28,
             pass_tiles: 2,

@@ -144,6 +144,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(8000, 497)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(10048, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 14,

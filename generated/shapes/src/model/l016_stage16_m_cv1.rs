@@ -157,6 +157,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(3840, 252)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(4864, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 30,

@@ -147,6 +147,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(17920, 882)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(21504, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 8,

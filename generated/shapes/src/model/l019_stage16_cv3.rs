@@ -227,6 +227,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(14400, 986)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(18368, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 14,

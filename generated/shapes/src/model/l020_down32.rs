@@ -278,6 +278,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(77696, 3534)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(91840, 576)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 20,
             pass_tiles: 2,

@@ -178,6 +178,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(16192, 1017)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(20288, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 8,

@@ -193,6 +193,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(8448, 576)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(10752, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 18,

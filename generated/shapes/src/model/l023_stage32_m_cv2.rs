@@ -181,6 +181,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(39488, 1807)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(46720, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 4,

@@ -278,6 +278,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(30720, 1747)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(37760, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 8,

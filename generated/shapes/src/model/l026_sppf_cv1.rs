@@ -176,6 +176,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(15616, 986)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(19584, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 8,

@@ -278,6 +278,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(53120, 3145)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(65728, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 2,

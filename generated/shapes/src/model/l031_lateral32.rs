@@ -212,6 +212,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(20224, 1165)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(24896, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 8,

@@ -142,6 +142,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(14592, 795)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(17792, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 6,

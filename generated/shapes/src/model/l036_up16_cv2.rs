@@ -142,6 +142,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(14208, 828)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(17536, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 6,

@@ -210,6 +210,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(15168, 985)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(19136, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 14,

@@ -144,6 +144,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(7232, 491)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(9216, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 14,

@@ -108,6 +108,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(6336, 340)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(7744, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 18,

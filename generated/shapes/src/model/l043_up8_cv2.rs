@@ -108,6 +108,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(3648, 234)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(4608, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 14,

@@ -142,6 +142,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(17216, 909)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(20864, 287)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 2,

@@ -142,6 +142,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(17600, 865)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(21120, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 8,

@@ -225,6 +225,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(14208, 970)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(18112, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 14,

@@ -210,6 +210,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(47808, 2270)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(56896, 569)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 28,
             pass_tiles: 2,

@@ -191,6 +191,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(8320, 572)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(10624, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 18,

@@ -176,6 +176,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(35392, 1828)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(42752, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 4,

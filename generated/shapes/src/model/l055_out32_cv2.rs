@@ -176,6 +176,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(18560, 1068)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(22848, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 6,

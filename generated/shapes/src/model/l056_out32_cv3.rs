@@ -278,6 +278,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(27200, 1815)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(34496, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 8,

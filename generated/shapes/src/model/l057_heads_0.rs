@@ -145,6 +145,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(4032, 264)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(5120, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 30,

@@ -151,6 +151,7 @@ pub static LAYER: Layer = Layer {
             weights: Cow::Borrowed(TABLE.words(12032, 718)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(14912, 0)),
+        panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 8,

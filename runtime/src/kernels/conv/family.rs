@@ -1,7 +1,7 @@
 //! The kernels that accumulate convolutions, in one table.
 
 use super::u8s8_spconv::PAIRS_GROUP;
-use super::{Arithmetic, Conv, MAX_GROUP};
+use super::{Arithmetic, Conv, MAX_GROUP, Panels};
 use crate::simd::Isa;
 
 /// How a kernel gets at its nonzeros.
@@ -15,6 +15,10 @@ pub enum Form {
     Pairs,
     /// A walk over tables of four rows at a time.
     Quads,
+    /// A walk over tables of the rows of a panel.
+    Panels,
+    /// A loop over all rows of a panel.
+    DensePanels,
 }
 
 /// One kernel.
@@ -40,11 +44,17 @@ const _: () = assert!(MAX_GROUP == 4 && PAIRS_GROUP == 2, "the names say how man
 
 /// Every kernel. A convolution runs the first one of its arithmetic and its machine's instruction set whose form it was
 /// compiled for.
-pub static KERNELS: [Kernel; 8] = [
+pub static KERNELS: [Kernel; 14] = [
     kernel("f32_spconv_4x96_rows", Isa::Avx512, Arithmetic::F32, Form::Rows, 96),
     kernel("f32_spconv_4x24_unrolled", Isa::Avx2, Arithmetic::F32, Form::Unrolled, 24),
     kernel("f32_spconv_4x24_rows", Isa::Avx2, Arithmetic::F32, Form::Rows, 24),
     kernel("f32_spconv_portable", Isa::Portable, Arithmetic::F32, Form::Rows, 24),
+    kernel("f32_panels_2x48_zmm", Isa::Avx512, Arithmetic::F32, Form::Panels, 48),
+    kernel("f32_panels_2x48", Isa::Avx2, Arithmetic::F32, Form::Panels, 48),
+    kernel("f32_panels_portable", Isa::Portable, Arithmetic::F32, Form::Panels, 48),
+    kernel("f32_panels_4x48", Isa::Avx512, Arithmetic::F32, Form::DensePanels, 48),
+    kernel("f32_panels_4x24", Isa::Avx2, Arithmetic::F32, Form::DensePanels, 24),
+    kernel("f32_panels_portable", Isa::Portable, Arithmetic::F32, Form::DensePanels, 48),
     kernel("u8s8_spconv_4x64_quads", Isa::Avx512, Arithmetic::U8S8, Form::Quads, 64),
     kernel("u8s8_spconv_4x32_unrolled", Isa::Avx2, Arithmetic::U8S8, Form::Unrolled, 32),
     kernel("u8s8_spconv_2x64_pairs", Isa::Avx2, Arithmetic::U8S8, Form::Pairs, 64),
@@ -60,16 +70,20 @@ pub fn widest(arithmetic: Arithmetic) -> usize {
     pixels.map_or(1, |pixels| pixels / arithmetic.tile())
 }
 
-/// The kernel for an instruction set, an arithmetic, and a layer that was unrolled or not.
-pub fn find(isa: Isa, arithmetic: Arithmetic, unrolled: bool) -> &'static Kernel {
-    let serves = |k: &&Kernel| k.isa == isa && k.arithmetic == arithmetic && (unrolled || k.form != Form::Unrolled);
+/// The kernel for an instruction set, an arithmetic, and a layer that was unrolled or not, or is computed from panels.
+pub fn find(isa: Isa, arithmetic: Arithmetic, unrolled: bool, panels: Option<Panels>) -> &'static Kernel {
+    let form = |form| match panels {
+        Some(Panels { dense, .. }) => form == if dense { Form::DensePanels } else { Form::Panels },
+        None => !matches!(form, Form::Panels | Form::DensePanels) && (unrolled || form != Form::Unrolled),
+    };
+    let serves = |k: &&Kernel| k.isa == isa && k.arithmetic == arithmetic && form(k.form);
     KERNELS.iter().find(serves).expect("there is a table kernel for every instruction set and arithmetic")
 }
 
 impl Conv {
     /// The kernel that runs this layer on a machine with `isa`.
     pub fn kernel(&self, isa: Isa) -> &'static Kernel {
-        find(isa, self.arithmetic, self.table(isa).groups.iter().all(|g| g.unrolled.is_some()))
+        find(isa, self.arithmetic, self.table(isa).groups.iter().all(|g| g.unrolled.is_some()), self.panels)
     }
 }
 
@@ -81,7 +95,9 @@ mod tests {
     fn every_kernel_is_found() {
         for kernel in &KERNELS {
             let unrolled = kernel.form == Form::Unrolled;
-            assert_eq!(find(kernel.isa, kernel.arithmetic, unrolled), kernel);
+            let dense = kernel.form == Form::DensePanels;
+            let panels = (dense || kernel.form == Form::Panels).then_some(Panels { rows: 1, dense });
+            assert_eq!(find(kernel.isa, kernel.arithmetic, unrolled, panels), kernel);
         }
     }
 }

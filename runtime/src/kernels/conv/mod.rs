@@ -6,12 +6,14 @@
 //! them. A dense layer has one bucket, a depthwise one only masks of a single bit.
 
 pub(crate) mod epilogue;
+pub mod f32_panels;
 pub mod f32_spconv;
 pub mod family;
 pub mod table;
 pub mod u8s8_spconv;
 
 pub use epilogue::{Epilogue, Residual, ResidualAt, StoreTo};
+pub use f32_panels::Panels;
 pub use table::{Aligned, Group, Segment, Table, Unrolled};
 
 use super::map::Map;
@@ -92,6 +94,8 @@ pub struct Conv {
     /// the tables then count from the copy, where row `k` starts at `k` times the bytes of a pass. Empty when the tables
     /// read the map.
     pub packed: Cow<'static, [i32]>,
+    /// `F32`: how the packed rows are taken in blocks, when they are.
+    pub panels: Option<Panels>,
     /// How the work is cut.
     pub blocking: Blocking,
     /// What happens to every accumulated element.
@@ -106,7 +110,11 @@ impl Conv {
 
     /// Bytes of scratch one thread needs: accumulators of a block of groups, a row for the epilogue, packed input.
     pub fn scratch_bytes(&self) -> usize {
-        self.packed_at() + self.packed.len() * self.pass_bytes()
+        let packed = match &self.panels {
+            Some(panels) => panels.scratch_bytes(self),
+            None => self.packed.len() * self.pass_bytes(),
+        };
+        self.packed_at() + packed
     }
 
     /// Bytes of one row of a pass.
@@ -144,6 +152,14 @@ impl Conv {
         tiles.div_ceil(self.blocking.chunk_tiles) * table.groups.len().div_ceil(self.blocking.outputs / table.group)
     }
 
+    /// The chunk of a unit, and its groups.
+    fn part<'a>(&self, table: &'a Table, unit: usize) -> (usize, &'a [Group]) {
+        let groups = self.blocking.outputs / table.group;
+        let blocks = table.groups.len().div_ceil(groups);
+        let (chunk, block) = (unit / blocks, unit % blocks);
+        (chunk, &table.groups[block * groups..table.groups.len().min((block + 1) * groups)])
+    }
+
     /// Computes one unit.
     ///
     /// # Safety
@@ -151,13 +167,14 @@ impl Conv {
     /// be 64-byte aligned and have [`Conv::scratch_bytes`] bytes, no two threads may compute the same unit at
     /// once, and the machine must have `isa`.
     pub unsafe fn run_unit(&self, isa: Isa, arena: *mut u8, scratch: *mut u8, rows: &Range<usize>, unit: usize) {
+        if let Some(panels) = &self.panels {
+            // SAFETY: forwarded.
+            return unsafe { panels.run_unit(self, isa, arena, scratch, rows, unit) };
+        }
         let (begin, end, tiles) = self.run(rows);
         let Blocking { chunk_tiles, pass_tiles, outputs, .. } = self.blocking;
         let table = self.table(isa);
-        let groups = outputs / table.group;
-        let blocks = table.groups.len().div_ceil(groups);
-        let (chunk, block) = (unit / blocks, unit % blocks);
-        let groups = &table.groups[block * groups..table.groups.len().min((block + 1) * groups)];
+        let (chunk, groups) = self.part(table, unit);
         let tile = self.arithmetic.tile();
         let first = begin + chunk * chunk_tiles * tile;
         let count = chunk_tiles.min(tiles - chunk * chunk_tiles);
