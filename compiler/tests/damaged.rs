@@ -5,6 +5,7 @@ mod models;
 use peristyle_compiler::passes;
 use peristyle_compiler::plan::{self, Options};
 use peristyle_runtime::engine::{Engine, Kind, Layer, Program, Step};
+use peristyle_runtime::kernels::conv::{Conv, Segment};
 use peristyle_runtime::kernels::strided::Base;
 
 fn program(case: &str) -> &'static Program {
@@ -53,7 +54,10 @@ fn convolutions_stay_in_the_arena() {
             (conv(|c| c.table.offsets.to_mut()[0] = i32::MIN), "its weights reach outside the arena"),
             (conv(|c| c.table.weights.to_mut().truncate(1)), "a group has too few weights"),
             (conv(|c| c.table.segments.to_mut().clear()), "a group has unknown segments"),
-            (conv(|c| c.table.segments.to_mut()[0].mask = 255), "a segment has an unknown output"),
+            (
+                conv(|c| c.table.segments.to_mut()[0] = Segment { mask: 255, block: 8, count: 1 }),
+                "a segment has an unknown output",
+            ),
             (conv(|c| c.table.groups.to_mut()[0].outputs = vec![u16::MAX].into()), "a group has an unknown output"),
             (conv(|c| c.table.groups.to_mut()[0].outputs = vec![0; 9].into()), "a group has too many outputs"),
             (conv(|c| c.epilogue.bias.to_mut().push(0.0)), ""),
@@ -62,6 +66,17 @@ fn convolutions_stay_in_the_arena() {
             assert!(error.starts_with("the compiled model is damaged: layer ") && error.ends_with(expected), "{error}");
         }
     }
+}
+
+#[test]
+fn pairs_come_in_whole_parts() {
+    let sound = program("qdq_residual_concat");
+    for damage in [|c: &mut Conv| c.table.segments.to_mut()[0].block = 1, |c: &mut Conv| c.table.group = 4] {
+        let error = damaged(sound, |layer| conv(layer, damage));
+        assert!(error.starts_with("the compiled model is damaged: layer "), "{error}");
+    }
+    let swapped = damaged(sound, |layer| conv(layer, |c: &mut Conv| c.table.segments.to_mut().swap(3, 6)));
+    assert!(swapped.ends_with("a part lacks segments"), "{swapped}");
 }
 
 #[test]
