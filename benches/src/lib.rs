@@ -1,6 +1,8 @@
 //! What the benchmarks share: convolutions of a given shape and sparsity, and plans loaded into this process with
 //! their unrolled kernels.
 
+pub mod scene;
+
 use peristyle_compiler::emit::kernel::assembly;
 use peristyle_compiler::ir::{
     Activation, Conv, ConvGeometry, ConvQuant, DType, Data, Epilogue, Graph, Node, Op, Store, Tensor, Type,

@@ -2,6 +2,7 @@
 
 use crate::emit::{self, Detector, Identity, Package, RawLevel, RuntimeSource};
 use crate::error::Error;
+use crate::golden;
 use crate::ir::{Graph, Op};
 use crate::onnx::{self, ImportOptions};
 use crate::passes;
@@ -28,6 +29,7 @@ pub struct Config {
     out_dir: Option<PathBuf>,
     runtime: String,
     emit_rerun_if_changed: bool,
+    selftest: bool,
 }
 
 impl Default for Config {
@@ -41,6 +43,7 @@ impl Default for Config {
             out_dir: None,
             runtime: "peristyle_runtime".to_string(),
             emit_rerun_if_changed: true,
+            selftest: true,
         }
     }
 }
@@ -60,6 +63,8 @@ pub struct Compilation {
     pub external_files: Vec<PathBuf>,
     /// Name and text of every stage, in order: import, each pass, plan.
     pub stages: Vec<(String, String)>,
+    /// Whether golden values are baked.
+    selftest: bool,
 }
 
 impl Config {
@@ -131,6 +136,14 @@ impl Config {
         self
     }
 
+    /// Whether the model's answers to a known input are baked, which `selftest` compares its own with; true by default.
+    /// The interpreter runs the model once for them.
+    #[must_use]
+    pub fn selftest(mut self, bake: bool) -> Self {
+        self.selftest = bake;
+        self
+    }
+
     /// Reads and imports a model: the first stage of [`Config::analyze`], before any rewrite.
     ///
     /// # Errors
@@ -168,7 +181,7 @@ impl Config {
             plan::build(&graph, &self.options).map_err(|source| Error::Plan { path: path.to_path_buf(), source })?;
         stages.push(("plan".to_string(), plan.to_string()));
         let identity = self.identity(path, sha256(&bytes, &external_files)?, &graph);
-        Ok(Compilation { graph, report, plan, identity, external_files, stages })
+        Ok(Compilation { graph, report, plan, identity, external_files, stages, selftest: self.selftest })
     }
 
     /// Compiles a model into a crate of its own in `dir`.
@@ -196,7 +209,9 @@ impl Config {
         if self.emit_rerun_if_changed {
             println!("cargo::rerun-if-changed={}", model.display());
         }
-        let Compilation { plan, identity, external_files, .. } = self.analyze(model)?;
+        let compilation = self.analyze(model)?;
+        let identity = compilation.baked();
+        let Compilation { plan, external_files, .. } = compilation;
         if self.emit_rerun_if_changed {
             external_files.iter().for_each(|file| println!("cargo::rerun-if-changed={}", file.display()));
         }
@@ -230,14 +245,24 @@ impl Config {
             class_names: graph.metadata.class_names.clone(),
             detector: detector(graph),
             runtime: self.runtime.clone(),
+            golden: Vec::new(),
         }
     }
 }
 
 impl Compilation {
+    /// The identity with golden values, where they are wanted and the interpreter has a result for them.
+    fn baked(&self) -> Identity {
+        let mut identity = self.identity.clone();
+        if self.selftest {
+            identity.golden = golden::bake(&self.graph).unwrap_or_default();
+        }
+        identity
+    }
+
     /// The emitted crate, as it belongs into `dir`.
     pub fn package(&self, dir: &Path) -> Package {
-        emit::crate_package(&self.plan, &self.identity, &runtime_source(dir))
+        emit::crate_package(&self.plan, &self.baked(), &runtime_source(dir))
     }
 
     /// Writes the emitted crate.

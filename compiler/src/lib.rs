@@ -16,6 +16,7 @@
 mod config;
 pub mod emit;
 mod error;
+pub mod golden;
 pub mod interp;
 pub mod ir;
 pub mod onnx;

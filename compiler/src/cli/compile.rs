@@ -27,6 +27,10 @@ pub struct CodeArgs {
     #[arg(long, value_name = "MB")]
     pub code_budget: Option<usize>,
 
+    /// Bake no golden values: saves one run of the reference interpreter, and `selftest` has nothing to compare with.
+    #[arg(long)]
+    pub no_selftest: bool,
+
     /// Tensor columns: `auto`, `off`, or the number of rows per stripe.
     #[arg(long, value_name = "ROWS", default_value = "auto", value_parser = parse_columns)]
     pub columns: Columns,
@@ -46,7 +50,8 @@ fn parse_columns(text: &str) -> Result<Columns, String> {
 impl CodeArgs {
     /// The compiler's options.
     pub fn config(&self) -> Config {
-        let mut config = self.model.config().batch(self.batch as usize).columns(self.columns);
+        let mut config =
+            self.model.config().batch(self.batch as usize).columns(self.columns).selftest(!self.no_selftest);
         if let Some(name) = &self.name {
             config = config.module_name(name);
         }

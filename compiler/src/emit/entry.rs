@@ -50,7 +50,7 @@ pub fn emit(plan: &Plan, identity: &Identity, names: &[String]) -> String {
     }
     let engine = engine.into_iter().map(|name| Ident::new(name, Span::call_site()));
     let spec = spec(plan, identity);
-    let program = program(plan, names);
+    let program = program(plan, identity, names);
     let model = model(plan, identity);
     let tokens = quote! {
         #(#modules)*
@@ -137,7 +137,8 @@ fn detector(detector: Option<&Detector>) -> TokenStream {
     quote!(Some(DetectorSpec { classes: #classes, head: Head::Raw(&[#(#levels),*]) }))
 }
 
-fn program(plan: &Plan, names: &[String]) -> TokenStream {
+fn program(plan: &Plan, identity: &Identity, names: &[String]) -> TokenStream {
+    let golden = if identity.golden.is_empty() { quote!(&[]) } else { quote!(include_bytes!("golden.bin")) };
     let arena = size(plan.arena_bytes);
     let layers = names.iter().map(|name| {
         let ident = Ident::new(name, Span::call_site());
@@ -161,6 +162,7 @@ fn program(plan: &Plan, names: &[String]) -> TokenStream {
             arena_bytes: ARENA_BYTES,
             layers: Cow::Borrowed(LAYERS),
             schedule: Cow::Borrowed(SCHEDULE),
+            golden: #golden,
         };
     }
 }

@@ -32,6 +32,8 @@ pub struct Identity {
     pub detector: Option<Detector>,
     /// Path of the runtime crate in the emitted code.
     pub runtime: String,
+    /// What every layer must compute from the golden input; empty when `selftest` is not wanted.
+    pub golden: Vec<u8>,
 }
 
 /// How a detector's outputs are read.
@@ -69,6 +71,9 @@ pub fn modules(plan: &Plan, identity: &Identity) -> Package {
     let names = layer::module_names(plan);
     for (index, name) in names.iter().enumerate() {
         layer::emit(plan, identity, index, name, &mut package);
+    }
+    if !identity.golden.is_empty() {
+        package.insert("golden.bin", identity.golden.clone());
     }
     package.insert("mod.rs", entry::emit(plan, identity, &names));
     package

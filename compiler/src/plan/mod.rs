@@ -19,9 +19,9 @@ mod print;
 pub use column::Columns;
 pub use panels::PanelUse;
 
-use crate::ir::{DType, Graph, Type};
+use crate::ir::{DType, Graph, Type, ValueId};
 use column::Column;
-use draft::Draft;
+use draft::{Draft, Source};
 use kernel::{Candidate, Choice, Sparsity};
 use peristyle_runtime::engine::{self, Layer, ModelSpec, Program, Step};
 use place::Places;
@@ -185,6 +185,20 @@ pub fn build(graph: &Graph, options: &Options) -> Result<Plan, PlanErrors> {
     Ok(Plan { inputs, outputs, layers, notes, schedule, columns, arena_bytes: layout.bytes })
 }
 
+/// For every layer of the plan of a graph, in order, the value that the layer writes first.
+pub fn written_values(graph: &Graph) -> Vec<ValueId> {
+    let places = Places::new(graph, &mut PlanErrors::default());
+    let is_placed = |value: &&ValueId| !places.maps[value.index()].is_empty();
+    let written = |draft: &Draft| match draft.source {
+        Source::Load { value, .. } | Source::Copy { value, .. } | Source::Output { value, .. } => value,
+        Source::Node(index) => {
+            let outputs = &graph.nodes[index].outputs;
+            *outputs.iter().find(is_placed).unwrap_or(&outputs[0])
+        }
+    };
+    draft::drafts(graph, &places).iter().map(written).collect()
+}
+
 /// For every buffer the steps from its first use to its last.
 fn lives(drafts: &[Draft], schedule: &[Step], buffers: usize) -> Vec<std::ops::Range<usize>> {
     let mut lives = vec![0..0; buffers];
@@ -240,6 +254,7 @@ impl Plan {
             arena_bytes: self.arena_bytes,
             layers: self.layers.into_iter().map(|l| &*Box::leak(Box::new(l))).collect(),
             schedule: self.schedule.into(),
+            golden: &[],
         }))
     }
 }

@@ -4,8 +4,10 @@
 
 pub mod cli;
 pub mod draw;
+pub mod eval;
 pub mod failure;
 pub mod files;
+pub mod hardware;
 pub mod quota;
 pub mod report;
 pub mod source;

@@ -24,6 +24,17 @@ pub fn expect_startable(threads: usize) -> io::Result<()> {
     Err(io::Error::other(format!("at most {MAX_THREADS} can work together")))
 }
 
+/// Those of `allowed` that are on the same NUMA node as `cpu`; all of them where the system does not tell.
+pub fn cores_of_node(cpu: usize, allowed: &[usize]) -> Vec<usize> {
+    let node = |cpu: usize| {
+        let entries = std::fs::read_dir(format!("/sys/devices/system/cpu/cpu{cpu}")).ok()?;
+        let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter_map(|name| name.strip_prefix("node")?.parse::<usize>().ok()).next()
+    };
+    let own = node(cpu);
+    allowed.iter().copied().filter(|&other| own.is_none() || node(other) == own).collect()
+}
+
 /// The processor's name as the operating system reports it.
 pub fn cpu_model() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

@@ -5,6 +5,8 @@
 //! When both sides shrink by exactly two, OpenCV averages 2x2 pixels instead, `(sum + 2) >> 2`, and so does this.
 
 use super::ImageRef;
+use crate::simd::Isa;
+use crate::simd::resample::{Tap, blend_rows, halve_rows, normalise, scale_row, split_row};
 
 /// Fractional bits of the weights: 1.0 is `1 << 11`.
 const WEIGHT_ONE: f32 = 2048.0;
@@ -13,6 +15,9 @@ const WEIGHT_ONE: f32 = 2048.0;
 pub(super) trait Sample: Copy {
     /// The element for an 8-bit level: the level itself, or `level / 255`.
     fn from_level(level: u8) -> Self;
+
+    /// The elements for a row of levels.
+    fn from_levels(isa: Isa, levels: &[u8], out: &mut [Self]);
 }
 
 impl Sample for u8 {
@@ -20,12 +25,20 @@ impl Sample for u8 {
     fn from_level(level: u8) -> Self {
         level
     }
+
+    fn from_levels(_: Isa, levels: &[u8], out: &mut [Self]) {
+        out.copy_from_slice(levels);
+    }
 }
 
 impl Sample for f32 {
     #[inline]
     fn from_level(level: u8) -> Self {
         f32::from(level) / 255.0
+    }
+
+    fn from_levels(isa: Isa, levels: &[u8], out: &mut [Self]) {
+        normalise(isa, levels, out);
     }
 }
 
@@ -41,18 +54,26 @@ pub(super) struct Window {
 }
 
 /// Tables and row buffers, kept between pictures.
-#[derive(Default)]
 pub(super) struct Bilinear {
+    isa: Isa,
     columns: Vec<Tap>,
     rows: [Vec<i16>; 2],
+    /// Levels of three planar rows, as they go into the planes.
+    levels: Vec<u8>,
+    /// Two rows of a picture that shrinks by two, each planar.
+    halves: [Vec<u8>; 2],
 }
 
-/// Two neighbouring samples of the source and their weights.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Tap {
-    first: usize,
-    second: usize,
-    weights: [i16; 2],
+impl Default for Bilinear {
+    fn default() -> Self {
+        Self {
+            isa: Isa::detect(),
+            columns: Vec::new(),
+            rows: [Vec::new(), Vec::new()],
+            levels: Vec::new(),
+            halves: [Vec::new(), Vec::new()],
+        }
+    }
 }
 
 /// Position of destination sample `d` on a source axis of `len` samples: index of the sample before it, which may be
@@ -84,14 +105,23 @@ fn column_tap(d: usize, scale: f64, len: usize) -> Tap {
     } else {
         (index, fraction)
     };
-    Tap { first: index as usize, second: (index + 1).min(last) as usize, weights: weights(fraction) }
+    let byte = |pixel: i64| 3 * pixel as usize;
+    Tap { first: byte(index), second: byte((index + 1).min(last)), weights: weights(fraction) }
+}
+
+/// Two neighbouring rows of the source and their weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct RowTap {
+    first: usize,
+    second: usize,
+    weights: [i16; 2],
 }
 
 /// Row `d`: outside the picture both samples are the border row, with the weights unchanged.
-fn row_tap(d: usize, scale: f64, len: usize) -> Tap {
+fn row_tap(d: usize, scale: f64, len: usize) -> RowTap {
     let (index, fraction) = locate(d, scale);
     let clip = |i: i64| i.clamp(0, len as i64 - 1) as usize;
-    Tap { first: clip(index), second: clip(index + 1), weights: weights(fraction) }
+    RowTap { first: clip(index), second: clip(index + 1), weights: weights(fraction) }
 }
 
 impl Bilinear {
@@ -105,23 +135,26 @@ impl Bilinear {
         plane_width: usize,
     ) {
         let plane = planes.len() / 3;
-        let start = |channel: usize, y: usize| channel * plane + (window.top + y) * plane_width + window.left;
-        if image.width() == 2 * window.width && image.height() == 2 * window.height {
+        let (isa, width) = (self.isa, window.width);
+        let mut write = |y: usize, levels: &[u8]| {
+            for (c, levels) in levels.chunks_exact(width).enumerate() {
+                let start = c * plane + (window.top + y) * plane_width + window.left;
+                S::from_levels(isa, levels, &mut planes[start..][..width]);
+            }
+        };
+        self.levels.resize(3 * width, 0);
+        if image.width() == 2 * width && image.height() == 2 * window.height {
             for y in 0..window.height {
-                for c in 0..3 {
-                    let out = &mut planes[start(c, y)..][..window.width];
-                    average_two_rows(image.row(2 * y), image.row(2 * y + 1), c, out);
-                }
+                let (upper, lower) = (image.row(2 * y), image.row(2 * y + 1));
+                halve_rows(isa, upper, lower, &mut self.halves, &mut self.levels);
+                write(y, &self.levels);
             }
             return;
         }
-        if image.width() == window.width && image.height() == window.height {
+        if image.width() == width && image.height() == window.height {
             for y in 0..window.height {
-                for c in 0..3 {
-                    let out = &mut planes[start(c, y)..][..window.width];
-                    let pixels = image.row(y).chunks_exact(3);
-                    out.iter_mut().zip(pixels).for_each(|(o, pixel)| *o = S::from_level(pixel[c]));
-                }
+                split_row(isa, image.row(y), &mut self.levels);
+                write(y, &self.levels);
             }
             return;
         }
@@ -141,46 +174,13 @@ impl Bilinear {
             }
             for (slot, source) in [tap.first, tap.second].into_iter().enumerate() {
                 if held[slot] != source {
-                    scale_row(image.row(source), &self.columns, &mut self.rows[slot]);
+                    scale_row(isa, image.row(source), &self.columns, &mut self.rows[slot]);
                     held[slot] = source;
                 }
             }
-            for c in 0..3 {
-                let span = c * window.width..(c + 1) * window.width;
-                let out = &mut planes[start(c, y)..][..window.width];
-                blend_rows(&self.rows[0][span.clone()], &self.rows[1][span], tap.weights, out);
-            }
+            blend_rows(isa, &self.rows[0], &self.rows[1], tap.weights, &mut self.levels);
+            write(y, &self.levels);
         }
-    }
-}
-
-/// The horizontal pass of one row: interleaved RGB to three planar rows of `columns.len()` sums.
-fn scale_row(source: &[u8], columns: &[Tap], out: &mut [i16]) {
-    let (red, rest) = out.split_at_mut(columns.len());
-    let (green, blue) = rest.split_at_mut(columns.len());
-    for (((tap, r), g), b) in columns.iter().zip(red).zip(green).zip(blue) {
-        let first = &source[3 * tap.first..][..3];
-        let second = &source[3 * tap.second..][..3];
-        let [a0, a1] = tap.weights.map(i32::from);
-        let sum = |c: usize| ((i32::from(first[c]) * a0 + i32::from(second[c]) * a1) >> 4) as i16;
-        (*r, *g, *b) = (sum(0), sum(1), sum(2));
-    }
-}
-
-/// The vertical pass of one row of one channel.
-fn blend_rows<S: Sample>(upper: &[i16], lower: &[i16], weights: [i16; 2], out: &mut [S]) {
-    let [b0, b1] = weights.map(i32::from);
-    for ((u, l), o) in upper.iter().zip(lower).zip(out) {
-        let u = ((i32::from(*u) * b0) >> 16) as i16;
-        let l = ((i32::from(*l) * b1) >> 16) as i16;
-        *o = S::from_level(((u + l + 2) >> 2).clamp(0, 255) as u8);
-    }
-}
-
-fn average_two_rows<S: Sample>(upper: &[u8], lower: &[u8], channel: usize, out: &mut [S]) {
-    for ((u, l), o) in upper.chunks_exact(6).zip(lower.chunks_exact(6)).zip(out) {
-        let sum = [u[channel], u[channel + 3], l[channel], l[channel + 3]].map(u16::from).iter().sum::<u16>();
-        *o = S::from_level(((sum + 2) >> 2) as u8);
     }
 }
 

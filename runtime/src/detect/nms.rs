@@ -46,6 +46,7 @@ fn area(b: [f32; 4]) -> f32 {
 #[derive(Default)]
 pub struct Nms {
     order: Vec<u64>,
+    spare: Vec<u64>,
     /// Kept boxes of each class.
     kept: Vec<KeptBoxes>,
     result: Vec<Candidate>,
@@ -94,7 +95,37 @@ impl Nms {
             self.order.select_nth_unstable(MAX_CANDIDATES);
             self.order.truncate(MAX_CANDIDATES);
         }
-        self.order.sort_unstable();
+        sort_by_score(&mut self.order, &mut self.spare);
+    }
+}
+
+/// Fewer keys than this are sorted by comparing.
+const RADIX_FROM: usize = 1 << 11;
+
+/// Bits of a key that one pass of [`sort_by_score`] looks at.
+const DIGIT: u32 = 11;
+
+/// Sorts keys by their high halves, equal ones by their low halves, which ascend in the whole or are few.
+fn sort_by_score(keys: &mut Vec<u64>, spare: &mut Vec<u64>) {
+    if keys.len() < RADIX_FROM || !keys.is_sorted_by_key(|key| *key as u32) {
+        keys.sort_unstable();
+        return;
+    }
+    spare.resize(keys.len(), 0);
+    for pass in 0..32u32.div_ceil(DIGIT) {
+        let digit = |key: u64| (key >> (32 + pass * DIGIT)) as usize & ((1 << DIGIT) - 1);
+        let mut ends = [0u32; 1 << DIGIT];
+        keys.iter().for_each(|key| ends[digit(*key)] += 1);
+        let mut sum = 0;
+        for end in &mut ends {
+            (*end, sum) = (sum, sum + *end);
+        }
+        for &key in keys.iter() {
+            let place = &mut ends[digit(key)];
+            spare[*place as usize] = key;
+            *place += 1;
+        }
+        std::mem::swap(keys, spare);
     }
 }
 
@@ -180,6 +211,23 @@ mod tests {
         let mut kept = boxes.clone();
         Nms::new().suppress(&mut kept, &PARAMS);
         assert_eq!(kept, boxes);
+    }
+
+    #[test]
+    fn many_keys_are_sorted_as_few_are() {
+        let mut state = 1u32;
+        let mut keys: Vec<u64> = (0..5000)
+            .map(|i| {
+                state ^= state << 13;
+                state ^= state >> 17;
+                state ^= state << 5;
+                u64::from(if i % 3 == 0 { state & 7 } else { state }) << 32 | i
+            })
+            .collect();
+        let mut expected = keys.clone();
+        expected.sort_unstable();
+        sort_by_score(&mut keys, &mut Vec::new());
+        assert_eq!(keys, expected);
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! Runs a compiled [`Program`]: arena, threads, schedule.
 
+pub mod affinity;
 mod arena;
 mod clock;
+pub mod golden;
 pub mod info;
+mod observe;
 pub mod program;
 mod run;
 pub mod spec;

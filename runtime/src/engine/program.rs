@@ -23,6 +23,9 @@ pub struct Program {
     pub layers: Cow<'static, [&'static Layer]>,
     /// The order of the work. Each step starts when the one before is complete.
     pub schedule: Cow<'static, [Step]>,
+    /// What its layers must compute, as [`Golden::encode`](super::golden::Golden::encode) gives it; empty when nobody
+    /// asked.
+    pub golden: &'static [u8],
 }
 
 /// A part of a layer: some of its output rows.

@@ -2,6 +2,7 @@
 
 use super::arena::Arena;
 use super::clock::StepClock;
+use super::golden::Values;
 use super::program::{Kind, Program, Step};
 use super::threads::{Barrier, Team};
 use super::validate::validate;
@@ -90,6 +91,34 @@ impl Engine {
             }
         }
         Ok(times)
+    }
+
+    /// As [`Infer::run`] for one image on one thread, and shows `observe` what every layer wrote first, with the index
+    /// of the layer, as soon as the layer is complete.
+    ///
+    /// # Errors
+    /// As for [`Infer::run`].
+    pub fn run_observed(
+        &mut self,
+        inputs: &[TensorRef<'_>],
+        outputs: &mut [TensorMut<'_>],
+        observe: &mut dyn FnMut(usize, &Values),
+    ) -> Result<(), RunError> {
+        check(self.work.program.spec, inputs, outputs)?;
+        self.work.set_tensors(inputs, outputs);
+        let program = self.work.program;
+        let mut last = vec![0; program.layers.len()];
+        program.schedule.iter().enumerate().for_each(|(at, step)| last[step.layer as usize] = at);
+        // SAFETY: `check` proved that every tensor holds image 0; arenas and scratch belong to this engine alone.
+        unsafe {
+            self.work.run_steps(0, 0, &mut |at, buffers| {
+                let layer = program.schedule[at].layer as usize;
+                if last[layer] == at {
+                    observe(layer, &program.layers[layer].kind.read_written(buffers));
+                }
+            });
+        }
+        Ok(())
     }
 
     fn run_together(&mut self, image: usize, clock: Option<&StepClock>) {
@@ -219,8 +248,17 @@ impl Work {
     /// # Safety
     /// Tensors hold image `image`; nobody else uses the member's arena and scratch.
     unsafe fn run_alone(&self, member: usize, image: usize) {
+        // SAFETY: forwarded.
+        unsafe { self.run_steps(member, image, &mut |_, _| ()) };
+    }
+
+    /// As `run_alone`, with a call after every step.
+    ///
+    /// # Safety
+    /// As for `run_alone`.
+    unsafe fn run_steps(&self, member: usize, image: usize, done: &mut dyn FnMut(usize, &Buffers<'_>)) {
         let buffers = self.buffers(member, member, image);
-        for step in self.program.schedule.iter() {
+        for (at, step) in self.program.schedule.iter().enumerate() {
             for unit in 0..self.pad_units(step) {
                 // SAFETY: this thread is alone on the arena.
                 unsafe { self.run_pad_unit(&buffers, step, unit) };
@@ -229,6 +267,7 @@ impl Work {
                 // SAFETY: steps before this one are complete; this thread is alone on the arena.
                 unsafe { self.run_unit(&buffers, step, unit) };
             }
+            done(at, &buffers);
         }
     }
 

@@ -1,7 +1,9 @@
 //! Instruction sets: what this machine has, and the arithmetic the kernels are defined by.
 
+mod features;
 pub mod math;
 pub mod peak;
+pub mod resample;
 
 /// An instruction set that kernels exist for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -290,6 +290,7 @@ pub static PROGRAM: Program = Program {
     arena_bytes: ARENA_BYTES,
     layers: Cow::Borrowed(LAYERS),
     schedule: Cow::Borrowed(SCHEDULE),
+    golden: include_bytes!("golden.bin"),
 };
 /// `shapes`, compiled from `shapes.onnx`, with its working memory and threads.
 ///

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 /// Long options that are also spelt with one dash.
-const SINGLE_DASH: &[&str] = &["-nstreams", "-ncores", "-pin", "-bi", "-wi"];
+const SINGLE_DASH: &[&str] = &["-nstreams", "-ncores", "-pin", "-shapes", "-bi", "-wi"];
 
 /// Rewrites `--conf_thres` to `--conf-thres` and `-nstreams` to `--nstreams`, with or without `=value`.
 /// Values, and everything after `--`, stay as they are.

@@ -1,37 +1,64 @@
 //! `benchmark`: how fast the network runs.
 
-use std::io;
-use std::sync::{Barrier, OnceLock};
-use std::time::{Duration, Instant};
+mod export;
+pub(super) mod measure;
+mod pipeline;
+
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use serde_json::{Value, json};
 
 use super::Context;
 use super::runs::{RunArgs, positive};
-use super::tensors::{Memory, Random, batched_shape};
-use super::timing::Latencies;
-use crate::app::NewEngine;
 use crate::app::failure::Failure;
-use crate::app::threads::{cpu_model, expect_startable};
-use crate::engine::{Infer, ModelSpec, RunError};
+use crate::engine::ModelSpec;
+use measure::{Pinning, Plan, Reference, measure};
+use pipeline::PipelineArgs;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Scenario {
+pub(super) enum Scenario {
     /// One batch after the other, every core on each: latency.
+    #[value(aliases = ["single", "singlestream"])]
     Sync,
     /// Several streams at a time, each with its share of the cores: throughput.
+    #[value(aliases = ["multi", "multistream"])]
     Async,
     /// As async.
     Elastic,
 }
 
+impl Scenario {
+    /// The word for it on the command line.
+    pub(super) fn name(self) -> String {
+        self.to_possible_value().expect("every scenario has a name").get_name().to_owned()
+    }
+
+    /// Streams when `wanted` are asked for, of this many cores.
+    pub(super) fn streams(self, wanted: Option<usize>, cores: usize) -> usize {
+        match self {
+            Self::Sync => 1,
+            Self::Async | Self::Elastic => wanted.unwrap_or((cores / 2).max(1)),
+        }
+    }
+}
+
 /// Time the network on random input
 ///
-/// The input is made once and reused; reading images and suppressing boxes is not part of it. Throughput is
-/// batch size times iterations, divided by the time from the first start to the last end.
+/// The input is made once and reused; reading images and suppressing boxes is not part of it, unless --pipeline asks
+/// for all of it. Throughput is batch size times iterations, divided by the time from the first start to the last end.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  DETECTOR benchmark                                   latency: one image at a time on all cores
+  DETECTOR benchmark -s async -b 32 -nstreams 2        throughput of two streams
+  DETECTOR benchmark --pipeline --data photos/         with letterbox and suppression, on photographs
+  DETECTOR benchmark -q -x result.json --hard-fail 30  exit code 1 below 30 items/sec
+
+Exit codes: 0 measured, 1 an error or fewer items/sec than --hard-fail, 2 wrong use.")]
 pub(super) struct BenchmarkArgs {
+    /// Accepted for scripts of other tools; the model is compiled in
+    #[arg(value_name = "MODEL", hide = true)]
+    model: Option<PathBuf>,
+
     #[command(flatten)]
     runs: RunArgs,
 
@@ -43,179 +70,135 @@ pub(super) struct BenchmarkArgs {
     #[arg(long, alias = "nstreams", value_name = "N", value_parser = positive)]
     num_streams: Option<usize>,
 
-    /// Accepted for scripts of other tools, also `-pin`; threads are not pinned
-    #[arg(long, alias = "pin", value_name = "WHAT", value_parser = ["none", "core", "numa"])]
-    thread_pinning: Option<String>,
+    /// Keep every stream on its share of the cores, or on those of one NUMA node, also `-pin`
+    #[arg(long, alias = "pin", value_name = "WHAT", default_value = "none")]
+    thread_pinning: Pinning,
+
+    /// Shape of the input, also `-shapes`: a check that the model was compiled for it, as in "[1,3,640,640]"
+    #[arg(short, long, alias = "shapes", value_name = "SHAPES")]
+    input_shapes: Option<String>,
+
+    /// `peristyle`, or `reference`: the same network in plain Rust without vector instructions
+    #[arg(short, long, value_name = "ENGINE", default_value = "peristyle", value_parser = engine)]
+    engine: Reference,
+
+    /// Exit with code 1 when there are fewer items/sec than this
+    #[arg(long, value_name = "X")]
+    hard_fail: Option<f64>,
+
+    #[command(flatten)]
+    pipeline: PipelineArgs,
+}
+
+fn engine(text: &str) -> Result<Reference, String> {
+    match text {
+        "peristyle" | "deepsparse" => Ok(Reference(false)),
+        "reference" => Ok(Reference(true)),
+        _ => Err("this program holds one engine: `peristyle`; `reference` runs it in plain Rust".into()),
+    }
 }
 
 pub(super) fn run(args: &BenchmarkArgs, context: &mut Context<'_, '_>) -> Result<(), Failure> {
     let spec = context.spec;
-    let batch = args.runs.batch(spec);
+    let shaped = args.input_shapes.as_deref().map(|text| shaped_batch(text, spec)).transpose()?;
+    let batch = args.runs.chosen_batch().or(shaped).unwrap_or(spec.batch.max(1));
     let cores = args.runs.cores();
     let mut notice = |text: String| {
         if !args.runs.quiet {
             context.console.complain(format_args!("notice: {text}"));
         }
     };
-    let streams = match (args.scenario, args.num_streams) {
-        (Scenario::Sync, Some(n)) if n > 1 => {
-            notice(format!("the sync scenario has one stream; -nstreams {n} is ignored"));
-            1
-        }
-        (Scenario::Sync, _) => 1,
-        (_, n) => n.unwrap_or((cores / 2).max(1)),
-    };
-    if args.thread_pinning.as_deref().is_some_and(|what| what != "none") {
-        notice("threads are not pinned".into());
+    if let Some(model) = &args.model {
+        notice(format!("the model is compiled in ({}); {} is not read", spec.source, model.display()));
     }
-    let plan = Plan { batch, streams, cores, warmup: args.runs.warmup_time, time: args.runs.time };
-    let measured = measure(&plan, context.new, spec)?;
+    if let (Scenario::Sync, Some(n @ 2..)) = (args.scenario, args.num_streams) {
+        notice(format!("the sync scenario has one stream; -nstreams {n} is ignored"));
+    }
+    let plan = Plan {
+        batch,
+        streams: args.scenario.streams(args.num_streams, cores),
+        cores,
+        warmup: args.runs.warmup_time,
+        time: args.runs.time,
+        pinning: args.thread_pinning,
+        reference: args.engine,
+    };
+    let pictures = args.pipeline.pictures(context)?;
+    let measured = match &pictures {
+        Some(pictures) => pipeline::measure_pipeline(&plan, context.new, spec, pictures)?,
+        None => measure(&plan, context.new, spec)?,
+    };
+    if plan.pinning != Pinning::None && !measured.pinned && !args.runs.quiet {
+        context.console.complain("notice: the system does not let threads be pinned; they are not");
+    }
 
-    let name = args.scenario.to_possible_value().expect("every scenario has a name").get_name().to_owned();
+    let throughput = measured.items_per_sec(batch);
     let out = &mut context.console.out;
     writeln!(out, "Original Model Path: {}", spec.source)?;
     writeln!(out, "Batch Size: {batch}")?;
-    writeln!(out, "Scenario: {name}")?;
-    writeln!(out, "Throughput (items/sec): {:.4}", measured.items_per_sec(batch))?;
+    writeln!(out, "Scenario: {}", args.scenario.name())?;
+    writeln!(out, "Throughput (items/sec): {throughput:.4}")?;
     writeln!(out, "Latency Mean (ms/batch): {:.4}", measured.latencies.mean())?;
     writeln!(out, "Latency Median (ms/batch): {:.4}", measured.latencies.percentile(50.0))?;
     writeln!(out, "Latency Std (ms/batch): {:.4}", measured.latencies.std())?;
     writeln!(out, "Iterations: {}", measured.latencies.count())?;
-    args.runs.export(|| export(args.scenario, spec, &plan, &measured))
-}
-
-/// What to run.
-struct Plan {
-    batch: usize,
-    streams: usize,
-    /// Shared out among the streams.
-    cores: usize,
-    /// Seconds.
-    warmup: f64,
-    /// Seconds.
-    time: f64,
-}
-
-impl Plan {
-    /// Threads of every stream: an even share of the cores, at least one.
-    fn threads(&self) -> impl Iterator<Item = usize> {
-        (0..self.streams)
-            .map(|stream| (self.cores / self.streams + usize::from(stream < self.cores % self.streams)).max(1))
+    if pictures.is_some() {
+        write!(out, "{}", pipeline::breakdown(&measured))?;
     }
-
-    /// Threads of all streams together.
-    fn all_threads(&self) -> usize {
-        self.cores.max(self.streams)
+    args.runs.export(|| export::json(args.scenario, spec, &plan, &measured, pictures.is_some()))?;
+    match args.hard_fail {
+        Some(least) if throughput < least => {
+            Err(Failure::new(format_args!("{throughput:.4} items/sec, below --hard-fail {least}")))
+        }
+        _ => Ok(()),
     }
 }
 
-struct Measured {
-    latencies: Latencies,
-    /// From the first start to the last end.
-    seconds: f64,
-}
-
-impl Measured {
-    fn items_per_sec(&self, batch: usize) -> f64 {
-        (batch * self.latencies.count()) as f64 / self.seconds.max(1e-9)
-    }
-}
-
-/// Start and end of every measured run of one stream.
-type Spans = Vec<(Instant, Instant)>;
-
-fn measure(plan: &Plan, new: NewEngine, spec: &'static ModelSpec) -> Result<Measured, Failure> {
-    let no_threads = |error: io::Error| {
-        let option = if plan.streams > 1 { "-ncores or -nstreams" } else { "-ncores" };
-        Failure::threads(plan.all_threads(), &error, option)
+/// The batch size of shapes like `[1,3,640,640]`, one for each input, when the rest of them is the model's.
+fn shaped_batch(text: &str, spec: &ModelSpec) -> Result<usize, Failure> {
+    let compact: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+    let shapes: Option<Vec<Vec<usize>>> = compact
+        .split("],[")
+        .map(|shape| shape.trim_matches(['[', ']']).split(',').map(|n| n.parse().ok()).collect())
+        .collect();
+    let shapes = shapes.filter(|shapes| !shapes.is_empty());
+    let shapes = shapes.ok_or_else(|| Failure::Usage(format!("-shapes {text:?}: expected \"[1,3,640,640]\"")))?;
+    let fits = |shape: &Vec<usize>, expected: &[usize]| {
+        shape.first() == shapes[0].first() && shape[0] > 0 && shape.get(1..) == expected.get(1..)
     };
-    expect_startable(plan.all_threads()).map_err(no_threads)?;
-    Memory::expect_room(spec, plan.batch, plan.streams, "-b")?;
-    let engines = plan.threads().map(new).collect::<io::Result<Vec<_>>>().map_err(no_threads)?;
-    // Where the streams wait for each other; `None` when not all of them could be started.
-    let barrier = OnceLock::new();
-    let spans = std::thread::scope(|scope| -> Result<Spans, Failure> {
-        let workers = (engines.into_iter())
-            .map(|engine| {
-                let stream = || measure_stream(plan, engine, spec, &barrier);
-                std::thread::Builder::new().spawn_scoped(scope, stream)
-            })
-            .collect::<io::Result<Vec<_>>>();
-        barrier.get_or_init(|| workers.is_ok().then(|| Barrier::new(plan.streams)));
-        let streams = workers.map_err(no_threads)?.into_iter().map(|w| w.join().expect("a stream does not panic"));
-        Ok(streams.collect::<Result<Vec<_>, _>>().map_err(Failure::new)?.concat())
-    })?;
-    let first = spans.iter().map(|s| s.0).min().expect("every stream runs at least once");
-    let last = spans.iter().map(|s| s.1).max().expect("every stream runs at least once");
-    let latencies = spans.iter().map(|(start, end)| (*end - *start).as_secs_f64() * 1e3).collect();
-    Ok(Measured {
-        latencies: Latencies::new(latencies).expect("every stream runs at least once"),
-        seconds: (last - first).as_secs_f64(),
-    })
-}
-
-fn measure_stream(
-    plan: &Plan,
-    mut engine: Box<dyn Infer>,
-    spec: &ModelSpec,
-    barrier: &OnceLock<Option<Barrier>>,
-) -> Result<Spans, RunError> {
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    let inputs: Vec<_> = spec.inputs.iter().map(|i| Memory::random(i, plan.batch, &mut random)).collect();
-    let mut outputs: Vec<_> = spec.outputs.iter().map(|o| Memory::zeros(o, plan.batch)).collect();
-    let inputs: Vec<_> = inputs.iter().map(Memory::tensor).collect();
-    let mut outputs: Vec<_> = outputs.iter_mut().map(Memory::tensor_mut).collect();
-
-    let warm_until = Instant::now() + Duration::from_secs_f64(plan.warmup);
-    let mut warmed = engine.run(&inputs, &mut outputs);
-    while warmed.is_ok() && Instant::now() < warm_until {
-        warmed = engine.run(&inputs, &mut outputs);
+    if shapes.len() == spec.inputs.len() && shapes.iter().zip(spec.inputs).all(|(s, input)| fits(s, input.shape)) {
+        return Ok(shapes[0][0]);
     }
-    let Some(barrier) = barrier.wait() else { return Ok(Spans::new()) };
-    barrier.wait();
-    warmed?;
-    let end = Instant::now() + Duration::from_secs_f64(plan.time);
-    let mut spans = Spans::new();
-    while spans.is_empty() || Instant::now() < end {
-        let started = Instant::now();
-        engine.run(&inputs, &mut outputs)?;
-        spans.push((started, Instant::now()));
+    let compiled: Vec<String> = spec.inputs.iter().map(|input| format!("{:?}", input.shape)).collect();
+    Err(Failure::Usage(format!(
+        "-shapes {text}: the model is compiled for {}, with any number of images; compile it again with --imgsz",
+        compiled.join(", ")
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{DType, TensorSpec};
+
+    #[test]
+    fn shapes_must_be_the_model_s_but_for_the_batch() {
+        let spec = ModelSpec {
+            name: "",
+            source: "",
+            sha256: "",
+            compiler: "",
+            batch: 1,
+            inputs: &[TensorSpec { name: "images", dtype: DType::U8, shape: &[1, 3, 64, 32] }],
+            outputs: &[],
+            class_names: &[],
+            detector: None,
+            weights: (0, 0),
+            macs: (0, 0),
+        };
+        assert_eq!(shaped_batch("[4, 3, 64, 32]", &spec).unwrap(), 4);
+        for wrong in ["[1,3,32,64]", "[0,3,64,32]", "[1,3,64,32],[1,2]", "", "[]", "x", "[1,3,64]"] {
+            assert!(matches!(shaped_batch(wrong, &spec), Err(Failure::Usage(_))), "{wrong}");
+        }
     }
-    Ok(spans)
-}
-
-fn export(scenario: Scenario, spec: &ModelSpec, plan: &Plan, measured: &Measured) -> Value {
-    let (scenario, scheduler) = match scenario {
-        Scenario::Sync => ("singlestream", "single_stream"),
-        Scenario::Async => ("multistream", "multi_stream"),
-        Scenario::Elastic => ("elastic", "elastic"),
-    };
-    let shapes: Vec<_> = spec.inputs.iter().map(|input| batched_shape(input, plan.batch)).collect();
-    let program = std::env::current_exe().unwrap_or_default();
-    json!({
-        "engine": "peristyle",
-        "version": spec.compiler,
-        "orig_model_path": spec.source,
-        "model_path": program.to_string_lossy(),
-        "model_sha256": spec.sha256,
-        "batch_size": plan.batch,
-        "input_shapes": shapes,
-        "num_cores": plan.cores,
-        "scenario": scenario,
-        "scheduler": scheduler,
-        "seconds_to_run": plan.time,
-        "num_streams": plan.streams,
-        "benchmark_result": measured.latencies.to_json(scenario, measured.items_per_sec(plan.batch), measured.seconds),
-        "fraction_of_supported_ops": 1.0,
-        "cpu": cpu_model(),
-        "peak_rss_bytes": peak_rss(),
-        "binary_bytes": std::fs::metadata(&program).ok().map(|m| m.len()),
-    })
-}
-
-/// Most memory that the process held at a time, where the system tells.
-fn peak_rss() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }

@@ -1,13 +1,19 @@
 //! Commands and their arguments.
 
+mod about;
 mod annotated;
 mod argv;
 mod benchmark;
+mod check;
+mod completions;
 mod detect;
+mod eval;
 mod infer;
 mod params;
 mod profile;
 mod runs;
+mod selftest;
+mod sweep;
 mod tensors;
 mod timing;
 
@@ -32,9 +38,15 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Detect(detect::DetectArgs),
+    Eval(eval::EvalArgs),
     Benchmark(benchmark::BenchmarkArgs),
+    Sweep(sweep::SweepArgs),
     Profile(profile::ProfileArgs),
     Infer(infer::InferArgs),
+    Check(check::CheckArgs),
+    Selftest(selftest::SelftestArgs),
+    About(about::AboutArgs),
+    Completions(completions::CompletionsArgs),
 }
 
 /// What every command gets.
@@ -69,9 +81,15 @@ pub(super) fn run(args: Vec<OsString>, new: NewEngine, spec: &'static ModelSpec,
     let mut context = Context { new, spec, program: &program, console };
     let result = match cli.command {
         Command::Detect(args) => detect::run(&args, &mut context),
+        Command::Eval(args) => eval::run(&args, &mut context),
         Command::Benchmark(args) => benchmark::run(&args, &mut context),
         Command::Profile(args) => profile::run(&args, &mut context),
         Command::Infer(args) => infer::run(&args, &mut context),
+        Command::Sweep(args) => sweep::run(&args, &mut context),
+        Command::Check(args) => check::run(&args, &mut context),
+        Command::Selftest(args) => selftest::run(&args, &mut context),
+        Command::About(args) => about::run(&args, &mut context),
+        Command::Completions(args) => completions::run(&args, &mut context),
     };
     let result = result.and_then(|()| Ok(console.out.flush()?));
     match result {
@@ -107,12 +125,19 @@ fn describe(program: &str, spec: &'static ModelSpec) -> clap::Command {
     };
     let version = format!("(compiled by peristyle {})\n{}", spec.compiler, model_lines(spec));
     let program = keep(program.to_owned());
-    Cli::command().name(program).bin_name(program).about(keep(about)).version(keep(version)).after_help(keep(format!(
-        "{}\ncompiler: peristyle {}",
-        model_lines(spec),
-        spec.compiler
-    )))
+    let mut command = Cli::command().name(program).bin_name(program).about(keep(about)).version(keep(version));
+    let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+    for name in names {
+        command = command.mut_subcommand(name, |sub| match sub.get_after_help().map(|text| text.to_string()) {
+            Some(examples) => sub.after_help(keep(examples.replace("DETECTOR", program))),
+            None => sub,
+        });
+    }
+    command.after_help(keep(format!("{EXIT_CODES}\n\n{}\ncompiler: peristyle {}", model_lines(spec), spec.compiler)))
 }
+
+/// What the program's exit codes mean; the help of a command says more.
+const EXIT_CODES: &str = "Exit codes: 0 everything went well, 1 an error or a failed check, 2 wrong use.";
 
 fn model_lines(spec: &ModelSpec) -> String {
     let percent = |(all, nonzero): (u64, u64)| 100.0 * (1.0 - nonzero as f64 / all.max(1) as f64);

@@ -20,6 +20,15 @@ pub(super) enum ResizeArg {
     Stretch,
 }
 
+impl From<ResizeArg> for Resize {
+    fn from(resize: ResizeArg) -> Self {
+        match resize {
+            ResizeArg::Letterbox => Self::Letterbox,
+            ResizeArg::Stretch => Self::Stretch,
+        }
+    }
+}
+
 #[derive(Args, Debug)]
 #[command(next_help_heading = "What counts as an object")]
 pub(super) struct ParamArgs {
@@ -56,7 +65,7 @@ pub(super) struct ParamArgs {
     resize: ResizeArg,
 }
 
-fn unit_interval(text: &str) -> Result<f32, String> {
+pub(super) fn unit_interval(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
         _ => Err("expected a number from 0 to 1".into()),
@@ -81,10 +90,7 @@ impl ParamArgs {
             classes: (!classes.is_empty()).then_some(classes),
             agnostic: self.agnostic_nms,
             multi_label: self.multi_label,
-            resize: match self.resize {
-                ResizeArg::Letterbox => Resize::Letterbox,
-                ResizeArg::Stretch => Resize::Stretch,
-            },
+            resize: self.resize.into(),
         })
     }
 }

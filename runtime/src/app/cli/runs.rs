@@ -37,6 +37,11 @@ pub(super) struct RunArgs {
 }
 
 impl RunArgs {
+    /// Images per run, when they are asked for.
+    pub(super) fn chosen_batch(&self) -> Option<usize> {
+        self.batch_size
+    }
+
     /// Images per run.
     pub(super) fn batch(&self, spec: &ModelSpec) -> usize {
         self.batch_size.unwrap_or(spec.batch).max(1)
@@ -59,7 +64,7 @@ pub(super) fn positive(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "expected a whole number above 0".into())
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
+pub(super) fn seconds(text: &str) -> Result<f64, String> {
     let seconds = text.parse().ok().filter(|s| (0.0..=1e9).contains(s));
     seconds.ok_or_else(|| "expected a number of seconds".into())
 }

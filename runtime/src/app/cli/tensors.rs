@@ -75,7 +75,8 @@ pub(super) fn batched_shape(spec: &TensorSpec, images: usize) -> Vec<usize> {
 pub(super) struct Random(pub u64);
 
 impl Random {
-    fn level(&mut self) -> u8 {
+    /// The next level.
+    pub(super) fn level(&mut self) -> u8 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 pub use canvas::Canvas;
 pub use palette::{Rgb, class_color, ink_on};
+pub(in crate::app) use text::FONT;
 pub use text::TextStyle;
 
 use crate::detect::Detections;

@@ -6,7 +6,7 @@ use super::canvas::Canvas;
 use super::palette::Rgb;
 
 /// DejaVu Sans, Latin-1 only; its licence lies beside it.
-static FONT: &[u8] = include_bytes!("font/DejaVuSans-Latin1.ttf");
+pub(in crate::app) static FONT: &[u8] = include_bytes!("font/DejaVuSans-Latin1.ttf");
 
 /// The built-in font at one size.
 pub struct TextStyle {
