@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::Context;
 use super::finder::{Finder, FinderArgs, not_a_detector};
-use super::legacy::Yolov5Args;
+use super::legacy::{Yolov5Args, ignored};
 use super::pictures::Pictures;
 use super::saving::SaveArgs;
 use crate::app::failure::Failure;
@@ -33,6 +33,10 @@ pub(super) struct DetectArgs {
     #[arg(long, alias = "num-cores", value_name = "N")]
     threads: Option<NonZeroUsize>,
 
+    /// Look at every N-th frame of a video; of no use for images
+    #[arg(long, value_name = "N", default_value = "1")]
+    vid_stride: NonZeroUsize,
+
     #[command(flatten)]
     finder: FinderArgs,
 
@@ -48,6 +52,9 @@ pub(super) fn run(args: &DetectArgs, context: &mut Context<'_, '_>) -> Result<()
         return Err(not_a_detector(context));
     }
     args.legacy.check(context)?;
+    if args.vid_stride.get() > 1 {
+        ignored("--vid-stride", "the sources are images", context);
+    }
     let pictures = Pictures::find(&args.source, context)?;
     let mut finder = Finder::new(&args.finder, args.threads, "--threads", context)?;
     let mut saved = args.saving.open(args.json, &pictures.paths, &finder.pipeline, context)?;

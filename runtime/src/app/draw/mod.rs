@@ -29,39 +29,46 @@ impl Default for Style {
     }
 }
 
-/// Share of the mean side of a picture that a line is wide.
-const LINE_SHARE: f32 = 0.003;
+/// Sizes for a picture whose sides are `mean_side` pixels in the mean.
+struct Sizes {
+    /// Pixels of a line.
+    line: i32,
+    /// Pixels from the top of the highest letter to the bottom of the lowest.
+    text: f32,
+    /// The same for labels that would not fit into the width of the picture otherwise.
+    smallest_text: f32,
+}
 
-/// The same for the height of text.
-const TEXT_SHARE: f32 = 0.022;
-
-/// Height of text that is still legible, in pixels.
-const LEAST_TEXT: f32 = 13.0;
-
-/// Height of text on pictures that are too narrow for their labels.
-const TINY_TEXT: f32 = 9.0;
+impl Sizes {
+    fn new(mean_side: f32, style: &Style) -> Self {
+        let thinnest = if mean_side < 200.0 { 1 } else { 2 };
+        let line = style.line.map_or(((mean_side * 0.003).round() as i32).max(thinnest), i32::from);
+        // Legible on small pictures, though not at the price of the picture; not lost beside the lines of a user.
+        let beside_line = style.line.map_or(0.0, |line| 4.0 * f32::from(line));
+        let least = (mean_side * 0.09).clamp(9.0, 14.0).max(beside_line);
+        Self { line, text: (mean_side * 0.025).max(least), smallest_text: 9.0 }
+    }
+}
 
 /// Draws every object with its label and score: the boxes, best on top, then the labels, best on top, so that no line
 /// crosses a label.
 ///
 /// Lines and letters grow with the picture; colours depend on the class id only.
 pub fn annotate<'a>(canvas: &mut Canvas<'_>, found: &Detections, style: &Style, label: impl Fn(usize) -> Cow<'a, str>) {
-    let mean_side = (canvas.width() + canvas.height()) as f32 / 2.0;
-    let thickness = style.line.map_or(((mean_side * LINE_SHARE).round() as i32).max(2), i32::from);
+    let sizes = Sizes::new((canvas.width() + canvas.height()) as f32 / 2.0, style);
     let objects: Vec<_> = found.iter().collect();
     for (xyxy, _, class_id) in objects.iter().rev() {
-        canvas.frame(pixels(*xyxy), thickness, class_color(*class_id));
+        canvas.frame(pixels(*xyxy), sizes.line, class_color(*class_id));
     }
     if !style.labels {
         return;
     }
-    // Letters keep up with lines that are wider than usual.
-    let height = (mean_side * TEXT_SHARE).max(LEAST_TEXT).max(thickness as f32 * 4.0);
-    let text = TextStyle::new(height);
+    let texts = [TextStyle::new(sizes.text), TextStyle::new(sizes.smallest_text)];
     for (xyxy, score, class_id) in objects.iter().rev() {
         let name = label(*class_id);
         let line = if style.scores { format!("{name} {score:.2}") } else { name.into_owned() };
-        draw_label(canvas, pixels(*xyxy), thickness, &text, &line, class_color(*class_id));
+        let fits = texts[0].plate(&line)[0] <= canvas.width();
+        draw_label(canvas, pixels(*xyxy), sizes.line, &texts[usize::from(!fits)], &line, class_color(*class_id));
     }
 }
 
@@ -78,13 +85,6 @@ fn draw_label(
     label: &str,
     color: Rgb,
 ) {
-    let tiny;
-    let text = if text.plate(label)[0] > canvas.width() && text.height() > TINY_TEXT {
-        tiny = TextStyle::new(TINY_TEXT);
-        &tiny
-    } else {
-        text
-    };
     let [width, height] = text.plate(label);
     let outer = thickness / 2;
     let left = (left - outer).min(canvas.width() - width).max(0);

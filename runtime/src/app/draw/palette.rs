@@ -5,7 +5,7 @@ pub type Rgb = [u8; 3];
 
 /// Colours that stay apart from each other and from their neighbours in the list.
 const PALETTE: [Rgb; 20] = [
-    [230, 57, 70],
+    [255, 82, 82],
     [29, 120, 214],
     [42, 157, 71],
     [244, 140, 6],

@@ -28,11 +28,6 @@ impl TextStyle {
         [width.ceil() as i32, scaled.height().ceil() as i32]
     }
 
-    /// Ascent plus descent, in pixels.
-    pub fn height(&self) -> f32 {
-        self.scale.y
-    }
-
     /// Pixels to leave free on either side of a line of text.
     pub fn margin(&self) -> i32 {
         (self.scale.y / 6.0).round().max(2.0) as i32

@@ -75,7 +75,7 @@ fn slow_run(folder: &Folder, lines: usize) -> (Child, Vec<String>, BufReader<std
 }
 
 fn signal(child: &Child, name: &str) {
-    let status = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
+    let status = Command::new("sh").args(["-c", &format!("kill {name} {}", child.id())]).status().unwrap();
     assert!(status.success());
 }
 
