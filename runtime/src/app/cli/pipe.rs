@@ -39,10 +39,10 @@ pub(super) struct PipeArgs {
 const EXAMPLES: &str = "\
 Examples:
   find photos -name '*.jpg' | ./detector pipe > boxes.jsonl
-  parallel --pipe --keep-order --block 64k ./detector pipe --threads 1 < paths.txt > boxes.jsonl
+  parallel --pipe --keep-order -N 100 ./detector pipe --threads 1 < paths.txt > boxes.jsonl
   split -n l/4 --filter './detector pipe --threads 1 > $FILE.jsonl' paths.txt boxes.
-  spark:  sc.textFile('paths.txt').pipe('./detector pipe --threads 1').map(json.loads)
-  hadoop: hadoop jar hadoop-streaming.jar -files detector -mapper './detector pipe' ...";
+  Spark:  sc.textFile(\"paths.txt\").pipe(\"./detector pipe --threads 1\").map(json.loads)
+  Hadoop: hadoop jar hadoop-streaming.jar -files detector -mapper './detector pipe --threads 1' ...";
 
 pub(super) fn run(args: &PipeArgs, context: &mut Context<'_, '_>) -> Result<(), Failure> {
     let mut finder = Finder::new(&args.finder, args.threads, "--threads", context)?;

@@ -47,7 +47,7 @@ mod tests {
     fn lines_are_those_of_yolov5() {
         let found = Detections {
             boxes: vec![[49.6, 399.4, 242.5, 903.2], [0.0, 0.0, 810.0, 1080.0]],
-            scores: vec![0.875, 0.300_000_01],
+            scores: vec![0.875, 0.3],
             class_ids: vec![0, 5],
         };
         let lines = |corners, score| label_lines(&found, [810, 1080], LabelFormat { corners, score });

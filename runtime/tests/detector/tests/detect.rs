@@ -291,7 +291,13 @@ fn options_without_a_meaning_here_say_so() {
         assert_eq!((ended.code, ended.err.lines().count()), (Some(0), 1), "{extra:?}: {}", ended.err);
         assert!(ended.err.starts_with(&format!("note: {option} is ignored: ")), "{}", ended.err);
     }
-    for silent in [&["--device", "cpu"][..], &["--vid_stride", "1"], &["--imgsz", "128"], &["--img", "128", "128"], &["--img-size", "128"]] {
+    for silent in [
+        &["--device", "cpu"][..],
+        &["--vid_stride", "1"],
+        &["--imgsz", "128"],
+        &["--img", "128", "128"],
+        &["--img-size", "128"],
+    ] {
         let ended = run(silent);
         assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{silent:?}");
     }
