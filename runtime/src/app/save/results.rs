@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn numbers_are_rounded_as_in_python() {
-        assert_eq!(corner_and_size([0.0625, 1.0, 10.1, 2.5]), [0.062, 1.0, 10.037, 1.5]);
+        assert_eq!(corner_and_size([0.0625, 1.0, 10.1, 2.5]), [0.062, 1.0, 10.038, 1.5]);
         assert_eq!(rounded(f64::from(0.876_543_2f32), 1e5), 0.87654);
     }
 }
