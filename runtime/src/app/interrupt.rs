@@ -1,42 +1,37 @@
-//! Requests to stop: Ctrl-C and SIGTERM.
+//! Ctrl-C as a wish to end, not as an end.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
-
-/// Tells whether the program was asked to stop.
-///
-/// The first request only sets a mark, so that the picture in work and the files of the run are finished; the second
-/// ends the program at once.
-#[derive(Clone, Debug)]
-pub struct Interrupt {
-    asked: Arc<AtomicBool>,
-}
+/// Whether the program was asked to end. Clones tell the same.
+#[derive(Clone, Debug, Default)]
+pub struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Starts to watch; the process has one watch, however often this is called.
-    pub fn watch() -> Self {
-        static ASKED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
-        let asked = ASKED.get_or_init(|| {
-            let asked = Arc::new(AtomicBool::new(false));
-            // Where signals cannot be watched they end the program at once, which leaves whole files too.
-            let _ = [SIGINT, SIGTERM].into_iter().try_for_each(|signal| register(signal, &asked));
-            asked
-        });
-        Self { asked: Arc::clone(asked) }
+    /// Listens to Ctrl-C and to the request to terminate. A second one ends the program at once.
+    ///
+    /// # Errors
+    /// When the system does not let the program listen.
+    pub fn listen() -> io::Result<Self> {
+        use signal_hook::consts::{SIGINT, SIGTERM};
+        const ENDED_BY_SIGNAL: i32 = 128;
+        let asked = Self::default();
+        for signal in [SIGINT, SIGTERM] {
+            // First, so that it sees whether the program was asked before.
+            signal_hook::flag::register_conditional_shutdown(signal, ENDED_BY_SIGNAL + signal, asked.0.clone())?;
+            signal_hook::flag::register(signal, asked.0.clone())?;
+        }
+        Ok(asked)
     }
 
-    /// Whether to stop.
-    pub fn asked(&self) -> bool {
-        self.asked.load(Ordering::Relaxed)
+    /// Whether the program was asked to end.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
     }
-}
 
-/// The order matters: the action of the second request must come before the mark of the first.
-fn register(signal: i32, asked: &Arc<AtomicBool>) -> io::Result<()> {
-    flag::register_conditional_default(signal, Arc::clone(asked))?;
-    flag::register(signal, Arc::clone(asked)).map(drop)
+    /// Asks the program to end.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }

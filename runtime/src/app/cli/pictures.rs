@@ -62,12 +62,13 @@ impl Pictures {
         console: &mut Console<'_>,
         mut visit: impl FnMut(Turn<'_>, Picture, &mut Desk<'_, '_>) -> Result<(), NotSaved>,
     ) -> Result<End, Failure> {
-        let interrupt = Interrupt::watch();
+        let interrupt =
+            Interrupt::listen().map_err(|error| Failure::new(format_args!("cannot listen to Ctrl-C: {error}")))?;
         let count = self.paths.len();
         let mut desk = Desk { console, progress: Progress::new(count) };
         let mut end = End { failed: self.failed, interrupted: false };
         for (index, path) in self.paths.iter().enumerate() {
-            if interrupt.asked() {
+            if interrupt.is_set() {
                 end.interrupted = true;
                 break;
             }
