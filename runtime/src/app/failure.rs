@@ -11,6 +11,8 @@ pub enum Failure {
     Failed(String),
     /// Each problem was already written to the error output; exit code 1.
     Reported,
+    /// The user stopped the program; what was done is saved; exit code 130.
+    Interrupted,
     /// Whoever read the output went away; nothing is said.
     OutputClosed,
 }
@@ -32,6 +34,7 @@ impl Failure {
         match self {
             Self::Usage(_) => 2,
             Self::Failed(_) | Self::Reported => 1,
+            Self::Interrupted => 130,
             Self::OutputClosed => 0,
         }
     }

@@ -3,13 +3,18 @@
 //! An emitted crate's `main` is one call of [`main`]; everything the program needs is in the binary.
 
 pub mod cli;
+pub mod coco;
 pub mod draw;
 pub mod eval;
 pub mod failure;
 pub mod files;
 pub mod hardware;
+pub mod interrupt;
+pub mod progress;
 pub mod quota;
 pub mod report;
+pub mod request;
+pub mod save;
 pub mod source;
 pub mod threads;
 
@@ -44,7 +49,8 @@ impl Console<'_> {
 
 /// Runs the program with the arguments of the process.
 ///
-/// The exit code is 0 when everything went well, 1 after an error, 2 when the command line makes no sense.
+/// The exit code is 0 when everything went well, 1 after an error, 2 when the command line makes no sense, 130 when the
+/// user stopped the program.
 pub fn main(new: NewEngine, spec: &'static ModelSpec) -> ExitCode {
     let color = io::stdout().is_terminal() && io::stderr().is_terminal();
     let mut console = Console { out: &mut io::stdout(), err: &mut io::stderr(), color };

@@ -11,26 +11,53 @@ use crate::detect::{Detections, Pipeline, Timings};
 ///
 /// Boxes are rounded to 2 decimals, scores to 6.
 pub fn json_line(image: &Path, found: &Detections, pipeline: &Pipeline) -> String {
-    let boxes: Vec<[f64; 4]> = found.boxes.iter().map(|b| b.map(|v| rounded(v, 1e2))).collect();
-    let scores: Vec<f64> = found.scores.iter().map(|s| rounded(*s, 1e6)).collect();
-    let labels: Vec<Cow<'_, str>> = found.class_ids.iter().map(|id| pipeline.label(*id)).collect();
-    let mut line = String::from("{");
-    let mut field = |name: &str, value: serde_json::Result<String>| {
-        let comma = if line.len() > 1 { ", " } else { "" };
-        let value = value.expect("strings and finite numbers have a JSON form");
-        write!(line, "{comma}\"{name}\": {value}").expect("writing to a string succeeds");
-    };
-    field("image", serde_json::to_string(&image.to_string_lossy()));
-    field("boxes", serde_json::to_string(&boxes));
-    field("scores", serde_json::to_string(&scores));
-    field("labels", serde_json::to_string(&labels));
-    field("class_ids", serde_json::to_string(&found.class_ids));
-    line + "}"
+    let mut line = JsonLine::default();
+    line.field("image", &image.to_string_lossy());
+    line.detections(found, pipeline);
+    line.end()
+}
+
+/// An object of JSON on one line, field by field in their order.
+#[derive(Debug, Default)]
+pub struct JsonLine {
+    fields: String,
+}
+
+impl JsonLine {
+    /// Adds a field.
+    pub fn field(&mut self, name: &str, value: &(impl serde::Serialize + ?Sized)) {
+        let comma = if self.fields.is_empty() { "" } else { ", " };
+        let value = serde_json::to_string(value).expect("strings and finite numbers have a JSON form");
+        write!(self.fields, "{comma}\"{name}\": {value}").expect("writing to a string succeeds");
+    }
+
+    /// Adds `boxes`, `scores`, `labels` and `class_ids`.
+    pub fn detections(&mut self, found: &Detections, pipeline: &Pipeline) {
+        let boxes: Vec<[f64; 4]> = found.boxes.iter().map(|b| b.map(|v| rounded(v, 1e2))).collect();
+        let scores: Vec<f64> = found.scores.iter().map(|s| rounded(*s, 1e6)).collect();
+        let labels: Vec<Cow<'_, str>> = found.class_ids.iter().map(|id| pipeline.label(*id)).collect();
+        self.field("boxes", &boxes);
+        self.field("scores", &scores);
+        self.field("labels", &labels);
+        self.field("class_ids", &found.class_ids);
+    }
+
+    /// The object, without a line break.
+    pub fn end(self) -> String {
+        format!("{{{}}}", self.fields)
+    }
 }
 
 /// `value` as the shortest number with the decimals of `unit`, and never the tail of a converted `f32`.
 fn rounded(value: f32, unit: f64) -> f64 {
     (f64::from(value) * unit).round() / unit
+}
+
+/// What YOLOv5 prints about picture `number` of `count`: `image 1/2 /path/bus.jpg: 640x640 4 persons, 1 bus, 63.1ms`.
+pub fn image_line([number, count]: [usize; 2], path: &Path, found: &Detections, pipeline: &Pipeline) -> String {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let about = console_line(found, pipeline, pipeline.timings().inference);
+    format!("image {number}/{count} {}: {about}", absolute.display())
 }
 
 /// What YOLOv5 prints about a picture after its path: `640x640 4 persons, 1 bus, 63.1ms`.

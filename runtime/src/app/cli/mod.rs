@@ -1,17 +1,24 @@
 //! Commands and their arguments.
 
 mod about;
-mod annotated;
+mod annotate;
 mod argv;
 mod benchmark;
 mod check;
+mod class_names;
 mod completions;
 mod detect;
+mod drawing;
 mod eval;
+mod finder;
 mod infer;
+mod legacy;
 mod params;
+mod pictures;
+mod pipe;
 mod profile;
 mod runs;
+mod saving;
 mod selftest;
 mod sweep;
 mod tensors;
@@ -38,6 +45,8 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Detect(detect::DetectArgs),
+    Annotate(annotate::AnnotateArgs),
+    Pipe(pipe::PipeArgs),
     Eval(eval::EvalArgs),
     Benchmark(benchmark::BenchmarkArgs),
     Sweep(sweep::SweepArgs),
@@ -61,9 +70,14 @@ pub(super) struct Context<'a, 'b> {
 impl Context<'_, '_> {
     /// An engine on the threads that `--threads` asks for, or on every core that this process may use.
     fn engine(&self, threads: Option<NonZeroUsize>) -> Result<Box<dyn Infer>, Failure> {
+        self.engine_by(threads, "--threads")
+    }
+
+    /// The same when another option chooses the threads.
+    fn engine_by(&self, threads: Option<NonZeroUsize>, option: &str) -> Result<Box<dyn Infer>, Failure> {
         let threads = threads.map_or_else(available_cores, NonZeroUsize::get);
         let engine = expect_startable(threads).and_then(|()| (self.new)(threads));
-        engine.map_err(|error| Failure::threads(threads, &error, "--threads"))
+        engine.map_err(|error| Failure::threads(threads, &error, option))
     }
 }
 
@@ -81,6 +95,8 @@ pub(super) fn run(args: Vec<OsString>, new: NewEngine, spec: &'static ModelSpec,
     let mut context = Context { new, spec, program: &program, console };
     let result = match cli.command {
         Command::Detect(args) => detect::run(&args, &mut context),
+        Command::Annotate(args) => annotate::run(&args, &mut context),
+        Command::Pipe(args) => pipe::run(&args, &mut context),
         Command::Eval(args) => eval::run(&args, &mut context),
         Command::Benchmark(args) => benchmark::run(&args, &mut context),
         Command::Profile(args) => profile::run(&args, &mut context),
@@ -137,7 +153,12 @@ fn describe(program: &str, spec: &'static ModelSpec) -> clap::Command {
 }
 
 /// What the program's exit codes mean; the help of a command says more.
-const EXIT_CODES: &str = "Exit codes: 0 everything went well, 1 an error or a failed check, 2 wrong use.";
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    everything went well
+  1    something or a check failed, if only for one image of many; the error output names it
+  2    the command line makes no sense
+  130  stopped by Ctrl-C or SIGTERM; what was done is saved";
 
 fn model_lines(spec: &ModelSpec) -> String {
     let percent = |(all, nonzero): (u64, u64)| 100.0 * (1.0 - nonzero as f64 / all.max(1) as f64);

@@ -36,15 +36,21 @@ impl<'a> Canvas<'a> {
         }
     }
 
-    /// Draws a frame of `thickness` pixels, centred on the edges of the box.
+    /// Draws a frame of `thickness` pixels, centred on the edges of the box. At the edges of the picture the frame is
+    /// moved inside, so that it is as thick there as elsewhere.
     pub fn frame(&mut self, [left, top, right, bottom]: [i32; 4], thickness: i32, color: Rgb) {
         let outer = thickness / 2;
-        let inner = thickness - outer;
-        let (l, t, r, b) = (left - outer, top - outer, right + outer, bottom + outer);
-        self.fill([l, t, r, top + inner], color);
-        self.fill([l, bottom - inner, r, b], color);
-        self.fill([l, t, left + inner, b], color);
-        self.fill([right - inner, t, r, b], color);
+        let span = |low: i32, high: i32, side: i32| {
+            let low = low.saturating_sub(outer).clamp(0, (side - thickness).max(0));
+            let high = high.saturating_sub(outer).saturating_add(thickness).clamp(thickness.min(side), side);
+            (low, high.max(low + thickness))
+        };
+        let (l, r) = span(left, right, self.width());
+        let (t, b) = span(top, bottom, self.height());
+        self.fill([l, t, r, t + thickness], color);
+        self.fill([l, b - thickness, r, b], color);
+        self.fill([l, t, l + thickness, b], color);
+        self.fill([r - thickness, t, r, b], color);
     }
 
     /// Mixes `color` into a pixel; `coverage` is 0 to 1.

@@ -28,6 +28,17 @@ impl TextStyle {
         [width.ceil() as i32, scaled.height().ceil() as i32]
     }
 
+    /// Pixels to leave free on either side of a line of text.
+    pub fn margin(&self) -> i32 {
+        (self.scale.y / 6.0).round().max(2.0) as i32
+    }
+
+    /// Width and height of the filled rectangle behind a line of text.
+    pub fn plate(&self, text: &str) -> [i32; 2] {
+        let [width, height] = self.size(text);
+        [width + 2 * self.margin(), height]
+    }
+
     /// Draws a line of text whose upper left corner is `left, top`.
     pub fn draw(&self, canvas: &mut Canvas<'_>, [left, top]: [i32; 2], text: &str, color: Rgb) {
         let baseline = top as f32 + self.font.as_scaled(self.scale).ascent();

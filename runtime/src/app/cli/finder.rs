@@ -1,0 +1,73 @@
+//! The detector with the choices of a command line.
+
+use std::num::NonZeroUsize;
+
+use clap::Args;
+
+use super::params::ParamArgs;
+use super::{Context, class_names};
+use crate::app::failure::Failure;
+use crate::app::source::Picture;
+use crate::detect::{self, Detections, Params, Pipeline, Timings};
+
+/// The options that decide what is found and what it is called.
+#[derive(Args, Debug)]
+pub(super) struct FinderArgs {
+    #[command(flatten)]
+    params: ParamArgs,
+
+    /// Names of the classes instead of those in the model: `coco`, a file with a name per line, a .json list, or the
+    /// names with commas between them
+    #[arg(long, value_name = "NAMES", help_heading = "What counts as an object")]
+    class_names: Option<String>,
+}
+
+/// Finds objects and adds up the time it takes.
+pub(super) struct Finder {
+    pub pipeline: Pipeline,
+    params: Params,
+    total: Timings,
+    images: usize,
+}
+
+impl Finder {
+    /// A detector on `threads`, which `option` chooses.
+    ///
+    /// # Errors
+    /// When the model is no detector, the options do not fit it, or the threads cannot be started.
+    pub(super) fn new(
+        args: &FinderArgs,
+        threads: Option<NonZeroUsize>,
+        option: &str,
+        context: &Context<'_, '_>,
+    ) -> Result<Self, Failure> {
+        let Some(head) = &context.spec.detector else { return Err(not_a_detector(context)) };
+        let names = args.class_names.as_deref().map(|text| class_names::read(text, head.classes)).transpose()?;
+        let mut builder = Pipeline::builder_boxed(context.engine_by(threads, option)?).batch(1);
+        if let Some(names) = names {
+            builder = builder.class_names(names);
+        }
+        let pipeline = builder.build().map_err(Failure::new)?;
+        let params = args.params.params(&pipeline)?;
+        Ok(Self { pipeline, params, total: Timings::default(), images: 0 })
+    }
+
+    /// The objects in a picture.
+    pub(super) fn find(&mut self, picture: &Picture) -> Result<Detections, Failure> {
+        let found = self.pipeline.run(&[picture.as_ref()], &self.params).map_err(Failure::new)?.remove(0);
+        self.total += self.pipeline.timings();
+        self.images += 1;
+        Ok(found)
+    }
+
+    /// The time that all pictures took, and how many they were.
+    pub(super) fn spent(&self) -> (&Timings, usize) {
+        (&self.total, self.images)
+    }
+}
+
+/// What to do with a model that finds no objects.
+pub(super) fn not_a_detector(context: &Context<'_, '_>) -> Failure {
+    let error = detect::Error::NotADetector { model: context.spec.source };
+    Failure::new(format_args!("{error}: {} infer --input tensors.npz --output DIR", context.program))
+}
