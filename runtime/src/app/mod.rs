@@ -6,10 +6,12 @@ pub mod cli;
 pub mod draw;
 pub mod failure;
 pub mod files;
+pub mod interrupt;
 pub mod quota;
 pub mod report;
 pub mod source;
 pub mod threads;
+pub mod video;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use crate::detect::{Detections, Pipeline, Timings};
 
-/// One line of JSON: `image`, `boxes`, `scores`, `labels`, `class_ids`.
+/// One line of JSON: `image`, in videos the `frame`, counted from 0, `boxes`, `scores`, `labels`, `class_ids`.
 ///
 /// Boxes are rounded to 2 decimals, scores to 6.
-pub fn json_line(image: &Path, found: &Detections, pipeline: &Pipeline) -> String {
+pub fn json_line(image: &Path, frame: Option<u64>, found: &Detections, pipeline: &Pipeline) -> String {
     let boxes: Vec<[f64; 4]> = found.boxes.iter().map(|b| b.map(|v| rounded(v, 1e2))).collect();
     let scores: Vec<f64> = found.scores.iter().map(|s| rounded(*s, 1e6)).collect();
     let labels: Vec<Cow<'_, str>> = found.class_ids.iter().map(|id| pipeline.label(*id)).collect();
@@ -21,6 +21,9 @@ pub fn json_line(image: &Path, found: &Detections, pipeline: &Pipeline) -> Strin
         write!(line, "{comma}\"{name}\": {value}").expect("writing to a string succeeds");
     };
     field("image", serde_json::to_string(&image.to_string_lossy()));
+    if let Some(frame) = frame {
+        field("frame", serde_json::to_string(&frame));
+    }
     field("boxes", serde_json::to_string(&boxes));
     field("scores", serde_json::to_string(&scores));
     field("labels", serde_json::to_string(&labels));
