@@ -1,4 +1,5 @@
 //! Videos made by `ffmpeg` for the tests that want them.
+#![allow(dead_code)]
 
 use std::path::Path;
 use std::process::{Command, Stdio};

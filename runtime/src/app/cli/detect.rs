@@ -78,7 +78,7 @@ pub(super) fn run(args: &DetectArgs, context: &mut Context<'_, '_>) -> Result<()
     }
     let mut frames = Frames::new(sources, options);
     let count = frames.sources();
-    while let Some(frame) = frames.next() {
+    for frame in frames.by_ref() {
         let frame = match frame {
             Ok(frame) => frame,
             Err(problem) => {

@@ -7,7 +7,7 @@
 //! ```text
 //! let sources = Sources::expand(&args.source);
 //! let mut frames = Frames::new(sources, Options::default());
-//! while let Some(frame) = frames.next() {
+//! for frame in frames.by_ref() {
 //!     match frame {
 //!         Ok(frame) => { /* frame.picture, frame.path, frame.kind */ }
 //!         Err(problem) => complain(problem),      // the next call goes on behind it

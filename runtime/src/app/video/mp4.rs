@@ -18,7 +18,7 @@ use crate::app::source::{Limits, Picture, PictureError};
 /// What was found in a file.
 pub enum Opened {
     /// H.264 in MP4.
-    Reader(Mp4Reader),
+    Reader(Box<Mp4Reader>),
     /// Something else, as the subject of a sentence.
     Other(String),
 }
@@ -84,7 +84,7 @@ impl Mp4Reader {
             earliest[at - 1] = earliest[at - 1].min(earliest[at]);
         }
         let matrix = &track.trak(&mp4).tkhd.matrix;
-        Ok(Opened::Reader(Self {
+        Ok(Opened::Reader(Box::new(Self {
             file,
             fps: fps(&samples),
             samples,
@@ -97,7 +97,7 @@ impl Mp4Reader {
             colour: sps::colour(&first_sps),
             orientation: orientation(matrix.a, matrix.b, matrix.c, matrix.d),
             limits: *limits,
-        }))
+        })))
     }
 
     /// The next frame in the order of time.

@@ -130,8 +130,8 @@ struct WithFallback {
 }
 
 impl WithFallback {
-    fn new(reader: Mp4Reader, path: &Path, limits: &Limits) -> Self {
-        Self { reader: Box::new(reader), path: path.to_owned(), limits: *limits, done: 0, fell_back: false }
+    fn new(reader: Box<Mp4Reader>, path: &Path, limits: &Limits) -> Self {
+        Self { reader, path: path.to_owned(), limits: *limits, done: 0, fell_back: false }
     }
 
     fn attempt<T>(

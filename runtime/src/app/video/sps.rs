@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn codes_are_read_bit_by_bit() {
-        let mut bits = Bits { bytes: &[0b1_010_011_0, 0b0100_0010], at: 0 };
+        let mut bits = Bits { bytes: &[0b1010_0110, 0b0100_0010], at: 0 };
         let codes: Vec<_> = (0..4).map(|_| bits.exp_golomb()).collect();
         assert_eq!(codes, [Some(0), Some(1), Some(2), Some(3)]);
         assert_eq!(bits.take(9), None);
