@@ -109,7 +109,7 @@ pub(super) fn run(args: &DetectArgs, context: &mut Context<'_, '_>) -> Result<()
     if let Some(copies) = &mut copies {
         copies.finish()?;
     }
-    for report in frames.live_reports() {
+    for report in frames.live_reports().into_iter().filter(|report| report.received > 0) {
         context.console.complain(report);
     }
     if !args.json && done > 0 {
@@ -124,7 +124,8 @@ pub(super) fn run(args: &DetectArgs, context: &mut Context<'_, '_>) -> Result<()
 /// Which frame of how many: `image 1/2 /photos/a.jpg`, `video 1/2 (3/30) /videos/a.mp4`, `stream 1/1 (7) rtsp://host`.
 fn place(frame: &Frame, sources: usize) -> String {
     let Frame { path, source, kind, .. } = frame;
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+    // What came through a pipe has no place.
+    let absolute = std::path::absolute(path).ok().filter(|path| path.exists()).unwrap_or_else(|| path.clone());
     match kind {
         FrameKind::Image => format!("image {source}/{sources} {}", absolute.display()),
         FrameKind::Video { index, count, .. } => {

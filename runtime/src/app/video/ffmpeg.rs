@@ -50,6 +50,8 @@ struct Log {
 
 #[derive(Default)]
 struct Said {
+    /// What is read; whoever shows an error names it already.
+    address: String,
     /// The output has begun, so that everything about the input was said.
     started: bool,
     ended: bool,
@@ -77,17 +79,17 @@ impl FfmpegReader {
     fn start(input: &Input, limits: &Limits, every_frame: [&str; 2]) -> Result<Self, VideoError> {
         let mut command = Command::new("ffmpeg");
         command.args(["-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+info"]);
-        let patience = match input {
+        let (address, patience) = match input {
             Input::File(path) => {
                 // The protocol is said so that no name is taken for another one.
                 let mut address = OsString::from("file:");
                 address.push(path);
-                command.arg("-i").arg(address);
-                FILE_ANSWER
+                command.arg("-i").arg(&address);
+                (address.to_string_lossy().into_owned(), FILE_ANSWER)
             }
             Input::Address(address) => {
                 command.arg("-i").arg(address);
-                FILE_ANSWER
+                (address.clone(), FILE_ANSWER)
             }
             Input::Live(address) => {
                 command.args(["-fflags", "nobuffer", "-flags", "low_delay"]);
@@ -95,7 +97,7 @@ impl FfmpegReader {
                     command.args(["-rtsp_transport", "tcp"]);
                 }
                 command.arg("-i").arg(address);
-                LIVE_ANSWER
+                (address.clone(), LIVE_ANSWER)
             }
         };
         command.args(["-map", "0:V:0"]).args(every_frame);
@@ -109,6 +111,7 @@ impl FfmpegReader {
         let frames = PipeReader::ppm(child.stdout.take().expect("stdout is piped"), limits);
         let messages = child.stderr.take().expect("stderr is piped");
         let log = Arc::new(Log::default());
+        log.lock().address = address;
         let reader = Self { frames, child: Arc::new(Mutex::new(child)), log: Arc::clone(&log), any: false };
         std::thread::Builder::new().name("ffmpeg messages".into()).spawn(move || log.follow(messages))?;
         reader.wait_for_start(patience)?;
@@ -198,7 +201,9 @@ impl Said {
                 if self.errors.len() == KEPT_MESSAGES {
                     self.errors.pop_front();
                 }
-                self.errors.push_back(text.trim().to_owned());
+                let text = text.trim();
+                let about = text.strip_prefix(&self.address).and_then(|text| text.strip_prefix(": "));
+                self.errors.push_back(about.unwrap_or(text).to_owned());
                 return;
             }
         }
@@ -261,12 +266,11 @@ mod tests {
     }
 
     #[test]
-    fn errors_lose_the_addresses_of_their_speakers() {
-        let said = hear(&[
-            "[mov,mp4 @ 0x55f0] [error] moov atom not found",
-            "[error] file:cut.mp4: Invalid data found when processing input",
-        ]);
-        let text = "ffmpeg: moov atom not found; file:cut.mp4: Invalid data found when processing input";
+    fn errors_lose_their_speakers_and_the_name_of_the_input() {
+        let mut said = Said { address: "file:cut.mp4".into(), ..Said::default() };
+        said.hear("[mov,mp4 @ 0x55f0] [error] moov atom not found");
+        said.hear("[error] file:cut.mp4: Invalid data found when processing input");
+        let text = "ffmpeg: moov atom not found; Invalid data found when processing input";
         assert_eq!(said.error().to_string(), text);
     }
 }

@@ -101,6 +101,8 @@ pub fn open(path: &Path, limits: &Limits) -> Result<Box<dyn FrameReader>, VideoE
     match Mp4Reader::open(path, limits) {
         Ok(Opened::Reader(reader)) => Ok(Box::new(WithFallback::new(reader, path, limits))),
         Ok(Opened::Other(what)) => with_ffmpeg(path, limits, what),
+        // Nobody can read what is not there.
+        Err(error @ (VideoError::Io(_) | VideoError::Picture(_))) => Err(error),
         Err(error) => {
             let damaged = error.to_string();
             with_ffmpeg(path, limits, damaged.clone()).map_err(|other| match other {
