@@ -69,7 +69,7 @@ fn console_lines_are_those_of_yolov5() {
     fs::write(directory.join("data.json"), "{}").unwrap();
     let ended = run(&["detect", "--source", text(&directory), "--nosave", "--iou_thres", "1"]);
     assert_eq!(ended.code, 0);
-    let skipped = ended.err.strip_prefix("warning: skipped 2 files that are not images: ").unwrap();
+    let skipped = ended.err.strip_prefix("warning: skipped 2 files that are not images or videos: ").unwrap();
     assert!(skipped.find("data.json") < skipped.find("notes.txt"), "{skipped}");
     let lines: Vec<_> = ended.out.lines().collect();
     let start = |n: u8, name: &str| format!("image {n}/2 {}: 64x64 ", directory.join(name).display());
@@ -144,7 +144,7 @@ fn sources_are_patterns_and_lists_too() {
     assert_eq!(names("list.txt"), ["/b.png", "/deep/c.png"]);
     let none = run(&["detect", "--source", text(&directory.join("*.gif"))]);
     assert_eq!((none.code, none.out.as_str()), (1, ""));
-    assert!(none.err.contains("no images there"), "{}", none.err);
+    assert!(none.err.contains("no images or videos there"), "{}", none.err);
 }
 
 #[test]

@@ -17,6 +17,7 @@ pub mod request;
 pub mod save;
 pub mod source;
 pub mod threads;
+pub mod video;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};

@@ -5,14 +5,18 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use super::source::FrameKind;
 use crate::detect::{Detections, Pipeline, Timings};
 
-/// One line of JSON: `image`, `boxes`, `scores`, `labels`, `class_ids`.
+/// One line of JSON: `image`, in videos the `frame`, counted from 0, `boxes`, `scores`, `labels`, `class_ids`.
 ///
 /// Boxes are rounded to 2 decimals, scores to 6.
-pub fn json_line(image: &Path, found: &Detections, pipeline: &Pipeline) -> String {
+pub fn json_line(image: &Path, kind: FrameKind, found: &Detections, pipeline: &Pipeline) -> String {
     let mut line = JsonLine::default();
     line.field("image", &image.to_string_lossy());
+    if let FrameKind::Video { index, .. } | FrameKind::Live { index, .. } = kind {
+        line.field("frame", &index);
+    }
     line.detections(found, pipeline);
     line.end()
 }
@@ -53,11 +57,30 @@ fn rounded(value: f32, unit: f64) -> f64 {
     (f64::from(value) * unit).round() / unit
 }
 
-/// What YOLOv5 prints about picture `number` of `count`: `image 1/2 /path/bus.jpg: 640x640 4 persons, 1 bus, 63.1ms`.
-pub fn image_line([number, count]: [usize; 2], path: &Path, found: &Detections, pipeline: &Pipeline) -> String {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+/// What YOLOv5 prints about a picture or frame of source `number` of `count`:
+/// `image 1/2 /path/bus.jpg: 640x640 4 persons, 1 bus, 63.1ms`, `video 1/2 (3/30) drive.mp4: ...`,
+/// `stream 1/1 (7) rtsp://host: ...`.
+pub fn frame_line(
+    [number, count]: [usize; 2],
+    path: &Path,
+    kind: FrameKind,
+    found: &Detections,
+    pipeline: &Pipeline,
+) -> String {
     let about = console_line(found, pipeline, pipeline.timings().inference);
-    format!("image {number}/{count} {}: {about}", absolute.display())
+    let place = match kind {
+        FrameKind::Image => {
+            // What came through a pipe has no place.
+            let absolute = std::path::absolute(path).ok().filter(|path| path.exists());
+            format!("image {number}/{count} {}", absolute.as_deref().unwrap_or(path).display())
+        }
+        FrameKind::Video { index, count: frames, .. } => {
+            let of = frames.map(|frames| format!("/{frames}")).unwrap_or_default();
+            format!("video {number}/{count} ({}{of}) {}", index + 1, path.display())
+        }
+        FrameKind::Live { index, .. } => format!("stream {number}/{count} ({}) {}", index + 1, path.display()),
+    };
+    format!("{place}: {about}")
 }
 
 /// What YOLOv5 prints about a picture after its path: `640x640 4 persons, 1 bus, 63.1ms`.

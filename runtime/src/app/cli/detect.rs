@@ -1,4 +1,4 @@
-//! `detect`: which objects are in which images.
+//! `detect`: which objects are in which images, videos and streams.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -14,14 +14,16 @@ use crate::app::failure::Failure;
 use crate::app::report;
 use crate::app::save::RunDir;
 
-/// Find objects in images, with the options and files of YOLOv5's detect.py
+/// Find objects in images, videos and streams, with the options and files of YOLOv5's detect.py
 ///
-/// Prints a line per image and saves copies with the objects drawn in to runs/detect/exp, exp2, exp3, ... Images that
-/// cannot be read are reported and skipped; the exit code is then 1.
+/// Prints a line per image or frame and saves copies with the objects drawn in to runs/detect/exp, exp2, exp3, ... What
+/// cannot be read is reported and skipped; the exit code is then 1. Streams and webcams show their newest frame, however
+/// slow the network is, until Ctrl-C.
 #[derive(Args, Debug)]
 pub(super) struct DetectArgs {
-    /// Image files, directories, patterns with `*`, or .txt files with a path per line
-    #[arg(short, long, required = true, num_args = 1.., value_name = "IMAGE|DIR")]
+    /// Images, videos, directories, patterns with `*`, .txt or .streams lists, `-` for a pipe, the address of a stream, or
+    /// the number of a webcam
+    #[arg(short, long, required = true, num_args = 1.., value_name = "SOURCE")]
     source: Vec<PathBuf>,
 
     /// Print a JSON object per image: image, boxes in its pixels, scores, labels, class_ids, best first. Copies are
@@ -33,7 +35,7 @@ pub(super) struct DetectArgs {
     #[arg(long, alias = "num-cores", value_name = "N")]
     threads: Option<NonZeroUsize>,
 
-    /// Look at every N-th frame of a video; of no use for images
+    /// Of every N frames of videos and streams, take the first
     #[arg(long, value_name = "N", default_value = "1")]
     vid_stride: NonZeroUsize,
 
@@ -52,22 +54,22 @@ pub(super) fn run(args: &DetectArgs, context: &mut Context<'_, '_>) -> Result<()
         return Err(not_a_detector(context));
     }
     args.legacy.check(context)?;
-    if args.vid_stride.get() > 1 {
+    let pictures = Pictures::find(&args.source, context)?;
+    if args.vid_stride.get() > 1 && pictures.still() {
         ignored("--vid-stride", "the sources are images", context);
     }
-    let pictures = Pictures::find(&args.source, context)?;
     let mut finder = Finder::new(&args.finder, args.threads, "--threads", context)?;
-    let mut saved = args.saving.open(args.json, &pictures.paths, &finder.pipeline, context)?;
+    let mut saved = args.saving.open(args.json, &pictures.files(), &finder.pipeline, context)?;
 
-    let end = pictures.visit(context.console, |turn, picture, desk| {
+    let end = pictures.visit(args.vid_stride, context.console, |turn, picture, desk| {
         let found = finder.find(&picture)?;
         let pipeline = &finder.pipeline;
         desk.line(&if args.json {
-            report::json_line(turn.path, &found, pipeline)
+            report::json_line(turn.path, turn.kind, &found, pipeline)
         } else {
-            report::image_line([turn.index + 1, turn.count], turn.path, &found, pipeline)
+            report::frame_line(turn.place, turn.path, turn.kind, &found, pipeline)
         })?;
-        saved.as_mut().map_or(Ok(()), |run| run.save(turn.path, picture, &found, pipeline))
+        saved.as_mut().map_or(Ok(()), |run| run.save(turn.path, turn.kind, picture, &found, pipeline))
     })?;
 
     let directory = saved.as_ref().map(|run| run.directory().to_owned());

@@ -1,5 +1,6 @@
-//! Going through the pictures of a command line.
+//! Going through the pictures and frames of a command line.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use super::Context;
@@ -8,22 +9,21 @@ use crate::app::failure::Failure;
 use crate::app::interrupt::Interrupt;
 use crate::app::progress::Progress;
 use crate::app::save::NotSaved;
-use crate::app::source::{Limits, Picture, Sources};
+use crate::app::source::{Frame, FrameKind, Frames, Options, Picture, Sources};
 
-/// The pictures that a command line names, after what is wrong with it was said.
+/// The sources that a command line names, after what is wrong with it was said.
 pub(super) struct Pictures {
-    /// Files in their order; at least one.
-    pub paths: Vec<PathBuf>,
+    sources: Sources,
     failed: bool,
 }
 
 /// A picture's place among all.
 #[derive(Clone, Copy)]
 pub(super) struct Turn<'a> {
-    /// From zero.
-    pub index: usize,
-    pub count: usize,
+    /// Its source, from 1, and how many there are.
+    pub place: [usize; 2],
     pub path: &'a Path,
+    pub kind: FrameKind,
 }
 
 /// Where lines go while a progress bar may be shown.
@@ -46,45 +46,65 @@ impl Pictures {
             context.console.complain(format_args!("error: {problem}"));
         }
         let failed = !sources.problems.is_empty();
-        if sources.images.is_empty() {
-            return Err(if failed { Failure::Reported } else { Failure::new("the sources name no image") });
+        if sources.is_empty() {
+            return Err(if failed { Failure::Reported } else { Failure::new("the sources name no image or video") });
         }
-        Ok(Self { paths: sources.images, failed })
+        Ok(Self { sources, failed })
     }
 
-    /// Shows every picture that can be read to `visit`, until the user stops the program. Those that cannot be read, or
-    /// are [unfit](NotSaved::Unfit) for saving, are reported, and the others go on.
+    /// The files among the sources.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        self.sources.files()
+    }
+
+    /// Whether every source is an image of its own.
+    pub(super) fn still(&self) -> bool {
+        self.sources.videos.is_empty() && self.sources.live.is_empty()
+    }
+
+    /// Shows every picture and frame that can be read to `visit`, until the user stops the program. Those that cannot be
+    /// read, or are [unfit](NotSaved::Unfit) for saving, are reported, and the others go on.
     ///
     /// # Errors
     /// The first failure of `visit`.
     pub(super) fn visit(
-        &self,
+        self,
+        vid_stride: NonZeroUsize,
         console: &mut Console<'_>,
         mut visit: impl FnMut(Turn<'_>, Picture, &mut Desk<'_, '_>) -> Result<(), NotSaved>,
     ) -> Result<End, Failure> {
         let interrupt =
             Interrupt::listen().map_err(|error| Failure::new(format_args!("cannot listen to Ctrl-C: {error}")))?;
-        let count = self.paths.len();
-        let mut desk = Desk { console, progress: Progress::new(count) };
         let mut end = End { failed: self.failed, interrupted: false };
-        for (index, path) in self.paths.iter().enumerate() {
-            if interrupt.is_set() {
-                end.interrupted = true;
-                break;
-            }
-            let problem = match Picture::open(path, &Limits::default()) {
-                Ok(picture) => match visit(Turn { index, count, path }, picture, &mut desk) {
-                    Ok(()) => None,
-                    Err(NotSaved::Failed(failure)) => return Err(failure),
-                    Err(unfit) => Some(unfit.to_string()),
-                },
-                Err(error) => Some(error.to_string()),
+        let still = self.still();
+        let options = Options { vid_stride, interrupt: interrupt.clone(), ..Options::default() };
+        let mut frames = Frames::new(self.sources, options);
+        let count = frames.sources();
+        // Videos and streams print their frames and have no known number of them.
+        let mut desk = Desk { console, progress: Progress::new(if still { count } else { 0 }) };
+        let mut live = false;
+        for frame in frames.by_ref() {
+            let problem = match frame {
+                Ok(Frame { picture, path, source, kind }) => {
+                    live = matches!(kind, FrameKind::Live { .. });
+                    match visit(Turn { place: [source, count], path: &path, kind }, picture, &mut desk) {
+                        Ok(()) => None,
+                        Err(NotSaved::Failed(failure)) => return Err(failure),
+                        Err(unfit) => Some((format!("error: {}: {unfit}", path.display()), false)),
+                    }
+                }
+                Err(problem) => Some((problem.to_string(), problem.passing)),
             };
-            if let Some(problem) = problem {
-                desk.complain(format_args!("error: {}: {problem}", path.display()));
-                end.failed = true;
+            if let Some((line, passing)) = problem {
+                desk.complain(line);
+                end.failed |= !passing;
             }
             desk.progress.step();
+        }
+        // Only the user ends a stream; everything else ends by itself.
+        end.interrupted = interrupt.is_set() && !live;
+        for report in frames.live_reports().into_iter().filter(|report| report.received > 0) {
+            desk.complain(report);
         }
         Ok(end)
     }
@@ -98,7 +118,8 @@ impl Desk<'_, '_> {
         Ok(())
     }
 
-    fn complain(&mut self, line: impl std::fmt::Display) {
+    /// Writes a line to the error output.
+    pub(super) fn complain(&mut self, line: impl std::fmt::Display) {
         let console = &mut *self.console;
         self.progress.aside(|| console.complain(line));
     }

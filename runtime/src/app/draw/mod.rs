@@ -73,6 +73,15 @@ pub fn annotate<'a>(canvas: &mut Canvas<'_>, found: &Detections, style: &Style, 
     }
 }
 
+/// Writes a line into the left upper corner, dark on a white plate.
+pub fn note(canvas: &mut Canvas<'_>, line: &str) {
+    let sizes = Sizes::new((canvas.width() + canvas.height()) as f32 / 2.0, &Style::default());
+    let text = TextStyle::new(sizes.text);
+    let [width, height] = text.plate(line);
+    canvas.fill([0, 0, width, height], [255; 3]);
+    text.draw(canvas, [text.margin(), 0], line, [0; 3]);
+}
+
 fn pixels(xyxy: [f32; 4]) -> [i32; 4] {
     xyxy.map(|v| v.round() as i32)
 }

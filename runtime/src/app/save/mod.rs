@@ -10,23 +10,30 @@ mod names;
 mod percent_g;
 mod results;
 mod table;
+mod videos;
 
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 pub use directory::{next_annotations, next_run};
 pub use encode::encode;
 pub use labels::{LabelFormat, label_lines};
 pub use percent_g::percent_g;
+pub use videos::Videos;
 
 use super::draw::{self, Canvas, Style};
 use super::failure::Failure;
 use super::files;
-use super::source::Picture;
+use super::source::{FrameKind, Picture};
 use crate::detect::{Detections, Pipeline};
 use crops::Crops;
 use names::Names;
 use results::Results;
 use table::Table;
+
+/// Extension of the copies of videos.
+const VIDEO_EXTENSION: &str = "mp4";
 
 /// What to save.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,6 +79,9 @@ pub struct RunDir {
     directory: PathBuf,
     names: Names,
     copies: Option<Style>,
+    videos: Videos,
+    /// Stems of the names of videos and streams.
+    moving: HashMap<PathBuf, OsString>,
     labels: Option<LabelFormat>,
     labelled: usize,
     crops: Option<Crops>,
@@ -93,6 +103,8 @@ impl RunDir {
             directory: directory.to_owned(),
             names: Names::new(directory, sources),
             copies: wanted.copies,
+            videos: Videos::default(),
+            moving: HashMap::new(),
             labels: wanted.labels,
             labelled: 0,
             crops: wanted.crops.then(|| Crops::new(directory)),
@@ -101,40 +113,60 @@ impl RunDir {
         })
     }
 
-    /// Saves what is wanted of a picture; `source` is its path.
+    /// Saves what is wanted of a picture or frame; `source` is the path it comes from.
     ///
     /// # Errors
     /// [`NotSaved`].
     pub fn save(
         &mut self,
         source: &Path,
+        kind: FrameKind,
         mut picture: Picture,
         found: &Detections,
         pipeline: &Pipeline,
     ) -> Result<(), NotSaved> {
         let extension = encode::copy_extension(source);
-        let named = self.names.claim(source, &extension);
+        let (stem, copy, frame) = match kind {
+            FrameKind::Image => {
+                let named = self.names.claim(source, &extension);
+                (named.stem, named.copy, None)
+            }
+            FrameKind::Video { index, .. } | FrameKind::Live { index, .. } => {
+                let names = &mut self.names;
+                let stem = self
+                    .moving
+                    .entry(source.to_owned())
+                    .or_insert_with(|| names.claim(source, VIDEO_EXTENSION.as_ref()).stem);
+                (stem.clone(), self.directory.join(stem).with_added_extension(VIDEO_EXTENSION), Some(index + 1))
+            }
+        };
         let name = source.file_name().unwrap_or_default().to_string_lossy();
         if let Some(table) = &mut self.table {
             table.add(&name, found, |id| pipeline.label(id).into_owned())?;
         }
         if let Some(results) = &mut self.results {
-            results.add(source, found)?;
+            results.add(source, frame, found)?;
         }
         if let Some(format) = self.labels {
-            let mut name = named.stem.clone();
+            let mut name = stem.clone();
+            if let Some(frame) = frame {
+                name.push(format!("_{frame}"));
+            }
             name.push(".txt");
             let path = self.directory.join("labels").join(name);
             self.labelled += usize::from(replace_labels(&path, &picture, found, format)?);
         }
         if let Some(crops) = &mut self.crops {
             for (xyxy, _, class_id) in worst_first(found) {
-                crops.save(&pipeline.label(class_id), &named.stem, picture.as_ref(), xyxy)?;
+                crops.save(&pipeline.label(class_id), &stem, picture.as_ref(), xyxy)?;
             }
         }
         if let Some(style) = &self.copies {
             draw_on(&mut picture, found, style, pipeline);
-            files::replace(&named.copy, &encode(picture.as_ref(), &extension)?)?;
+            match kind {
+                FrameKind::Image => files::replace(&copy, &encode(picture.as_ref(), &extension)?)?,
+                _ => self.videos.save(source, kind, &picture, || copy)?,
+            }
         }
         Ok(())
     }
@@ -149,7 +181,8 @@ impl RunDir {
     ///
     /// # Errors
     /// [`Failure::Failed`] naming a file that cannot be written.
-    pub fn finish(self) -> Result<Option<usize>, Failure> {
+    pub fn finish(mut self) -> Result<Option<usize>, Failure> {
+        self.videos.finish()?;
         self.table.map_or(Ok(()), Table::finish)?;
         self.results.map_or(Ok(()), Results::finish)?;
         Ok(self.labels.map(|_| self.labelled))

@@ -33,7 +33,8 @@ impl Names {
 
     /// The name of `source` with `extension`, then `name-2`, `name-3`, ... until it is free.
     pub(super) fn claim(&mut self, source: &Path, extension: &OsStr) -> Named {
-        let stem = source.file_stem().unwrap_or_default();
+        // The last part of an address may be empty.
+        let stem = source.file_stem().unwrap_or("stream".as_ref());
         let numbered = (2u64..).map(|number| {
             let mut stem = stem.to_owned();
             stem.push(format!("-{number}"));

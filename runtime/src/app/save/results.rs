@@ -27,9 +27,12 @@ impl Results {
         Ok(Self { file, category_ids, first: true })
     }
 
-    /// Adds the objects of a picture, best score first.
-    pub(super) fn add(&mut self, image: &Path, found: &Detections) -> Result<(), Failure> {
-        let image_id = image_id(image);
+    /// Adds the objects of a picture, or of frame `frame` of a video, best score first.
+    pub(super) fn add(&mut self, image: &Path, frame: Option<u64>, found: &Detections) -> Result<(), Failure> {
+        let image_id = match frame {
+            None => image_id(image),
+            Some(frame) => Value::from(format!("{}_{frame}", image.file_stem().unwrap_or_default().to_string_lossy())),
+        };
         let mut lines = String::new();
         for (xyxy, score, class_id) in found.iter() {
             let comma = if self.first { "" } else { "," };

@@ -3,6 +3,7 @@
 use std::io::{Cursor, Read};
 use std::path::Path;
 
+use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 
 use crate::detect::ImageRef;
@@ -97,7 +98,8 @@ impl Picture {
     ///
     /// JPEG files are decoded by libjpeg, to the very levels that OpenCV and Pillow give: integer networks turn a
     /// difference of one level in a few pixels into visibly different scores. Grey, palette, CMYK and 16-bit images
-    /// become 8-bit RGB, transparency is ignored, and the picture is turned upright as its EXIF orientation says.
+    /// become 8-bit RGB, transparent pixels show white behind them, and the picture is turned upright as its EXIF
+    /// orientation says.
     ///
     /// # Errors
     /// [`PictureError`] when the bytes are no such image, are damaged, or exceed `limits`.
@@ -130,16 +132,40 @@ impl Picture {
                 return Err(PictureError::TooManyScans);
             }
         }
-        let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
+        let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
         let exact = if format == ImageFormat::Jpeg { decode_with_libjpeg(bytes) } else { None };
         let mut decoded = match exact {
             Some(rgb) => DynamicImage::ImageRgb8(rgb),
             None => DynamicImage::from_decoder(decoder)?,
         };
         decoded.apply_orientation(orientation);
-        let rgb = decoded.into_rgb8();
+        Ok(Self::from_image(if decoded.color().has_alpha() { on_white(&decoded) } else { decoded.into_rgb8() }))
+    }
+
+    fn from_image(rgb: RgbImage) -> Self {
         let (width, height) = (rgb.width() as usize, rgb.height() as usize);
-        Ok(Self { pixels: rgb.into_raw(), width, height })
+        Self { pixels: rgb.into_raw(), width, height }
+    }
+
+    /// A picture of `3 * width * height` bytes of interleaved RGB.
+    ///
+    /// # Panics
+    /// When `pixels` has another length, or there are none.
+    pub fn from_rgb(pixels: Vec<u8>, width: usize, height: usize) -> Self {
+        assert!(width > 0 && height > 0 && pixels.len() == 3 * width * height, "three bytes per pixel");
+        Self { pixels, width, height }
+    }
+
+    /// The picture turned or mirrored.
+    pub fn turned(self, orientation: Orientation) -> Self {
+        if orientation == Orientation::NoTransforms {
+            return self;
+        }
+        let (width, height) = (self.width as u32, self.height as u32);
+        let rgb = RgbImage::from_raw(width, height, self.pixels).expect("a picture holds all of its pixels");
+        let mut image = DynamicImage::ImageRgb8(rgb);
+        image.apply_orientation(orientation);
+        Self::from_image(image.into_rgb8())
     }
 
     /// The picture for a pipeline.
@@ -158,6 +184,11 @@ impl Picture {
     }
 
     /// The pixels, `3 * width * height` bytes of interleaved RGB.
+    pub fn pixels(&self) -> &[u8] {
+        &self.pixels
+    }
+
+    /// The pixels, to draw on.
     pub fn pixels_mut(&mut self) -> &mut [u8] {
         &mut self.pixels
     }
@@ -176,6 +207,16 @@ impl Picture {
         )?;
         Ok(bytes)
     }
+}
+
+/// The picture in front of white.
+fn on_white(image: &DynamicImage) -> RgbImage {
+    let rgba = image.to_rgba8();
+    let pixels = rgba.pixels().flat_map(|pixel| {
+        let [red, green, blue, alpha] = pixel.0.map(u32::from);
+        [red, green, blue].map(|level| ((level * alpha + 255 * (255 - alpha) + 127) / 255) as u8)
+    });
+    RgbImage::from_raw(rgba.width(), rgba.height(), pixels.collect()).expect("three bytes for every four")
 }
 
 /// Whether no end-of-image marker follows the last scan of a JPEG file. Decoders fill what is missing with grey.

@@ -110,14 +110,17 @@ fn fused_is_the_definition() {
                     out_height: HEIGHT,
                     out_width: WIDTH,
                     table: Table {
+                        group: 4,
                         groups: vec![Group::new(&[2, 0, 1], (0, 0), 0, 0, None)].into(),
                         segments: vec![].into(),
                         offsets: vec![].into(),
                         weights: vec![].into(),
                     },
                     quads: None,
+                    unrolled: None,
+                    panels: None,
                     packed: vec![].into(),
-                    blocking: Blocking { chunk_tiles: 16, pass_tiles: 4, groups: 1, prefetch: false },
+                    blocking: Blocking { chunk_tiles: 16, pass_tiles: 4, outputs: 4, prefetch: false },
                     epilogue: Epilogue {
                         acc_bias: vec![3, -1000, i32::MAX].into(),
                         scale: vec![1e-3, 4e-4, 0.02].into(),
