@@ -17,7 +17,7 @@ pub static LAYER: Layer = Layer {
         &[
             Map {
                 dtype: DType::U8,
-                offset: 162,
+                offset: 192,
                 channels: 3,
                 height: 320,
                 width: 320,
@@ -48,7 +48,7 @@ pub static LAYER: Layer = Layer {
                 StoreTo {
                     map: Map {
                         dtype: DType::U8,
-                        offset: 162,
+                        offset: 192,
                         channels: 3,
                         height: 320,
                         width: 320,

@@ -20,27 +20,33 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(peristyle_aa8997d86445eba2_l001_g0 peristyle_aa8997d86445eba2_l001_g1);
-static TABLE: &Aligned<[u8; 3584]> = &Aligned(*include_bytes!("l001_stem.bin"));
+declare_unrolled!(peristyle_c8a78a24841a6c0e_l001_g0 peristyle_c8a78a24841a6c0e_l001_g1);
+static TABLE: &Aligned<[u8; 4160]> = &Aligned(*include_bytes!("l001_stem.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 36),
-        0,
-        0,
-        unrolled!(peristyle_aa8997d86445eba2_l001_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (36, 28),
-        106,
-        114,
-        unrolled!(peristyle_aa8997d86445eba2_l001_g1),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 92, 33, None),
+    Group::new(&[4, 5], (18, 9), 184, 64, None),
+    Group::new(&[6, 7], (27, 9), 260, 92, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 2), 0, 0, None),
     Group::new(&[4, 5, 6, 7], (2, 3), 100, 89, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 53),
+        0,
+        0,
+        unrolled!(peristyle_c8a78a24841a6c0e_l001_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (53, 50),
+        106,
+        57,
+        unrolled!(peristyle_c8a78a24841a6c0e_l001_g1),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -49,7 +55,7 @@ pub static LAYER: Layer = Layer {
         &[
             Map {
                 dtype: DType::U8,
-                offset: 314194,
+                offset: 314304,
                 channels: 8,
                 height: 160,
                 width: 160,
@@ -79,7 +85,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 162,
+            offset: 192,
             channels: 3,
             height: 320,
             width: 320,
@@ -92,23 +98,32 @@ pub static LAYER: Layer = Layer {
         out_height: 160,
         out_width: 160,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 64)),
-            offsets: Cow::Borrowed(TABLE.offsets(256, 206)),
-            weights: Cow::Borrowed(TABLE.words(1088, 224)),
+            segments: Cow::Borrowed(TABLE.segments(0, 36)),
+            offsets: Cow::Borrowed(TABLE.offsets(192, 352)),
+            weights: Cow::Borrowed(TABLE.words(1600, 123)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(1984, 5)),
-            offsets: Cow::Borrowed(TABLE.offsets(2048, 200)),
-            weights: Cow::Borrowed(TABLE.words(2880, 172)),
+            segments: Cow::Borrowed(TABLE.segments(2112, 5)),
+            offsets: Cow::Borrowed(TABLE.offsets(2176, 200)),
+            weights: Cow::Borrowed(TABLE.words(3008, 172)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(3584, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(3712, 112)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(4160, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
-            pass_tiles: 26,
-            groups: 2,
+            pass_tiles: 60,
+            outputs: 8,
             prefetch: false,
         },
         epilogue: Epilogue {
@@ -144,7 +159,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 314194,
+                            offset: 314304,
                             channels: 8,
                             height: 160,
                             width: 160,

@@ -21,45 +21,55 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_12d8cd53016951c3_l002_g0 peristyle_12d8cd53016951c3_l002_g1
-    peristyle_12d8cd53016951c3_l002_g2 peristyle_12d8cd53016951c3_l002_g3
+    peristyle_7d69209c86532bc2_l002_g0 peristyle_7d69209c86532bc2_l002_g1
+    peristyle_7d69209c86532bc2_l002_g2 peristyle_7d69209c86532bc2_l002_g3
 );
-static TABLE: &Aligned<[u8; 4384]> = &Aligned(*include_bytes!("l002_down4.bin"));
+static TABLE: &Aligned<[u8; 5088]> = &Aligned(*include_bytes!("l002_down4.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 25),
-        0,
-        0,
-        unrolled!(peristyle_12d8cd53016951c3_l002_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (25, 21),
-        68,
-        63,
-        unrolled!(peristyle_12d8cd53016951c3_l002_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (46, 16),
-        130,
-        115,
-        unrolled!(peristyle_12d8cd53016951c3_l002_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (62, 17),
-        186,
-        167,
-        unrolled!(peristyle_12d8cd53016951c3_l002_g3),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 56, 19, None),
+    Group::new(&[4, 5], (18, 9), 104, 36, None),
+    Group::new(&[6, 7], (27, 9), 152, 52, None),
+    Group::new(&[8, 9], (36, 9), 208, 69, None),
+    Group::new(&[10, 11], (45, 9), 252, 85, None),
+    Group::new(&[12, 13], (54, 9), 296, 101, None),
+    Group::new(&[14, 15], (63, 9), 340, 119, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 2), 0, 0, None),
     Group::new(&[4, 5, 6, 7], (2, 3), 64, 54, None),
     Group::new(&[8, 9, 10, 11], (5, 1), 128, 98, None),
     Group::new(&[12, 13, 14, 15], (6, 1), 184, 154, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 34),
+        0,
+        0,
+        unrolled!(peristyle_7d69209c86532bc2_l002_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (34, 31),
+        68,
+        32,
+        unrolled!(peristyle_7d69209c86532bc2_l002_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (65, 28),
+        130,
+        58,
+        unrolled!(peristyle_7d69209c86532bc2_l002_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (93, 27),
+        186,
+        84,
+        unrolled!(peristyle_7d69209c86532bc2_l002_g3),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -83,7 +93,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 314194,
+            offset: 314304,
             channels: 8,
             height: 160,
             width: 160,
@@ -96,23 +106,32 @@ pub static LAYER: Layer = Layer {
         out_height: 80,
         out_width: 80,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 79)),
-            offsets: Cow::Borrowed(TABLE.offsets(320, 240)),
-            weights: Cow::Borrowed(TABLE.words(1280, 215)),
+            segments: Cow::Borrowed(TABLE.segments(0, 72)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 376)),
+            weights: Cow::Borrowed(TABLE.words(1856, 133)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(2176, 7)),
-            offsets: Cow::Borrowed(TABLE.offsets(2240, 240)),
-            weights: Cow::Borrowed(TABLE.words(3200, 210)),
+            segments: Cow::Borrowed(TABLE.segments(2432, 7)),
+            offsets: Cow::Borrowed(TABLE.offsets(2496, 240)),
+            weights: Cow::Borrowed(TABLE.words(3456, 210)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(4096, 72)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(4352, 108)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(4800, 72)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 14,
-            groups: 2,
+            outputs: 8,
             prefetch: false,
         },
         epilogue: Epilogue {
@@ -183,7 +202,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 525056,
+                            offset: 525184,
                             channels: 16,
                             height: 80,
                             width: 80,

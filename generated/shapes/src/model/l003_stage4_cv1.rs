@@ -20,27 +20,33 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(peristyle_d0695a724adf2808_l003_g0 peristyle_d0695a724adf2808_l003_g1);
-static TABLE: &Aligned<[u8; 832]> = &Aligned(*include_bytes!("l003_stage4_cv1.bin"));
+declare_unrolled!(peristyle_a394450bec4c48ad_l003_g0 peristyle_a394450bec4c48ad_l003_g1);
+static TABLE: &Aligned<[u8; 1088]> = &Aligned(*include_bytes!("l003_stage4_cv1.bin"));
 static GROUPS: &[Group] = &[
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 12, 6, None),
+    Group::new(&[4, 5], (18, 9), 28, 14, None),
+    Group::new(&[6, 7], (27, 9), 44, 22, None),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 0, 16, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 8),
         0,
         0,
-        unrolled!(peristyle_d0695a724adf2808_l003_g0),
+        unrolled!(peristyle_a394450bec4c48ad_l003_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (8, 14),
         16,
-        21,
-        unrolled!(peristyle_d0695a724adf2808_l003_g1),
+        11,
+        unrolled!(peristyle_a394450bec4c48ad_l003_g1),
     ),
-];
-static QUAD_GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (1, 1), 0, 16, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -66,7 +72,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 525056,
+            offset: 525184,
             channels: 16,
             height: 80,
             width: 80,
@@ -79,23 +85,32 @@ pub static LAYER: Layer = Layer {
         out_height: 80,
         out_width: 80,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 22)),
-            offsets: Cow::Borrowed(TABLE.offsets(128, 44)),
-            weights: Cow::Borrowed(TABLE.words(320, 50)),
+            segments: Cow::Borrowed(TABLE.segments(0, 36)),
+            offsets: Cow::Borrowed(TABLE.offsets(192, 68)),
+            weights: Cow::Borrowed(TABLE.words(512, 34)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(576, 2)),
-            offsets: Cow::Borrowed(TABLE.offsets(640, 16)),
-            weights: Cow::Borrowed(TABLE.words(704, 32)),
+            segments: Cow::Borrowed(TABLE.segments(704, 2)),
+            offsets: Cow::Borrowed(TABLE.offsets(768, 16)),
+            weights: Cow::Borrowed(TABLE.words(832, 32)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(832, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(960, 26)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(1088, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 60,
-            groups: 1,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

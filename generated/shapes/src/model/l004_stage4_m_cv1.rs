@@ -20,27 +20,33 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(peristyle_912307b6598356f4_l004_g0 peristyle_912307b6598356f4_l004_g1);
-static TABLE: &Aligned<[u8; 448]> = &Aligned(*include_bytes!("l004_stage4_m_cv1.bin"));
+declare_unrolled!(peristyle_c4e09b7f3c66f423_l004_g0 peristyle_c4e09b7f3c66f423_l004_g1);
+static TABLE: &Aligned<[u8; 768]> = &Aligned(*include_bytes!("l004_stage4_m_cv1.bin"));
 static GROUPS: &[Group] = &[
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 12, 6, None),
+    Group::new(&[4, 5], (18, 9), 20, 10, None),
+    Group::new(&[6, 7], (27, 9), 28, 14, None),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 8, 8, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 4),
         0,
         0,
-        unrolled!(peristyle_912307b6598356f4_l004_g0),
+        unrolled!(peristyle_c4e09b7f3c66f423_l004_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (4, 4),
         8,
-        12,
-        unrolled!(peristyle_912307b6598356f4_l004_g1),
+        6,
+        unrolled!(peristyle_c4e09b7f3c66f423_l004_g1),
     ),
-];
-static QUAD_GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (1, 1), 8, 8, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -49,7 +55,7 @@ pub static LAYER: Layer = Layer {
         &[
             Map {
                 dtype: DType::U8,
-                offset: 312914,
+                offset: 312960,
                 channels: 8,
                 height: 80,
                 width: 80,
@@ -92,23 +98,32 @@ pub static LAYER: Layer = Layer {
         out_height: 80,
         out_width: 80,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 8)),
-            offsets: Cow::Borrowed(TABLE.offsets(64, 16)),
-            weights: Cow::Borrowed(TABLE.words(128, 25)),
+            segments: Cow::Borrowed(TABLE.segments(0, 36)),
+            offsets: Cow::Borrowed(TABLE.offsets(192, 36)),
+            weights: Cow::Borrowed(TABLE.words(384, 18)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(256, 2)),
-            offsets: Cow::Borrowed(TABLE.offsets(320, 16)),
-            weights: Cow::Borrowed(TABLE.words(384, 16)),
+            segments: Cow::Borrowed(TABLE.segments(512, 2)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 16)),
+            weights: Cow::Borrowed(TABLE.words(640, 16)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(448, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(704, 13)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(768, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 60,
-            groups: 1,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {
@@ -144,7 +159,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 312914,
+                            offset: 312960,
                             channels: 8,
                             height: 80,
                             width: 80,

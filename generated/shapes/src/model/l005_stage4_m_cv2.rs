@@ -21,27 +21,33 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(peristyle_08ef7145541dd62a_l005_g0 peristyle_08ef7145541dd62a_l005_g1);
-static TABLE: &Aligned<[u8; 2176]> = &Aligned(*include_bytes!("l005_stage4_m_cv2.bin"));
+declare_unrolled!(peristyle_2b4c98ba613ecf3a_l005_g0 peristyle_2b4c98ba613ecf3a_l005_g1);
+static TABLE: &Aligned<[u8; 2624]> = &Aligned(*include_bytes!("l005_stage4_m_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 14),
-        0,
-        0,
-        unrolled!(peristyle_08ef7145541dd62a_l005_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (14, 18),
-        58,
-        55,
-        unrolled!(peristyle_08ef7145541dd62a_l005_g1),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 48, 18, None),
+    Group::new(&[4, 5], (18, 9), 88, 32, None),
+    Group::new(&[6, 7], (27, 9), 144, 51, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
     Group::new(&[4, 5, 6, 7], (1, 1), 60, 60, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 29),
+        0,
+        0,
+        unrolled!(peristyle_2b4c98ba613ecf3a_l005_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (29, 28),
+        58,
+        28,
+        unrolled!(peristyle_2b4c98ba613ecf3a_l005_g1),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -67,7 +73,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 312914,
+            offset: 312960,
             channels: 8,
             height: 80,
             width: 80,
@@ -80,23 +86,32 @@ pub static LAYER: Layer = Layer {
         out_height: 80,
         out_width: 80,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 32)),
-            offsets: Cow::Borrowed(TABLE.offsets(128, 114)),
-            weights: Cow::Borrowed(TABLE.words(640, 107)),
+            segments: Cow::Borrowed(TABLE.segments(0, 36)),
+            offsets: Cow::Borrowed(TABLE.offsets(192, 180)),
+            weights: Cow::Borrowed(TABLE.words(960, 65)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(1088, 2)),
-            offsets: Cow::Borrowed(TABLE.offsets(1152, 116)),
-            weights: Cow::Borrowed(TABLE.words(1664, 116)),
+            segments: Cow::Borrowed(TABLE.segments(1280, 2)),
+            offsets: Cow::Borrowed(TABLE.offsets(1344, 116)),
+            weights: Cow::Borrowed(TABLE.words(1856, 116)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(2176, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(2368, 54)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(2624, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
-            pass_tiles: 40,
-            groups: 1,
+            pass_tiles: 60,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

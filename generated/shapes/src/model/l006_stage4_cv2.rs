@@ -20,27 +20,33 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(peristyle_fc55e981c4497272_l006_g0 peristyle_fc55e981c4497272_l006_g1);
-static TABLE: &Aligned<[u8; 896]> = &Aligned(*include_bytes!("l006_stage4_cv2.bin"));
+declare_unrolled!(peristyle_e12bb3e5f250d125_l006_g0 peristyle_e12bb3e5f250d125_l006_g1);
+static TABLE: &Aligned<[u8; 1152]> = &Aligned(*include_bytes!("l006_stage4_cv2.bin"));
 static GROUPS: &[Group] = &[
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 16, 8, None),
+    Group::new(&[4, 5], (18, 9), 32, 16, None),
+    Group::new(&[6, 7], (27, 9), 56, 28, None),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 16, 16, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
     Group::new(
         &[0, 1, 2, 3],
         (0, 11),
         0,
         0,
-        unrolled!(peristyle_fc55e981c4497272_l006_g0),
+        unrolled!(peristyle_e12bb3e5f250d125_l006_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (11, 12),
         22,
-        27,
-        unrolled!(peristyle_fc55e981c4497272_l006_g1),
+        14,
+        unrolled!(peristyle_e12bb3e5f250d125_l006_g1),
     ),
-];
-static QUAD_GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (1, 1), 16, 16, None),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -64,7 +70,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 525056,
+            offset: 525184,
             channels: 16,
             height: 80,
             width: 80,
@@ -77,23 +83,32 @@ pub static LAYER: Layer = Layer {
         out_height: 80,
         out_width: 80,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 23)),
-            offsets: Cow::Borrowed(TABLE.offsets(128, 46)),
-            weights: Cow::Borrowed(TABLE.words(320, 57)),
+            segments: Cow::Borrowed(TABLE.segments(0, 36)),
+            offsets: Cow::Borrowed(TABLE.offsets(192, 76)),
+            weights: Cow::Borrowed(TABLE.words(512, 38)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(576, 2)),
-            offsets: Cow::Borrowed(TABLE.offsets(640, 32)),
-            weights: Cow::Borrowed(TABLE.words(768, 32)),
+            segments: Cow::Borrowed(TABLE.segments(704, 2)),
+            offsets: Cow::Borrowed(TABLE.offsets(768, 32)),
+            weights: Cow::Borrowed(TABLE.words(896, 32)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(896, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(1024, 29)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(1152, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 60,
-            groups: 1,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

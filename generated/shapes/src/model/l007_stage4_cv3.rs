@@ -21,45 +21,55 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_880c8bf31a7a0260_l007_g0 peristyle_880c8bf31a7a0260_l007_g1
-    peristyle_880c8bf31a7a0260_l007_g2 peristyle_880c8bf31a7a0260_l007_g3
+    peristyle_45d7c46bd5bcef35_l007_g0 peristyle_45d7c46bd5bcef35_l007_g1
+    peristyle_45d7c46bd5bcef35_l007_g2 peristyle_45d7c46bd5bcef35_l007_g3
 );
-static TABLE: &Aligned<[u8; 1280]> = &Aligned(*include_bytes!("l007_stage4_cv3.bin"));
+static TABLE: &Aligned<[u8; 1728]> = &Aligned(*include_bytes!("l007_stage4_cv3.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 9),
-        0,
-        0,
-        unrolled!(peristyle_880c8bf31a7a0260_l007_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (9, 8),
-        18,
-        21,
-        unrolled!(peristyle_880c8bf31a7a0260_l007_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (17, 7),
-        34,
-        40,
-        unrolled!(peristyle_880c8bf31a7a0260_l007_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (24, 8),
-        50,
-        62,
-        unrolled!(peristyle_880c8bf31a7a0260_l007_g3),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 16, 8, None),
+    Group::new(&[4, 5], (18, 9), 32, 16, None),
+    Group::new(&[6, 7], (27, 9), 48, 24, None),
+    Group::new(&[8, 9], (36, 9), 64, 32, None),
+    Group::new(&[10, 11], (45, 9), 80, 40, None),
+    Group::new(&[12, 13], (54, 9), 96, 48, None),
+    Group::new(&[14, 15], (63, 9), 112, 56, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
     Group::new(&[4, 5, 6, 7], (1, 1), 16, 16, None),
     Group::new(&[8, 9, 10, 11], (2, 1), 16, 32, None),
     Group::new(&[12, 13, 14, 15], (3, 1), 0, 48, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 9),
+        0,
+        0,
+        unrolled!(peristyle_45d7c46bd5bcef35_l007_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (9, 8),
+        18,
+        11,
+        unrolled!(peristyle_45d7c46bd5bcef35_l007_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (17, 8),
+        34,
+        21,
+        unrolled!(peristyle_45d7c46bd5bcef35_l007_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (25, 8),
+        50,
+        32,
+        unrolled!(peristyle_45d7c46bd5bcef35_l007_g3),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -68,7 +78,7 @@ pub static LAYER: Layer = Layer {
         &[
             Map {
                 dtype: DType::U8,
-                offset: 42,
+                offset: 64,
                 channels: 16,
                 height: 80,
                 width: 80,
@@ -111,23 +121,32 @@ pub static LAYER: Layer = Layer {
         out_height: 80,
         out_width: 80,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 32)),
-            offsets: Cow::Borrowed(TABLE.offsets(128, 66)),
-            weights: Cow::Borrowed(TABLE.words(448, 83)),
+            segments: Cow::Borrowed(TABLE.segments(0, 72)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 128)),
+            weights: Cow::Borrowed(TABLE.words(832, 64)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(832, 4)),
-            offsets: Cow::Borrowed(TABLE.offsets(896, 32)),
-            weights: Cow::Borrowed(TABLE.words(1024, 64)),
+            segments: Cow::Borrowed(TABLE.segments(1088, 4)),
+            offsets: Cow::Borrowed(TABLE.offsets(1152, 32)),
+            weights: Cow::Borrowed(TABLE.words(1280, 64)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(1280, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(1536, 43)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(1728, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 60,
-            groups: 2,
+            outputs: 8,
             prefetch: false,
         },
         epilogue: Epilogue {
@@ -198,7 +217,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 42,
+                            offset: 64,
                             channels: 16,
                             height: 80,
                             width: 80,

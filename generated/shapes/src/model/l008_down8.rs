@@ -21,69 +21,29 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_126a7dc3c48e3af5_l008_g0 peristyle_126a7dc3c48e3af5_l008_g1
-    peristyle_126a7dc3c48e3af5_l008_g2 peristyle_126a7dc3c48e3af5_l008_g3
-    peristyle_126a7dc3c48e3af5_l008_g4 peristyle_126a7dc3c48e3af5_l008_g5
-    peristyle_126a7dc3c48e3af5_l008_g6 peristyle_126a7dc3c48e3af5_l008_g7
+    peristyle_21045670d64ea900_l008_g0 peristyle_21045670d64ea900_l008_g1
+    peristyle_21045670d64ea900_l008_g2 peristyle_21045670d64ea900_l008_g3
+    peristyle_21045670d64ea900_l008_g4 peristyle_21045670d64ea900_l008_g5
+    peristyle_21045670d64ea900_l008_g6 peristyle_21045670d64ea900_l008_g7
 );
-static TABLE: &Aligned<[u8; 15680]> = &Aligned(*include_bytes!("l008_down8.bin"));
+static TABLE: &Aligned<[u8; 17600]> = &Aligned(*include_bytes!("l008_down8.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 35),
-        0,
-        0,
-        unrolled!(peristyle_126a7dc3c48e3af5_l008_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (35, 33),
-        122,
-        115,
-        unrolled!(peristyle_126a7dc3c48e3af5_l008_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (68, 34),
-        242,
-        217,
-        unrolled!(peristyle_126a7dc3c48e3af5_l008_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (102, 39),
-        368,
-        326,
-        unrolled!(peristyle_126a7dc3c48e3af5_l008_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (141, 37),
-        492,
-        436,
-        unrolled!(peristyle_126a7dc3c48e3af5_l008_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (178, 32),
-        604,
-        544,
-        unrolled!(peristyle_126a7dc3c48e3af5_l008_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (210, 37),
-        722,
-        656,
-        unrolled!(peristyle_126a7dc3c48e3af5_l008_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (247, 34),
-        840,
-        759,
-        unrolled!(peristyle_126a7dc3c48e3af5_l008_g7),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 84, 25, None),
+    Group::new(&[4, 5], (18, 9), 192, 61, None),
+    Group::new(&[6, 7], (27, 9), 280, 89, None),
+    Group::new(&[8, 9], (36, 9), 376, 119, None),
+    Group::new(&[10, 11], (45, 9), 484, 155, None),
+    Group::new(&[12, 13], (54, 9), 576, 182, None),
+    Group::new(&[14, 15], (63, 9), 676, 214, None),
+    Group::new(&[16, 17], (72, 9), 768, 245, None),
+    Group::new(&[18, 19], (81, 9), 856, 272, None),
+    Group::new(&[20, 21], (90, 9), 944, 301, None),
+    Group::new(&[22, 23], (99, 9), 1040, 331, None),
+    Group::new(&[24, 25], (108, 9), 1136, 364, None),
+    Group::new(&[26, 27], (117, 9), 1228, 392, None),
+    Group::new(&[28, 29], (126, 9), 1316, 422, None),
+    Group::new(&[30, 31], (135, 9), 1400, 449, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 3), 0, 0, None),
@@ -94,6 +54,64 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[20, 21, 22, 23], (17, 3), 592, 421, None),
     Group::new(&[24, 25, 26, 27], (20, 3), 708, 509, None),
     Group::new(&[28, 29, 30, 31], (23, 4), 824, 594, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 61),
+        0,
+        0,
+        unrolled!(peristyle_21045670d64ea900_l008_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (61, 60),
+        122,
+        58,
+        unrolled!(peristyle_21045670d64ea900_l008_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (121, 63),
+        242,
+        109,
+        unrolled!(peristyle_21045670d64ea900_l008_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (184, 62),
+        368,
+        164,
+        unrolled!(peristyle_21045670d64ea900_l008_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (246, 56),
+        492,
+        219,
+        unrolled!(peristyle_21045670d64ea900_l008_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (302, 59),
+        604,
+        273,
+        unrolled!(peristyle_21045670d64ea900_l008_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (361, 59),
+        722,
+        329,
+        unrolled!(peristyle_21045670d64ea900_l008_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (420, 56),
+        840,
+        381,
+        unrolled!(peristyle_21045670d64ea900_l008_g7),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -117,7 +135,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 42,
+            offset: 64,
             channels: 16,
             height: 80,
             width: 80,
@@ -130,23 +148,32 @@ pub static LAYER: Layer = Layer {
         out_height: 40,
         out_width: 40,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 281)),
-            offsets: Cow::Borrowed(TABLE.offsets(1152, 952)),
-            weights: Cow::Borrowed(TABLE.words(4992, 862)),
+            segments: Cow::Borrowed(TABLE.segments(0, 144)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 1500)),
+            weights: Cow::Borrowed(TABLE.words(6592, 483)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(8448, 27)),
-            offsets: Cow::Borrowed(TABLE.offsets(8576, 936)),
-            weights: Cow::Borrowed(TABLE.words(12352, 673)),
+            segments: Cow::Borrowed(TABLE.segments(8576, 27)),
+            offsets: Cow::Borrowed(TABLE.offsets(8704, 936)),
+            weights: Cow::Borrowed(TABLE.words(12480, 673)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(15104, 144)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(15232, 433)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(17024, 144)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 6,
-            groups: 1,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {
@@ -265,7 +292,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 110592,
+                            offset: 110656,
                             channels: 32,
                             height: 40,
                             width: 40,

@@ -21,45 +21,55 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_2d891e2960ccaeea_l009_g0 peristyle_2d891e2960ccaeea_l009_g1
-    peristyle_2d891e2960ccaeea_l009_g2 peristyle_2d891e2960ccaeea_l009_g3
+    peristyle_e8f507b80684d777_l009_g0 peristyle_e8f507b80684d777_l009_g1
+    peristyle_e8f507b80684d777_l009_g2 peristyle_e8f507b80684d777_l009_g3
 );
-static TABLE: &Aligned<[u8; 2688]> = &Aligned(*include_bytes!("l009_stage8_cv1.bin"));
+static TABLE: &Aligned<[u8; 3328]> = &Aligned(*include_bytes!("l009_stage8_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 15),
-        0,
-        0,
-        unrolled!(peristyle_2d891e2960ccaeea_l009_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (15, 18),
-        32,
-        39,
-        unrolled!(peristyle_2d891e2960ccaeea_l009_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (33, 16),
-        70,
-        86,
-        unrolled!(peristyle_2d891e2960ccaeea_l009_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (49, 19),
-        102,
-        123,
-        unrolled!(peristyle_2d891e2960ccaeea_l009_g3),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 28, 12, None),
+    Group::new(&[4, 5], (18, 9), 60, 28, None),
+    Group::new(&[6, 7], (27, 9), 88, 42, None),
+    Group::new(&[8, 9], (36, 9), 132, 58, None),
+    Group::new(&[10, 11], (45, 9), 164, 71, None),
+    Group::new(&[12, 13], (54, 9), 192, 82, None),
+    Group::new(&[14, 15], (63, 9), 228, 96, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
     Group::new(&[4, 5, 6, 7], (1, 1), 32, 32, None),
     Group::new(&[8, 9, 10, 11], (2, 1), 64, 64, None),
     Group::new(&[12, 13, 14, 15], (3, 1), 96, 96, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 16),
+        0,
+        0,
+        unrolled!(peristyle_e8f507b80684d777_l009_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (16, 19),
+        32,
+        20,
+        unrolled!(peristyle_e8f507b80684d777_l009_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (35, 16),
+        70,
+        44,
+        unrolled!(peristyle_e8f507b80684d777_l009_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (51, 19),
+        102,
+        63,
+        unrolled!(peristyle_e8f507b80684d777_l009_g3),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -85,7 +95,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 110592,
+            offset: 110656,
             channels: 32,
             height: 40,
             width: 40,
@@ -98,23 +108,32 @@ pub static LAYER: Layer = Layer {
         out_height: 40,
         out_width: 40,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 68)),
-            offsets: Cow::Borrowed(TABLE.offsets(320, 140)),
-            weights: Cow::Borrowed(TABLE.words(896, 168)),
+            segments: Cow::Borrowed(TABLE.segments(0, 72)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 260)),
+            weights: Cow::Borrowed(TABLE.words(1408, 109)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(1600, 4)),
-            offsets: Cow::Borrowed(TABLE.offsets(1664, 128)),
-            weights: Cow::Borrowed(TABLE.words(2176, 128)),
+            segments: Cow::Borrowed(TABLE.segments(1856, 4)),
+            offsets: Cow::Borrowed(TABLE.offsets(1920, 128)),
+            weights: Cow::Borrowed(TABLE.words(2432, 128)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(2688, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(2944, 86)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(3328, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 30,
-            groups: 1,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {
@@ -200,7 +219,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 165888,
+                            offset: 165952,
                             channels: 16,
                             height: 40,
                             width: 40,

@@ -21,45 +21,55 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_616f410096e3c20e_l010_g0 peristyle_616f410096e3c20e_l010_g1
-    peristyle_616f410096e3c20e_l010_g2 peristyle_616f410096e3c20e_l010_g3
+    peristyle_5b4ffbb1072e5886_l010_g0 peristyle_5b4ffbb1072e5886_l010_g1
+    peristyle_5b4ffbb1072e5886_l010_g2 peristyle_5b4ffbb1072e5886_l010_g3
 );
-static TABLE: &Aligned<[u8; 1536]> = &Aligned(*include_bytes!("l010_stage8_m_cv1.bin"));
+static TABLE: &Aligned<[u8; 1984]> = &Aligned(*include_bytes!("l010_stage8_m_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 10),
-        0,
-        0,
-        unrolled!(peristyle_616f410096e3c20e_l010_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (10, 10),
-        24,
-        32,
-        unrolled!(peristyle_616f410096e3c20e_l010_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (20, 9),
-        46,
-        60,
-        unrolled!(peristyle_616f410096e3c20e_l010_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (29, 11),
-        64,
-        81,
-        unrolled!(peristyle_616f410096e3c20e_l010_g3),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 16, 8, None),
+    Group::new(&[4, 5], (18, 9), 32, 16, None),
+    Group::new(&[6, 7], (27, 9), 52, 26, None),
+    Group::new(&[8, 9], (36, 9), 72, 36, None),
+    Group::new(&[10, 11], (45, 9), 88, 44, None),
+    Group::new(&[12, 13], (54, 9), 104, 52, None),
+    Group::new(&[14, 15], (63, 9), 120, 60, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
     Group::new(&[4, 5, 6, 7], (1, 1), 16, 16, None),
     Group::new(&[8, 9, 10, 11], (2, 1), 32, 32, None),
     Group::new(&[12, 13, 14, 15], (3, 1), 0, 48, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 12),
+        0,
+        0,
+        unrolled!(peristyle_5b4ffbb1072e5886_l010_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (12, 11),
+        24,
+        16,
+        unrolled!(peristyle_5b4ffbb1072e5886_l010_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (23, 9),
+        46,
+        30,
+        unrolled!(peristyle_5b4ffbb1072e5886_l010_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (32, 11),
+        64,
+        41,
+        unrolled!(peristyle_5b4ffbb1072e5886_l010_g3),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -68,7 +78,7 @@ pub static LAYER: Layer = Layer {
         &[
             Map {
                 dtype: DType::U8,
-                offset: 223274,
+                offset: 223360,
                 channels: 16,
                 height: 40,
                 width: 40,
@@ -98,7 +108,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 165888,
+            offset: 165952,
             channels: 16,
             height: 40,
             width: 40,
@@ -111,23 +121,32 @@ pub static LAYER: Layer = Layer {
         out_height: 40,
         out_width: 40,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 40)),
-            offsets: Cow::Borrowed(TABLE.offsets(192, 86)),
-            weights: Cow::Borrowed(TABLE.words(576, 108)),
+            segments: Cow::Borrowed(TABLE.segments(0, 72)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 136)),
+            weights: Cow::Borrowed(TABLE.words(896, 68)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(1024, 4)),
-            offsets: Cow::Borrowed(TABLE.offsets(1088, 48)),
-            weights: Cow::Borrowed(TABLE.words(1280, 64)),
+            segments: Cow::Borrowed(TABLE.segments(1216, 4)),
+            offsets: Cow::Borrowed(TABLE.offsets(1280, 48)),
+            weights: Cow::Borrowed(TABLE.words(1472, 64)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(1536, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(1728, 55)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(1984, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 60,
-            groups: 1,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {
@@ -198,7 +217,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 223274,
+                            offset: 223360,
                             channels: 16,
                             height: 40,
                             width: 40,

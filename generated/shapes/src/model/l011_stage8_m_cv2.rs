@@ -22,45 +22,55 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_fd806a49ce844275_l011_g0 peristyle_fd806a49ce844275_l011_g1
-    peristyle_fd806a49ce844275_l011_g2 peristyle_fd806a49ce844275_l011_g3
+    peristyle_9a6058fef480c340_l011_g0 peristyle_9a6058fef480c340_l011_g1
+    peristyle_9a6058fef480c340_l011_g2 peristyle_9a6058fef480c340_l011_g3
 );
-static TABLE: &Aligned<[u8; 7744]> = &Aligned(*include_bytes!("l011_stage8_m_cv2.bin"));
+static TABLE: &Aligned<[u8; 8512]> = &Aligned(*include_bytes!("l011_stage8_m_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 44),
-        0,
-        0,
-        unrolled!(peristyle_fd806a49ce844275_l011_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (44, 45),
-        114,
-        108,
-        unrolled!(peristyle_fd806a49ce844275_l011_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (89, 38),
-        250,
-        229,
-        unrolled!(peristyle_fd806a49ce844275_l011_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (127, 39),
-        374,
-        341,
-        unrolled!(peristyle_fd806a49ce844275_l011_g3),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 96, 30, None),
+    Group::new(&[4, 5], (18, 9), 188, 58, None),
+    Group::new(&[6, 7], (27, 9), 288, 88, None),
+    Group::new(&[8, 9], (36, 9), 384, 120, None),
+    Group::new(&[10, 11], (45, 9), 476, 148, None),
+    Group::new(&[12, 13], (54, 9), 572, 177, None),
+    Group::new(&[14, 15], (63, 9), 652, 203, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 4), 0, 0, None),
     Group::new(&[4, 5, 6, 7], (4, 4), 116, 84, None),
     Group::new(&[8, 9, 10, 11], (8, 3), 240, 164, None),
     Group::new(&[12, 13, 14, 15], (11, 3), 356, 251, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 57),
+        0,
+        0,
+        unrolled!(peristyle_9a6058fef480c340_l011_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (57, 68),
+        114,
+        54,
+        unrolled!(peristyle_9a6058fef480c340_l011_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (125, 62),
+        250,
+        115,
+        unrolled!(peristyle_9a6058fef480c340_l011_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (187, 56),
+        374,
+        171,
+        unrolled!(peristyle_9a6058fef480c340_l011_g3),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -86,7 +96,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 223274,
+            offset: 223360,
             channels: 16,
             height: 40,
             width: 40,
@@ -99,23 +109,32 @@ pub static LAYER: Layer = Layer {
         out_height: 40,
         out_width: 40,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 166)),
-            offsets: Cow::Borrowed(TABLE.offsets(704, 486)),
-            weights: Cow::Borrowed(TABLE.words(2688, 447)),
+            segments: Cow::Borrowed(TABLE.segments(0, 72)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 760)),
+            weights: Cow::Borrowed(TABLE.words(3392, 235)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(4480, 14)),
-            offsets: Cow::Borrowed(TABLE.offsets(4544, 464)),
-            weights: Cow::Borrowed(TABLE.words(6400, 327)),
+            segments: Cow::Borrowed(TABLE.segments(4352, 14)),
+            offsets: Cow::Borrowed(TABLE.offsets(4416, 464)),
+            weights: Cow::Borrowed(TABLE.words(6272, 327)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(7744, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(7616, 224)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(8512, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
-            pass_tiles: 18,
-            groups: 1,
+            pass_tiles: 60,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {
@@ -200,7 +219,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 167936,
+                            offset: 168000,
                             channels: 16,
                             height: 40,
                             width: 40,

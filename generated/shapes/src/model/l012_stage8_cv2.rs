@@ -21,45 +21,55 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_3964042113c479bc_l012_g0 peristyle_3964042113c479bc_l012_g1
-    peristyle_3964042113c479bc_l012_g2 peristyle_3964042113c479bc_l012_g3
+    peristyle_84f792e774983992_l012_g0 peristyle_84f792e774983992_l012_g1
+    peristyle_84f792e774983992_l012_g2 peristyle_84f792e774983992_l012_g3
 );
-static TABLE: &Aligned<[u8; 2624]> = &Aligned(*include_bytes!("l012_stage8_cv2.bin"));
+static TABLE: &Aligned<[u8; 3264]> = &Aligned(*include_bytes!("l012_stage8_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 14),
-        0,
-        0,
-        unrolled!(peristyle_3964042113c479bc_l012_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (14, 12),
-        34,
-        40,
-        unrolled!(peristyle_3964042113c479bc_l012_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (26, 17),
-        66,
-        80,
-        unrolled!(peristyle_3964042113c479bc_l012_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (43, 14),
-        102,
-        123,
-        unrolled!(peristyle_3964042113c479bc_l012_g3),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 24, 10, None),
+    Group::new(&[4, 5], (18, 9), 52, 22, None),
+    Group::new(&[6, 7], (27, 9), 88, 37, None),
+    Group::new(&[8, 9], (36, 9), 116, 48, None),
+    Group::new(&[10, 11], (45, 9), 156, 64, None),
+    Group::new(&[12, 13], (54, 9), 184, 78, None),
+    Group::new(&[14, 15], (63, 9), 212, 92, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
     Group::new(&[4, 5, 6, 7], (1, 1), 32, 32, None),
     Group::new(&[8, 9, 10, 11], (2, 1), 64, 64, None),
     Group::new(&[12, 13, 14, 15], (3, 1), 96, 96, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 17),
+        0,
+        0,
+        unrolled!(peristyle_84f792e774983992_l012_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (17, 16),
+        34,
+        20,
+        unrolled!(peristyle_84f792e774983992_l012_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (33, 18),
+        66,
+        40,
+        unrolled!(peristyle_84f792e774983992_l012_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (51, 16),
+        102,
+        62,
+        unrolled!(peristyle_84f792e774983992_l012_g3),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -83,7 +93,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 110592,
+            offset: 110656,
             channels: 32,
             height: 40,
             width: 40,
@@ -96,23 +106,32 @@ pub static LAYER: Layer = Layer {
         out_height: 40,
         out_width: 40,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 57)),
-            offsets: Cow::Borrowed(TABLE.offsets(256, 134)),
-            weights: Cow::Borrowed(TABLE.words(832, 161)),
+            segments: Cow::Borrowed(TABLE.segments(0, 72)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 244)),
+            weights: Cow::Borrowed(TABLE.words(1344, 106)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(1536, 4)),
-            offsets: Cow::Borrowed(TABLE.offsets(1600, 128)),
-            weights: Cow::Borrowed(TABLE.words(2112, 128)),
+            segments: Cow::Borrowed(TABLE.segments(1792, 4)),
+            offsets: Cow::Borrowed(TABLE.offsets(1856, 128)),
+            weights: Cow::Borrowed(TABLE.words(2368, 128)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(2624, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(2880, 81)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(3264, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 30,
-            groups: 1,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {
@@ -183,7 +202,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 195584,
+                            offset: 195648,
                             channels: 16,
                             height: 40,
                             width: 40,

@@ -21,69 +21,29 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5337a6a9546ad8e5_l013_g0 peristyle_5337a6a9546ad8e5_l013_g1
-    peristyle_5337a6a9546ad8e5_l013_g2 peristyle_5337a6a9546ad8e5_l013_g3
-    peristyle_5337a6a9546ad8e5_l013_g4 peristyle_5337a6a9546ad8e5_l013_g5
-    peristyle_5337a6a9546ad8e5_l013_g6 peristyle_5337a6a9546ad8e5_l013_g7
+    peristyle_d193f42eb4fc2ce5_l013_g0 peristyle_d193f42eb4fc2ce5_l013_g1
+    peristyle_d193f42eb4fc2ce5_l013_g2 peristyle_d193f42eb4fc2ce5_l013_g3
+    peristyle_d193f42eb4fc2ce5_l013_g4 peristyle_d193f42eb4fc2ce5_l013_g5
+    peristyle_d193f42eb4fc2ce5_l013_g6 peristyle_d193f42eb4fc2ce5_l013_g7
 );
-static TABLE: &Aligned<[u8; 5056]> = &Aligned(*include_bytes!("l013_stage8_cv3.bin"));
+static TABLE: &Aligned<[u8; 6400]> = &Aligned(*include_bytes!("l013_stage8_cv3.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 19),
-        0,
-        0,
-        unrolled!(peristyle_5337a6a9546ad8e5_l013_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (19, 15),
-        40,
-        47,
-        unrolled!(peristyle_5337a6a9546ad8e5_l013_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (34, 16),
-        72,
-        89,
-        unrolled!(peristyle_5337a6a9546ad8e5_l013_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (50, 14),
-        106,
-        128,
-        unrolled!(peristyle_5337a6a9546ad8e5_l013_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (64, 13),
-        140,
-        170,
-        unrolled!(peristyle_5337a6a9546ad8e5_l013_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (77, 12),
-        172,
-        210,
-        unrolled!(peristyle_5337a6a9546ad8e5_l013_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (89, 16),
-        204,
-        249,
-        unrolled!(peristyle_5337a6a9546ad8e5_l013_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (105, 15),
-        238,
-        285,
-        unrolled!(peristyle_5337a6a9546ad8e5_l013_g7),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 32, 13, None),
+    Group::new(&[4, 5], (18, 9), 72, 26, None),
+    Group::new(&[6, 7], (27, 9), 100, 40, None),
+    Group::new(&[8, 9], (36, 9), 140, 54, None),
+    Group::new(&[10, 11], (45, 9), 176, 65, None),
+    Group::new(&[12, 13], (54, 9), 208, 77, None),
+    Group::new(&[14, 15], (63, 9), 240, 93, None),
+    Group::new(&[16, 17], (72, 9), 268, 107, None),
+    Group::new(&[18, 19], (81, 9), 296, 121, None),
+    Group::new(&[20, 21], (90, 9), 336, 135, None),
+    Group::new(&[22, 23], (99, 9), 364, 146, None),
+    Group::new(&[24, 25], (108, 9), 400, 159, None),
+    Group::new(&[26, 27], (117, 9), 432, 175, None),
+    Group::new(&[28, 29], (126, 9), 464, 187, None),
+    Group::new(&[30, 31], (135, 9), 496, 203, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
@@ -95,6 +55,64 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[24, 25, 26, 27], (6, 1), 192, 192, None),
     Group::new(&[28, 29, 30, 31], (7, 1), 224, 224, None),
 ];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 20),
+        0,
+        0,
+        unrolled!(peristyle_d193f42eb4fc2ce5_l013_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (20, 16),
+        40,
+        24,
+        unrolled!(peristyle_d193f42eb4fc2ce5_l013_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (36, 17),
+        72,
+        45,
+        unrolled!(peristyle_d193f42eb4fc2ce5_l013_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (53, 17),
+        106,
+        65,
+        unrolled!(peristyle_d193f42eb4fc2ce5_l013_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (70, 16),
+        140,
+        86,
+        unrolled!(peristyle_d193f42eb4fc2ce5_l013_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (86, 16),
+        172,
+        106,
+        unrolled!(peristyle_d193f42eb4fc2ce5_l013_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (102, 17),
+        204,
+        126,
+        unrolled!(peristyle_d193f42eb4fc2ce5_l013_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (119, 17),
+        238,
+        144,
+        unrolled!(peristyle_d193f42eb4fc2ce5_l013_g7),
+    ),
+];
 /// The layer.
 pub static LAYER: Layer = Layer {
     name: Cow::Borrowed("/stage8.cv3/Conv"),
@@ -102,7 +120,7 @@ pub static LAYER: Layer = Layer {
         &[
             Map {
                 dtype: DType::U8,
-                offset: 110614,
+                offset: 110656,
                 channels: 32,
                 height: 40,
                 width: 40,
@@ -134,7 +152,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 167936,
+            offset: 168000,
             channels: 32,
             height: 40,
             width: 40,
@@ -147,23 +165,32 @@ pub static LAYER: Layer = Layer {
         out_height: 40,
         out_width: 40,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 120)),
-            offsets: Cow::Borrowed(TABLE.offsets(512, 272)),
-            weights: Cow::Borrowed(TABLE.words(1600, 325)),
+            segments: Cow::Borrowed(TABLE.segments(0, 144)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 524)),
+            weights: Cow::Borrowed(TABLE.words(2688, 217)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(2944, 8)),
-            offsets: Cow::Borrowed(TABLE.offsets(3008, 256)),
-            weights: Cow::Borrowed(TABLE.words(4032, 256)),
+            segments: Cow::Borrowed(TABLE.segments(3584, 8)),
+            offsets: Cow::Borrowed(TABLE.offsets(3648, 256)),
+            weights: Cow::Borrowed(TABLE.words(4672, 256)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(5056, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(5696, 164)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(6400, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 30,
-            groups: 1,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {
@@ -282,7 +309,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 110614,
+                            offset: 110656,
                             channels: 32,
                             height: 40,
                             width: 40,

@@ -21,129 +21,49 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_6cfb0d67ae52b738_l014_g0 peristyle_6cfb0d67ae52b738_l014_g1
-    peristyle_6cfb0d67ae52b738_l014_g2 peristyle_6cfb0d67ae52b738_l014_g3
-    peristyle_6cfb0d67ae52b738_l014_g4 peristyle_6cfb0d67ae52b738_l014_g5
-    peristyle_6cfb0d67ae52b738_l014_g6 peristyle_6cfb0d67ae52b738_l014_g7
-    peristyle_6cfb0d67ae52b738_l014_g8 peristyle_6cfb0d67ae52b738_l014_g9
-    peristyle_6cfb0d67ae52b738_l014_g10 peristyle_6cfb0d67ae52b738_l014_g11
-    peristyle_6cfb0d67ae52b738_l014_g12 peristyle_6cfb0d67ae52b738_l014_g13
-    peristyle_6cfb0d67ae52b738_l014_g14 peristyle_6cfb0d67ae52b738_l014_g15
+    peristyle_0774ebeb51fb2503_l014_g0 peristyle_0774ebeb51fb2503_l014_g1
+    peristyle_0774ebeb51fb2503_l014_g2 peristyle_0774ebeb51fb2503_l014_g3
+    peristyle_0774ebeb51fb2503_l014_g4 peristyle_0774ebeb51fb2503_l014_g5
+    peristyle_0774ebeb51fb2503_l014_g6 peristyle_0774ebeb51fb2503_l014_g7
+    peristyle_0774ebeb51fb2503_l014_g8 peristyle_0774ebeb51fb2503_l014_g9
+    peristyle_0774ebeb51fb2503_l014_g10 peristyle_0774ebeb51fb2503_l014_g11
+    peristyle_0774ebeb51fb2503_l014_g12 peristyle_0774ebeb51fb2503_l014_g13
+    peristyle_0774ebeb51fb2503_l014_g14 peristyle_0774ebeb51fb2503_l014_g15
 );
-static TABLE: &Aligned<[u8; 44608]> = &Aligned(*include_bytes!("l014_down16.bin"));
+static TABLE: &Aligned<[u8; 47296]> = &Aligned(*include_bytes!("l014_down16.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 66),
-        0,
-        0,
-        unrolled!(peristyle_6cfb0d67ae52b738_l014_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (66, 64),
-        198,
-        142,
-        unrolled!(peristyle_6cfb0d67ae52b738_l014_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (130, 62),
-        384,
-        274,
-        unrolled!(peristyle_6cfb0d67ae52b738_l014_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (192, 64),
-        584,
-        420,
-        unrolled!(peristyle_6cfb0d67ae52b738_l014_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (256, 65),
-        756,
-        545,
-        unrolled!(peristyle_6cfb0d67ae52b738_l014_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (321, 62),
-        934,
-        671,
-        unrolled!(peristyle_6cfb0d67ae52b738_l014_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (383, 62),
-        1130,
-        818,
-        unrolled!(peristyle_6cfb0d67ae52b738_l014_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (445, 59),
-        1296,
-        936,
-        unrolled!(peristyle_6cfb0d67ae52b738_l014_g7),
-    ),
-    Group::new(
-        &[32, 33, 34, 35],
-        (504, 64),
-        1484,
-        1083,
-        unrolled!(peristyle_6cfb0d67ae52b738_l014_g8),
-    ),
-    Group::new(
-        &[36, 37, 38, 39],
-        (568, 64),
-        1682,
-        1236,
-        unrolled!(peristyle_6cfb0d67ae52b738_l014_g9),
-    ),
-    Group::new(
-        &[40, 41, 42, 43],
-        (632, 62),
-        1866,
-        1372,
-        unrolled!(peristyle_6cfb0d67ae52b738_l014_g10),
-    ),
-    Group::new(
-        &[44, 45, 46, 47],
-        (694, 66),
-        2058,
-        1508,
-        unrolled!(peristyle_6cfb0d67ae52b738_l014_g11),
-    ),
-    Group::new(
-        &[48, 49, 50, 51],
-        (760, 62),
-        2234,
-        1642,
-        unrolled!(peristyle_6cfb0d67ae52b738_l014_g12),
-    ),
-    Group::new(
-        &[52, 53, 54, 55],
-        (822, 62),
-        2406,
-        1760,
-        unrolled!(peristyle_6cfb0d67ae52b738_l014_g13),
-    ),
-    Group::new(
-        &[56, 57, 58, 59],
-        (884, 53),
-        2594,
-        1892,
-        unrolled!(peristyle_6cfb0d67ae52b738_l014_g14),
-    ),
-    Group::new(
-        &[60, 61, 62, 63],
-        (937, 60),
-        2788,
-        2031,
-        unrolled!(peristyle_6cfb0d67ae52b738_l014_g15),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 128, 35, None),
+    Group::new(&[4, 5], (18, 9), 268, 76, None),
+    Group::new(&[6, 7], (27, 9), 392, 109, None),
+    Group::new(&[8, 9], (36, 9), 532, 148, None),
+    Group::new(&[10, 11], (45, 9), 692, 200, None),
+    Group::new(&[12, 13], (54, 9), 804, 232, None),
+    Group::new(&[14, 15], (63, 9), 936, 269, None),
+    Group::new(&[16, 17], (72, 9), 1052, 302, None),
+    Group::new(&[18, 19], (81, 9), 1168, 336, None),
+    Group::new(&[20, 21], (90, 9), 1292, 370, None),
+    Group::new(&[22, 23], (99, 9), 1416, 406, None),
+    Group::new(&[24, 25], (108, 9), 1576, 453, None),
+    Group::new(&[26, 27], (117, 9), 1680, 481, None),
+    Group::new(&[28, 29], (126, 9), 1820, 522, None),
+    Group::new(&[30, 31], (135, 9), 1968, 566, None),
+    Group::new(&[32, 33], (144, 9), 2108, 604, None),
+    Group::new(&[34, 35], (153, 9), 2252, 646, None),
+    Group::new(&[36, 37], (162, 9), 2396, 688, None),
+    Group::new(&[38, 39], (171, 9), 2532, 727, None),
+    Group::new(&[40, 41], (180, 9), 2664, 765, None),
+    Group::new(&[42, 43], (189, 9), 2780, 798, None),
+    Group::new(&[44, 45], (198, 9), 2924, 838, None),
+    Group::new(&[46, 47], (207, 9), 3048, 876, None),
+    Group::new(&[48, 49], (216, 9), 3172, 913, None),
+    Group::new(&[50, 51], (225, 9), 3280, 943, None),
+    Group::new(&[52, 53], (234, 9), 3404, 981, None),
+    Group::new(&[54, 55], (243, 9), 3548, 1022, None),
+    Group::new(&[56, 57], (252, 9), 3672, 1057, None),
+    Group::new(&[58, 59], (261, 9), 3804, 1093, None),
+    Group::new(&[60, 61], (270, 9), 3960, 1137, None),
+    Group::new(&[62, 63], (279, 9), 4084, 1171, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 3), 0, 0, None),
@@ -162,6 +82,120 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[52, 53, 54, 55], (51, 4), 2344, 1455, None),
     Group::new(&[56, 57, 58, 59], (55, 3), 2528, 1557, None),
     Group::new(&[60, 61, 62, 63], (58, 3), 2720, 1671, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 99),
+        0,
+        0,
+        unrolled!(peristyle_0774ebeb51fb2503_l014_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (99, 93),
+        198,
+        71,
+        unrolled!(peristyle_0774ebeb51fb2503_l014_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (192, 100),
+        384,
+        137,
+        unrolled!(peristyle_0774ebeb51fb2503_l014_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (292, 86),
+        584,
+        210,
+        unrolled!(peristyle_0774ebeb51fb2503_l014_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (378, 89),
+        756,
+        273,
+        unrolled!(peristyle_0774ebeb51fb2503_l014_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (467, 98),
+        934,
+        336,
+        unrolled!(peristyle_0774ebeb51fb2503_l014_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (565, 83),
+        1130,
+        410,
+        unrolled!(peristyle_0774ebeb51fb2503_l014_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (648, 94),
+        1296,
+        469,
+        unrolled!(peristyle_0774ebeb51fb2503_l014_g7),
+    ),
+    Group::new(
+        &[32, 33, 34, 35],
+        (742, 99),
+        1484,
+        543,
+        unrolled!(peristyle_0774ebeb51fb2503_l014_g8),
+    ),
+    Group::new(
+        &[36, 37, 38, 39],
+        (841, 92),
+        1682,
+        620,
+        unrolled!(peristyle_0774ebeb51fb2503_l014_g9),
+    ),
+    Group::new(
+        &[40, 41, 42, 43],
+        (933, 96),
+        1866,
+        688,
+        unrolled!(peristyle_0774ebeb51fb2503_l014_g10),
+    ),
+    Group::new(
+        &[44, 45, 46, 47],
+        (1029, 88),
+        2058,
+        756,
+        unrolled!(peristyle_0774ebeb51fb2503_l014_g11),
+    ),
+    Group::new(
+        &[48, 49, 50, 51],
+        (1117, 86),
+        2234,
+        823,
+        unrolled!(peristyle_0774ebeb51fb2503_l014_g12),
+    ),
+    Group::new(
+        &[52, 53, 54, 55],
+        (1203, 94),
+        2406,
+        882,
+        unrolled!(peristyle_0774ebeb51fb2503_l014_g13),
+    ),
+    Group::new(
+        &[56, 57, 58, 59],
+        (1297, 97),
+        2594,
+        948,
+        unrolled!(peristyle_0774ebeb51fb2503_l014_g14),
+    ),
+    Group::new(
+        &[60, 61, 62, 63],
+        (1394, 85),
+        2788,
+        1018,
+        unrolled!(peristyle_0774ebeb51fb2503_l014_g15),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -185,7 +219,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 110614,
+            offset: 110656,
             channels: 32,
             height: 40,
             width: 40,
@@ -198,23 +232,32 @@ pub static LAYER: Layer = Layer {
         out_height: 20,
         out_width: 20,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 997)),
-            offsets: Cow::Borrowed(TABLE.offsets(4032, 2958)),
-            weights: Cow::Borrowed(TABLE.words(15872, 2154)),
+            segments: Cow::Borrowed(TABLE.segments(0, 288)),
+            offsets: Cow::Borrowed(TABLE.offsets(1152, 4196)),
+            weights: Cow::Borrowed(TABLE.words(17984, 1204)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(24512, 61)),
-            offsets: Cow::Borrowed(TABLE.offsets(24768, 2892)),
-            weights: Cow::Borrowed(TABLE.words(36352, 1775)),
+            segments: Cow::Borrowed(TABLE.segments(22848, 61)),
+            offsets: Cow::Borrowed(TABLE.offsets(23104, 2892)),
+            weights: Cow::Borrowed(TABLE.words(34688, 1775)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(43456, 288)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(41792, 1080)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(46144, 288)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 28,
             pass_tiles: 2,
-            groups: 2,
+            outputs: 8,
             prefetch: false,
         },
         epilogue: Epilogue {
@@ -429,7 +472,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 167936,
+                            offset: 168000,
                             channels: 64,
                             height: 20,
                             width: 20,

@@ -21,69 +21,29 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_262358aa31a1818a_l015_g0 peristyle_262358aa31a1818a_l015_g1
-    peristyle_262358aa31a1818a_l015_g2 peristyle_262358aa31a1818a_l015_g3
-    peristyle_262358aa31a1818a_l015_g4 peristyle_262358aa31a1818a_l015_g5
-    peristyle_262358aa31a1818a_l015_g6 peristyle_262358aa31a1818a_l015_g7
+    peristyle_a4bdd308043dec16_l015_g0 peristyle_a4bdd308043dec16_l015_g1
+    peristyle_a4bdd308043dec16_l015_g2 peristyle_a4bdd308043dec16_l015_g3
+    peristyle_a4bdd308043dec16_l015_g4 peristyle_a4bdd308043dec16_l015_g5
+    peristyle_a4bdd308043dec16_l015_g6 peristyle_a4bdd308043dec16_l015_g7
 );
-static TABLE: &Aligned<[u8; 10048]> = &Aligned(*include_bytes!("l015_stage16_cv1.bin"));
+static TABLE: &Aligned<[u8; 11648]> = &Aligned(*include_bytes!("l015_stage16_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 29),
-        0,
-        0,
-        unrolled!(peristyle_262358aa31a1818a_l015_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (29, 28),
-        70,
-        91,
-        unrolled!(peristyle_262358aa31a1818a_l015_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (57, 32),
-        136,
-        172,
-        unrolled!(peristyle_262358aa31a1818a_l015_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (89, 33),
-        210,
-        254,
-        unrolled!(peristyle_262358aa31a1818a_l015_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (122, 27),
-        282,
-        341,
-        unrolled!(peristyle_262358aa31a1818a_l015_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (149, 31),
-        350,
-        411,
-        unrolled!(peristyle_262358aa31a1818a_l015_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (180, 32),
-        418,
-        500,
-        unrolled!(peristyle_262358aa31a1818a_l015_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (212, 27),
-        490,
-        590,
-        unrolled!(peristyle_262358aa31a1818a_l015_g7),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 68, 24, None),
+    Group::new(&[4, 5], (18, 9), 132, 48, None),
+    Group::new(&[6, 7], (27, 9), 192, 69, None),
+    Group::new(&[8, 9], (36, 9), 248, 89, None),
+    Group::new(&[10, 11], (45, 9), 308, 107, None),
+    Group::new(&[12, 13], (54, 9), 372, 129, None),
+    Group::new(&[14, 15], (63, 9), 448, 156, None),
+    Group::new(&[16, 17], (72, 9), 512, 178, None),
+    Group::new(&[18, 19], (81, 9), 576, 200, None),
+    Group::new(&[20, 21], (90, 9), 628, 217, None),
+    Group::new(&[22, 23], (99, 9), 688, 241, None),
+    Group::new(&[24, 25], (108, 9), 756, 267, None),
+    Group::new(&[26, 27], (117, 9), 824, 296, None),
+    Group::new(&[28, 29], (126, 9), 892, 321, None),
+    Group::new(&[30, 31], (135, 9), 956, 344, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
@@ -94,6 +54,64 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[20, 21, 22, 23], (6, 1), 316, 309, None),
     Group::new(&[24, 25, 26, 27], (7, 1), 380, 373, None),
     Group::new(&[28, 29, 30, 31], (8, 1), 440, 433, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 35),
+        0,
+        0,
+        unrolled!(peristyle_a4bdd308043dec16_l015_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (35, 33),
+        70,
+        46,
+        unrolled!(peristyle_a4bdd308043dec16_l015_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (68, 37),
+        136,
+        87,
+        unrolled!(peristyle_a4bdd308043dec16_l015_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (105, 36),
+        210,
+        128,
+        unrolled!(peristyle_a4bdd308043dec16_l015_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (141, 34),
+        282,
+        172,
+        unrolled!(peristyle_a4bdd308043dec16_l015_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (175, 34),
+        350,
+        207,
+        unrolled!(peristyle_a4bdd308043dec16_l015_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (209, 36),
+        418,
+        252,
+        unrolled!(peristyle_a4bdd308043dec16_l015_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (245, 32),
+        490,
+        297,
+        unrolled!(peristyle_a4bdd308043dec16_l015_g7),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -119,7 +137,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 167936,
+            offset: 168000,
             channels: 64,
             height: 20,
             width: 20,
@@ -132,23 +150,32 @@ pub static LAYER: Layer = Layer {
         out_height: 20,
         out_width: 20,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 239)),
-            offsets: Cow::Borrowed(TABLE.offsets(960, 554)),
-            weights: Cow::Borrowed(TABLE.words(3200, 664)),
+            segments: Cow::Borrowed(TABLE.segments(0, 144)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 1020)),
+            weights: Cow::Borrowed(TABLE.words(4672, 368)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(5888, 9)),
-            offsets: Cow::Borrowed(TABLE.offsets(5952, 504)),
-            weights: Cow::Borrowed(TABLE.words(8000, 497)),
+            segments: Cow::Borrowed(TABLE.segments(6144, 9)),
+            offsets: Cow::Borrowed(TABLE.offsets(6208, 504)),
+            weights: Cow::Borrowed(TABLE.words(8256, 497)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(10048, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(10304, 334)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(11648, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 14,
-            groups: 1,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {
@@ -282,7 +309,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 215040,
+                            offset: 215168,
                             channels: 32,
                             height: 20,
                             width: 20,

@@ -21,69 +21,29 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_e96b1f35f256c9b4_l016_g0 peristyle_e96b1f35f256c9b4_l016_g1
-    peristyle_e96b1f35f256c9b4_l016_g2 peristyle_e96b1f35f256c9b4_l016_g3
-    peristyle_e96b1f35f256c9b4_l016_g4 peristyle_e96b1f35f256c9b4_l016_g5
-    peristyle_e96b1f35f256c9b4_l016_g6 peristyle_e96b1f35f256c9b4_l016_g7
+    peristyle_f9ee9fca2ae2e667_l016_g0 peristyle_f9ee9fca2ae2e667_l016_g1
+    peristyle_f9ee9fca2ae2e667_l016_g2 peristyle_f9ee9fca2ae2e667_l016_g3
+    peristyle_f9ee9fca2ae2e667_l016_g4 peristyle_f9ee9fca2ae2e667_l016_g5
+    peristyle_f9ee9fca2ae2e667_l016_g6 peristyle_f9ee9fca2ae2e667_l016_g7
 );
-static TABLE: &Aligned<[u8; 4864]> = &Aligned(*include_bytes!("l016_stage16_m_cv1.bin"));
+static TABLE: &Aligned<[u8; 6144]> = &Aligned(*include_bytes!("l016_stage16_m_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 16),
-        0,
-        0,
-        unrolled!(peristyle_e96b1f35f256c9b4_l016_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (16, 14),
-        34,
-        42,
-        unrolled!(peristyle_e96b1f35f256c9b4_l016_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (30, 17),
-        66,
-        78,
-        unrolled!(peristyle_e96b1f35f256c9b4_l016_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (47, 16),
-        104,
-        124,
-        unrolled!(peristyle_e96b1f35f256c9b4_l016_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (63, 14),
-        140,
-        168,
-        unrolled!(peristyle_e96b1f35f256c9b4_l016_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (77, 15),
-        170,
-        205,
-        unrolled!(peristyle_e96b1f35f256c9b4_l016_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (92, 16),
-        202,
-        247,
-        unrolled!(peristyle_e96b1f35f256c9b4_l016_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (108, 14),
-        242,
-        299,
-        unrolled!(peristyle_e96b1f35f256c9b4_l016_g7),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 24, 12, None),
+    Group::new(&[4, 5], (18, 9), 60, 28, None),
+    Group::new(&[6, 7], (27, 9), 104, 41, None),
+    Group::new(&[8, 9], (36, 9), 136, 55, None),
+    Group::new(&[10, 11], (45, 9), 172, 67, None),
+    Group::new(&[12, 13], (54, 9), 204, 80, None),
+    Group::new(&[14, 15], (63, 9), 236, 96, None),
+    Group::new(&[16, 17], (72, 9), 268, 110, None),
+    Group::new(&[18, 19], (81, 9), 304, 123, None),
+    Group::new(&[20, 21], (90, 9), 328, 135, None),
+    Group::new(&[22, 23], (99, 9), 360, 149, None),
+    Group::new(&[24, 25], (108, 9), 392, 162, None),
+    Group::new(&[26, 27], (117, 9), 432, 179, None),
+    Group::new(&[28, 29], (126, 9), 464, 192, None),
+    Group::new(&[30, 31], (135, 9), 492, 206, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
@@ -95,6 +55,64 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[24, 25, 26, 27], (6, 1), 96, 188, None),
     Group::new(&[28, 29, 30, 31], (7, 1), 32, 220, None),
 ];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 17),
+        0,
+        0,
+        unrolled!(peristyle_f9ee9fca2ae2e667_l016_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (17, 16),
+        34,
+        21,
+        unrolled!(peristyle_f9ee9fca2ae2e667_l016_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (33, 19),
+        66,
+        39,
+        unrolled!(peristyle_f9ee9fca2ae2e667_l016_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (52, 18),
+        104,
+        62,
+        unrolled!(peristyle_f9ee9fca2ae2e667_l016_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (70, 15),
+        140,
+        84,
+        unrolled!(peristyle_f9ee9fca2ae2e667_l016_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (85, 16),
+        170,
+        103,
+        unrolled!(peristyle_f9ee9fca2ae2e667_l016_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (101, 20),
+        202,
+        124,
+        unrolled!(peristyle_f9ee9fca2ae2e667_l016_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (121, 16),
+        242,
+        150,
+        unrolled!(peristyle_f9ee9fca2ae2e667_l016_g7),
+    ),
+];
 /// The layer.
 pub static LAYER: Layer = Layer {
     name: Cow::Borrowed("/stage16.m.cv1/Conv"),
@@ -102,7 +120,7 @@ pub static LAYER: Layer = Layer {
         &[
             Map {
                 dtype: DType::U8,
-                offset: 196630,
+                offset: 196736,
                 channels: 32,
                 height: 20,
                 width: 20,
@@ -132,7 +150,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 215040,
+            offset: 215168,
             channels: 32,
             height: 20,
             width: 20,
@@ -145,23 +163,32 @@ pub static LAYER: Layer = Layer {
         out_height: 20,
         out_width: 20,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 122)),
-            offsets: Cow::Borrowed(TABLE.offsets(512, 274)),
-            weights: Cow::Borrowed(TABLE.words(1664, 335)),
+            segments: Cow::Borrowed(TABLE.segments(0, 144)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 520)),
+            weights: Cow::Borrowed(TABLE.words(2688, 218)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(3008, 8)),
-            offsets: Cow::Borrowed(TABLE.offsets(3072, 188)),
-            weights: Cow::Borrowed(TABLE.words(3840, 252)),
+            segments: Cow::Borrowed(TABLE.segments(3584, 8)),
+            offsets: Cow::Borrowed(TABLE.offsets(3648, 188)),
+            weights: Cow::Borrowed(TABLE.words(4416, 252)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(4864, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(5440, 168)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(6144, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 30,
-            groups: 1,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {
@@ -280,7 +307,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 196630,
+                            offset: 196736,
                             channels: 32,
                             height: 20,
                             width: 20,

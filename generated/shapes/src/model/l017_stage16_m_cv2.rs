@@ -22,71 +22,31 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_c003947636eea28e_l017_g0 peristyle_c003947636eea28e_l017_g1
-    peristyle_c003947636eea28e_l017_g2 peristyle_c003947636eea28e_l017_g3
-    peristyle_c003947636eea28e_l017_g4 peristyle_c003947636eea28e_l017_g5
-    peristyle_c003947636eea28e_l017_g6 peristyle_c003947636eea28e_l017_g7
+    peristyle_2e7d82c3ad316142_l017_g0 peristyle_2e7d82c3ad316142_l017_g1
+    peristyle_2e7d82c3ad316142_l017_g2 peristyle_2e7d82c3ad316142_l017_g3
+    peristyle_2e7d82c3ad316142_l017_g4 peristyle_2e7d82c3ad316142_l017_g5
+    peristyle_2e7d82c3ad316142_l017_g6 peristyle_2e7d82c3ad316142_l017_g7
 );
-static TABLE: &Aligned<[u8; 21504]> = &Aligned(
+static TABLE: &Aligned<[u8; 22848]> = &Aligned(
     *include_bytes!("l017_stage16_m_cv2.bin"),
 );
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 52),
-        0,
-        0,
-        unrolled!(peristyle_c003947636eea28e_l017_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (52, 62),
-        168,
-        120,
-        unrolled!(peristyle_c003947636eea28e_l017_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (114, 59),
-        360,
-        256,
-        unrolled!(peristyle_c003947636eea28e_l017_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (173, 57),
-        546,
-        385,
-        unrolled!(peristyle_c003947636eea28e_l017_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (230, 67),
-        718,
-        517,
-        unrolled!(peristyle_c003947636eea28e_l017_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (297, 57),
-        916,
-        672,
-        unrolled!(peristyle_c003947636eea28e_l017_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (354, 58),
-        1090,
-        804,
-        unrolled!(peristyle_c003947636eea28e_l017_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (412, 60),
-        1274,
-        940,
-        unrolled!(peristyle_c003947636eea28e_l017_g7),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 116, 34, None),
+    Group::new(&[4, 5], (18, 9), 232, 67, None),
+    Group::new(&[6, 7], (27, 9), 368, 107, None),
+    Group::new(&[8, 9], (36, 9), 500, 143, None),
+    Group::new(&[10, 11], (45, 9), 620, 174, None),
+    Group::new(&[12, 13], (54, 9), 768, 216, None),
+    Group::new(&[14, 15], (63, 9), 908, 256, None),
+    Group::new(&[16, 17], (72, 9), 1008, 286, None),
+    Group::new(&[18, 19], (81, 9), 1144, 325, None),
+    Group::new(&[20, 21], (90, 9), 1308, 373, None),
+    Group::new(&[22, 23], (99, 9), 1428, 412, None),
+    Group::new(&[24, 25], (108, 9), 1552, 447, None),
+    Group::new(&[26, 27], (117, 9), 1676, 483, None),
+    Group::new(&[28, 29], (126, 9), 1812, 521, None),
+    Group::new(&[30, 31], (135, 9), 1924, 552, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 3), 0, 0, None),
@@ -97,6 +57,64 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[20, 21, 22, 23], (19, 4), 904, 565, None),
     Group::new(&[24, 25, 26, 27], (23, 3), 1072, 662, None),
     Group::new(&[28, 29, 30, 31], (26, 3), 1252, 778, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 84),
+        0,
+        0,
+        unrolled!(peristyle_2e7d82c3ad316142_l017_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (84, 96),
+        168,
+        60,
+        unrolled!(peristyle_2e7d82c3ad316142_l017_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (180, 93),
+        360,
+        128,
+        unrolled!(peristyle_2e7d82c3ad316142_l017_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (273, 86),
+        546,
+        193,
+        unrolled!(peristyle_2e7d82c3ad316142_l017_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (359, 99),
+        718,
+        259,
+        unrolled!(peristyle_2e7d82c3ad316142_l017_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (458, 87),
+        916,
+        337,
+        unrolled!(peristyle_2e7d82c3ad316142_l017_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (545, 92),
+        1090,
+        403,
+        unrolled!(peristyle_2e7d82c3ad316142_l017_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (637, 88),
+        1274,
+        471,
+        unrolled!(peristyle_2e7d82c3ad316142_l017_g7),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -122,7 +140,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 196630,
+            offset: 196736,
             channels: 32,
             height: 20,
             width: 20,
@@ -135,23 +153,32 @@ pub static LAYER: Layer = Layer {
         out_height: 20,
         out_width: 20,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 472)),
-            offsets: Cow::Borrowed(TABLE.offsets(1920, 1450)),
-            weights: Cow::Borrowed(TABLE.words(7744, 1063)),
+            segments: Cow::Borrowed(TABLE.segments(0, 144)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 2052)),
+            weights: Cow::Borrowed(TABLE.words(8832, 586)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(12032, 29)),
-            offsets: Cow::Borrowed(TABLE.offsets(12160, 1428)),
-            weights: Cow::Borrowed(TABLE.words(17920, 882)),
+            segments: Cow::Borrowed(TABLE.segments(11200, 29)),
+            offsets: Cow::Borrowed(TABLE.offsets(11328, 1428)),
+            weights: Cow::Borrowed(TABLE.words(17088, 882)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(21504, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(20672, 533)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(22848, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
-            pass_tiles: 8,
-            groups: 1,
+            pass_tiles: 60,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {
@@ -284,7 +311,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 217088,
+                            offset: 217152,
                             channels: 32,
                             height: 20,
                             width: 20,

@@ -21,69 +21,29 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_21f8315d3e53d4db_l018_g0 peristyle_21f8315d3e53d4db_l018_g1
-    peristyle_21f8315d3e53d4db_l018_g2 peristyle_21f8315d3e53d4db_l018_g3
-    peristyle_21f8315d3e53d4db_l018_g4 peristyle_21f8315d3e53d4db_l018_g5
-    peristyle_21f8315d3e53d4db_l018_g6 peristyle_21f8315d3e53d4db_l018_g7
+    peristyle_419ab72bcb0209da_l018_g0 peristyle_419ab72bcb0209da_l018_g1
+    peristyle_419ab72bcb0209da_l018_g2 peristyle_419ab72bcb0209da_l018_g3
+    peristyle_419ab72bcb0209da_l018_g4 peristyle_419ab72bcb0209da_l018_g5
+    peristyle_419ab72bcb0209da_l018_g6 peristyle_419ab72bcb0209da_l018_g7
 );
-static TABLE: &Aligned<[u8; 9984]> = &Aligned(*include_bytes!("l018_stage16_cv2.bin"));
+static TABLE: &Aligned<[u8; 11392]> = &Aligned(*include_bytes!("l018_stage16_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 24),
-        0,
-        0,
-        unrolled!(peristyle_21f8315d3e53d4db_l018_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (24, 37),
-        62,
-        71,
-        unrolled!(peristyle_21f8315d3e53d4db_l018_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (61, 26),
-        142,
-        164,
-        unrolled!(peristyle_21f8315d3e53d4db_l018_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (87, 27),
-        202,
-        236,
-        unrolled!(peristyle_21f8315d3e53d4db_l018_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (114, 34),
-        268,
-        322,
-        unrolled!(peristyle_21f8315d3e53d4db_l018_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (148, 31),
-        344,
-        414,
-        unrolled!(peristyle_21f8315d3e53d4db_l018_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (179, 29),
-        414,
-        493,
-        unrolled!(peristyle_21f8315d3e53d4db_l018_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (208, 28),
-        484,
-        577,
-        unrolled!(peristyle_21f8315d3e53d4db_l018_g7),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 60, 20, None),
+    Group::new(&[4, 5], (18, 9), 120, 41, None),
+    Group::new(&[6, 7], (27, 9), 196, 68, None),
+    Group::new(&[8, 9], (36, 9), 260, 91, None),
+    Group::new(&[10, 11], (45, 9), 316, 113, None),
+    Group::new(&[12, 13], (54, 9), 376, 132, None),
+    Group::new(&[14, 15], (63, 9), 440, 155, None),
+    Group::new(&[16, 17], (72, 9), 500, 177, None),
+    Group::new(&[18, 19], (81, 9), 560, 199, None),
+    Group::new(&[20, 21], (90, 9), 612, 217, None),
+    Group::new(&[22, 23], (99, 9), 676, 238, None),
+    Group::new(&[24, 25], (108, 9), 736, 259, None),
+    Group::new(&[26, 27], (117, 9), 800, 283, None),
+    Group::new(&[28, 29], (126, 9), 860, 304, None),
+    Group::new(&[30, 31], (135, 9), 916, 324, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 2), 0, 0, None),
@@ -94,6 +54,64 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[20, 21, 22, 23], (7, 1), 312, 300, None),
     Group::new(&[24, 25, 26, 27], (8, 2), 376, 364, None),
     Group::new(&[28, 29, 30, 31], (10, 1), 440, 420, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 31),
+        0,
+        0,
+        unrolled!(peristyle_419ab72bcb0209da_l018_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (31, 40),
+        62,
+        36,
+        unrolled!(peristyle_419ab72bcb0209da_l018_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (71, 30),
+        142,
+        83,
+        unrolled!(peristyle_419ab72bcb0209da_l018_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (101, 33),
+        202,
+        119,
+        unrolled!(peristyle_419ab72bcb0209da_l018_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (134, 38),
+        268,
+        162,
+        unrolled!(peristyle_419ab72bcb0209da_l018_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (172, 35),
+        344,
+        208,
+        unrolled!(peristyle_419ab72bcb0209da_l018_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (207, 35),
+        414,
+        248,
+        unrolled!(peristyle_419ab72bcb0209da_l018_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (242, 33),
+        484,
+        290,
+        unrolled!(peristyle_419ab72bcb0209da_l018_g7),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -117,7 +135,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 167936,
+            offset: 168000,
             channels: 64,
             height: 20,
             width: 20,
@@ -130,23 +148,32 @@ pub static LAYER: Layer = Layer {
         out_height: 20,
         out_width: 20,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 236)),
-            offsets: Cow::Borrowed(TABLE.offsets(960, 550)),
-            weights: Cow::Borrowed(TABLE.words(3200, 658)),
+            segments: Cow::Borrowed(TABLE.segments(0, 144)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 980)),
+            weights: Cow::Borrowed(TABLE.words(4544, 346)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(5888, 11)),
-            offsets: Cow::Borrowed(TABLE.offsets(5952, 504)),
-            weights: Cow::Borrowed(TABLE.words(8000, 484)),
+            segments: Cow::Borrowed(TABLE.segments(5952, 11)),
+            offsets: Cow::Borrowed(TABLE.offsets(6016, 504)),
+            weights: Cow::Borrowed(TABLE.words(8064, 484)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(9984, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(10048, 331)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(11392, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 14,
-            groups: 1,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {
@@ -265,7 +292,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 231424,
+                            offset: 231488,
                             channels: 32,
                             height: 20,
                             width: 20,

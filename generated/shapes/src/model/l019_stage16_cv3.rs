@@ -21,129 +21,49 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_27048615f4a155f8_l019_g0 peristyle_27048615f4a155f8_l019_g1
-    peristyle_27048615f4a155f8_l019_g2 peristyle_27048615f4a155f8_l019_g3
-    peristyle_27048615f4a155f8_l019_g4 peristyle_27048615f4a155f8_l019_g5
-    peristyle_27048615f4a155f8_l019_g6 peristyle_27048615f4a155f8_l019_g7
-    peristyle_27048615f4a155f8_l019_g8 peristyle_27048615f4a155f8_l019_g9
-    peristyle_27048615f4a155f8_l019_g10 peristyle_27048615f4a155f8_l019_g11
-    peristyle_27048615f4a155f8_l019_g12 peristyle_27048615f4a155f8_l019_g13
-    peristyle_27048615f4a155f8_l019_g14 peristyle_27048615f4a155f8_l019_g15
+    peristyle_bce655f1209a108b_l019_g0 peristyle_bce655f1209a108b_l019_g1
+    peristyle_bce655f1209a108b_l019_g2 peristyle_bce655f1209a108b_l019_g3
+    peristyle_bce655f1209a108b_l019_g4 peristyle_bce655f1209a108b_l019_g5
+    peristyle_bce655f1209a108b_l019_g6 peristyle_bce655f1209a108b_l019_g7
+    peristyle_bce655f1209a108b_l019_g8 peristyle_bce655f1209a108b_l019_g9
+    peristyle_bce655f1209a108b_l019_g10 peristyle_bce655f1209a108b_l019_g11
+    peristyle_bce655f1209a108b_l019_g12 peristyle_bce655f1209a108b_l019_g13
+    peristyle_bce655f1209a108b_l019_g14 peristyle_bce655f1209a108b_l019_g15
 );
-static TABLE: &Aligned<[u8; 18368]> = &Aligned(*include_bytes!("l019_stage16_cv3.bin"));
+static TABLE: &Aligned<[u8; 22080]> = &Aligned(*include_bytes!("l019_stage16_cv3.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 25),
-        0,
-        0,
-        unrolled!(peristyle_27048615f4a155f8_l019_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (25, 17),
-        66,
-        78,
-        unrolled!(peristyle_27048615f4a155f8_l019_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (42, 23),
-        130,
-        149,
-        unrolled!(peristyle_27048615f4a155f8_l019_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (65, 20),
-        190,
-        219,
-        unrolled!(peristyle_27048615f4a155f8_l019_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (85, 20),
-        250,
-        292,
-        unrolled!(peristyle_27048615f4a155f8_l019_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (105, 22),
-        312,
-        363,
-        unrolled!(peristyle_27048615f4a155f8_l019_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (127, 22),
-        380,
-        447,
-        unrolled!(peristyle_27048615f4a155f8_l019_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (149, 20),
-        440,
-        519,
-        unrolled!(peristyle_27048615f4a155f8_l019_g7),
-    ),
-    Group::new(
-        &[32, 33, 34, 35],
-        (169, 20),
-        502,
-        593,
-        unrolled!(peristyle_27048615f4a155f8_l019_g8),
-    ),
-    Group::new(
-        &[36, 37, 38, 39],
-        (189, 24),
-        564,
-        670,
-        unrolled!(peristyle_27048615f4a155f8_l019_g9),
-    ),
-    Group::new(
-        &[40, 41, 42, 43],
-        (213, 24),
-        624,
-        744,
-        unrolled!(peristyle_27048615f4a155f8_l019_g10),
-    ),
-    Group::new(
-        &[44, 45, 46, 47],
-        (237, 21),
-        684,
-        810,
-        unrolled!(peristyle_27048615f4a155f8_l019_g11),
-    ),
-    Group::new(
-        &[48, 49, 50, 51],
-        (258, 25),
-        746,
-        885,
-        unrolled!(peristyle_27048615f4a155f8_l019_g12),
-    ),
-    Group::new(
-        &[52, 53, 54, 55],
-        (283, 21),
-        808,
-        959,
-        unrolled!(peristyle_27048615f4a155f8_l019_g13),
-    ),
-    Group::new(
-        &[56, 57, 58, 59],
-        (304, 19),
-        872,
-        1035,
-        unrolled!(peristyle_27048615f4a155f8_l019_g14),
-    ),
-    Group::new(
-        &[60, 61, 62, 63],
-        (323, 24),
-        934,
-        1111,
-        unrolled!(peristyle_27048615f4a155f8_l019_g15),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 60, 20, None),
+    Group::new(&[4, 5], (18, 9), 128, 43, None),
+    Group::new(&[6, 7], (27, 9), 184, 63, None),
+    Group::new(&[8, 9], (36, 9), 244, 84, None),
+    Group::new(&[10, 11], (45, 9), 308, 108, None),
+    Group::new(&[12, 13], (54, 9), 360, 127, None),
+    Group::new(&[14, 15], (63, 9), 408, 145, None),
+    Group::new(&[16, 17], (72, 9), 460, 167, None),
+    Group::new(&[18, 19], (81, 9), 516, 188, None),
+    Group::new(&[20, 21], (90, 9), 572, 208, None),
+    Group::new(&[22, 23], (99, 9), 636, 230, None),
+    Group::new(&[24, 25], (108, 9), 696, 251, None),
+    Group::new(&[26, 27], (117, 9), 752, 271, None),
+    Group::new(&[28, 29], (126, 9), 812, 295, None),
+    Group::new(&[30, 31], (135, 9), 872, 318, None),
+    Group::new(&[32, 33], (144, 9), 932, 340, None),
+    Group::new(&[34, 35], (153, 9), 992, 361, None),
+    Group::new(&[36, 37], (162, 9), 1052, 383, None),
+    Group::new(&[38, 39], (171, 9), 1108, 405, None),
+    Group::new(&[40, 41], (180, 9), 1164, 425, None),
+    Group::new(&[42, 43], (189, 9), 1216, 445, None),
+    Group::new(&[44, 45], (198, 9), 1280, 469, None),
+    Group::new(&[46, 47], (207, 9), 1344, 492, None),
+    Group::new(&[48, 49], (216, 9), 1400, 514, None),
+    Group::new(&[50, 51], (225, 9), 1464, 537, None),
+    Group::new(&[52, 53], (234, 9), 1520, 559, None),
+    Group::new(&[54, 55], (243, 9), 1576, 581, None),
+    Group::new(&[56, 57], (252, 9), 1640, 606, None),
+    Group::new(&[58, 59], (261, 9), 1700, 627, None),
+    Group::new(&[60, 61], (270, 9), 1760, 651, None),
+    Group::new(&[62, 63], (279, 9), 1828, 673, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
@@ -163,6 +83,120 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[56, 57, 58, 59], (16, 1), 872, 858, None),
     Group::new(&[60, 61, 62, 63], (17, 1), 936, 922, None),
 ];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 33),
+        0,
+        0,
+        unrolled!(peristyle_bce655f1209a108b_l019_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (33, 32),
+        66,
+        39,
+        unrolled!(peristyle_bce655f1209a108b_l019_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (65, 30),
+        130,
+        75,
+        unrolled!(peristyle_bce655f1209a108b_l019_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (95, 30),
+        190,
+        110,
+        unrolled!(peristyle_bce655f1209a108b_l019_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (125, 31),
+        250,
+        147,
+        unrolled!(peristyle_bce655f1209a108b_l019_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (156, 34),
+        312,
+        183,
+        unrolled!(peristyle_bce655f1209a108b_l019_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (190, 30),
+        380,
+        225,
+        unrolled!(peristyle_bce655f1209a108b_l019_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (220, 31),
+        440,
+        261,
+        unrolled!(peristyle_bce655f1209a108b_l019_g7),
+    ),
+    Group::new(
+        &[32, 33, 34, 35],
+        (251, 31),
+        502,
+        298,
+        unrolled!(peristyle_bce655f1209a108b_l019_g8),
+    ),
+    Group::new(
+        &[36, 37, 38, 39],
+        (282, 30),
+        564,
+        337,
+        unrolled!(peristyle_bce655f1209a108b_l019_g9),
+    ),
+    Group::new(
+        &[40, 41, 42, 43],
+        (312, 30),
+        624,
+        374,
+        unrolled!(peristyle_bce655f1209a108b_l019_g10),
+    ),
+    Group::new(
+        &[44, 45, 46, 47],
+        (342, 31),
+        684,
+        407,
+        unrolled!(peristyle_bce655f1209a108b_l019_g11),
+    ),
+    Group::new(
+        &[48, 49, 50, 51],
+        (373, 31),
+        746,
+        445,
+        unrolled!(peristyle_bce655f1209a108b_l019_g12),
+    ),
+    Group::new(
+        &[52, 53, 54, 55],
+        (404, 32),
+        808,
+        482,
+        unrolled!(peristyle_bce655f1209a108b_l019_g13),
+    ),
+    Group::new(
+        &[56, 57, 58, 59],
+        (436, 31),
+        872,
+        520,
+        unrolled!(peristyle_bce655f1209a108b_l019_g14),
+    ),
+    Group::new(
+        &[60, 61, 62, 63],
+        (467, 32),
+        934,
+        558,
+        unrolled!(peristyle_bce655f1209a108b_l019_g15),
+    ),
+];
 /// The layer.
 pub static LAYER: Layer = Layer {
     name: Cow::Borrowed("/stage16.cv3/Conv"),
@@ -170,7 +204,7 @@ pub static LAYER: Layer = Layer {
         &[
             Map {
                 dtype: DType::U8,
-                offset: 167948,
+                offset: 168000,
                 channels: 64,
                 height: 20,
                 width: 20,
@@ -202,7 +236,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 217088,
+            offset: 217152,
             channels: 64,
             height: 20,
             width: 20,
@@ -215,23 +249,32 @@ pub static LAYER: Layer = Layer {
         out_height: 20,
         out_width: 20,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 347)),
-            offsets: Cow::Borrowed(TABLE.offsets(1408, 998)),
-            weights: Cow::Borrowed(TABLE.words(5440, 1187)),
+            segments: Cow::Borrowed(TABLE.segments(0, 288)),
+            offsets: Cow::Borrowed(TABLE.offsets(1152, 1884)),
+            weights: Cow::Borrowed(TABLE.words(8704, 695)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(10240, 18)),
-            offsets: Cow::Borrowed(TABLE.offsets(10368, 1000)),
-            weights: Cow::Borrowed(TABLE.words(14400, 986)),
+            segments: Cow::Borrowed(TABLE.segments(11520, 18)),
+            offsets: Cow::Borrowed(TABLE.offsets(11648, 1000)),
+            weights: Cow::Borrowed(TABLE.words(15680, 986)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(18368, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(19648, 596)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(22080, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 14,
-            groups: 2,
+            outputs: 8,
             prefetch: false,
         },
         epilogue: Epilogue {
@@ -446,7 +489,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 167948,
+                            offset: 168000,
                             channels: 64,
                             height: 20,
                             width: 20,

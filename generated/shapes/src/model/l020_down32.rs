@@ -21,189 +21,69 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_3cbd7a8beca6781b_l020_g0 peristyle_3cbd7a8beca6781b_l020_g1
-    peristyle_3cbd7a8beca6781b_l020_g2 peristyle_3cbd7a8beca6781b_l020_g3
-    peristyle_3cbd7a8beca6781b_l020_g4 peristyle_3cbd7a8beca6781b_l020_g5
-    peristyle_3cbd7a8beca6781b_l020_g6 peristyle_3cbd7a8beca6781b_l020_g7
-    peristyle_3cbd7a8beca6781b_l020_g8 peristyle_3cbd7a8beca6781b_l020_g9
-    peristyle_3cbd7a8beca6781b_l020_g10 peristyle_3cbd7a8beca6781b_l020_g11
-    peristyle_3cbd7a8beca6781b_l020_g12 peristyle_3cbd7a8beca6781b_l020_g13
-    peristyle_3cbd7a8beca6781b_l020_g14 peristyle_3cbd7a8beca6781b_l020_g15
-    peristyle_3cbd7a8beca6781b_l020_g16 peristyle_3cbd7a8beca6781b_l020_g17
-    peristyle_3cbd7a8beca6781b_l020_g18 peristyle_3cbd7a8beca6781b_l020_g19
-    peristyle_3cbd7a8beca6781b_l020_g20 peristyle_3cbd7a8beca6781b_l020_g21
-    peristyle_3cbd7a8beca6781b_l020_g22 peristyle_3cbd7a8beca6781b_l020_g23
+    peristyle_f670dd9b102e8de2_l020_g0 peristyle_f670dd9b102e8de2_l020_g1
+    peristyle_f670dd9b102e8de2_l020_g2 peristyle_f670dd9b102e8de2_l020_g3
+    peristyle_f670dd9b102e8de2_l020_g4 peristyle_f670dd9b102e8de2_l020_g5
+    peristyle_f670dd9b102e8de2_l020_g6 peristyle_f670dd9b102e8de2_l020_g7
+    peristyle_f670dd9b102e8de2_l020_g8 peristyle_f670dd9b102e8de2_l020_g9
+    peristyle_f670dd9b102e8de2_l020_g10 peristyle_f670dd9b102e8de2_l020_g11
+    peristyle_f670dd9b102e8de2_l020_g12 peristyle_f670dd9b102e8de2_l020_g13
+    peristyle_f670dd9b102e8de2_l020_g14 peristyle_f670dd9b102e8de2_l020_g15
+    peristyle_f670dd9b102e8de2_l020_g16 peristyle_f670dd9b102e8de2_l020_g17
+    peristyle_f670dd9b102e8de2_l020_g18 peristyle_f670dd9b102e8de2_l020_g19
+    peristyle_f670dd9b102e8de2_l020_g20 peristyle_f670dd9b102e8de2_l020_g21
+    peristyle_f670dd9b102e8de2_l020_g22 peristyle_f670dd9b102e8de2_l020_g23
 );
-static TABLE: &Aligned<[u8; 94144]> = &Aligned(*include_bytes!("l020_down32.bin"));
+static TABLE: &Aligned<[u8; 97920]> = &Aligned(*include_bytes!("l020_down32.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 81),
-        0,
-        0,
-        unrolled!(peristyle_3cbd7a8beca6781b_l020_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (81, 94),
-        282,
-        188,
-        unrolled!(peristyle_3cbd7a8beca6781b_l020_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (175, 73),
-        554,
-        371,
-        unrolled!(peristyle_3cbd7a8beca6781b_l020_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (248, 80),
-        820,
-        543,
-        unrolled!(peristyle_3cbd7a8beca6781b_l020_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (328, 81),
-        1098,
-        736,
-        unrolled!(peristyle_3cbd7a8beca6781b_l020_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (409, 83),
-        1382,
-        932,
-        unrolled!(peristyle_3cbd7a8beca6781b_l020_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (492, 81),
-        1690,
-        1132,
-        unrolled!(peristyle_3cbd7a8beca6781b_l020_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (573, 84),
-        1950,
-        1299,
-        unrolled!(peristyle_3cbd7a8beca6781b_l020_g7),
-    ),
-    Group::new(
-        &[32, 33, 34, 35],
-        (657, 78),
-        2256,
-        1510,
-        unrolled!(peristyle_3cbd7a8beca6781b_l020_g8),
-    ),
-    Group::new(
-        &[36, 37, 38, 39],
-        (735, 77),
-        2528,
-        1703,
-        unrolled!(peristyle_3cbd7a8beca6781b_l020_g9),
-    ),
-    Group::new(
-        &[40, 41, 42, 43],
-        (812, 90),
-        2790,
-        1870,
-        unrolled!(peristyle_3cbd7a8beca6781b_l020_g10),
-    ),
-    Group::new(
-        &[44, 45, 46, 47],
-        (902, 87),
-        3068,
-        2058,
-        unrolled!(peristyle_3cbd7a8beca6781b_l020_g11),
-    ),
-    Group::new(
-        &[48, 49, 50, 51],
-        (989, 81),
-        3348,
-        2233,
-        unrolled!(peristyle_3cbd7a8beca6781b_l020_g12),
-    ),
-    Group::new(
-        &[52, 53, 54, 55],
-        (1070, 73),
-        3590,
-        2390,
-        unrolled!(peristyle_3cbd7a8beca6781b_l020_g13),
-    ),
-    Group::new(
-        &[56, 57, 58, 59],
-        (1143, 102),
-        3840,
-        2562,
-        unrolled!(peristyle_3cbd7a8beca6781b_l020_g14),
-    ),
-    Group::new(
-        &[60, 61, 62, 63],
-        (1245, 78),
-        4122,
-        2743,
-        unrolled!(peristyle_3cbd7a8beca6781b_l020_g15),
-    ),
-    Group::new(
-        &[64, 65, 66, 67],
-        (1323, 92),
-        4390,
-        2922,
-        unrolled!(peristyle_3cbd7a8beca6781b_l020_g16),
-    ),
-    Group::new(
-        &[68, 69, 70, 71],
-        (1415, 74),
-        4678,
-        3126,
-        unrolled!(peristyle_3cbd7a8beca6781b_l020_g17),
-    ),
-    Group::new(
-        &[72, 73, 74, 75],
-        (1489, 83),
-        4898,
-        3269,
-        unrolled!(peristyle_3cbd7a8beca6781b_l020_g18),
-    ),
-    Group::new(
-        &[76, 77, 78, 79],
-        (1572, 78),
-        5140,
-        3426,
-        unrolled!(peristyle_3cbd7a8beca6781b_l020_g19),
-    ),
-    Group::new(
-        &[80, 81, 82, 83],
-        (1650, 77),
-        5394,
-        3588,
-        unrolled!(peristyle_3cbd7a8beca6781b_l020_g20),
-    ),
-    Group::new(
-        &[84, 85, 86, 87],
-        (1727, 82),
-        5646,
-        3746,
-        unrolled!(peristyle_3cbd7a8beca6781b_l020_g21),
-    ),
-    Group::new(
-        &[88, 89, 90, 91],
-        (1809, 89),
-        6000,
-        3997,
-        unrolled!(peristyle_3cbd7a8beca6781b_l020_g22),
-    ),
-    Group::new(
-        &[92, 93, 94, 95],
-        (1898, 85),
-        6248,
-        4144,
-        unrolled!(peristyle_3cbd7a8beca6781b_l020_g23),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 192, 53, None),
+    Group::new(&[4, 5], (18, 9), 392, 107, None),
+    Group::new(&[6, 7], (27, 9), 580, 161, None),
+    Group::new(&[8, 9], (36, 9), 728, 201, None),
+    Group::new(&[10, 11], (45, 9), 924, 256, None),
+    Group::new(&[12, 13], (54, 9), 1092, 300, None),
+    Group::new(&[14, 15], (63, 9), 1324, 365, None),
+    Group::new(&[16, 17], (72, 9), 1500, 414, None),
+    Group::new(&[18, 19], (81, 9), 1688, 466, None),
+    Group::new(&[20, 21], (90, 9), 1872, 517, None),
+    Group::new(&[22, 23], (99, 9), 2112, 582, None),
+    Group::new(&[24, 25], (108, 9), 2292, 632, None),
+    Group::new(&[26, 27], (117, 9), 2484, 684, None),
+    Group::new(&[28, 29], (126, 9), 2636, 725, None),
+    Group::new(&[30, 31], (135, 9), 2868, 789, None),
+    Group::new(&[32, 33], (144, 9), 3044, 839, None),
+    Group::new(&[34, 35], (153, 9), 3240, 897, None),
+    Group::new(&[36, 37], (162, 9), 3420, 947, None),
+    Group::new(&[38, 39], (171, 9), 3632, 1004, None),
+    Group::new(&[40, 41], (180, 9), 3776, 1043, None),
+    Group::new(&[42, 43], (189, 9), 3992, 1102, None),
+    Group::new(&[44, 45], (198, 9), 4180, 1153, None),
+    Group::new(&[46, 47], (207, 9), 4372, 1208, None),
+    Group::new(&[48, 49], (216, 9), 4520, 1248, None),
+    Group::new(&[50, 51], (225, 9), 4660, 1285, None),
+    Group::new(&[52, 53], (234, 9), 4840, 1335, None),
+    Group::new(&[54, 55], (243, 9), 5004, 1381, None),
+    Group::new(&[56, 57], (252, 9), 5184, 1433, None),
+    Group::new(&[58, 59], (261, 9), 5360, 1482, None),
+    Group::new(&[60, 61], (270, 9), 5524, 1526, None),
+    Group::new(&[62, 63], (279, 9), 5712, 1577, None),
+    Group::new(&[64, 65], (288, 9), 5912, 1632, None),
+    Group::new(&[66, 67], (297, 9), 6104, 1688, None),
+    Group::new(&[68, 69], (306, 9), 6300, 1744, None),
+    Group::new(&[70, 71], (315, 9), 6444, 1785, None),
+    Group::new(&[72, 73], (324, 9), 6588, 1825, None),
+    Group::new(&[74, 75], (333, 9), 6768, 1873, None),
+    Group::new(&[76, 77], (342, 9), 6920, 1915, None),
+    Group::new(&[78, 79], (351, 9), 7084, 1962, None),
+    Group::new(&[80, 81], (360, 9), 7244, 2004, None),
+    Group::new(&[82, 83], (369, 9), 7452, 2060, None),
+    Group::new(&[84, 85], (378, 9), 7580, 2094, None),
+    Group::new(&[86, 87], (387, 9), 7848, 2169, None),
+    Group::new(&[88, 89], (396, 9), 8076, 2231, None),
+    Group::new(&[90, 91], (405, 9), 8200, 2264, None),
+    Group::new(&[92, 93], (414, 9), 8368, 2313, None),
+    Group::new(&[94, 95], (423, 9), 8568, 2368, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 5), 0, 0, None),
@@ -231,6 +111,176 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[88, 89, 90, 91], (95, 4), 5900, 3239, None),
     Group::new(&[92, 93, 94, 95], (99, 3), 6136, 3362, None),
 ];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 141),
+        0,
+        0,
+        unrolled!(peristyle_f670dd9b102e8de2_l020_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (141, 136),
+        282,
+        94,
+        unrolled!(peristyle_f670dd9b102e8de2_l020_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (277, 133),
+        554,
+        186,
+        unrolled!(peristyle_f670dd9b102e8de2_l020_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (410, 139),
+        820,
+        272,
+        unrolled!(peristyle_f670dd9b102e8de2_l020_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (549, 142),
+        1098,
+        369,
+        unrolled!(peristyle_f670dd9b102e8de2_l020_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (691, 154),
+        1382,
+        467,
+        unrolled!(peristyle_f670dd9b102e8de2_l020_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (845, 130),
+        1690,
+        567,
+        unrolled!(peristyle_f670dd9b102e8de2_l020_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (975, 153),
+        1950,
+        651,
+        unrolled!(peristyle_f670dd9b102e8de2_l020_g7),
+    ),
+    Group::new(
+        &[32, 33, 34, 35],
+        (1128, 136),
+        2256,
+        757,
+        unrolled!(peristyle_f670dd9b102e8de2_l020_g8),
+    ),
+    Group::new(
+        &[36, 37, 38, 39],
+        (1264, 131),
+        2528,
+        854,
+        unrolled!(peristyle_f670dd9b102e8de2_l020_g9),
+    ),
+    Group::new(
+        &[40, 41, 42, 43],
+        (1395, 139),
+        2790,
+        938,
+        unrolled!(peristyle_f670dd9b102e8de2_l020_g10),
+    ),
+    Group::new(
+        &[44, 45, 46, 47],
+        (1534, 140),
+        3068,
+        1032,
+        unrolled!(peristyle_f670dd9b102e8de2_l020_g11),
+    ),
+    Group::new(
+        &[48, 49, 50, 51],
+        (1674, 121),
+        3348,
+        1120,
+        unrolled!(peristyle_f670dd9b102e8de2_l020_g12),
+    ),
+    Group::new(
+        &[52, 53, 54, 55],
+        (1795, 125),
+        3590,
+        1199,
+        unrolled!(peristyle_f670dd9b102e8de2_l020_g13),
+    ),
+    Group::new(
+        &[56, 57, 58, 59],
+        (1920, 141),
+        3840,
+        1285,
+        unrolled!(peristyle_f670dd9b102e8de2_l020_g14),
+    ),
+    Group::new(
+        &[60, 61, 62, 63],
+        (2061, 134),
+        4122,
+        1376,
+        unrolled!(peristyle_f670dd9b102e8de2_l020_g15),
+    ),
+    Group::new(
+        &[64, 65, 66, 67],
+        (2195, 144),
+        4390,
+        1466,
+        unrolled!(peristyle_f670dd9b102e8de2_l020_g16),
+    ),
+    Group::new(
+        &[68, 69, 70, 71],
+        (2339, 110),
+        4678,
+        1568,
+        unrolled!(peristyle_f670dd9b102e8de2_l020_g17),
+    ),
+    Group::new(
+        &[72, 73, 74, 75],
+        (2449, 121),
+        4898,
+        1640,
+        unrolled!(peristyle_f670dd9b102e8de2_l020_g18),
+    ),
+    Group::new(
+        &[76, 77, 78, 79],
+        (2570, 127),
+        5140,
+        1719,
+        unrolled!(peristyle_f670dd9b102e8de2_l020_g19),
+    ),
+    Group::new(
+        &[80, 81, 82, 83],
+        (2697, 126),
+        5394,
+        1800,
+        unrolled!(peristyle_f670dd9b102e8de2_l020_g20),
+    ),
+    Group::new(
+        &[84, 85, 86, 87],
+        (2823, 177),
+        5646,
+        1879,
+        unrolled!(peristyle_f670dd9b102e8de2_l020_g21),
+    ),
+    Group::new(
+        &[88, 89, 90, 91],
+        (3000, 124),
+        6000,
+        2005,
+        unrolled!(peristyle_f670dd9b102e8de2_l020_g22),
+    ),
+    Group::new(
+        &[92, 93, 94, 95],
+        (3124, 145),
+        6248,
+        2079,
+        unrolled!(peristyle_f670dd9b102e8de2_l020_g23),
+    ),
+];
 /// The layer.
 pub static LAYER: Layer = Layer {
     name: Cow::Borrowed("/down32/Conv"),
@@ -253,7 +303,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 167948,
+            offset: 168000,
             channels: 64,
             height: 20,
             width: 20,
@@ -266,23 +316,32 @@ pub static LAYER: Layer = Layer {
         out_height: 10,
         out_width: 10,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 1983)),
-            offsets: Cow::Borrowed(TABLE.offsets(7936, 6538)),
-            weights: Cow::Borrowed(TABLE.words(34112, 4338)),
+            segments: Cow::Borrowed(TABLE.segments(0, 432)),
+            offsets: Cow::Borrowed(TABLE.offsets(1728, 8776)),
+            weights: Cow::Borrowed(TABLE.words(36864, 2425)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(51520, 102)),
-            offsets: Cow::Borrowed(TABLE.offsets(51968, 6432)),
-            weights: Cow::Borrowed(TABLE.words(77696, 3534)),
+            segments: Cow::Borrowed(TABLE.segments(46592, 102)),
+            offsets: Cow::Borrowed(TABLE.offsets(47040, 6432)),
+            weights: Cow::Borrowed(TABLE.words(72768, 3534)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(91840, 576)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(86912, 2176)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(95616, 576)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 20,
             pass_tiles: 2,
-            groups: 3,
+            outputs: 12,
             prefetch: false,
         },
         epilogue: Epilogue {

@@ -21,99 +21,39 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_ee48a72d72483b30_l021_g0 peristyle_ee48a72d72483b30_l021_g1
-    peristyle_ee48a72d72483b30_l021_g2 peristyle_ee48a72d72483b30_l021_g3
-    peristyle_ee48a72d72483b30_l021_g4 peristyle_ee48a72d72483b30_l021_g5
-    peristyle_ee48a72d72483b30_l021_g6 peristyle_ee48a72d72483b30_l021_g7
-    peristyle_ee48a72d72483b30_l021_g8 peristyle_ee48a72d72483b30_l021_g9
-    peristyle_ee48a72d72483b30_l021_g10 peristyle_ee48a72d72483b30_l021_g11
+    peristyle_9efd152c182b7904_l021_g0 peristyle_9efd152c182b7904_l021_g1
+    peristyle_9efd152c182b7904_l021_g2 peristyle_9efd152c182b7904_l021_g3
+    peristyle_9efd152c182b7904_l021_g4 peristyle_9efd152c182b7904_l021_g5
+    peristyle_9efd152c182b7904_l021_g6 peristyle_9efd152c182b7904_l021_g7
+    peristyle_9efd152c182b7904_l021_g8 peristyle_9efd152c182b7904_l021_g9
+    peristyle_9efd152c182b7904_l021_g10 peristyle_9efd152c182b7904_l021_g11
 );
-static TABLE: &Aligned<[u8; 20288]> = &Aligned(*include_bytes!("l021_stage32_cv1.bin"));
+static TABLE: &Aligned<[u8; 23808]> = &Aligned(*include_bytes!("l021_stage32_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 28),
-        0,
-        0,
-        unrolled!(peristyle_ee48a72d72483b30_l021_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (28, 29),
-        92,
-        104,
-        unrolled!(peristyle_ee48a72d72483b30_l021_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (57, 37),
-        188,
-        224,
-        unrolled!(peristyle_ee48a72d72483b30_l021_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (94, 34),
-        286,
-        337,
-        unrolled!(peristyle_ee48a72d72483b30_l021_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (128, 29),
-        386,
-        461,
-        unrolled!(peristyle_ee48a72d72483b30_l021_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (157, 37),
-        478,
-        576,
-        unrolled!(peristyle_ee48a72d72483b30_l021_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (194, 31),
-        578,
-        694,
-        unrolled!(peristyle_ee48a72d72483b30_l021_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (225, 36),
-        670,
-        800,
-        unrolled!(peristyle_ee48a72d72483b30_l021_g7),
-    ),
-    Group::new(
-        &[32, 33, 34, 35],
-        (261, 32),
-        766,
-        906,
-        unrolled!(peristyle_ee48a72d72483b30_l021_g8),
-    ),
-    Group::new(
-        &[36, 37, 38, 39],
-        (293, 36),
-        860,
-        1016,
-        unrolled!(peristyle_ee48a72d72483b30_l021_g9),
-    ),
-    Group::new(
-        &[40, 41, 42, 43],
-        (329, 31),
-        958,
-        1125,
-        unrolled!(peristyle_ee48a72d72483b30_l021_g10),
-    ),
-    Group::new(
-        &[44, 45, 46, 47],
-        (360, 24),
-        1052,
-        1225,
-        unrolled!(peristyle_ee48a72d72483b30_l021_g11),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 80, 29, None),
+    Group::new(&[4, 5], (18, 9), 176, 61, None),
+    Group::new(&[6, 7], (27, 9), 276, 98, None),
+    Group::new(&[8, 9], (36, 9), 360, 129, None),
+    Group::new(&[10, 11], (45, 9), 452, 161, None),
+    Group::new(&[12, 13], (54, 9), 536, 192, None),
+    Group::new(&[14, 15], (63, 9), 620, 223, None),
+    Group::new(&[16, 17], (72, 9), 724, 260, None),
+    Group::new(&[18, 19], (81, 9), 804, 290, None),
+    Group::new(&[20, 21], (90, 9), 896, 324, None),
+    Group::new(&[22, 23], (99, 9), 992, 356, None),
+    Group::new(&[24, 25], (108, 9), 1080, 388, None),
+    Group::new(&[26, 27], (117, 9), 1164, 418, None),
+    Group::new(&[28, 29], (126, 9), 1252, 448, None),
+    Group::new(&[30, 31], (135, 9), 1332, 474, None),
+    Group::new(&[32, 33], (144, 9), 1416, 506, None),
+    Group::new(&[34, 35], (153, 9), 1508, 540, None),
+    Group::new(&[36, 37], (162, 9), 1600, 572, None),
+    Group::new(&[38, 39], (171, 9), 1684, 602, None),
+    Group::new(&[40, 41], (180, 9), 1772, 629, None),
+    Group::new(&[42, 43], (189, 9), 1856, 657, None),
+    Group::new(&[44, 45], (198, 9), 1932, 685, None),
+    Group::new(&[46, 47], (207, 9), 2016, 717, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 2), 0, 0, None),
@@ -128,6 +68,92 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[36, 37, 38, 39], (19, 3), 848, 762, None),
     Group::new(&[40, 41, 42, 43], (22, 1), 944, 838, None),
     Group::new(&[44, 45, 46, 47], (23, 2), 1036, 930, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 46),
+        0,
+        0,
+        unrolled!(peristyle_9efd152c182b7904_l021_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (46, 48),
+        92,
+        52,
+        unrolled!(peristyle_9efd152c182b7904_l021_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (94, 49),
+        188,
+        112,
+        unrolled!(peristyle_9efd152c182b7904_l021_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (143, 50),
+        286,
+        169,
+        unrolled!(peristyle_9efd152c182b7904_l021_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (193, 46),
+        386,
+        231,
+        unrolled!(peristyle_9efd152c182b7904_l021_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (239, 50),
+        478,
+        289,
+        unrolled!(peristyle_9efd152c182b7904_l021_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (289, 46),
+        578,
+        348,
+        unrolled!(peristyle_9efd152c182b7904_l021_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (335, 48),
+        670,
+        401,
+        unrolled!(peristyle_9efd152c182b7904_l021_g7),
+    ),
+    Group::new(
+        &[32, 33, 34, 35],
+        (383, 47),
+        766,
+        454,
+        unrolled!(peristyle_9efd152c182b7904_l021_g8),
+    ),
+    Group::new(
+        &[36, 37, 38, 39],
+        (430, 49),
+        860,
+        509,
+        unrolled!(peristyle_9efd152c182b7904_l021_g9),
+    ),
+    Group::new(
+        &[40, 41, 42, 43],
+        (479, 47),
+        958,
+        564,
+        unrolled!(peristyle_9efd152c182b7904_l021_g10),
+    ),
+    Group::new(
+        &[44, 45, 46, 47],
+        (526, 47),
+        1052,
+        614,
+        unrolled!(peristyle_9efd152c182b7904_l021_g11),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -166,23 +192,32 @@ pub static LAYER: Layer = Layer {
         out_height: 10,
         out_width: 10,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 384)),
-            offsets: Cow::Borrowed(TABLE.offsets(1536, 1146)),
-            weights: Cow::Borrowed(TABLE.words(6144, 1337)),
+            segments: Cow::Borrowed(TABLE.segments(0, 216)),
+            offsets: Cow::Borrowed(TABLE.offsets(896, 2108)),
+            weights: Cow::Borrowed(TABLE.words(9344, 750)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(11520, 25)),
-            offsets: Cow::Borrowed(TABLE.offsets(11648, 1132)),
-            weights: Cow::Borrowed(TABLE.words(16192, 1017)),
+            segments: Cow::Borrowed(TABLE.segments(12352, 25)),
+            offsets: Cow::Borrowed(TABLE.offsets(12480, 1132)),
+            weights: Cow::Borrowed(TABLE.words(17024, 1017)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(20288, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(21120, 670)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(23808, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 8,
-            groups: 1,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {
@@ -364,7 +399,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 198656,
+                            offset: 198720,
                             channels: 48,
                             height: 10,
                             width: 10,

@@ -21,101 +21,41 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_74d30c272eafb9e8_l022_g0 peristyle_74d30c272eafb9e8_l022_g1
-    peristyle_74d30c272eafb9e8_l022_g2 peristyle_74d30c272eafb9e8_l022_g3
-    peristyle_74d30c272eafb9e8_l022_g4 peristyle_74d30c272eafb9e8_l022_g5
-    peristyle_74d30c272eafb9e8_l022_g6 peristyle_74d30c272eafb9e8_l022_g7
-    peristyle_74d30c272eafb9e8_l022_g8 peristyle_74d30c272eafb9e8_l022_g9
-    peristyle_74d30c272eafb9e8_l022_g10 peristyle_74d30c272eafb9e8_l022_g11
+    peristyle_c14d795050b4f23d_l022_g0 peristyle_c14d795050b4f23d_l022_g1
+    peristyle_c14d795050b4f23d_l022_g2 peristyle_c14d795050b4f23d_l022_g3
+    peristyle_c14d795050b4f23d_l022_g4 peristyle_c14d795050b4f23d_l022_g5
+    peristyle_c14d795050b4f23d_l022_g6 peristyle_c14d795050b4f23d_l022_g7
+    peristyle_c14d795050b4f23d_l022_g8 peristyle_c14d795050b4f23d_l022_g9
+    peristyle_c14d795050b4f23d_l022_g10 peristyle_c14d795050b4f23d_l022_g11
 );
-static TABLE: &Aligned<[u8; 10752]> = &Aligned(
+static TABLE: &Aligned<[u8; 13120]> = &Aligned(
     *include_bytes!("l022_stage32_m_cv1.bin"),
 );
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 24),
-        0,
-        0,
-        unrolled!(peristyle_74d30c272eafb9e8_l022_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (24, 20),
-        54,
-        65,
-        unrolled!(peristyle_74d30c272eafb9e8_l022_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (44, 21),
-        104,
-        124,
-        unrolled!(peristyle_74d30c272eafb9e8_l022_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (65, 14),
-        156,
-        192,
-        unrolled!(peristyle_74d30c272eafb9e8_l022_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (79, 19),
-        202,
-        249,
-        unrolled!(peristyle_74d30c272eafb9e8_l022_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (98, 20),
-        248,
-        300,
-        unrolled!(peristyle_74d30c272eafb9e8_l022_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (118, 20),
-        298,
-        361,
-        unrolled!(peristyle_74d30c272eafb9e8_l022_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (138, 17),
-        346,
-        412,
-        unrolled!(peristyle_74d30c272eafb9e8_l022_g7),
-    ),
-    Group::new(
-        &[32, 33, 34, 35],
-        (155, 20),
-        392,
-        466,
-        unrolled!(peristyle_74d30c272eafb9e8_l022_g8),
-    ),
-    Group::new(
-        &[36, 37, 38, 39],
-        (175, 21),
-        442,
-        524,
-        unrolled!(peristyle_74d30c272eafb9e8_l022_g9),
-    ),
-    Group::new(
-        &[40, 41, 42, 43],
-        (196, 22),
-        492,
-        581,
-        unrolled!(peristyle_74d30c272eafb9e8_l022_g10),
-    ),
-    Group::new(
-        &[44, 45, 46, 47],
-        (218, 22),
-        542,
-        641,
-        unrolled!(peristyle_74d30c272eafb9e8_l022_g11),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 56, 23, None),
+    Group::new(&[4, 5], (18, 9), 100, 41, None),
+    Group::new(&[6, 7], (27, 9), 144, 59, None),
+    Group::new(&[8, 9], (36, 9), 188, 74, None),
+    Group::new(&[10, 11], (45, 9), 240, 94, None),
+    Group::new(&[12, 13], (54, 9), 296, 113, None),
+    Group::new(&[14, 15], (63, 9), 340, 131, None),
+    Group::new(&[16, 17], (72, 9), 380, 146, None),
+    Group::new(&[18, 19], (81, 9), 424, 161, None),
+    Group::new(&[20, 21], (90, 9), 464, 175, None),
+    Group::new(&[22, 23], (99, 9), 516, 195, None),
+    Group::new(&[24, 25], (108, 9), 564, 213, None),
+    Group::new(&[26, 27], (117, 9), 612, 231, None),
+    Group::new(&[28, 29], (126, 9), 656, 247, None),
+    Group::new(&[30, 31], (135, 9), 696, 260, None),
+    Group::new(&[32, 33], (144, 9), 744, 277, None),
+    Group::new(&[34, 35], (153, 9), 796, 294, None),
+    Group::new(&[36, 37], (162, 9), 836, 314, None),
+    Group::new(&[38, 39], (171, 9), 880, 328, None),
+    Group::new(&[40, 41], (180, 9), 924, 343, None),
+    Group::new(&[42, 43], (189, 9), 968, 359, None),
+    Group::new(&[44, 45], (198, 9), 1024, 378, None),
+    Group::new(&[46, 47], (207, 9), 1080, 401, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
@@ -131,6 +71,92 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[40, 41, 42, 43], (10, 1), 432, 480, None),
     Group::new(&[44, 45, 46, 47], (11, 1), 480, 528, None),
 ];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 27),
+        0,
+        0,
+        unrolled!(peristyle_c14d795050b4f23d_l022_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (27, 25),
+        54,
+        33,
+        unrolled!(peristyle_c14d795050b4f23d_l022_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (52, 26),
+        104,
+        63,
+        unrolled!(peristyle_c14d795050b4f23d_l022_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (78, 23),
+        156,
+        97,
+        unrolled!(peristyle_c14d795050b4f23d_l022_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (101, 23),
+        202,
+        126,
+        unrolled!(peristyle_c14d795050b4f23d_l022_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (124, 25),
+        248,
+        152,
+        unrolled!(peristyle_c14d795050b4f23d_l022_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (149, 24),
+        298,
+        183,
+        unrolled!(peristyle_c14d795050b4f23d_l022_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (173, 23),
+        346,
+        209,
+        unrolled!(peristyle_c14d795050b4f23d_l022_g7),
+    ),
+    Group::new(
+        &[32, 33, 34, 35],
+        (196, 25),
+        392,
+        236,
+        unrolled!(peristyle_c14d795050b4f23d_l022_g8),
+    ),
+    Group::new(
+        &[36, 37, 38, 39],
+        (221, 25),
+        442,
+        265,
+        unrolled!(peristyle_c14d795050b4f23d_l022_g9),
+    ),
+    Group::new(
+        &[40, 41, 42, 43],
+        (246, 25),
+        492,
+        294,
+        unrolled!(peristyle_c14d795050b4f23d_l022_g10),
+    ),
+    Group::new(
+        &[44, 45, 46, 47],
+        (271, 26),
+        542,
+        324,
+        unrolled!(peristyle_c14d795050b4f23d_l022_g11),
+    ),
+];
 /// The layer.
 pub static LAYER: Layer = Layer {
     name: Cow::Borrowed("/stage32.m.cv1/Conv"),
@@ -138,7 +164,7 @@ pub static LAYER: Layer = Layer {
         &[
             Map {
                 dtype: DType::U8,
-                offset: 189452,
+                offset: 189504,
                 channels: 48,
                 height: 10,
                 width: 10,
@@ -168,7 +194,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 198656,
+            offset: 198720,
             channels: 48,
             height: 10,
             width: 10,
@@ -181,23 +207,32 @@ pub static LAYER: Layer = Layer {
         out_height: 10,
         out_width: 10,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 240)),
-            offsets: Cow::Borrowed(TABLE.offsets(960, 594)),
-            weights: Cow::Borrowed(TABLE.words(3392, 706)),
+            segments: Cow::Borrowed(TABLE.segments(0, 216)),
+            offsets: Cow::Borrowed(TABLE.offsets(896, 1128)),
+            weights: Cow::Borrowed(TABLE.words(5440, 419)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(6272, 12)),
-            offsets: Cow::Borrowed(TABLE.offsets(6336, 528)),
-            weights: Cow::Borrowed(TABLE.words(8448, 576)),
+            segments: Cow::Borrowed(TABLE.segments(7168, 12)),
+            offsets: Cow::Borrowed(TABLE.offsets(7232, 528)),
+            weights: Cow::Borrowed(TABLE.words(9344, 576)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(10752, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(11648, 357)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(13120, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 18,
-            groups: 1,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {
@@ -364,7 +399,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 189452,
+                            offset: 189504,
                             channels: 48,
                             height: 10,
                             width: 10,

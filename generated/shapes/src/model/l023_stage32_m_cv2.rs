@@ -22,101 +22,41 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_a8a5949415e00cb6_l023_g0 peristyle_a8a5949415e00cb6_l023_g1
-    peristyle_a8a5949415e00cb6_l023_g2 peristyle_a8a5949415e00cb6_l023_g3
-    peristyle_a8a5949415e00cb6_l023_g4 peristyle_a8a5949415e00cb6_l023_g5
-    peristyle_a8a5949415e00cb6_l023_g6 peristyle_a8a5949415e00cb6_l023_g7
-    peristyle_a8a5949415e00cb6_l023_g8 peristyle_a8a5949415e00cb6_l023_g9
-    peristyle_a8a5949415e00cb6_l023_g10 peristyle_a8a5949415e00cb6_l023_g11
+    peristyle_8517fec7ebb6e0f4_l023_g0 peristyle_8517fec7ebb6e0f4_l023_g1
+    peristyle_8517fec7ebb6e0f4_l023_g2 peristyle_8517fec7ebb6e0f4_l023_g3
+    peristyle_8517fec7ebb6e0f4_l023_g4 peristyle_8517fec7ebb6e0f4_l023_g5
+    peristyle_8517fec7ebb6e0f4_l023_g6 peristyle_8517fec7ebb6e0f4_l023_g7
+    peristyle_8517fec7ebb6e0f4_l023_g8 peristyle_8517fec7ebb6e0f4_l023_g9
+    peristyle_8517fec7ebb6e0f4_l023_g10 peristyle_8517fec7ebb6e0f4_l023_g11
 );
-static TABLE: &Aligned<[u8; 46720]> = &Aligned(
+static TABLE: &Aligned<[u8; 50304]> = &Aligned(
     *include_bytes!("l023_stage32_m_cv2.bin"),
 );
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 72),
-        0,
-        0,
-        unrolled!(peristyle_a8a5949415e00cb6_l023_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (72, 77),
-        254,
-        183,
-        unrolled!(peristyle_a8a5949415e00cb6_l023_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (149, 98),
-        480,
-        340,
-        unrolled!(peristyle_a8a5949415e00cb6_l023_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (247, 87),
-        774,
-        563,
-        unrolled!(peristyle_a8a5949415e00cb6_l023_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (334, 72),
-        1052,
-        782,
-        unrolled!(peristyle_a8a5949415e00cb6_l023_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (406, 95),
-        1304,
-        974,
-        unrolled!(peristyle_a8a5949415e00cb6_l023_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (501, 68),
-        1598,
-        1193,
-        unrolled!(peristyle_a8a5949415e00cb6_l023_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (569, 65),
-        1844,
-        1376,
-        unrolled!(peristyle_a8a5949415e00cb6_l023_g7),
-    ),
-    Group::new(
-        &[32, 33, 34, 35],
-        (634, 92),
-        2096,
-        1556,
-        unrolled!(peristyle_a8a5949415e00cb6_l023_g8),
-    ),
-    Group::new(
-        &[36, 37, 38, 39],
-        (726, 73),
-        2410,
-        1789,
-        unrolled!(peristyle_a8a5949415e00cb6_l023_g9),
-    ),
-    Group::new(
-        &[40, 41, 42, 43],
-        (799, 91),
-        2690,
-        2008,
-        unrolled!(peristyle_a8a5949415e00cb6_l023_g10),
-    ),
-    Group::new(
-        &[44, 45, 46, 47],
-        (890, 76),
-        2966,
-        2215,
-        unrolled!(peristyle_a8a5949415e00cb6_l023_g11),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 180, 53, None),
+    Group::new(&[4, 5], (18, 9), 356, 103, None),
+    Group::new(&[6, 7], (27, 9), 496, 140, None),
+    Group::new(&[8, 9], (36, 9), 672, 191, None),
+    Group::new(&[10, 11], (45, 9), 864, 243, None),
+    Group::new(&[12, 13], (54, 9), 1096, 312, None),
+    Group::new(&[14, 15], (63, 9), 1280, 366, None),
+    Group::new(&[16, 17], (72, 9), 1492, 429, None),
+    Group::new(&[18, 19], (81, 9), 1688, 484, None),
+    Group::new(&[20, 21], (90, 9), 1860, 537, None),
+    Group::new(&[22, 23], (99, 9), 2100, 603, None),
+    Group::new(&[24, 25], (108, 9), 2292, 658, None),
+    Group::new(&[26, 27], (117, 9), 2484, 714, None),
+    Group::new(&[28, 29], (126, 9), 2672, 766, None),
+    Group::new(&[30, 31], (135, 9), 2864, 822, None),
+    Group::new(&[32, 33], (144, 9), 3020, 864, None),
+    Group::new(&[34, 35], (153, 9), 3252, 934, None),
+    Group::new(&[36, 37], (162, 9), 3484, 999, None),
+    Group::new(&[38, 39], (171, 9), 3708, 1064, None),
+    Group::new(&[40, 41], (180, 9), 3912, 1123, None),
+    Group::new(&[42, 43], (189, 9), 4116, 1185, None),
+    Group::new(&[44, 45], (198, 9), 4308, 1243, None),
+    Group::new(&[46, 47], (207, 9), 4512, 1301, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 6), 0, 0, None),
@@ -131,6 +71,92 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[36, 37, 38, 39], (47, 5), 2324, 1317, None),
     Group::new(&[40, 41, 42, 43], (52, 4), 2608, 1484, None),
     Group::new(&[44, 45, 46, 47], (56, 4), 2872, 1640, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 127),
+        0,
+        0,
+        unrolled!(peristyle_8517fec7ebb6e0f4_l023_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (127, 113),
+        254,
+        92,
+        unrolled!(peristyle_8517fec7ebb6e0f4_l023_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (240, 147),
+        480,
+        171,
+        unrolled!(peristyle_8517fec7ebb6e0f4_l023_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (387, 139),
+        774,
+        283,
+        unrolled!(peristyle_8517fec7ebb6e0f4_l023_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (526, 126),
+        1052,
+        393,
+        unrolled!(peristyle_8517fec7ebb6e0f4_l023_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (652, 147),
+        1304,
+        489,
+        unrolled!(peristyle_8517fec7ebb6e0f4_l023_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (799, 123),
+        1598,
+        599,
+        unrolled!(peristyle_8517fec7ebb6e0f4_l023_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (922, 126),
+        1844,
+        691,
+        unrolled!(peristyle_8517fec7ebb6e0f4_l023_g7),
+    ),
+    Group::new(
+        &[32, 33, 34, 35],
+        (1048, 157),
+        2096,
+        781,
+        unrolled!(peristyle_8517fec7ebb6e0f4_l023_g8),
+    ),
+    Group::new(
+        &[36, 37, 38, 39],
+        (1205, 140),
+        2410,
+        898,
+        unrolled!(peristyle_8517fec7ebb6e0f4_l023_g9),
+    ),
+    Group::new(
+        &[40, 41, 42, 43],
+        (1345, 138),
+        2690,
+        1008,
+        unrolled!(peristyle_8517fec7ebb6e0f4_l023_g10),
+    ),
+    Group::new(
+        &[44, 45, 46, 47],
+        (1483, 137),
+        2966,
+        1112,
+        unrolled!(peristyle_8517fec7ebb6e0f4_l023_g11),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -156,7 +182,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 189452,
+            offset: 189504,
             channels: 48,
             height: 10,
             width: 10,
@@ -169,23 +195,32 @@ pub static LAYER: Layer = Layer {
         out_height: 10,
         out_width: 10,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 966)),
-            offsets: Cow::Borrowed(TABLE.offsets(3904, 3240)),
-            weights: Cow::Borrowed(TABLE.words(16896, 2419)),
+            segments: Cow::Borrowed(TABLE.segments(0, 216)),
+            offsets: Cow::Borrowed(TABLE.offsets(896, 4728)),
+            weights: Cow::Borrowed(TABLE.words(19840, 1361)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(26624, 60)),
-            offsets: Cow::Borrowed(TABLE.offsets(26880, 3144)),
-            weights: Cow::Borrowed(TABLE.words(39488, 1807)),
+            segments: Cow::Borrowed(TABLE.segments(25344, 60)),
+            offsets: Cow::Borrowed(TABLE.offsets(25600, 3144)),
+            weights: Cow::Borrowed(TABLE.words(38208, 1807)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(46720, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(45440, 1214)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(50304, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
-            pass_tiles: 4,
-            groups: 1,
+            pass_tiles: 60,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

@@ -21,189 +21,69 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_a43b009b2a71546b_l025_g0 peristyle_a43b009b2a71546b_l025_g1
-    peristyle_a43b009b2a71546b_l025_g2 peristyle_a43b009b2a71546b_l025_g3
-    peristyle_a43b009b2a71546b_l025_g4 peristyle_a43b009b2a71546b_l025_g5
-    peristyle_a43b009b2a71546b_l025_g6 peristyle_a43b009b2a71546b_l025_g7
-    peristyle_a43b009b2a71546b_l025_g8 peristyle_a43b009b2a71546b_l025_g9
-    peristyle_a43b009b2a71546b_l025_g10 peristyle_a43b009b2a71546b_l025_g11
-    peristyle_a43b009b2a71546b_l025_g12 peristyle_a43b009b2a71546b_l025_g13
-    peristyle_a43b009b2a71546b_l025_g14 peristyle_a43b009b2a71546b_l025_g15
-    peristyle_a43b009b2a71546b_l025_g16 peristyle_a43b009b2a71546b_l025_g17
-    peristyle_a43b009b2a71546b_l025_g18 peristyle_a43b009b2a71546b_l025_g19
-    peristyle_a43b009b2a71546b_l025_g20 peristyle_a43b009b2a71546b_l025_g21
-    peristyle_a43b009b2a71546b_l025_g22 peristyle_a43b009b2a71546b_l025_g23
+    peristyle_d34061281d342235_l025_g0 peristyle_d34061281d342235_l025_g1
+    peristyle_d34061281d342235_l025_g2 peristyle_d34061281d342235_l025_g3
+    peristyle_d34061281d342235_l025_g4 peristyle_d34061281d342235_l025_g5
+    peristyle_d34061281d342235_l025_g6 peristyle_d34061281d342235_l025_g7
+    peristyle_d34061281d342235_l025_g8 peristyle_d34061281d342235_l025_g9
+    peristyle_d34061281d342235_l025_g10 peristyle_d34061281d342235_l025_g11
+    peristyle_d34061281d342235_l025_g12 peristyle_d34061281d342235_l025_g13
+    peristyle_d34061281d342235_l025_g14 peristyle_d34061281d342235_l025_g15
+    peristyle_d34061281d342235_l025_g16 peristyle_d34061281d342235_l025_g17
+    peristyle_d34061281d342235_l025_g18 peristyle_d34061281d342235_l025_g19
+    peristyle_d34061281d342235_l025_g20 peristyle_d34061281d342235_l025_g21
+    peristyle_d34061281d342235_l025_g22 peristyle_d34061281d342235_l025_g23
 );
-static TABLE: &Aligned<[u8; 37760]> = &Aligned(*include_bytes!("l025_stage32_cv3.bin"));
+static TABLE: &Aligned<[u8; 43136]> = &Aligned(*include_bytes!("l025_stage32_cv3.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 30),
-        0,
-        0,
-        unrolled!(peristyle_a43b009b2a71546b_l025_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (30, 42),
-        86,
-        87,
-        unrolled!(peristyle_a43b009b2a71546b_l025_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (72, 36),
-        190,
-        187,
-        unrolled!(peristyle_a43b009b2a71546b_l025_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (108, 33),
-        288,
-        285,
-        unrolled!(peristyle_a43b009b2a71546b_l025_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (141, 42),
-        384,
-        374,
-        unrolled!(peristyle_a43b009b2a71546b_l025_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (183, 36),
-        480,
-        476,
-        unrolled!(peristyle_a43b009b2a71546b_l025_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (219, 38),
-        574,
-        583,
-        unrolled!(peristyle_a43b009b2a71546b_l025_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (257, 37),
-        664,
-        677,
-        unrolled!(peristyle_a43b009b2a71546b_l025_g7),
-    ),
-    Group::new(
-        &[32, 33, 34, 35],
-        (294, 38),
-        758,
-        772,
-        unrolled!(peristyle_a43b009b2a71546b_l025_g8),
-    ),
-    Group::new(
-        &[36, 37, 38, 39],
-        (332, 34),
-        850,
-        868,
-        unrolled!(peristyle_a43b009b2a71546b_l025_g9),
-    ),
-    Group::new(
-        &[40, 41, 42, 43],
-        (366, 36),
-        942,
-        966,
-        unrolled!(peristyle_a43b009b2a71546b_l025_g10),
-    ),
-    Group::new(
-        &[44, 45, 46, 47],
-        (402, 40),
-        1028,
-        1059,
-        unrolled!(peristyle_a43b009b2a71546b_l025_g11),
-    ),
-    Group::new(
-        &[48, 49, 50, 51],
-        (442, 38),
-        1120,
-        1148,
-        unrolled!(peristyle_a43b009b2a71546b_l025_g12),
-    ),
-    Group::new(
-        &[52, 53, 54, 55],
-        (480, 33),
-        1216,
-        1247,
-        unrolled!(peristyle_a43b009b2a71546b_l025_g13),
-    ),
-    Group::new(
-        &[56, 57, 58, 59],
-        (513, 40),
-        1310,
-        1346,
-        unrolled!(peristyle_a43b009b2a71546b_l025_g14),
-    ),
-    Group::new(
-        &[60, 61, 62, 63],
-        (553, 29),
-        1406,
-        1445,
-        unrolled!(peristyle_a43b009b2a71546b_l025_g15),
-    ),
-    Group::new(
-        &[64, 65, 66, 67],
-        (582, 41),
-        1492,
-        1524,
-        unrolled!(peristyle_a43b009b2a71546b_l025_g16),
-    ),
-    Group::new(
-        &[68, 69, 70, 71],
-        (623, 33),
-        1592,
-        1628,
-        unrolled!(peristyle_a43b009b2a71546b_l025_g17),
-    ),
-    Group::new(
-        &[72, 73, 74, 75],
-        (656, 38),
-        1684,
-        1722,
-        unrolled!(peristyle_a43b009b2a71546b_l025_g18),
-    ),
-    Group::new(
-        &[76, 77, 78, 79],
-        (694, 34),
-        1776,
-        1814,
-        unrolled!(peristyle_a43b009b2a71546b_l025_g19),
-    ),
-    Group::new(
-        &[80, 81, 82, 83],
-        (728, 42),
-        1864,
-        1898,
-        unrolled!(peristyle_a43b009b2a71546b_l025_g20),
-    ),
-    Group::new(
-        &[84, 85, 86, 87],
-        (770, 41),
-        1976,
-        2014,
-        unrolled!(peristyle_a43b009b2a71546b_l025_g21),
-    ),
-    Group::new(
-        &[88, 89, 90, 91],
-        (811, 35),
-        2074,
-        2121,
-        unrolled!(peristyle_a43b009b2a71546b_l025_g22),
-    ),
-    Group::new(
-        &[92, 93, 94, 95],
-        (846, 37),
-        2164,
-        2221,
-        unrolled!(peristyle_a43b009b2a71546b_l025_g23),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 76, 26, None),
+    Group::new(&[4, 5], (18, 9), 156, 52, None),
+    Group::new(&[6, 7], (27, 9), 244, 80, None),
+    Group::new(&[8, 9], (36, 9), 328, 106, None),
+    Group::new(&[10, 11], (45, 9), 404, 133, None),
+    Group::new(&[12, 13], (54, 9), 484, 158, None),
+    Group::new(&[14, 15], (63, 9), 560, 183, None),
+    Group::new(&[16, 17], (72, 9), 632, 204, None),
+    Group::new(&[18, 19], (81, 9), 724, 234, None),
+    Group::new(&[20, 21], (90, 9), 816, 263, None),
+    Group::new(&[22, 23], (99, 9), 900, 294, None),
+    Group::new(&[24, 25], (108, 9), 988, 324, None),
+    Group::new(&[26, 27], (117, 9), 1072, 354, None),
+    Group::new(&[28, 29], (126, 9), 1156, 383, None),
+    Group::new(&[30, 31], (135, 9), 1236, 410, None),
+    Group::new(&[32, 33], (144, 9), 1312, 435, None),
+    Group::new(&[34, 35], (153, 9), 1388, 461, None),
+    Group::new(&[36, 37], (162, 9), 1464, 488, None),
+    Group::new(&[38, 39], (171, 9), 1552, 521, None),
+    Group::new(&[40, 41], (180, 9), 1624, 546, None),
+    Group::new(&[42, 43], (189, 9), 1700, 573, None),
+    Group::new(&[44, 45], (198, 9), 1784, 601, None),
+    Group::new(&[46, 47], (207, 9), 1864, 629, None),
+    Group::new(&[48, 49], (216, 9), 1944, 654, None),
+    Group::new(&[50, 51], (225, 9), 2036, 684, None),
+    Group::new(&[52, 53], (234, 9), 2116, 710, None),
+    Group::new(&[54, 55], (243, 9), 2188, 733, None),
+    Group::new(&[56, 57], (252, 9), 2268, 760, None),
+    Group::new(&[58, 59], (261, 9), 2352, 786, None),
+    Group::new(&[60, 61], (270, 9), 2440, 815, None),
+    Group::new(&[62, 63], (279, 9), 2508, 838, None),
+    Group::new(&[64, 65], (288, 9), 2580, 863, None),
+    Group::new(&[66, 67], (297, 9), 2652, 889, None),
+    Group::new(&[68, 69], (306, 9), 2744, 921, None),
+    Group::new(&[70, 71], (315, 9), 2824, 947, None),
+    Group::new(&[72, 73], (324, 9), 2900, 973, None),
+    Group::new(&[74, 75], (333, 9), 2980, 1000, None),
+    Group::new(&[76, 77], (342, 9), 3060, 1026, None),
+    Group::new(&[78, 79], (351, 9), 3132, 1049, None),
+    Group::new(&[80, 81], (360, 9), 3216, 1075, None),
+    Group::new(&[82, 83], (369, 9), 3300, 1101, None),
+    Group::new(&[84, 85], (378, 9), 3380, 1130, None),
+    Group::new(&[86, 87], (387, 9), 3476, 1162, None),
+    Group::new(&[88, 89], (396, 9), 3564, 1190, None),
+    Group::new(&[90, 91], (405, 9), 3648, 1218, None),
+    Group::new(&[92, 93], (414, 9), 3728, 1249, None),
+    Group::new(&[94, 95], (423, 9), 3804, 1278, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 3), 0, 0, None),
@@ -230,6 +110,176 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[84, 85, 86, 87], (59, 2), 1860, 1513, None),
     Group::new(&[88, 89, 90, 91], (61, 3), 1948, 1593, None),
     Group::new(&[92, 93, 94, 95], (64, 2), 2040, 1668, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 43),
+        0,
+        0,
+        unrolled!(peristyle_d34061281d342235_l025_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (43, 52),
+        86,
+        44,
+        unrolled!(peristyle_d34061281d342235_l025_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (95, 49),
+        190,
+        94,
+        unrolled!(peristyle_d34061281d342235_l025_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (144, 48),
+        288,
+        143,
+        unrolled!(peristyle_d34061281d342235_l025_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (192, 48),
+        384,
+        188,
+        unrolled!(peristyle_d34061281d342235_l025_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (240, 47),
+        480,
+        239,
+        unrolled!(peristyle_d34061281d342235_l025_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (287, 45),
+        574,
+        293,
+        unrolled!(peristyle_d34061281d342235_l025_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (332, 47),
+        664,
+        340,
+        unrolled!(peristyle_d34061281d342235_l025_g7),
+    ),
+    Group::new(
+        &[32, 33, 34, 35],
+        (379, 46),
+        758,
+        388,
+        unrolled!(peristyle_d34061281d342235_l025_g8),
+    ),
+    Group::new(
+        &[36, 37, 38, 39],
+        (425, 46),
+        850,
+        436,
+        unrolled!(peristyle_d34061281d342235_l025_g9),
+    ),
+    Group::new(
+        &[40, 41, 42, 43],
+        (471, 43),
+        942,
+        485,
+        unrolled!(peristyle_d34061281d342235_l025_g10),
+    ),
+    Group::new(
+        &[44, 45, 46, 47],
+        (514, 46),
+        1028,
+        532,
+        unrolled!(peristyle_d34061281d342235_l025_g11),
+    ),
+    Group::new(
+        &[48, 49, 50, 51],
+        (560, 48),
+        1120,
+        577,
+        unrolled!(peristyle_d34061281d342235_l025_g12),
+    ),
+    Group::new(
+        &[52, 53, 54, 55],
+        (608, 47),
+        1216,
+        627,
+        unrolled!(peristyle_d34061281d342235_l025_g13),
+    ),
+    Group::new(
+        &[56, 57, 58, 59],
+        (655, 48),
+        1310,
+        677,
+        unrolled!(peristyle_d34061281d342235_l025_g14),
+    ),
+    Group::new(
+        &[60, 61, 62, 63],
+        (703, 43),
+        1406,
+        727,
+        unrolled!(peristyle_d34061281d342235_l025_g15),
+    ),
+    Group::new(
+        &[64, 65, 66, 67],
+        (746, 50),
+        1492,
+        767,
+        unrolled!(peristyle_d34061281d342235_l025_g16),
+    ),
+    Group::new(
+        &[68, 69, 70, 71],
+        (796, 46),
+        1592,
+        819,
+        unrolled!(peristyle_d34061281d342235_l025_g17),
+    ),
+    Group::new(
+        &[72, 73, 74, 75],
+        (842, 46),
+        1684,
+        866,
+        unrolled!(peristyle_d34061281d342235_l025_g18),
+    ),
+    Group::new(
+        &[76, 77, 78, 79],
+        (888, 44),
+        1776,
+        912,
+        unrolled!(peristyle_d34061281d342235_l025_g19),
+    ),
+    Group::new(
+        &[80, 81, 82, 83],
+        (932, 56),
+        1864,
+        954,
+        unrolled!(peristyle_d34061281d342235_l025_g20),
+    ),
+    Group::new(
+        &[84, 85, 86, 87],
+        (988, 49),
+        1976,
+        1012,
+        unrolled!(peristyle_d34061281d342235_l025_g21),
+    ),
+    Group::new(
+        &[88, 89, 90, 91],
+        (1037, 45),
+        2074,
+        1066,
+        unrolled!(peristyle_d34061281d342235_l025_g22),
+    ),
+    Group::new(
+        &[92, 93, 94, 95],
+        (1082, 45),
+        2164,
+        1116,
+        unrolled!(peristyle_d34061281d342235_l025_g23),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -266,23 +316,32 @@ pub static LAYER: Layer = Layer {
         out_height: 10,
         out_width: 10,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 883)),
-            offsets: Cow::Borrowed(TABLE.offsets(3584, 2254)),
-            weights: Cow::Borrowed(TABLE.words(12608, 2320)),
+            segments: Cow::Borrowed(TABLE.segments(0, 432)),
+            offsets: Cow::Borrowed(TABLE.offsets(1728, 3892)),
+            weights: Cow::Borrowed(TABLE.words(17344, 1310)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(21888, 66)),
-            offsets: Cow::Borrowed(TABLE.offsets(22208, 2128)),
-            weights: Cow::Borrowed(TABLE.words(30720, 1747)),
+            segments: Cow::Borrowed(TABLE.segments(22592, 66)),
+            offsets: Cow::Borrowed(TABLE.offsets(22912, 2128)),
+            weights: Cow::Borrowed(TABLE.words(31424, 1747)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(37760, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(38464, 1166)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(43136, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 8,
-            groups: 2,
+            outputs: 8,
             prefetch: false,
         },
         epilogue: Epilogue {

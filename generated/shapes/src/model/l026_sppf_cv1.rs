@@ -21,99 +21,39 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_7d31bedc04582af1_l026_g0 peristyle_7d31bedc04582af1_l026_g1
-    peristyle_7d31bedc04582af1_l026_g2 peristyle_7d31bedc04582af1_l026_g3
-    peristyle_7d31bedc04582af1_l026_g4 peristyle_7d31bedc04582af1_l026_g5
-    peristyle_7d31bedc04582af1_l026_g6 peristyle_7d31bedc04582af1_l026_g7
-    peristyle_7d31bedc04582af1_l026_g8 peristyle_7d31bedc04582af1_l026_g9
-    peristyle_7d31bedc04582af1_l026_g10 peristyle_7d31bedc04582af1_l026_g11
+    peristyle_42bac84a2e51e98f_l026_g0 peristyle_42bac84a2e51e98f_l026_g1
+    peristyle_42bac84a2e51e98f_l026_g2 peristyle_42bac84a2e51e98f_l026_g3
+    peristyle_42bac84a2e51e98f_l026_g4 peristyle_42bac84a2e51e98f_l026_g5
+    peristyle_42bac84a2e51e98f_l026_g6 peristyle_42bac84a2e51e98f_l026_g7
+    peristyle_42bac84a2e51e98f_l026_g8 peristyle_42bac84a2e51e98f_l026_g9
+    peristyle_42bac84a2e51e98f_l026_g10 peristyle_42bac84a2e51e98f_l026_g11
 );
-static TABLE: &Aligned<[u8; 19584]> = &Aligned(*include_bytes!("l026_sppf_cv1.bin"));
+static TABLE: &Aligned<[u8; 23360]> = &Aligned(*include_bytes!("l026_sppf_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 21),
-        0,
-        0,
-        unrolled!(peristyle_7d31bedc04582af1_l026_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (21, 25),
-        90,
-        101,
-        unrolled!(peristyle_7d31bedc04582af1_l026_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (46, 27),
-        180,
-        207,
-        unrolled!(peristyle_7d31bedc04582af1_l026_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (73, 30),
-        270,
-        309,
-        unrolled!(peristyle_7d31bedc04582af1_l026_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (103, 30),
-        362,
-        421,
-        unrolled!(peristyle_7d31bedc04582af1_l026_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (133, 21),
-        456,
-        525,
-        unrolled!(peristyle_7d31bedc04582af1_l026_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (154, 29),
-        548,
-        635,
-        unrolled!(peristyle_7d31bedc04582af1_l026_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (183, 24),
-        642,
-        757,
-        unrolled!(peristyle_7d31bedc04582af1_l026_g7),
-    ),
-    Group::new(
-        &[32, 33, 34, 35],
-        (207, 25),
-        736,
-        872,
-        unrolled!(peristyle_7d31bedc04582af1_l026_g8),
-    ),
-    Group::new(
-        &[36, 37, 38, 39],
-        (232, 24),
-        828,
-        979,
-        unrolled!(peristyle_7d31bedc04582af1_l026_g9),
-    ),
-    Group::new(
-        &[40, 41, 42, 43],
-        (256, 29),
-        922,
-        1088,
-        unrolled!(peristyle_7d31bedc04582af1_l026_g10),
-    ),
-    Group::new(
-        &[44, 45, 46, 47],
-        (285, 27),
-        1014,
-        1193,
-        unrolled!(peristyle_7d31bedc04582af1_l026_g11),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 84, 29, None),
+    Group::new(&[4, 5], (18, 9), 164, 59, None),
+    Group::new(&[6, 7], (27, 9), 240, 87, None),
+    Group::new(&[8, 9], (36, 9), 332, 121, None),
+    Group::new(&[10, 11], (45, 9), 420, 149, None),
+    Group::new(&[12, 13], (54, 9), 496, 177, None),
+    Group::new(&[14, 15], (63, 9), 588, 210, None),
+    Group::new(&[16, 17], (72, 9), 676, 244, None),
+    Group::new(&[18, 19], (81, 9), 764, 273, None),
+    Group::new(&[20, 21], (90, 9), 860, 304, None),
+    Group::new(&[22, 23], (99, 9), 944, 336, None),
+    Group::new(&[24, 25], (108, 9), 1032, 365, None),
+    Group::new(&[26, 27], (117, 9), 1112, 397, None),
+    Group::new(&[28, 29], (126, 9), 1204, 432, None),
+    Group::new(&[30, 31], (135, 9), 1292, 463, None),
+    Group::new(&[32, 33], (144, 9), 1376, 494, None),
+    Group::new(&[34, 35], (153, 9), 1460, 525, None),
+    Group::new(&[36, 37], (162, 9), 1544, 555, None),
+    Group::new(&[38, 39], (171, 9), 1624, 585, None),
+    Group::new(&[40, 41], (180, 9), 1708, 617, None),
+    Group::new(&[42, 43], (189, 9), 1792, 646, None),
+    Group::new(&[44, 45], (198, 9), 1884, 677, None),
+    Group::new(&[46, 47], (207, 9), 1968, 707, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 2), 0, 0, None),
@@ -128,6 +68,92 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[36, 37, 38, 39], (20, 3), 836, 740, None),
     Group::new(&[40, 41, 42, 43], (23, 2), 932, 817, None),
     Group::new(&[44, 45, 46, 47], (25, 2), 1024, 901, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 45),
+        0,
+        0,
+        unrolled!(peristyle_42bac84a2e51e98f_l026_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (45, 45),
+        90,
+        51,
+        unrolled!(peristyle_42bac84a2e51e98f_l026_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (90, 45),
+        180,
+        104,
+        unrolled!(peristyle_42bac84a2e51e98f_l026_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (135, 46),
+        270,
+        155,
+        unrolled!(peristyle_42bac84a2e51e98f_l026_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (181, 47),
+        362,
+        211,
+        unrolled!(peristyle_42bac84a2e51e98f_l026_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (228, 46),
+        456,
+        263,
+        unrolled!(peristyle_42bac84a2e51e98f_l026_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (274, 47),
+        548,
+        318,
+        unrolled!(peristyle_42bac84a2e51e98f_l026_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (321, 47),
+        642,
+        379,
+        unrolled!(peristyle_42bac84a2e51e98f_l026_g7),
+    ),
+    Group::new(
+        &[32, 33, 34, 35],
+        (368, 46),
+        736,
+        437,
+        unrolled!(peristyle_42bac84a2e51e98f_l026_g8),
+    ),
+    Group::new(
+        &[36, 37, 38, 39],
+        (414, 47),
+        828,
+        491,
+        unrolled!(peristyle_42bac84a2e51e98f_l026_g9),
+    ),
+    Group::new(
+        &[40, 41, 42, 43],
+        (461, 46),
+        922,
+        546,
+        unrolled!(peristyle_42bac84a2e51e98f_l026_g10),
+    ),
+    Group::new(
+        &[44, 45, 46, 47],
+        (507, 49),
+        1014,
+        599,
+        unrolled!(peristyle_42bac84a2e51e98f_l026_g11),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -164,23 +190,32 @@ pub static LAYER: Layer = Layer {
         out_height: 10,
         out_width: 10,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 312)),
-            offsets: Cow::Borrowed(TABLE.offsets(1280, 1112)),
-            weights: Cow::Borrowed(TABLE.words(5760, 1304)),
+            segments: Cow::Borrowed(TABLE.segments(0, 216)),
+            offsets: Cow::Borrowed(TABLE.offsets(896, 2056)),
+            weights: Cow::Borrowed(TABLE.words(9152, 741)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(11008, 27)),
-            offsets: Cow::Borrowed(TABLE.offsets(11136, 1120)),
-            weights: Cow::Borrowed(TABLE.words(15616, 986)),
+            segments: Cow::Borrowed(TABLE.segments(12160, 27)),
+            offsets: Cow::Borrowed(TABLE.offsets(12288, 1120)),
+            weights: Cow::Borrowed(TABLE.words(16768, 986)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(19584, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(20736, 655)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(23360, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 8,
-            groups: 1,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

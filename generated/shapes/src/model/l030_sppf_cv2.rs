@@ -21,189 +21,69 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_2e28328d2b342f27_l030_g0 peristyle_2e28328d2b342f27_l030_g1
-    peristyle_2e28328d2b342f27_l030_g2 peristyle_2e28328d2b342f27_l030_g3
-    peristyle_2e28328d2b342f27_l030_g4 peristyle_2e28328d2b342f27_l030_g5
-    peristyle_2e28328d2b342f27_l030_g6 peristyle_2e28328d2b342f27_l030_g7
-    peristyle_2e28328d2b342f27_l030_g8 peristyle_2e28328d2b342f27_l030_g9
-    peristyle_2e28328d2b342f27_l030_g10 peristyle_2e28328d2b342f27_l030_g11
-    peristyle_2e28328d2b342f27_l030_g12 peristyle_2e28328d2b342f27_l030_g13
-    peristyle_2e28328d2b342f27_l030_g14 peristyle_2e28328d2b342f27_l030_g15
-    peristyle_2e28328d2b342f27_l030_g16 peristyle_2e28328d2b342f27_l030_g17
-    peristyle_2e28328d2b342f27_l030_g18 peristyle_2e28328d2b342f27_l030_g19
-    peristyle_2e28328d2b342f27_l030_g20 peristyle_2e28328d2b342f27_l030_g21
-    peristyle_2e28328d2b342f27_l030_g22 peristyle_2e28328d2b342f27_l030_g23
+    peristyle_55fdcdd3884f2359_l030_g0 peristyle_55fdcdd3884f2359_l030_g1
+    peristyle_55fdcdd3884f2359_l030_g2 peristyle_55fdcdd3884f2359_l030_g3
+    peristyle_55fdcdd3884f2359_l030_g4 peristyle_55fdcdd3884f2359_l030_g5
+    peristyle_55fdcdd3884f2359_l030_g6 peristyle_55fdcdd3884f2359_l030_g7
+    peristyle_55fdcdd3884f2359_l030_g8 peristyle_55fdcdd3884f2359_l030_g9
+    peristyle_55fdcdd3884f2359_l030_g10 peristyle_55fdcdd3884f2359_l030_g11
+    peristyle_55fdcdd3884f2359_l030_g12 peristyle_55fdcdd3884f2359_l030_g13
+    peristyle_55fdcdd3884f2359_l030_g14 peristyle_55fdcdd3884f2359_l030_g15
+    peristyle_55fdcdd3884f2359_l030_g16 peristyle_55fdcdd3884f2359_l030_g17
+    peristyle_55fdcdd3884f2359_l030_g18 peristyle_55fdcdd3884f2359_l030_g19
+    peristyle_55fdcdd3884f2359_l030_g20 peristyle_55fdcdd3884f2359_l030_g21
+    peristyle_55fdcdd3884f2359_l030_g22 peristyle_55fdcdd3884f2359_l030_g23
 );
-static TABLE: &Aligned<[u8; 65728]> = &Aligned(*include_bytes!("l030_sppf_cv2.bin"));
+static TABLE: &Aligned<[u8; 76608]> = &Aligned(*include_bytes!("l030_sppf_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 30),
-        0,
-        0,
-        unrolled!(peristyle_2e28328d2b342f27_l030_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (30, 27),
-        178,
-        185,
-        unrolled!(peristyle_2e28328d2b342f27_l030_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (57, 25),
-        346,
-        353,
-        unrolled!(peristyle_2e28328d2b342f27_l030_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (82, 29),
-        526,
-        539,
-        unrolled!(peristyle_2e28328d2b342f27_l030_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (111, 26),
-        702,
-        711,
-        unrolled!(peristyle_2e28328d2b342f27_l030_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (137, 19),
-        872,
-        889,
-        unrolled!(peristyle_2e28328d2b342f27_l030_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (156, 22),
-        1040,
-        1071,
-        unrolled!(peristyle_2e28328d2b342f27_l030_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (178, 27),
-        1206,
-        1241,
-        unrolled!(peristyle_2e28328d2b342f27_l030_g7),
-    ),
-    Group::new(
-        &[32, 33, 34, 35],
-        (205, 29),
-        1378,
-        1412,
-        unrolled!(peristyle_2e28328d2b342f27_l030_g8),
-    ),
-    Group::new(
-        &[36, 37, 38, 39],
-        (234, 25),
-        1548,
-        1592,
-        unrolled!(peristyle_2e28328d2b342f27_l030_g9),
-    ),
-    Group::new(
-        &[40, 41, 42, 43],
-        (259, 31),
-        1722,
-        1769,
-        unrolled!(peristyle_2e28328d2b342f27_l030_g10),
-    ),
-    Group::new(
-        &[44, 45, 46, 47],
-        (290, 24),
-        1898,
-        1949,
-        unrolled!(peristyle_2e28328d2b342f27_l030_g11),
-    ),
-    Group::new(
-        &[48, 49, 50, 51],
-        (314, 24),
-        2066,
-        2114,
-        unrolled!(peristyle_2e28328d2b342f27_l030_g12),
-    ),
-    Group::new(
-        &[52, 53, 54, 55],
-        (338, 26),
-        2240,
-        2304,
-        unrolled!(peristyle_2e28328d2b342f27_l030_g13),
-    ),
-    Group::new(
-        &[56, 57, 58, 59],
-        (364, 29),
-        2410,
-        2473,
-        unrolled!(peristyle_2e28328d2b342f27_l030_g14),
-    ),
-    Group::new(
-        &[60, 61, 62, 63],
-        (393, 27),
-        2582,
-        2644,
-        unrolled!(peristyle_2e28328d2b342f27_l030_g15),
-    ),
-    Group::new(
-        &[64, 65, 66, 67],
-        (420, 29),
-        2748,
-        2817,
-        unrolled!(peristyle_2e28328d2b342f27_l030_g16),
-    ),
-    Group::new(
-        &[68, 69, 70, 71],
-        (449, 24),
-        2924,
-        2996,
-        unrolled!(peristyle_2e28328d2b342f27_l030_g17),
-    ),
-    Group::new(
-        &[72, 73, 74, 75],
-        (473, 29),
-        3094,
-        3172,
-        unrolled!(peristyle_2e28328d2b342f27_l030_g18),
-    ),
-    Group::new(
-        &[76, 77, 78, 79],
-        (502, 27),
-        3264,
-        3342,
-        unrolled!(peristyle_2e28328d2b342f27_l030_g19),
-    ),
-    Group::new(
-        &[80, 81, 82, 83],
-        (529, 32),
-        3436,
-        3524,
-        unrolled!(peristyle_2e28328d2b342f27_l030_g20),
-    ),
-    Group::new(
-        &[84, 85, 86, 87],
-        (561, 20),
-        3612,
-        3687,
-        unrolled!(peristyle_2e28328d2b342f27_l030_g21),
-    ),
-    Group::new(
-        &[88, 89, 90, 91],
-        (581, 30),
-        3790,
-        3867,
-        unrolled!(peristyle_2e28328d2b342f27_l030_g22),
-    ),
-    Group::new(
-        &[92, 93, 94, 95],
-        (611, 31),
-        3962,
-        4046,
-        unrolled!(peristyle_2e28328d2b342f27_l030_g23),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 136, 46, None),
+    Group::new(&[4, 5], (18, 9), 284, 96, None),
+    Group::new(&[6, 7], (27, 9), 416, 140, None),
+    Group::new(&[8, 9], (36, 9), 556, 186, None),
+    Group::new(&[10, 11], (45, 9), 704, 234, None),
+    Group::new(&[12, 13], (54, 9), 860, 290, None),
+    Group::new(&[14, 15], (63, 9), 1000, 336, None),
+    Group::new(&[16, 17], (72, 9), 1144, 383, None),
+    Group::new(&[18, 19], (81, 9), 1288, 433, None),
+    Group::new(&[20, 21], (90, 9), 1420, 481, None),
+    Group::new(&[22, 23], (99, 9), 1560, 531, None),
+    Group::new(&[24, 25], (108, 9), 1700, 581, None),
+    Group::new(&[26, 27], (117, 9), 1836, 627, None),
+    Group::new(&[28, 29], (126, 9), 1980, 677, None),
+    Group::new(&[30, 31], (135, 9), 2116, 723, None),
+    Group::new(&[32, 33], (144, 9), 2244, 767, None),
+    Group::new(&[34, 35], (153, 9), 2392, 817, None),
+    Group::new(&[36, 37], (162, 9), 2528, 865, None),
+    Group::new(&[38, 39], (171, 9), 2668, 911, None),
+    Group::new(&[40, 41], (180, 9), 2824, 963, None),
+    Group::new(&[42, 43], (189, 9), 2960, 1011, None),
+    Group::new(&[44, 45], (198, 9), 3100, 1059, None),
+    Group::new(&[46, 47], (207, 9), 3240, 1107, None),
+    Group::new(&[48, 49], (216, 9), 3384, 1153, None),
+    Group::new(&[50, 51], (225, 9), 3548, 1209, None),
+    Group::new(&[52, 53], (234, 9), 3708, 1265, None),
+    Group::new(&[54, 55], (243, 9), 3848, 1315, None),
+    Group::new(&[56, 57], (252, 9), 3984, 1361, None),
+    Group::new(&[58, 59], (261, 9), 4132, 1411, None),
+    Group::new(&[60, 61], (270, 9), 4264, 1455, None),
+    Group::new(&[62, 63], (279, 9), 4396, 1499, None),
+    Group::new(&[64, 65], (288, 9), 4548, 1550, None),
+    Group::new(&[66, 67], (297, 9), 4692, 1602, None),
+    Group::new(&[68, 69], (306, 9), 4828, 1650, None),
+    Group::new(&[70, 71], (315, 9), 4972, 1700, None),
+    Group::new(&[72, 73], (324, 9), 5112, 1746, None),
+    Group::new(&[74, 75], (333, 9), 5252, 1794, None),
+    Group::new(&[76, 77], (342, 9), 5396, 1842, None),
+    Group::new(&[78, 79], (351, 9), 5544, 1896, None),
+    Group::new(&[80, 81], (360, 9), 5700, 1948, None),
+    Group::new(&[82, 83], (369, 9), 5840, 1992, None),
+    Group::new(&[84, 85], (378, 9), 5972, 2036, None),
+    Group::new(&[86, 87], (387, 9), 6120, 2086, None),
+    Group::new(&[88, 89], (396, 9), 6272, 2136, None),
+    Group::new(&[90, 91], (405, 9), 6412, 2184, None),
+    Group::new(&[92, 93], (414, 9), 6564, 2235, None),
+    Group::new(&[94, 95], (423, 9), 6700, 2279, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 4), 0, 0, None),
@@ -230,6 +110,176 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[84, 85, 86, 87], (83, 4), 3652, 2756, None),
     Group::new(&[88, 89, 90, 91], (87, 5), 3832, 2886, None),
     Group::new(&[92, 93, 94, 95], (92, 4), 4008, 3020, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 89),
+        0,
+        0,
+        unrolled!(peristyle_55fdcdd3884f2359_l030_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (89, 84),
+        178,
+        93,
+        unrolled!(peristyle_55fdcdd3884f2359_l030_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (173, 90),
+        346,
+        177,
+        unrolled!(peristyle_55fdcdd3884f2359_l030_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (263, 88),
+        526,
+        270,
+        unrolled!(peristyle_55fdcdd3884f2359_l030_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (351, 85),
+        702,
+        356,
+        unrolled!(peristyle_55fdcdd3884f2359_l030_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (436, 84),
+        872,
+        445,
+        unrolled!(peristyle_55fdcdd3884f2359_l030_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (520, 83),
+        1040,
+        536,
+        unrolled!(peristyle_55fdcdd3884f2359_l030_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (603, 86),
+        1206,
+        621,
+        unrolled!(peristyle_55fdcdd3884f2359_l030_g7),
+    ),
+    Group::new(
+        &[32, 33, 34, 35],
+        (689, 85),
+        1378,
+        707,
+        unrolled!(peristyle_55fdcdd3884f2359_l030_g8),
+    ),
+    Group::new(
+        &[36, 37, 38, 39],
+        (774, 87),
+        1548,
+        797,
+        unrolled!(peristyle_55fdcdd3884f2359_l030_g9),
+    ),
+    Group::new(
+        &[40, 41, 42, 43],
+        (861, 88),
+        1722,
+        886,
+        unrolled!(peristyle_55fdcdd3884f2359_l030_g10),
+    ),
+    Group::new(
+        &[44, 45, 46, 47],
+        (949, 84),
+        1898,
+        976,
+        unrolled!(peristyle_55fdcdd3884f2359_l030_g11),
+    ),
+    Group::new(
+        &[48, 49, 50, 51],
+        (1033, 87),
+        2066,
+        1059,
+        unrolled!(peristyle_55fdcdd3884f2359_l030_g12),
+    ),
+    Group::new(
+        &[52, 53, 54, 55],
+        (1120, 85),
+        2240,
+        1154,
+        unrolled!(peristyle_55fdcdd3884f2359_l030_g13),
+    ),
+    Group::new(
+        &[56, 57, 58, 59],
+        (1205, 86),
+        2410,
+        1239,
+        unrolled!(peristyle_55fdcdd3884f2359_l030_g14),
+    ),
+    Group::new(
+        &[60, 61, 62, 63],
+        (1291, 83),
+        2582,
+        1325,
+        unrolled!(peristyle_55fdcdd3884f2359_l030_g15),
+    ),
+    Group::new(
+        &[64, 65, 66, 67],
+        (1374, 88),
+        2748,
+        1412,
+        unrolled!(peristyle_55fdcdd3884f2359_l030_g16),
+    ),
+    Group::new(
+        &[68, 69, 70, 71],
+        (1462, 85),
+        2924,
+        1502,
+        unrolled!(peristyle_55fdcdd3884f2359_l030_g17),
+    ),
+    Group::new(
+        &[72, 73, 74, 75],
+        (1547, 85),
+        3094,
+        1590,
+        unrolled!(peristyle_55fdcdd3884f2359_l030_g18),
+    ),
+    Group::new(
+        &[76, 77, 78, 79],
+        (1632, 86),
+        3264,
+        1675,
+        unrolled!(peristyle_55fdcdd3884f2359_l030_g19),
+    ),
+    Group::new(
+        &[80, 81, 82, 83],
+        (1718, 88),
+        3436,
+        1766,
+        unrolled!(peristyle_55fdcdd3884f2359_l030_g20),
+    ),
+    Group::new(
+        &[84, 85, 86, 87],
+        (1806, 89),
+        3612,
+        1848,
+        unrolled!(peristyle_55fdcdd3884f2359_l030_g21),
+    ),
+    Group::new(
+        &[88, 89, 90, 91],
+        (1895, 86),
+        3790,
+        1938,
+        unrolled!(peristyle_55fdcdd3884f2359_l030_g22),
+    ),
+    Group::new(
+        &[92, 93, 94, 95],
+        (1981, 83),
+        3962,
+        2028,
+        unrolled!(peristyle_55fdcdd3884f2359_l030_g23),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -266,23 +316,32 @@ pub static LAYER: Layer = Layer {
         out_height: 10,
         out_width: 10,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 642)),
-            offsets: Cow::Borrowed(TABLE.offsets(2624, 4128)),
-            weights: Cow::Borrowed(TABLE.words(19136, 4215)),
+            segments: Cow::Borrowed(TABLE.segments(0, 432)),
+            offsets: Cow::Borrowed(TABLE.offsets(1728, 6832)),
+            weights: Cow::Borrowed(TABLE.words(29056, 2325)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(36032, 96)),
-            offsets: Cow::Borrowed(TABLE.offsets(36416, 4176)),
-            weights: Cow::Borrowed(TABLE.words(53120, 3145)),
+            segments: Cow::Borrowed(TABLE.segments(38400, 96)),
+            offsets: Cow::Borrowed(TABLE.offsets(38784, 4176)),
+            weights: Cow::Borrowed(TABLE.words(55488, 3145)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(65728, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(68096, 2113)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(76608, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 2,
-            groups: 2,
+            outputs: 8,
             prefetch: false,
         },
         epilogue: Epilogue {

@@ -21,129 +21,49 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_fba5187e34f6e971_l031_g0 peristyle_fba5187e34f6e971_l031_g1
-    peristyle_fba5187e34f6e971_l031_g2 peristyle_fba5187e34f6e971_l031_g3
-    peristyle_fba5187e34f6e971_l031_g4 peristyle_fba5187e34f6e971_l031_g5
-    peristyle_fba5187e34f6e971_l031_g6 peristyle_fba5187e34f6e971_l031_g7
-    peristyle_fba5187e34f6e971_l031_g8 peristyle_fba5187e34f6e971_l031_g9
-    peristyle_fba5187e34f6e971_l031_g10 peristyle_fba5187e34f6e971_l031_g11
-    peristyle_fba5187e34f6e971_l031_g12 peristyle_fba5187e34f6e971_l031_g13
-    peristyle_fba5187e34f6e971_l031_g14 peristyle_fba5187e34f6e971_l031_g15
+    peristyle_5f643e7f04bdc724_l031_g0 peristyle_5f643e7f04bdc724_l031_g1
+    peristyle_5f643e7f04bdc724_l031_g2 peristyle_5f643e7f04bdc724_l031_g3
+    peristyle_5f643e7f04bdc724_l031_g4 peristyle_5f643e7f04bdc724_l031_g5
+    peristyle_5f643e7f04bdc724_l031_g6 peristyle_5f643e7f04bdc724_l031_g7
+    peristyle_5f643e7f04bdc724_l031_g8 peristyle_5f643e7f04bdc724_l031_g9
+    peristyle_5f643e7f04bdc724_l031_g10 peristyle_5f643e7f04bdc724_l031_g11
+    peristyle_5f643e7f04bdc724_l031_g12 peristyle_5f643e7f04bdc724_l031_g13
+    peristyle_5f643e7f04bdc724_l031_g14 peristyle_5f643e7f04bdc724_l031_g15
 );
-static TABLE: &Aligned<[u8; 24896]> = &Aligned(*include_bytes!("l031_lateral32.bin"));
+static TABLE: &Aligned<[u8; 28672]> = &Aligned(*include_bytes!("l031_lateral32.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 33),
-        0,
-        0,
-        unrolled!(peristyle_fba5187e34f6e971_l031_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (33, 31),
-        92,
-        96,
-        unrolled!(peristyle_fba5187e34f6e971_l031_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (64, 41),
-        184,
-        191,
-        unrolled!(peristyle_fba5187e34f6e971_l031_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (105, 32),
-        282,
-        294,
-        unrolled!(peristyle_fba5187e34f6e971_l031_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (137, 34),
-        370,
-        383,
-        unrolled!(peristyle_fba5187e34f6e971_l031_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (171, 39),
-        454,
-        465,
-        unrolled!(peristyle_fba5187e34f6e971_l031_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (210, 34),
-        554,
-        565,
-        unrolled!(peristyle_fba5187e34f6e971_l031_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (244, 35),
-        648,
-        668,
-        unrolled!(peristyle_fba5187e34f6e971_l031_g7),
-    ),
-    Group::new(
-        &[32, 33, 34, 35],
-        (279, 30),
-        742,
-        758,
-        unrolled!(peristyle_fba5187e34f6e971_l031_g8),
-    ),
-    Group::new(
-        &[36, 37, 38, 39],
-        (309, 42),
-        828,
-        854,
-        unrolled!(peristyle_fba5187e34f6e971_l031_g9),
-    ),
-    Group::new(
-        &[40, 41, 42, 43],
-        (351, 33),
-        932,
-        957,
-        unrolled!(peristyle_fba5187e34f6e971_l031_g10),
-    ),
-    Group::new(
-        &[44, 45, 46, 47],
-        (384, 38),
-        1026,
-        1045,
-        unrolled!(peristyle_fba5187e34f6e971_l031_g11),
-    ),
-    Group::new(
-        &[48, 49, 50, 51],
-        (422, 31),
-        1122,
-        1147,
-        unrolled!(peristyle_fba5187e34f6e971_l031_g12),
-    ),
-    Group::new(
-        &[52, 53, 54, 55],
-        (453, 29),
-        1216,
-        1251,
-        unrolled!(peristyle_fba5187e34f6e971_l031_g13),
-    ),
-    Group::new(
-        &[56, 57, 58, 59],
-        (482, 34),
-        1304,
-        1346,
-        unrolled!(peristyle_fba5187e34f6e971_l031_g14),
-    ),
-    Group::new(
-        &[60, 61, 62, 63],
-        (516, 42),
-        1392,
-        1436,
-        unrolled!(peristyle_fba5187e34f6e971_l031_g15),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 84, 31, None),
+    Group::new(&[4, 5], (18, 9), 156, 55, None),
+    Group::new(&[6, 7], (27, 9), 236, 83, None),
+    Group::new(&[8, 9], (36, 9), 312, 109, None),
+    Group::new(&[10, 11], (45, 9), 424, 146, None),
+    Group::new(&[12, 13], (54, 9), 508, 173, None),
+    Group::new(&[14, 15], (63, 9), 576, 197, None),
+    Group::new(&[16, 17], (72, 9), 648, 221, None),
+    Group::new(&[18, 19], (81, 9), 716, 245, None),
+    Group::new(&[20, 21], (90, 9), 796, 273, None),
+    Group::new(&[22, 23], (99, 9), 868, 296, None),
+    Group::new(&[24, 25], (108, 9), 948, 323, None),
+    Group::new(&[26, 27], (117, 9), 1036, 351, None),
+    Group::new(&[28, 29], (126, 9), 1120, 383, None),
+    Group::new(&[30, 31], (135, 9), 1204, 411, None),
+    Group::new(&[32, 33], (144, 9), 1276, 434, None),
+    Group::new(&[34, 35], (153, 9), 1356, 463, None),
+    Group::new(&[36, 37], (162, 9), 1432, 490, None),
+    Group::new(&[38, 39], (171, 9), 1512, 517, None),
+    Group::new(&[40, 41], (180, 9), 1592, 543, None),
+    Group::new(&[42, 43], (189, 9), 1668, 567, None),
+    Group::new(&[44, 45], (198, 9), 1744, 591, None),
+    Group::new(&[46, 47], (207, 9), 1832, 620, None),
+    Group::new(&[48, 49], (216, 9), 1900, 643, None),
+    Group::new(&[50, 51], (225, 9), 1980, 669, None),
+    Group::new(&[52, 53], (234, 9), 2064, 696, None),
+    Group::new(&[54, 55], (243, 9), 2152, 726, None),
+    Group::new(&[56, 57], (252, 9), 2236, 757, None),
+    Group::new(&[58, 59], (261, 9), 2312, 782, None),
+    Group::new(&[60, 61], (270, 9), 2396, 808, None),
+    Group::new(&[62, 63], (279, 9), 2488, 836, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 3), 0, 0, None),
@@ -162,6 +82,120 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[52, 53, 54, 55], (34, 3), 1164, 960, None),
     Group::new(&[56, 57, 58, 59], (37, 4), 1252, 1028, None),
     Group::new(&[60, 61, 62, 63], (41, 2), 1340, 1092, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 46),
+        0,
+        0,
+        unrolled!(peristyle_5f643e7f04bdc724_l031_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (46, 46),
+        92,
+        48,
+        unrolled!(peristyle_5f643e7f04bdc724_l031_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (92, 49),
+        184,
+        96,
+        unrolled!(peristyle_5f643e7f04bdc724_l031_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (141, 44),
+        282,
+        148,
+        unrolled!(peristyle_5f643e7f04bdc724_l031_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (185, 42),
+        370,
+        193,
+        unrolled!(peristyle_5f643e7f04bdc724_l031_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (227, 50),
+        454,
+        234,
+        unrolled!(peristyle_5f643e7f04bdc724_l031_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (277, 47),
+        554,
+        284,
+        unrolled!(peristyle_5f643e7f04bdc724_l031_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (324, 47),
+        648,
+        336,
+        unrolled!(peristyle_5f643e7f04bdc724_l031_g7),
+    ),
+    Group::new(
+        &[32, 33, 34, 35],
+        (371, 43),
+        742,
+        381,
+        unrolled!(peristyle_5f643e7f04bdc724_l031_g8),
+    ),
+    Group::new(
+        &[36, 37, 38, 39],
+        (414, 52),
+        828,
+        429,
+        unrolled!(peristyle_5f643e7f04bdc724_l031_g9),
+    ),
+    Group::new(
+        &[40, 41, 42, 43],
+        (466, 47),
+        932,
+        481,
+        unrolled!(peristyle_5f643e7f04bdc724_l031_g10),
+    ),
+    Group::new(
+        &[44, 45, 46, 47],
+        (513, 48),
+        1026,
+        525,
+        unrolled!(peristyle_5f643e7f04bdc724_l031_g11),
+    ),
+    Group::new(
+        &[48, 49, 50, 51],
+        (561, 47),
+        1122,
+        576,
+        unrolled!(peristyle_5f643e7f04bdc724_l031_g12),
+    ),
+    Group::new(
+        &[52, 53, 54, 55],
+        (608, 44),
+        1216,
+        628,
+        unrolled!(peristyle_5f643e7f04bdc724_l031_g13),
+    ),
+    Group::new(
+        &[56, 57, 58, 59],
+        (652, 44),
+        1304,
+        676,
+        unrolled!(peristyle_5f643e7f04bdc724_l031_g14),
+    ),
+    Group::new(
+        &[60, 61, 62, 63],
+        (696, 47),
+        1392,
+        721,
+        unrolled!(peristyle_5f643e7f04bdc724_l031_g15),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -200,23 +234,32 @@ pub static LAYER: Layer = Layer {
         out_height: 10,
         out_width: 10,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 558)),
-            offsets: Cow::Borrowed(TABLE.offsets(2240, 1486)),
-            weights: Cow::Borrowed(TABLE.words(8192, 1528)),
+            segments: Cow::Borrowed(TABLE.segments(0, 288)),
+            offsets: Cow::Borrowed(TABLE.offsets(1152, 2580)),
+            weights: Cow::Borrowed(TABLE.words(11520, 865)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(14336, 43)),
-            offsets: Cow::Borrowed(TABLE.offsets(14528, 1424)),
-            weights: Cow::Borrowed(TABLE.words(20224, 1165)),
+            segments: Cow::Borrowed(TABLE.segments(15040, 43)),
+            offsets: Cow::Borrowed(TABLE.offsets(15232, 1424)),
+            weights: Cow::Borrowed(TABLE.words(20928, 1165)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(24896, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(25600, 767)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(28672, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 8,
-            groups: 2,
+            outputs: 8,
             prefetch: false,
         },
         epilogue: Epilogue {

@@ -21,69 +21,29 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_bdb3297a27044975_l033_g0 peristyle_bdb3297a27044975_l033_g1
-    peristyle_bdb3297a27044975_l033_g2 peristyle_bdb3297a27044975_l033_g3
-    peristyle_bdb3297a27044975_l033_g4 peristyle_bdb3297a27044975_l033_g5
-    peristyle_bdb3297a27044975_l033_g6 peristyle_bdb3297a27044975_l033_g7
+    peristyle_a21a74a2807b91ca_l033_g0 peristyle_a21a74a2807b91ca_l033_g1
+    peristyle_a21a74a2807b91ca_l033_g2 peristyle_a21a74a2807b91ca_l033_g3
+    peristyle_a21a74a2807b91ca_l033_g4 peristyle_a21a74a2807b91ca_l033_g5
+    peristyle_a21a74a2807b91ca_l033_g6 peristyle_a21a74a2807b91ca_l033_g7
 );
-static TABLE: &Aligned<[u8; 17792]> = &Aligned(*include_bytes!("l033_up16_cv1.bin"));
+static TABLE: &Aligned<[u8; 20544]> = &Aligned(*include_bytes!("l033_up16_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 42),
-        0,
-        0,
-        unrolled!(peristyle_bdb3297a27044975_l033_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (42, 44),
-        122,
-        143,
-        unrolled!(peristyle_bdb3297a27044975_l033_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (86, 51),
-        252,
-        306,
-        unrolled!(peristyle_bdb3297a27044975_l033_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (137, 45),
-        384,
-        461,
-        unrolled!(peristyle_bdb3297a27044975_l033_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (182, 47),
-        512,
-        612,
-        unrolled!(peristyle_bdb3297a27044975_l033_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (229, 38),
-        642,
-        764,
-        unrolled!(peristyle_bdb3297a27044975_l033_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (267, 49),
-        766,
-        917,
-        unrolled!(peristyle_bdb3297a27044975_l033_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (316, 39),
-        896,
-        1077,
-        unrolled!(peristyle_bdb3297a27044975_l033_g7),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 116, 39, None),
+    Group::new(&[4, 5], (18, 9), 224, 78, None),
+    Group::new(&[6, 7], (27, 9), 336, 119, None),
+    Group::new(&[8, 9], (36, 9), 464, 169, None),
+    Group::new(&[10, 11], (45, 9), 580, 209, None),
+    Group::new(&[12, 13], (54, 9), 700, 249, None),
+    Group::new(&[14, 15], (63, 9), 804, 285, None),
+    Group::new(&[16, 17], (72, 9), 924, 328, None),
+    Group::new(&[18, 19], (81, 9), 1040, 371, None),
+    Group::new(&[20, 21], (90, 9), 1164, 412, None),
+    Group::new(&[22, 23], (99, 9), 1284, 455, None),
+    Group::new(&[24, 25], (108, 9), 1396, 498, None),
+    Group::new(&[26, 27], (117, 9), 1520, 545, None),
+    Group::new(&[28, 29], (126, 9), 1652, 591, None),
+    Group::new(&[30, 31], (135, 9), 1764, 631, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 4), 0, 0, None),
@@ -94,6 +54,64 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[20, 21, 22, 23], (18, 4), 620, 502, None),
     Group::new(&[24, 25, 26, 27], (22, 3), 740, 600, None),
     Group::new(&[28, 29, 30, 31], (25, 4), 864, 703, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 61),
+        0,
+        0,
+        unrolled!(peristyle_a21a74a2807b91ca_l033_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (61, 65),
+        122,
+        72,
+        unrolled!(peristyle_a21a74a2807b91ca_l033_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (126, 66),
+        252,
+        154,
+        unrolled!(peristyle_a21a74a2807b91ca_l033_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (192, 64),
+        384,
+        232,
+        unrolled!(peristyle_a21a74a2807b91ca_l033_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (256, 65),
+        512,
+        308,
+        unrolled!(peristyle_a21a74a2807b91ca_l033_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (321, 62),
+        642,
+        384,
+        unrolled!(peristyle_a21a74a2807b91ca_l033_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (383, 65),
+        766,
+        461,
+        unrolled!(peristyle_a21a74a2807b91ca_l033_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (448, 62),
+        896,
+        541,
+        unrolled!(peristyle_a21a74a2807b91ca_l033_g7),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -130,23 +148,32 @@ pub static LAYER: Layer = Layer {
         out_height: 20,
         out_width: 20,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 355)),
-            offsets: Cow::Borrowed(TABLE.offsets(1472, 1020)),
-            weights: Cow::Borrowed(TABLE.words(5568, 1218)),
+            segments: Cow::Borrowed(TABLE.segments(0, 144)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 1868)),
+            weights: Cow::Borrowed(TABLE.words(8064, 668)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(10496, 29)),
-            offsets: Cow::Borrowed(TABLE.offsets(10624, 984)),
-            weights: Cow::Borrowed(TABLE.words(14592, 795)),
+            segments: Cow::Borrowed(TABLE.segments(10752, 29)),
+            offsets: Cow::Borrowed(TABLE.offsets(10880, 984)),
+            weights: Cow::Borrowed(TABLE.words(14848, 795)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(17792, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(18048, 612)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(20544, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 6,
-            groups: 1,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

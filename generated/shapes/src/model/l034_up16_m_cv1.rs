@@ -21,69 +21,29 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5472a6d8446bcd67_l034_g0 peristyle_5472a6d8446bcd67_l034_g1
-    peristyle_5472a6d8446bcd67_l034_g2 peristyle_5472a6d8446bcd67_l034_g3
-    peristyle_5472a6d8446bcd67_l034_g4 peristyle_5472a6d8446bcd67_l034_g5
-    peristyle_5472a6d8446bcd67_l034_g6 peristyle_5472a6d8446bcd67_l034_g7
+    peristyle_ed87765c49a3ceec_l034_g0 peristyle_ed87765c49a3ceec_l034_g1
+    peristyle_ed87765c49a3ceec_l034_g2 peristyle_ed87765c49a3ceec_l034_g3
+    peristyle_ed87765c49a3ceec_l034_g4 peristyle_ed87765c49a3ceec_l034_g5
+    peristyle_ed87765c49a3ceec_l034_g6 peristyle_ed87765c49a3ceec_l034_g7
 );
-static TABLE: &Aligned<[u8; 5568]> = &Aligned(*include_bytes!("l034_up16_m_cv1.bin"));
+static TABLE: &Aligned<[u8; 6656]> = &Aligned(*include_bytes!("l034_up16_m_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 14),
-        0,
-        0,
-        unrolled!(peristyle_5472a6d8446bcd67_l034_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (14, 19),
-        38,
-        48,
-        unrolled!(peristyle_5472a6d8446bcd67_l034_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (33, 17),
-        80,
-        100,
-        unrolled!(peristyle_5472a6d8446bcd67_l034_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (50, 17),
-        122,
-        152,
-        unrolled!(peristyle_5472a6d8446bcd67_l034_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (67, 14),
-        158,
-        195,
-        unrolled!(peristyle_5472a6d8446bcd67_l034_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (81, 17),
-        192,
-        236,
-        unrolled!(peristyle_5472a6d8446bcd67_l034_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (98, 17),
-        232,
-        283,
-        unrolled!(peristyle_5472a6d8446bcd67_l034_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (115, 20),
-        270,
-        332,
-        unrolled!(peristyle_5472a6d8446bcd67_l034_g7),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 36, 15, None),
+    Group::new(&[4, 5], (18, 9), 64, 26, None),
+    Group::new(&[6, 7], (27, 9), 96, 38, None),
+    Group::new(&[8, 9], (36, 9), 124, 52, None),
+    Group::new(&[10, 11], (45, 9), 164, 67, None),
+    Group::new(&[12, 13], (54, 9), 204, 82, None),
+    Group::new(&[14, 15], (63, 9), 236, 95, None),
+    Group::new(&[16, 17], (72, 9), 268, 111, None),
+    Group::new(&[18, 19], (81, 9), 312, 125, None),
+    Group::new(&[20, 21], (90, 9), 344, 136, None),
+    Group::new(&[22, 23], (99, 9), 376, 148, None),
+    Group::new(&[24, 25], (108, 9), 412, 162, None),
+    Group::new(&[26, 27], (117, 9), 444, 178, None),
+    Group::new(&[28, 29], (126, 9), 480, 192, None),
+    Group::new(&[30, 31], (135, 9), 516, 204, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
@@ -95,6 +55,64 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[24, 25, 26, 27], (8, 1), 196, 187, None),
     Group::new(&[28, 29, 30, 31], (9, 1), 228, 219, None),
 ];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 19),
+        0,
+        0,
+        unrolled!(peristyle_ed87765c49a3ceec_l034_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (19, 21),
+        38,
+        24,
+        unrolled!(peristyle_ed87765c49a3ceec_l034_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (40, 21),
+        80,
+        50,
+        unrolled!(peristyle_ed87765c49a3ceec_l034_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (61, 18),
+        122,
+        76,
+        unrolled!(peristyle_ed87765c49a3ceec_l034_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (79, 17),
+        158,
+        98,
+        unrolled!(peristyle_ed87765c49a3ceec_l034_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (96, 20),
+        192,
+        119,
+        unrolled!(peristyle_ed87765c49a3ceec_l034_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (116, 19),
+        232,
+        143,
+        unrolled!(peristyle_ed87765c49a3ceec_l034_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (135, 20),
+        270,
+        168,
+        unrolled!(peristyle_ed87765c49a3ceec_l034_g7),
+    ),
+];
 /// The layer.
 pub static LAYER: Layer = Layer {
     name: Cow::Borrowed("/up16.m.cv1/Conv"),
@@ -102,7 +120,7 @@ pub static LAYER: Layer = Layer {
         &[
             Map {
                 dtype: DType::U8,
-                offset: 196630,
+                offset: 196672,
                 channels: 32,
                 height: 20,
                 width: 20,
@@ -145,23 +163,32 @@ pub static LAYER: Layer = Layer {
         out_height: 20,
         out_width: 20,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 135)),
-            offsets: Cow::Borrowed(TABLE.offsets(576, 310)),
-            weights: Cow::Borrowed(TABLE.words(1856, 378)),
+            segments: Cow::Borrowed(TABLE.segments(0, 144)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 552)),
+            weights: Cow::Borrowed(TABLE.words(2816, 219)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(3392, 10)),
-            offsets: Cow::Borrowed(TABLE.offsets(3456, 260)),
-            weights: Cow::Borrowed(TABLE.words(4544, 251)),
+            segments: Cow::Borrowed(TABLE.segments(3712, 10)),
+            offsets: Cow::Borrowed(TABLE.offsets(3776, 260)),
+            weights: Cow::Borrowed(TABLE.words(4864, 251)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(5568, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(5888, 191)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(6656, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 30,
-            groups: 1,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {
@@ -280,7 +307,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 196630,
+                            offset: 196672,
                             channels: 32,
                             height: 20,
                             width: 20,

@@ -21,69 +21,29 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_a4c6fa474c9b93ef_l035_g0 peristyle_a4c6fa474c9b93ef_l035_g1
-    peristyle_a4c6fa474c9b93ef_l035_g2 peristyle_a4c6fa474c9b93ef_l035_g3
-    peristyle_a4c6fa474c9b93ef_l035_g4 peristyle_a4c6fa474c9b93ef_l035_g5
-    peristyle_a4c6fa474c9b93ef_l035_g6 peristyle_a4c6fa474c9b93ef_l035_g7
+    peristyle_91aa6d3d13a61852_l035_g0 peristyle_91aa6d3d13a61852_l035_g1
+    peristyle_91aa6d3d13a61852_l035_g2 peristyle_91aa6d3d13a61852_l035_g3
+    peristyle_91aa6d3d13a61852_l035_g4 peristyle_91aa6d3d13a61852_l035_g5
+    peristyle_91aa6d3d13a61852_l035_g6 peristyle_91aa6d3d13a61852_l035_g7
 );
-static TABLE: &Aligned<[u8; 22016]> = &Aligned(*include_bytes!("l035_up16_m_cv2.bin"));
+static TABLE: &Aligned<[u8; 22720]> = &Aligned(*include_bytes!("l035_up16_m_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 69),
-        0,
-        0,
-        unrolled!(peristyle_a4c6fa474c9b93ef_l035_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (69, 62),
-        184,
-        129,
-        unrolled!(peristyle_a4c6fa474c9b93ef_l035_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (131, 67),
-        364,
-        263,
-        unrolled!(peristyle_a4c6fa474c9b93ef_l035_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (198, 68),
-        558,
-        405,
-        unrolled!(peristyle_a4c6fa474c9b93ef_l035_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (266, 64),
-        748,
-        536,
-        unrolled!(peristyle_a4c6fa474c9b93ef_l035_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (330, 76),
-        938,
-        675,
-        unrolled!(peristyle_a4c6fa474c9b93ef_l035_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (406, 64),
-        1138,
-        829,
-        unrolled!(peristyle_a4c6fa474c9b93ef_l035_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (470, 59),
-        1322,
-        969,
-        unrolled!(peristyle_a4c6fa474c9b93ef_l035_g7),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 120, 34, None),
+    Group::new(&[4, 5], (18, 9), 240, 68, None),
+    Group::new(&[6, 7], (27, 9), 364, 103, None),
+    Group::new(&[8, 9], (36, 9), 480, 138, None),
+    Group::new(&[10, 11], (45, 9), 604, 174, None),
+    Group::new(&[12, 13], (54, 9), 744, 215, None),
+    Group::new(&[14, 15], (63, 9), 872, 250, None),
+    Group::new(&[16, 17], (72, 9), 1000, 287, None),
+    Group::new(&[18, 19], (81, 9), 1100, 317, None),
+    Group::new(&[20, 21], (90, 9), 1252, 363, None),
+    Group::new(&[22, 23], (99, 9), 1392, 405, None),
+    Group::new(&[24, 25], (108, 9), 1540, 447, None),
+    Group::new(&[26, 27], (117, 9), 1672, 485, None),
+    Group::new(&[28, 29], (126, 9), 1792, 521, None),
+    Group::new(&[30, 31], (135, 9), 1908, 553, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 3), 0, 0, None),
@@ -94,6 +54,64 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[20, 21, 22, 23], (17, 6), 904, 547, None),
     Group::new(&[24, 25, 26, 27], (23, 4), 1084, 650, None),
     Group::new(&[28, 29, 30, 31], (27, 3), 1260, 759, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 92),
+        0,
+        0,
+        unrolled!(peristyle_91aa6d3d13a61852_l035_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (92, 90),
+        184,
+        65,
+        unrolled!(peristyle_91aa6d3d13a61852_l035_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (182, 97),
+        364,
+        132,
+        unrolled!(peristyle_91aa6d3d13a61852_l035_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (279, 95),
+        558,
+        203,
+        unrolled!(peristyle_91aa6d3d13a61852_l035_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (374, 95),
+        748,
+        269,
+        unrolled!(peristyle_91aa6d3d13a61852_l035_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (469, 100),
+        938,
+        339,
+        unrolled!(peristyle_91aa6d3d13a61852_l035_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (569, 92),
+        1138,
+        416,
+        unrolled!(peristyle_91aa6d3d13a61852_l035_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (661, 85),
+        1322,
+        486,
+        unrolled!(peristyle_91aa6d3d13a61852_l035_g7),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -117,7 +135,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 196630,
+            offset: 196672,
             channels: 32,
             height: 20,
             width: 20,
@@ -130,23 +148,32 @@ pub static LAYER: Layer = Layer {
         out_height: 20,
         out_width: 20,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 529)),
-            offsets: Cow::Borrowed(TABLE.offsets(2176, 1492)),
-            weights: Cow::Borrowed(TABLE.words(8192, 1096)),
+            segments: Cow::Borrowed(TABLE.segments(0, 144)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 2032)),
+            weights: Cow::Borrowed(TABLE.words(8704, 590)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(12608, 30)),
-            offsets: Cow::Borrowed(TABLE.offsets(12736, 1428)),
-            weights: Cow::Borrowed(TABLE.words(18496, 865)),
+            segments: Cow::Borrowed(TABLE.segments(11072, 30)),
+            offsets: Cow::Borrowed(TABLE.offsets(11200, 1428)),
+            weights: Cow::Borrowed(TABLE.words(16960, 865)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(22016, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(20480, 550)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(22720, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
-            pass_tiles: 8,
-            groups: 1,
+            pass_tiles: 60,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

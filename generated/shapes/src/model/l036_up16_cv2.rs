@@ -21,69 +21,29 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_0c6017f3538dff02_l036_g0 peristyle_0c6017f3538dff02_l036_g1
-    peristyle_0c6017f3538dff02_l036_g2 peristyle_0c6017f3538dff02_l036_g3
-    peristyle_0c6017f3538dff02_l036_g4 peristyle_0c6017f3538dff02_l036_g5
-    peristyle_0c6017f3538dff02_l036_g6 peristyle_0c6017f3538dff02_l036_g7
+    peristyle_6b93af2b7737f844_l036_g0 peristyle_6b93af2b7737f844_l036_g1
+    peristyle_6b93af2b7737f844_l036_g2 peristyle_6b93af2b7737f844_l036_g3
+    peristyle_6b93af2b7737f844_l036_g4 peristyle_6b93af2b7737f844_l036_g5
+    peristyle_6b93af2b7737f844_l036_g6 peristyle_6b93af2b7737f844_l036_g7
 );
-static TABLE: &Aligned<[u8; 17536]> = &Aligned(*include_bytes!("l036_up16_cv2.bin"));
+static TABLE: &Aligned<[u8; 20544]> = &Aligned(*include_bytes!("l036_up16_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 43),
-        0,
-        0,
-        unrolled!(peristyle_0c6017f3538dff02_l036_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (43, 38),
-        120,
-        138,
-        unrolled!(peristyle_0c6017f3538dff02_l036_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (81, 36),
-        246,
-        285,
-        unrolled!(peristyle_0c6017f3538dff02_l036_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (117, 36),
-        370,
-        430,
-        unrolled!(peristyle_0c6017f3538dff02_l036_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (153, 39),
-        502,
-        585,
-        unrolled!(peristyle_0c6017f3538dff02_l036_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (192, 45),
-        626,
-        729,
-        unrolled!(peristyle_0c6017f3538dff02_l036_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (237, 40),
-        752,
-        886,
-        unrolled!(peristyle_0c6017f3538dff02_l036_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (277, 36),
-        876,
-        1028,
-        unrolled!(peristyle_0c6017f3538dff02_l036_g7),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 108, 36, None),
+    Group::new(&[4, 5], (18, 9), 228, 77, None),
+    Group::new(&[6, 7], (27, 9), 344, 119, None),
+    Group::new(&[8, 9], (36, 9), 460, 158, None),
+    Group::new(&[10, 11], (45, 9), 572, 199, None),
+    Group::new(&[12, 13], (54, 9), 688, 240, None),
+    Group::new(&[14, 15], (63, 9), 804, 280, None),
+    Group::new(&[16, 17], (72, 9), 932, 325, None),
+    Group::new(&[18, 19], (81, 9), 1052, 368, None),
+    Group::new(&[20, 21], (90, 9), 1148, 402, None),
+    Group::new(&[22, 23], (99, 9), 1264, 446, None),
+    Group::new(&[24, 25], (108, 9), 1384, 492, None),
+    Group::new(&[26, 27], (117, 9), 1496, 532, None),
+    Group::new(&[28, 29], (126, 9), 1616, 575, None),
+    Group::new(&[30, 31], (135, 9), 1732, 618, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 2), 0, 0, None),
@@ -94,6 +54,64 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[20, 21, 22, 23], (15, 3), 612, 517, None),
     Group::new(&[24, 25, 26, 27], (18, 4), 732, 622, None),
     Group::new(&[28, 29, 30, 31], (22, 3), 860, 719, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 60),
+        0,
+        0,
+        unrolled!(peristyle_6b93af2b7737f844_l036_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (60, 63),
+        120,
+        69,
+        unrolled!(peristyle_6b93af2b7737f844_l036_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (123, 62),
+        246,
+        143,
+        unrolled!(peristyle_6b93af2b7737f844_l036_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (185, 66),
+        370,
+        216,
+        unrolled!(peristyle_6b93af2b7737f844_l036_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (251, 62),
+        502,
+        294,
+        unrolled!(peristyle_6b93af2b7737f844_l036_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (313, 63),
+        626,
+        366,
+        unrolled!(peristyle_6b93af2b7737f844_l036_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (376, 62),
+        752,
+        445,
+        unrolled!(peristyle_6b93af2b7737f844_l036_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (438, 64),
+        876,
+        516,
+        unrolled!(peristyle_6b93af2b7737f844_l036_g7),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -130,23 +148,32 @@ pub static LAYER: Layer = Layer {
         out_height: 20,
         out_width: 20,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 313)),
-            offsets: Cow::Borrowed(TABLE.offsets(1280, 1004)),
-            weights: Cow::Borrowed(TABLE.words(5312, 1186)),
+            segments: Cow::Borrowed(TABLE.segments(0, 144)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 1856)),
+            weights: Cow::Borrowed(TABLE.words(8000, 664)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(10112, 25)),
-            offsets: Cow::Borrowed(TABLE.offsets(10240, 988)),
-            weights: Cow::Borrowed(TABLE.words(14208, 828)),
+            segments: Cow::Borrowed(TABLE.segments(10688, 25)),
+            offsets: Cow::Borrowed(TABLE.offsets(10816, 988)),
+            weights: Cow::Borrowed(TABLE.words(14784, 828)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(17536, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(18112, 595)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(20544, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 6,
-            groups: 1,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

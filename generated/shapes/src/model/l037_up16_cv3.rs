@@ -21,129 +21,49 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_65194a37cde11954_l037_g0 peristyle_65194a37cde11954_l037_g1
-    peristyle_65194a37cde11954_l037_g2 peristyle_65194a37cde11954_l037_g3
-    peristyle_65194a37cde11954_l037_g4 peristyle_65194a37cde11954_l037_g5
-    peristyle_65194a37cde11954_l037_g6 peristyle_65194a37cde11954_l037_g7
-    peristyle_65194a37cde11954_l037_g8 peristyle_65194a37cde11954_l037_g9
-    peristyle_65194a37cde11954_l037_g10 peristyle_65194a37cde11954_l037_g11
-    peristyle_65194a37cde11954_l037_g12 peristyle_65194a37cde11954_l037_g13
-    peristyle_65194a37cde11954_l037_g14 peristyle_65194a37cde11954_l037_g15
+    peristyle_33b46ebf52eaf6c5_l037_g0 peristyle_33b46ebf52eaf6c5_l037_g1
+    peristyle_33b46ebf52eaf6c5_l037_g2 peristyle_33b46ebf52eaf6c5_l037_g3
+    peristyle_33b46ebf52eaf6c5_l037_g4 peristyle_33b46ebf52eaf6c5_l037_g5
+    peristyle_33b46ebf52eaf6c5_l037_g6 peristyle_33b46ebf52eaf6c5_l037_g7
+    peristyle_33b46ebf52eaf6c5_l037_g8 peristyle_33b46ebf52eaf6c5_l037_g9
+    peristyle_33b46ebf52eaf6c5_l037_g10 peristyle_33b46ebf52eaf6c5_l037_g11
+    peristyle_33b46ebf52eaf6c5_l037_g12 peristyle_33b46ebf52eaf6c5_l037_g13
+    peristyle_33b46ebf52eaf6c5_l037_g14 peristyle_33b46ebf52eaf6c5_l037_g15
 );
-static TABLE: &Aligned<[u8; 19136]> = &Aligned(*include_bytes!("l037_up16_cv3.bin"));
+static TABLE: &Aligned<[u8; 22400]> = &Aligned(*include_bytes!("l037_up16_cv3.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 28),
-        0,
-        0,
-        unrolled!(peristyle_65194a37cde11954_l037_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (28, 25),
-        76,
-        90,
-        unrolled!(peristyle_65194a37cde11954_l037_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (53, 30),
-        144,
-        165,
-        unrolled!(peristyle_65194a37cde11954_l037_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (83, 21),
-        214,
-        263,
-        unrolled!(peristyle_65194a37cde11954_l037_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (104, 30),
-        276,
-        333,
-        unrolled!(peristyle_65194a37cde11954_l037_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (134, 28),
-        348,
-        414,
-        unrolled!(peristyle_65194a37cde11954_l037_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (162, 30),
-        414,
-        497,
-        unrolled!(peristyle_65194a37cde11954_l037_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (192, 34),
-        480,
-        576,
-        unrolled!(peristyle_65194a37cde11954_l037_g7),
-    ),
-    Group::new(
-        &[32, 33, 34, 35],
-        (226, 27),
-        562,
-        669,
-        unrolled!(peristyle_65194a37cde11954_l037_g8),
-    ),
-    Group::new(
-        &[36, 37, 38, 39],
-        (253, 26),
-        626,
-        749,
-        unrolled!(peristyle_65194a37cde11954_l037_g9),
-    ),
-    Group::new(
-        &[40, 41, 42, 43],
-        (279, 24),
-        692,
-        823,
-        unrolled!(peristyle_65194a37cde11954_l037_g10),
-    ),
-    Group::new(
-        &[44, 45, 46, 47],
-        (303, 27),
-        760,
-        907,
-        unrolled!(peristyle_65194a37cde11954_l037_g11),
-    ),
-    Group::new(
-        &[48, 49, 50, 51],
-        (330, 24),
-        824,
-        983,
-        unrolled!(peristyle_65194a37cde11954_l037_g12),
-    ),
-    Group::new(
-        &[52, 53, 54, 55],
-        (354, 26),
-        886,
-        1056,
-        unrolled!(peristyle_65194a37cde11954_l037_g13),
-    ),
-    Group::new(
-        &[56, 57, 58, 59],
-        (380, 25),
-        950,
-        1133,
-        unrolled!(peristyle_65194a37cde11954_l037_g14),
-    ),
-    Group::new(
-        &[60, 61, 62, 63],
-        (405, 23),
-        1014,
-        1213,
-        unrolled!(peristyle_65194a37cde11954_l037_g15),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 56, 18, None),
+    Group::new(&[4, 5], (18, 9), 116, 40, None),
+    Group::new(&[6, 7], (27, 9), 180, 62, None),
+    Group::new(&[8, 9], (36, 9), 248, 86, None),
+    Group::new(&[10, 11], (45, 9), 312, 113, None),
+    Group::new(&[12, 13], (54, 9), 372, 135, None),
+    Group::new(&[14, 15], (63, 9), 428, 156, None),
+    Group::new(&[16, 17], (72, 9), 492, 179, None),
+    Group::new(&[18, 19], (81, 9), 552, 199, None),
+    Group::new(&[20, 21], (90, 9), 620, 223, None),
+    Group::new(&[22, 23], (99, 9), 680, 243, None),
+    Group::new(&[24, 25], (108, 9), 752, 269, None),
+    Group::new(&[26, 27], (117, 9), 812, 293, None),
+    Group::new(&[28, 29], (126, 9), 880, 317, None),
+    Group::new(&[30, 31], (135, 9), 944, 341, None),
+    Group::new(&[32, 33], (144, 9), 1004, 360, None),
+    Group::new(&[34, 35], (153, 9), 1060, 384, None),
+    Group::new(&[36, 37], (162, 9), 1132, 410, None),
+    Group::new(&[38, 39], (171, 9), 1192, 430, None),
+    Group::new(&[40, 41], (180, 9), 1252, 454, None),
+    Group::new(&[42, 43], (189, 9), 1312, 475, None),
+    Group::new(&[44, 45], (198, 9), 1372, 496, None),
+    Group::new(&[46, 47], (207, 9), 1428, 518, None),
+    Group::new(&[48, 49], (216, 9), 1488, 538, None),
+    Group::new(&[50, 51], (225, 9), 1548, 560, None),
+    Group::new(&[52, 53], (234, 9), 1604, 582, None),
+    Group::new(&[54, 55], (243, 9), 1668, 604, None),
+    Group::new(&[56, 57], (252, 9), 1728, 627, None),
+    Group::new(&[58, 59], (261, 9), 1796, 652, None),
+    Group::new(&[60, 61], (270, 9), 1852, 671, None),
+    Group::new(&[62, 63], (279, 9), 1908, 693, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
@@ -162,6 +82,120 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[52, 53, 54, 55], (16, 1), 760, 805, None),
     Group::new(&[56, 57, 58, 59], (17, 1), 820, 865, None),
     Group::new(&[60, 61, 62, 63], (18, 1), 880, 925, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 38),
+        0,
+        0,
+        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (38, 34),
+        76,
+        45,
+        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (72, 35),
+        144,
+        83,
+        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (107, 31),
+        214,
+        132,
+        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (138, 36),
+        276,
+        167,
+        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (174, 33),
+        348,
+        208,
+        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (207, 33),
+        414,
+        250,
+        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (240, 41),
+        480,
+        290,
+        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g7),
+    ),
+    Group::new(
+        &[32, 33, 34, 35],
+        (281, 32),
+        562,
+        337,
+        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g8),
+    ),
+    Group::new(
+        &[36, 37, 38, 39],
+        (313, 33),
+        626,
+        377,
+        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g9),
+    ),
+    Group::new(
+        &[40, 41, 42, 43],
+        (346, 34),
+        692,
+        414,
+        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g10),
+    ),
+    Group::new(
+        &[44, 45, 46, 47],
+        (380, 32),
+        760,
+        456,
+        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g11),
+    ),
+    Group::new(
+        &[48, 49, 50, 51],
+        (412, 31),
+        824,
+        494,
+        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g12),
+    ),
+    Group::new(
+        &[52, 53, 54, 55],
+        (443, 32),
+        886,
+        531,
+        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g13),
+    ),
+    Group::new(
+        &[56, 57, 58, 59],
+        (475, 32),
+        950,
+        570,
+        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g14),
+    ),
+    Group::new(
+        &[60, 61, 62, 63],
+        (507, 30),
+        1014,
+        610,
+        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g15),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -198,23 +232,32 @@ pub static LAYER: Layer = Layer {
         out_height: 20,
         out_width: 20,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 428)),
-            offsets: Cow::Borrowed(TABLE.offsets(1728, 1074)),
-            weights: Cow::Borrowed(TABLE.words(6080, 1281)),
+            segments: Cow::Borrowed(TABLE.segments(0, 288)),
+            offsets: Cow::Borrowed(TABLE.offsets(1152, 1968)),
+            weights: Cow::Borrowed(TABLE.words(9024, 714)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(11264, 19)),
-            offsets: Cow::Borrowed(TABLE.offsets(11392, 940)),
-            weights: Cow::Borrowed(TABLE.words(15168, 985)),
+            segments: Cow::Borrowed(TABLE.segments(11904, 19)),
+            offsets: Cow::Borrowed(TABLE.offsets(12032, 940)),
+            weights: Cow::Borrowed(TABLE.words(15808, 985)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(19136, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(19776, 644)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(22400, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 14,
-            groups: 2,
+            outputs: 8,
             prefetch: false,
         },
         epilogue: Epilogue {

@@ -21,69 +21,29 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_24508f3ef0981e5b_l038_g0 peristyle_24508f3ef0981e5b_l038_g1
-    peristyle_24508f3ef0981e5b_l038_g2 peristyle_24508f3ef0981e5b_l038_g3
-    peristyle_24508f3ef0981e5b_l038_g4 peristyle_24508f3ef0981e5b_l038_g5
-    peristyle_24508f3ef0981e5b_l038_g6 peristyle_24508f3ef0981e5b_l038_g7
+    peristyle_94b028cac24c6406_l038_g0 peristyle_94b028cac24c6406_l038_g1
+    peristyle_94b028cac24c6406_l038_g2 peristyle_94b028cac24c6406_l038_g3
+    peristyle_94b028cac24c6406_l038_g4 peristyle_94b028cac24c6406_l038_g5
+    peristyle_94b028cac24c6406_l038_g6 peristyle_94b028cac24c6406_l038_g7
 );
-static TABLE: &Aligned<[u8; 9216]> = &Aligned(*include_bytes!("l038_lateral16.bin"));
+static TABLE: &Aligned<[u8; 11136]> = &Aligned(*include_bytes!("l038_lateral16.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 24),
-        0,
-        0,
-        unrolled!(peristyle_24508f3ef0981e5b_l038_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (24, 20),
-        66,
-        73,
-        unrolled!(peristyle_24508f3ef0981e5b_l038_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (44, 18),
-        128,
-        140,
-        unrolled!(peristyle_24508f3ef0981e5b_l038_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (62, 20),
-        190,
-        215,
-        unrolled!(peristyle_24508f3ef0981e5b_l038_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (82, 23),
-        252,
-        290,
-        unrolled!(peristyle_24508f3ef0981e5b_l038_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (105, 22),
-        316,
-        365,
-        unrolled!(peristyle_24508f3ef0981e5b_l038_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (127, 17),
-        378,
-        437,
-        unrolled!(peristyle_24508f3ef0981e5b_l038_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (144, 23),
-        442,
-        513,
-        unrolled!(peristyle_24508f3ef0981e5b_l038_g7),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 56, 22, None),
+    Group::new(&[4, 5], (18, 9), 116, 44, None),
+    Group::new(&[6, 7], (27, 9), 172, 64, None),
+    Group::new(&[8, 9], (36, 9), 228, 84, None),
+    Group::new(&[10, 11], (45, 9), 280, 104, None),
+    Group::new(&[12, 13], (54, 9), 340, 130, None),
+    Group::new(&[14, 15], (63, 9), 396, 152, None),
+    Group::new(&[16, 17], (72, 9), 452, 175, None),
+    Group::new(&[18, 19], (81, 9), 512, 197, None),
+    Group::new(&[20, 21], (90, 9), 576, 220, None),
+    Group::new(&[22, 23], (99, 9), 636, 246, None),
+    Group::new(&[24, 25], (108, 9), 700, 267, None),
+    Group::new(&[26, 27], (117, 9), 764, 290, None),
+    Group::new(&[28, 29], (126, 9), 820, 310, None),
+    Group::new(&[30, 31], (135, 9), 884, 334, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
@@ -94,6 +54,64 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[20, 21, 22, 23], (6, 2), 320, 313, None),
     Group::new(&[24, 25, 26, 27], (8, 1), 384, 371, None),
     Group::new(&[28, 29, 30, 31], (9, 2), 448, 435, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 33),
+        0,
+        0,
+        unrolled!(peristyle_94b028cac24c6406_l038_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (33, 31),
+        66,
+        37,
+        unrolled!(peristyle_94b028cac24c6406_l038_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (64, 31),
+        128,
+        71,
+        unrolled!(peristyle_94b028cac24c6406_l038_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (95, 31),
+        190,
+        109,
+        unrolled!(peristyle_94b028cac24c6406_l038_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (126, 32),
+        252,
+        147,
+        unrolled!(peristyle_94b028cac24c6406_l038_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (158, 31),
+        316,
+        185,
+        unrolled!(peristyle_94b028cac24c6406_l038_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (189, 32),
+        378,
+        221,
+        unrolled!(peristyle_94b028cac24c6406_l038_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (221, 32),
+        442,
+        259,
+        unrolled!(peristyle_94b028cac24c6406_l038_g7),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -132,23 +150,32 @@ pub static LAYER: Layer = Layer {
         out_height: 20,
         out_width: 20,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 167)),
-            offsets: Cow::Borrowed(TABLE.offsets(704, 506)),
-            weights: Cow::Borrowed(TABLE.words(2752, 591)),
+            segments: Cow::Borrowed(TABLE.segments(0, 144)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 940)),
+            weights: Cow::Borrowed(TABLE.words(4352, 356)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(5120, 11)),
-            offsets: Cow::Borrowed(TABLE.offsets(5184, 512)),
-            weights: Cow::Borrowed(TABLE.words(7232, 491)),
+            segments: Cow::Borrowed(TABLE.segments(5824, 11)),
+            offsets: Cow::Borrowed(TABLE.offsets(5888, 512)),
+            weights: Cow::Borrowed(TABLE.words(7936, 491)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(9216, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(9920, 298)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(11136, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 14,
-            groups: 1,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

@@ -21,45 +21,55 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_50286295a30ec6eb_l040_g0 peristyle_50286295a30ec6eb_l040_g1
-    peristyle_50286295a30ec6eb_l040_g2 peristyle_50286295a30ec6eb_l040_g3
+    peristyle_d1c747b801a8b38e_l040_g0 peristyle_d1c747b801a8b38e_l040_g1
+    peristyle_d1c747b801a8b38e_l040_g2 peristyle_d1c747b801a8b38e_l040_g3
 );
-static TABLE: &Aligned<[u8; 4608]> = &Aligned(*include_bytes!("l040_up8_cv1.bin"));
+static TABLE: &Aligned<[u8; 5632]> = &Aligned(*include_bytes!("l040_up8_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 20),
-        0,
-        0,
-        unrolled!(peristyle_50286295a30ec6eb_l040_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (20, 19),
-        66,
-        73,
-        unrolled!(peristyle_50286295a30ec6eb_l040_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (39, 20),
-        130,
-        148,
-        unrolled!(peristyle_50286295a30ec6eb_l040_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (59, 18),
-        192,
-        224,
-        unrolled!(peristyle_50286295a30ec6eb_l040_g3),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 56, 24, None),
+    Group::new(&[4, 5], (18, 9), 112, 46, None),
+    Group::new(&[6, 7], (27, 9), 164, 66, None),
+    Group::new(&[8, 9], (36, 9), 224, 90, None),
+    Group::new(&[10, 11], (45, 9), 288, 114, None),
+    Group::new(&[12, 13], (54, 9), 344, 134, None),
+    Group::new(&[14, 15], (63, 9), 408, 158, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 2), 0, 0, None),
     Group::new(&[4, 5, 6, 7], (2, 2), 64, 56, None),
     Group::new(&[8, 9, 10, 11], (4, 1), 128, 112, None),
     Group::new(&[12, 13, 14, 15], (5, 1), 192, 176, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 33),
+        0,
+        0,
+        unrolled!(peristyle_d1c747b801a8b38e_l040_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (33, 32),
+        66,
+        37,
+        unrolled!(peristyle_d1c747b801a8b38e_l040_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (65, 31),
+        130,
+        75,
+        unrolled!(peristyle_d1c747b801a8b38e_l040_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (96, 30),
+        192,
+        113,
+        unrolled!(peristyle_d1c747b801a8b38e_l040_g3),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -96,23 +106,32 @@ pub static LAYER: Layer = Layer {
         out_height: 40,
         out_width: 40,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 77)),
-            offsets: Cow::Borrowed(TABLE.offsets(320, 252)),
-            weights: Cow::Borrowed(TABLE.words(1344, 297)),
+            segments: Cow::Borrowed(TABLE.segments(0, 72)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 460)),
+            weights: Cow::Borrowed(TABLE.words(2176, 178)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(2560, 6)),
-            offsets: Cow::Borrowed(TABLE.offsets(2624, 252)),
-            weights: Cow::Borrowed(TABLE.words(3648, 236)),
+            segments: Cow::Borrowed(TABLE.segments(2944, 6)),
+            offsets: Cow::Borrowed(TABLE.offsets(3008, 252)),
+            weights: Cow::Borrowed(TABLE.words(4032, 236)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(4608, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(4992, 150)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(5632, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 14,
-            groups: 1,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

@@ -21,45 +21,55 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_7adcb51234f03d20_l041_g0 peristyle_7adcb51234f03d20_l041_g1
-    peristyle_7adcb51234f03d20_l041_g2 peristyle_7adcb51234f03d20_l041_g3
+    peristyle_a9247d1ff9160c55_l041_g0 peristyle_a9247d1ff9160c55_l041_g1
+    peristyle_a9247d1ff9160c55_l041_g2 peristyle_a9247d1ff9160c55_l041_g3
 );
-static TABLE: &Aligned<[u8; 1408]> = &Aligned(*include_bytes!("l041_up8_m_cv1.bin"));
+static TABLE: &Aligned<[u8; 1792]> = &Aligned(*include_bytes!("l041_up8_m_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 9),
-        0,
-        0,
-        unrolled!(peristyle_7adcb51234f03d20_l041_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (9, 10),
-        18,
-        22,
-        unrolled!(peristyle_7adcb51234f03d20_l041_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (19, 9),
-        38,
-        46,
-        unrolled!(peristyle_7adcb51234f03d20_l041_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (28, 9),
-        56,
-        67,
-        unrolled!(peristyle_7adcb51234f03d20_l041_g3),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 16, 8, None),
+    Group::new(&[4, 5], (18, 9), 32, 16, None),
+    Group::new(&[6, 7], (27, 9), 52, 26, None),
+    Group::new(&[8, 9], (36, 9), 72, 36, None),
+    Group::new(&[10, 11], (45, 9), 88, 44, None),
+    Group::new(&[12, 13], (54, 9), 100, 50, None),
+    Group::new(&[14, 15], (63, 9), 112, 56, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
     Group::new(&[4, 5, 6, 7], (1, 1), 16, 16, None),
     Group::new(&[8, 9, 10, 11], (2, 1), 32, 32, None),
     Group::new(&[12, 13, 14, 15], (3, 1), 32, 48, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 9),
+        0,
+        0,
+        unrolled!(peristyle_a9247d1ff9160c55_l041_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (9, 10),
+        18,
+        11,
+        unrolled!(peristyle_a9247d1ff9160c55_l041_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (19, 9),
+        38,
+        23,
+        unrolled!(peristyle_a9247d1ff9160c55_l041_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (28, 9),
+        56,
+        34,
+        unrolled!(peristyle_a9247d1ff9160c55_l041_g3),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -68,7 +78,7 @@ pub static LAYER: Layer = Layer {
         &[
             Map {
                 dtype: DType::U8,
-                offset: 194602,
+                offset: 194624,
                 channels: 16,
                 height: 40,
                 width: 40,
@@ -111,23 +121,32 @@ pub static LAYER: Layer = Layer {
         out_height: 40,
         out_width: 40,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 37)),
-            offsets: Cow::Borrowed(TABLE.offsets(192, 74)),
-            weights: Cow::Borrowed(TABLE.words(512, 90)),
+            segments: Cow::Borrowed(TABLE.segments(0, 72)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 128)),
+            weights: Cow::Borrowed(TABLE.words(832, 64)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(896, 4)),
-            offsets: Cow::Borrowed(TABLE.offsets(960, 48)),
-            weights: Cow::Borrowed(TABLE.words(1152, 64)),
+            segments: Cow::Borrowed(TABLE.segments(1088, 4)),
+            offsets: Cow::Borrowed(TABLE.offsets(1152, 48)),
+            weights: Cow::Borrowed(TABLE.words(1344, 64)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(1408, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(1600, 46)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(1792, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 60,
-            groups: 1,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {
@@ -198,7 +217,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 194602,
+                            offset: 194624,
                             channels: 16,
                             height: 40,
                             width: 40,

@@ -21,45 +21,55 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_a0ff2df607a0b640_l042_g0 peristyle_a0ff2df607a0b640_l042_g1
-    peristyle_a0ff2df607a0b640_l042_g2 peristyle_a0ff2df607a0b640_l042_g3
+    peristyle_6f78f6651ae6185a_l042_g0 peristyle_6f78f6651ae6185a_l042_g1
+    peristyle_6f78f6651ae6185a_l042_g2 peristyle_6f78f6651ae6185a_l042_g3
 );
-static TABLE: &Aligned<[u8; 7744]> = &Aligned(*include_bytes!("l042_up8_m_cv2.bin"));
+static TABLE: &Aligned<[u8; 8704]> = &Aligned(*include_bytes!("l042_up8_m_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 32),
-        0,
-        0,
-        unrolled!(peristyle_a0ff2df607a0b640_l042_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (32, 39),
-        122,
-        107,
-        unrolled!(peristyle_a0ff2df607a0b640_l042_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (71, 44),
-        234,
-        205,
-        unrolled!(peristyle_a0ff2df607a0b640_l042_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (115, 36),
-        358,
-        320,
-        unrolled!(peristyle_a0ff2df607a0b640_l042_g3),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 100, 30, None),
+    Group::new(&[4, 5], (18, 9), 188, 60, None),
+    Group::new(&[6, 7], (27, 9), 276, 89, None),
+    Group::new(&[8, 9], (36, 9), 376, 119, None),
+    Group::new(&[10, 11], (45, 9), 472, 153, None),
+    Group::new(&[12, 13], (54, 9), 576, 184, None),
+    Group::new(&[14, 15], (63, 9), 668, 214, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 4), 0, 0, None),
     Group::new(&[4, 5, 6, 7], (4, 3), 120, 85, None),
     Group::new(&[8, 9, 10, 11], (7, 4), 228, 165, None),
     Group::new(&[12, 13, 14, 15], (11, 4), 348, 252, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 61),
+        0,
+        0,
+        unrolled!(peristyle_6f78f6651ae6185a_l042_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (61, 56),
+        122,
+        54,
+        unrolled!(peristyle_6f78f6651ae6185a_l042_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (117, 62),
+        234,
+        103,
+        unrolled!(peristyle_6f78f6651ae6185a_l042_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (179, 63),
+        358,
+        161,
+        unrolled!(peristyle_6f78f6651ae6185a_l042_g3),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -83,7 +93,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 194602,
+            offset: 194624,
             channels: 16,
             height: 40,
             width: 40,
@@ -96,23 +106,32 @@ pub static LAYER: Layer = Layer {
         out_height: 40,
         out_width: 40,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 151)),
-            offsets: Cow::Borrowed(TABLE.offsets(640, 484)),
-            weights: Cow::Borrowed(TABLE.words(2624, 432)),
+            segments: Cow::Borrowed(TABLE.segments(0, 72)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 768)),
+            weights: Cow::Borrowed(TABLE.words(3392, 246)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(4352, 15)),
-            offsets: Cow::Borrowed(TABLE.offsets(4416, 472)),
-            weights: Cow::Borrowed(TABLE.words(6336, 340)),
+            segments: Cow::Borrowed(TABLE.segments(4416, 15)),
+            offsets: Cow::Borrowed(TABLE.offsets(4480, 472)),
+            weights: Cow::Borrowed(TABLE.words(6400, 340)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(7744, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(7808, 217)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(8704, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
-            pass_tiles: 18,
-            groups: 1,
+            pass_tiles: 60,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

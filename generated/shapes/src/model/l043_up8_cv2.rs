@@ -21,45 +21,55 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_094969a0b2daee9d_l043_g0 peristyle_094969a0b2daee9d_l043_g1
-    peristyle_094969a0b2daee9d_l043_g2 peristyle_094969a0b2daee9d_l043_g3
+    peristyle_1f57a561709b9a97_l043_g0 peristyle_1f57a561709b9a97_l043_g1
+    peristyle_1f57a561709b9a97_l043_g2 peristyle_1f57a561709b9a97_l043_g3
 );
-static TABLE: &Aligned<[u8; 4608]> = &Aligned(*include_bytes!("l043_up8_cv2.bin"));
+static TABLE: &Aligned<[u8; 5632]> = &Aligned(*include_bytes!("l043_up8_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 19),
-        0,
-        0,
-        unrolled!(peristyle_094969a0b2daee9d_l043_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (19, 16),
-        64,
-        79,
-        unrolled!(peristyle_094969a0b2daee9d_l043_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (35, 18),
-        126,
-        156,
-        unrolled!(peristyle_094969a0b2daee9d_l043_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (53, 19),
-        188,
-        232,
-        unrolled!(peristyle_094969a0b2daee9d_l043_g3),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 48, 20, None),
+    Group::new(&[4, 5], (18, 9), 112, 44, None),
+    Group::new(&[6, 7], (27, 9), 168, 66, None),
+    Group::new(&[8, 9], (36, 9), 232, 92, None),
+    Group::new(&[10, 11], (45, 9), 284, 114, None),
+    Group::new(&[12, 13], (54, 9), 344, 138, None),
+    Group::new(&[14, 15], (63, 9), 412, 159, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 3), 0, 0, None),
     Group::new(&[4, 5, 6, 7], (3, 1), 64, 52, None),
     Group::new(&[8, 9, 10, 11], (4, 2), 128, 116, None),
     Group::new(&[12, 13, 14, 15], (6, 1), 192, 174, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 32),
+        0,
+        0,
+        unrolled!(peristyle_1f57a561709b9a97_l043_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (32, 31),
+        64,
+        40,
+        unrolled!(peristyle_1f57a561709b9a97_l043_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (63, 31),
+        126,
+        79,
+        unrolled!(peristyle_1f57a561709b9a97_l043_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (94, 30),
+        188,
+        117,
+        unrolled!(peristyle_1f57a561709b9a97_l043_g3),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -96,23 +106,32 @@ pub static LAYER: Layer = Layer {
         out_height: 40,
         out_width: 40,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 72)),
-            offsets: Cow::Borrowed(TABLE.offsets(320, 248)),
-            weights: Cow::Borrowed(TABLE.words(1344, 296)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 464)),
+            weights: Cow::Borrowed(TABLE.words(2176, 179)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(2560, 7)),
-            offsets: Cow::Borrowed(TABLE.offsets(2624, 252)),
-            weights: Cow::Borrowed(TABLE.words(3648, 234)),
+            segments: Cow::Borrowed(TABLE.segments(2944, 7)),
+            offsets: Cow::Borrowed(TABLE.offsets(3008, 252)),
+            weights: Cow::Borrowed(TABLE.words(4032, 234)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(4608, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(4992, 149)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(5632, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 14,
-            groups: 1,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

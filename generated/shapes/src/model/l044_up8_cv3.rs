@@ -21,69 +21,29 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_a59b57a632e4b36a_l044_g0 peristyle_a59b57a632e4b36a_l044_g1
-    peristyle_a59b57a632e4b36a_l044_g2 peristyle_a59b57a632e4b36a_l044_g3
-    peristyle_a59b57a632e4b36a_l044_g4 peristyle_a59b57a632e4b36a_l044_g5
-    peristyle_a59b57a632e4b36a_l044_g6 peristyle_a59b57a632e4b36a_l044_g7
+    peristyle_49900178990916f6_l044_g0 peristyle_49900178990916f6_l044_g1
+    peristyle_49900178990916f6_l044_g2 peristyle_49900178990916f6_l044_g3
+    peristyle_49900178990916f6_l044_g4 peristyle_49900178990916f6_l044_g5
+    peristyle_49900178990916f6_l044_g6 peristyle_49900178990916f6_l044_g7
 );
-static TABLE: &Aligned<[u8; 4800]> = &Aligned(*include_bytes!("l044_up8_cv3.bin"));
+static TABLE: &Aligned<[u8; 6016]> = &Aligned(*include_bytes!("l044_up8_cv3.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 10),
-        0,
-        0,
-        unrolled!(peristyle_a59b57a632e4b36a_l044_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (10, 15),
-        32,
-        40,
-        unrolled!(peristyle_a59b57a632e4b36a_l044_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (25, 10),
-        64,
-        81,
-        unrolled!(peristyle_a59b57a632e4b36a_l044_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (35, 13),
-        90,
-        115,
-        unrolled!(peristyle_a59b57a632e4b36a_l044_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (48, 13),
-        122,
-        154,
-        unrolled!(peristyle_a59b57a632e4b36a_l044_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (61, 12),
-        158,
-        204,
-        unrolled!(peristyle_a59b57a632e4b36a_l044_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (73, 13),
-        188,
-        243,
-        unrolled!(peristyle_a59b57a632e4b36a_l044_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (86, 15),
-        222,
-        285,
-        unrolled!(peristyle_a59b57a632e4b36a_l044_g7),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 28, 12, None),
+    Group::new(&[4, 5], (18, 9), 60, 26, None),
+    Group::new(&[6, 7], (27, 9), 92, 38, None),
+    Group::new(&[8, 9], (36, 9), 120, 50, None),
+    Group::new(&[10, 11], (45, 9), 144, 60, None),
+    Group::new(&[12, 13], (54, 9), 172, 74, None),
+    Group::new(&[14, 15], (63, 9), 204, 88, None),
+    Group::new(&[16, 17], (72, 9), 236, 102, None),
+    Group::new(&[18, 19], (81, 9), 268, 114, None),
+    Group::new(&[20, 21], (90, 9), 304, 132, None),
+    Group::new(&[22, 23], (99, 9), 336, 146, None),
+    Group::new(&[24, 25], (108, 9), 360, 156, None),
+    Group::new(&[26, 27], (117, 9), 388, 167, None),
+    Group::new(&[28, 29], (126, 9), 412, 179, None),
+    Group::new(&[30, 31], (135, 9), 440, 190, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
@@ -95,6 +55,64 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[24, 25, 26, 27], (6, 1), 188, 188, None),
     Group::new(&[28, 29, 30, 31], (7, 1), 124, 220, None),
 ];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 16),
+        0,
+        0,
+        unrolled!(peristyle_49900178990916f6_l044_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (16, 16),
+        32,
+        20,
+        unrolled!(peristyle_49900178990916f6_l044_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (32, 13),
+        64,
+        41,
+        unrolled!(peristyle_49900178990916f6_l044_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (45, 16),
+        90,
+        58,
+        unrolled!(peristyle_49900178990916f6_l044_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (61, 18),
+        122,
+        78,
+        unrolled!(peristyle_49900178990916f6_l044_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (79, 15),
+        158,
+        103,
+        unrolled!(peristyle_49900178990916f6_l044_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (94, 17),
+        188,
+        123,
+        unrolled!(peristyle_49900178990916f6_l044_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (111, 17),
+        222,
+        144,
+        unrolled!(peristyle_49900178990916f6_l044_g7),
+    ),
+];
 /// The layer.
 pub static LAYER: Layer = Layer {
     name: Cow::Borrowed("/up8.cv3/Conv"),
@@ -102,7 +120,7 @@ pub static LAYER: Layer = Layer {
         &[
             Map {
                 dtype: DType::U8,
-                offset: 22,
+                offset: 64,
                 channels: 32,
                 height: 40,
                 width: 40,
@@ -145,23 +163,32 @@ pub static LAYER: Layer = Layer {
         out_height: 40,
         out_width: 40,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 101)),
-            offsets: Cow::Borrowed(TABLE.offsets(448, 256)),
-            weights: Cow::Borrowed(TABLE.words(1472, 323)),
+            segments: Cow::Borrowed(TABLE.segments(0, 144)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 468)),
+            weights: Cow::Borrowed(TABLE.words(2496, 202)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(2816, 8)),
-            offsets: Cow::Borrowed(TABLE.offsets(2880, 220)),
-            weights: Cow::Borrowed(TABLE.words(3776, 252)),
+            segments: Cow::Borrowed(TABLE.segments(3328, 8)),
+            offsets: Cow::Borrowed(TABLE.offsets(3392, 220)),
+            weights: Cow::Borrowed(TABLE.words(4288, 252)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(4800, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(5312, 163)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(6016, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 30,
-            groups: 1,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {
@@ -295,7 +322,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 22,
+                            offset: 64,
                             channels: 32,
                             height: 40,
                             width: 40,

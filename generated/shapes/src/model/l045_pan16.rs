@@ -21,69 +21,29 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_a320eb9004352545_l045_g0 peristyle_a320eb9004352545_l045_g1
-    peristyle_a320eb9004352545_l045_g2 peristyle_a320eb9004352545_l045_g3
-    peristyle_a320eb9004352545_l045_g4 peristyle_a320eb9004352545_l045_g5
-    peristyle_a320eb9004352545_l045_g6 peristyle_a320eb9004352545_l045_g7
+    peristyle_86bde4f130113dcb_l045_g0 peristyle_86bde4f130113dcb_l045_g1
+    peristyle_86bde4f130113dcb_l045_g2 peristyle_86bde4f130113dcb_l045_g3
+    peristyle_86bde4f130113dcb_l045_g4 peristyle_86bde4f130113dcb_l045_g5
+    peristyle_86bde4f130113dcb_l045_g6 peristyle_86bde4f130113dcb_l045_g7
 );
-static TABLE: &Aligned<[u8; 22012]> = &Aligned(*include_bytes!("l045_pan16.bin"));
+static TABLE: &Aligned<[u8; 23676]> = &Aligned(*include_bytes!("l045_pan16.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 34),
-        0,
-        0,
-        unrolled!(peristyle_a320eb9004352545_l045_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (34, 44),
-        180,
-        133,
-        unrolled!(peristyle_a320eb9004352545_l045_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (78, 40),
-        372,
-        279,
-        unrolled!(peristyle_a320eb9004352545_l045_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (118, 43),
-        558,
-        422,
-        unrolled!(peristyle_a320eb9004352545_l045_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (161, 56),
-        714,
-        531,
-        unrolled!(peristyle_a320eb9004352545_l045_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (217, 40),
-        900,
-        675,
-        unrolled!(peristyle_a320eb9004352545_l045_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (257, 44),
-        1086,
-        805,
-        unrolled!(peristyle_a320eb9004352545_l045_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (301, 39),
-        1264,
-        933,
-        unrolled!(peristyle_a320eb9004352545_l045_g7),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 132, 37, None),
+    Group::new(&[4, 5], (18, 9), 244, 72, None),
+    Group::new(&[6, 7], (27, 9), 380, 112, None),
+    Group::new(&[8, 9], (36, 9), 516, 151, None),
+    Group::new(&[10, 11], (45, 9), 656, 191, None),
+    Group::new(&[12, 13], (54, 9), 784, 233, None),
+    Group::new(&[14, 15], (63, 9), 892, 265, None),
+    Group::new(&[16, 17], (72, 9), 996, 294, None),
+    Group::new(&[18, 19], (81, 9), 1104, 327, None),
+    Group::new(&[20, 21], (90, 9), 1252, 371, None),
+    Group::new(&[22, 23], (99, 9), 1356, 403, None),
+    Group::new(&[24, 25], (108, 9), 1496, 445, None),
+    Group::new(&[26, 27], (117, 9), 1620, 483, None),
+    Group::new(&[28, 29], (126, 9), 1760, 520, None),
+    Group::new(&[30, 31], (135, 9), 1868, 549, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 4), 0, 0, None),
@@ -94,6 +54,64 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[20, 21, 22, 23], (20, 3), 904, 579, None),
     Group::new(&[24, 25, 26, 27], (23, 3), 1092, 693, None),
     Group::new(&[28, 29, 30, 31], (26, 3), 1272, 809, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 90),
+        0,
+        0,
+        unrolled!(peristyle_86bde4f130113dcb_l045_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (90, 96),
+        180,
+        67,
+        unrolled!(peristyle_86bde4f130113dcb_l045_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (186, 93),
+        372,
+        140,
+        unrolled!(peristyle_86bde4f130113dcb_l045_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (279, 78),
+        558,
+        212,
+        unrolled!(peristyle_86bde4f130113dcb_l045_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (357, 93),
+        714,
+        267,
+        unrolled!(peristyle_86bde4f130113dcb_l045_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (450, 93),
+        900,
+        339,
+        unrolled!(peristyle_86bde4f130113dcb_l045_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (543, 89),
+        1086,
+        404,
+        unrolled!(peristyle_86bde4f130113dcb_l045_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (632, 78),
+        1264,
+        468,
+        unrolled!(peristyle_86bde4f130113dcb_l045_g7),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -117,7 +135,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 22,
+            offset: 64,
             channels: 32,
             height: 40,
             width: 40,
@@ -130,23 +148,32 @@ pub static LAYER: Layer = Layer {
         out_height: 20,
         out_width: 20,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 340)),
-            offsets: Cow::Borrowed(TABLE.offsets(1408, 1420)),
-            weights: Cow::Borrowed(TABLE.words(7104, 1044)),
+            segments: Cow::Borrowed(TABLE.segments(0, 144)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 1976)),
+            weights: Cow::Borrowed(TABLE.words(8512, 580)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(11328, 29)),
-            offsets: Cow::Borrowed(TABLE.offsets(11456, 1428)),
-            weights: Cow::Borrowed(TABLE.words(17216, 909)),
+            segments: Cow::Borrowed(TABLE.segments(10880, 29)),
+            offsets: Cow::Borrowed(TABLE.offsets(11008, 1428)),
+            weights: Cow::Borrowed(TABLE.words(16768, 909)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(20864, 287)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(20416, 524)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(22528, 287)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 2,
-            groups: 1,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

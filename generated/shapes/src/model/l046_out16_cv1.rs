@@ -21,69 +21,29 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_1ac0e7a5b8fb7c1e_l046_g0 peristyle_1ac0e7a5b8fb7c1e_l046_g1
-    peristyle_1ac0e7a5b8fb7c1e_l046_g2 peristyle_1ac0e7a5b8fb7c1e_l046_g3
-    peristyle_1ac0e7a5b8fb7c1e_l046_g4 peristyle_1ac0e7a5b8fb7c1e_l046_g5
-    peristyle_1ac0e7a5b8fb7c1e_l046_g6 peristyle_1ac0e7a5b8fb7c1e_l046_g7
+    peristyle_e1569c48e7ef8a5f_l046_g0 peristyle_e1569c48e7ef8a5f_l046_g1
+    peristyle_e1569c48e7ef8a5f_l046_g2 peristyle_e1569c48e7ef8a5f_l046_g3
+    peristyle_e1569c48e7ef8a5f_l046_g4 peristyle_e1569c48e7ef8a5f_l046_g5
+    peristyle_e1569c48e7ef8a5f_l046_g6 peristyle_e1569c48e7ef8a5f_l046_g7
 );
-static TABLE: &Aligned<[u8; 9984]> = &Aligned(*include_bytes!("l046_out16_cv1.bin"));
+static TABLE: &Aligned<[u8; 11456]> = &Aligned(*include_bytes!("l046_out16_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 34),
-        0,
-        0,
-        unrolled!(peristyle_1ac0e7a5b8fb7c1e_l046_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (34, 34),
-        76,
-        87,
-        unrolled!(peristyle_1ac0e7a5b8fb7c1e_l046_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (68, 27),
-        148,
-        179,
-        unrolled!(peristyle_1ac0e7a5b8fb7c1e_l046_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (95, 24),
-        216,
-        265,
-        unrolled!(peristyle_1ac0e7a5b8fb7c1e_l046_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (119, 30),
-        280,
-        338,
-        unrolled!(peristyle_1ac0e7a5b8fb7c1e_l046_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (149, 26),
-        350,
-        420,
-        unrolled!(peristyle_1ac0e7a5b8fb7c1e_l046_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (175, 23),
-        418,
-        498,
-        unrolled!(peristyle_1ac0e7a5b8fb7c1e_l046_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (198, 29),
-        484,
-        576,
-        unrolled!(peristyle_1ac0e7a5b8fb7c1e_l046_g7),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 68, 22, None),
+    Group::new(&[4, 5], (18, 9), 128, 42, None),
+    Group::new(&[6, 7], (27, 9), 200, 68, None),
+    Group::new(&[8, 9], (36, 9), 260, 90, None),
+    Group::new(&[10, 11], (45, 9), 324, 112, None),
+    Group::new(&[12, 13], (54, 9), 380, 132, None),
+    Group::new(&[14, 15], (63, 9), 444, 155, None),
+    Group::new(&[16, 17], (72, 9), 492, 173, None),
+    Group::new(&[18, 19], (81, 9), 568, 200, None),
+    Group::new(&[20, 21], (90, 9), 628, 220, None),
+    Group::new(&[22, 23], (99, 9), 696, 242, None),
+    Group::new(&[24, 25], (108, 9), 752, 261, None),
+    Group::new(&[26, 27], (117, 9), 816, 283, None),
+    Group::new(&[28, 29], (126, 9), 872, 303, None),
+    Group::new(&[30, 31], (135, 9), 932, 327, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
@@ -94,6 +54,64 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[20, 21, 22, 23], (5, 1), 312, 312, None),
     Group::new(&[24, 25, 26, 27], (6, 2), 376, 376, None),
     Group::new(&[28, 29, 30, 31], (8, 1), 440, 434, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 38),
+        0,
+        0,
+        unrolled!(peristyle_e1569c48e7ef8a5f_l046_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (38, 36),
+        76,
+        44,
+        unrolled!(peristyle_e1569c48e7ef8a5f_l046_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (74, 34),
+        148,
+        90,
+        unrolled!(peristyle_e1569c48e7ef8a5f_l046_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (108, 32),
+        216,
+        133,
+        unrolled!(peristyle_e1569c48e7ef8a5f_l046_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (140, 35),
+        280,
+        170,
+        unrolled!(peristyle_e1569c48e7ef8a5f_l046_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (175, 34),
+        350,
+        211,
+        unrolled!(peristyle_e1569c48e7ef8a5f_l046_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (209, 33),
+        418,
+        250,
+        unrolled!(peristyle_e1569c48e7ef8a5f_l046_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (242, 34),
+        484,
+        289,
+        unrolled!(peristyle_e1569c48e7ef8a5f_l046_g7),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -130,23 +148,32 @@ pub static LAYER: Layer = Layer {
         out_height: 20,
         out_width: 20,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 227)),
-            offsets: Cow::Borrowed(TABLE.offsets(960, 552)),
-            weights: Cow::Borrowed(TABLE.words(3200, 664)),
+            segments: Cow::Borrowed(TABLE.segments(0, 144)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 996)),
+            weights: Cow::Borrowed(TABLE.words(4608, 351)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(5888, 9)),
-            offsets: Cow::Borrowed(TABLE.offsets(5952, 500)),
-            weights: Cow::Borrowed(TABLE.words(8000, 494)),
+            segments: Cow::Borrowed(TABLE.segments(6016, 9)),
+            offsets: Cow::Borrowed(TABLE.offsets(6080, 500)),
+            weights: Cow::Borrowed(TABLE.words(8128, 494)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(9984, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(10112, 333)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(11456, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 14,
-            groups: 1,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {
@@ -265,7 +292,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 18432,
+                            offset: 18496,
                             channels: 32,
                             height: 20,
                             width: 20,

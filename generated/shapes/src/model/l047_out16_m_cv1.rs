@@ -21,69 +21,29 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_2dd724c67470fb49_l047_g0 peristyle_2dd724c67470fb49_l047_g1
-    peristyle_2dd724c67470fb49_l047_g2 peristyle_2dd724c67470fb49_l047_g3
-    peristyle_2dd724c67470fb49_l047_g4 peristyle_2dd724c67470fb49_l047_g5
-    peristyle_2dd724c67470fb49_l047_g6 peristyle_2dd724c67470fb49_l047_g7
+    peristyle_4567cac30c1a2d83_l047_g0 peristyle_4567cac30c1a2d83_l047_g1
+    peristyle_4567cac30c1a2d83_l047_g2 peristyle_4567cac30c1a2d83_l047_g3
+    peristyle_4567cac30c1a2d83_l047_g4 peristyle_4567cac30c1a2d83_l047_g5
+    peristyle_4567cac30c1a2d83_l047_g6 peristyle_4567cac30c1a2d83_l047_g7
 );
-static TABLE: &Aligned<[u8; 4864]> = &Aligned(*include_bytes!("l047_out16_m_cv1.bin"));
+static TABLE: &Aligned<[u8; 6080]> = &Aligned(*include_bytes!("l047_out16_m_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 14),
-        0,
-        0,
-        unrolled!(peristyle_2dd724c67470fb49_l047_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (14, 15),
-        30,
-        40,
-        unrolled!(peristyle_2dd724c67470fb49_l047_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (29, 14),
-        62,
-        77,
-        unrolled!(peristyle_2dd724c67470fb49_l047_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (43, 15),
-        92,
-        118,
-        unrolled!(peristyle_2dd724c67470fb49_l047_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (58, 16),
-        124,
-        157,
-        unrolled!(peristyle_2dd724c67470fb49_l047_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (74, 12),
-        158,
-        198,
-        unrolled!(peristyle_2dd724c67470fb49_l047_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (86, 15),
-        190,
-        238,
-        unrolled!(peristyle_2dd724c67470fb49_l047_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (101, 14),
-        224,
-        280,
-        unrolled!(peristyle_2dd724c67470fb49_l047_g7),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 32, 13, None),
+    Group::new(&[4, 5], (18, 9), 60, 25, None),
+    Group::new(&[6, 7], (27, 9), 88, 36, None),
+    Group::new(&[8, 9], (36, 9), 120, 48, None),
+    Group::new(&[10, 11], (45, 9), 152, 64, None),
+    Group::new(&[12, 13], (54, 9), 184, 78, None),
+    Group::new(&[14, 15], (63, 9), 208, 90, None),
+    Group::new(&[16, 17], (72, 9), 240, 104, None),
+    Group::new(&[18, 19], (81, 9), 268, 118, None),
+    Group::new(&[20, 21], (90, 9), 296, 130, None),
+    Group::new(&[22, 23], (99, 9), 328, 143, None),
+    Group::new(&[24, 25], (108, 9), 360, 154, None),
+    Group::new(&[26, 27], (117, 9), 392, 167, None),
+    Group::new(&[28, 29], (126, 9), 420, 177, None),
+    Group::new(&[30, 31], (135, 9), 452, 191, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
@@ -95,6 +55,64 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[24, 25, 26, 27], (6, 1), 32, 192, None),
     Group::new(&[28, 29, 30, 31], (7, 1), 192, 224, None),
 ];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 15),
+        0,
+        0,
+        unrolled!(peristyle_4567cac30c1a2d83_l047_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (15, 16),
+        30,
+        20,
+        unrolled!(peristyle_4567cac30c1a2d83_l047_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (31, 15),
+        62,
+        39,
+        unrolled!(peristyle_4567cac30c1a2d83_l047_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (46, 16),
+        92,
+        60,
+        unrolled!(peristyle_4567cac30c1a2d83_l047_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (62, 17),
+        124,
+        80,
+        unrolled!(peristyle_4567cac30c1a2d83_l047_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (79, 16),
+        158,
+        101,
+        unrolled!(peristyle_4567cac30c1a2d83_l047_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (95, 17),
+        190,
+        121,
+        unrolled!(peristyle_4567cac30c1a2d83_l047_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (112, 16),
+        224,
+        142,
+        unrolled!(peristyle_4567cac30c1a2d83_l047_g7),
+    ),
+];
 /// The layer.
 pub static LAYER: Layer = Layer {
     name: Cow::Borrowed("/out16.m.cv1/Conv"),
@@ -102,7 +120,7 @@ pub static LAYER: Layer = Layer {
         &[
             Map {
                 dtype: DType::U8,
-                offset: 22,
+                offset: 64,
                 channels: 32,
                 height: 20,
                 width: 20,
@@ -132,7 +150,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 18432,
+            offset: 18496,
             channels: 32,
             height: 20,
             width: 20,
@@ -145,23 +163,32 @@ pub static LAYER: Layer = Layer {
         out_height: 20,
         out_width: 20,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 115)),
-            offsets: Cow::Borrowed(TABLE.offsets(512, 256)),
-            weights: Cow::Borrowed(TABLE.words(1536, 322)),
+            segments: Cow::Borrowed(TABLE.segments(0, 144)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 484)),
+            weights: Cow::Borrowed(TABLE.words(2560, 207)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(2880, 8)),
-            offsets: Cow::Borrowed(TABLE.offsets(2944, 224)),
-            weights: Cow::Borrowed(TABLE.words(3840, 256)),
+            segments: Cow::Borrowed(TABLE.segments(3392, 8)),
+            offsets: Cow::Borrowed(TABLE.offsets(3456, 224)),
+            weights: Cow::Borrowed(TABLE.words(4352, 256)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(4864, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(5376, 163)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(6080, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 30,
-            groups: 1,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {
@@ -280,7 +307,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 22,
+                            offset: 64,
                             channels: 32,
                             height: 20,
                             width: 20,

@@ -21,69 +21,29 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_1b59dd8959c6f8c3_l048_g0 peristyle_1b59dd8959c6f8c3_l048_g1
-    peristyle_1b59dd8959c6f8c3_l048_g2 peristyle_1b59dd8959c6f8c3_l048_g3
-    peristyle_1b59dd8959c6f8c3_l048_g4 peristyle_1b59dd8959c6f8c3_l048_g5
-    peristyle_1b59dd8959c6f8c3_l048_g6 peristyle_1b59dd8959c6f8c3_l048_g7
+    peristyle_e8c939981f5d58f1_l048_g0 peristyle_e8c939981f5d58f1_l048_g1
+    peristyle_e8c939981f5d58f1_l048_g2 peristyle_e8c939981f5d58f1_l048_g3
+    peristyle_e8c939981f5d58f1_l048_g4 peristyle_e8c939981f5d58f1_l048_g5
+    peristyle_e8c939981f5d58f1_l048_g6 peristyle_e8c939981f5d58f1_l048_g7
 );
-static TABLE: &Aligned<[u8; 21120]> = &Aligned(*include_bytes!("l048_out16_m_cv2.bin"));
+static TABLE: &Aligned<[u8; 22720]> = &Aligned(*include_bytes!("l048_out16_m_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 65),
-        0,
-        0,
-        unrolled!(peristyle_1b59dd8959c6f8c3_l048_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (65, 52),
-        172,
-        135,
-        unrolled!(peristyle_1b59dd8959c6f8c3_l048_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (117, 55),
-        338,
-        262,
-        unrolled!(peristyle_1b59dd8959c6f8c3_l048_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (172, 51),
-        510,
-        392,
-        unrolled!(peristyle_1b59dd8959c6f8c3_l048_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (223, 58),
-        690,
-        532,
-        unrolled!(peristyle_1b59dd8959c6f8c3_l048_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (281, 48),
-        866,
-        672,
-        unrolled!(peristyle_1b59dd8959c6f8c3_l048_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (329, 66),
-        1042,
-        796,
-        unrolled!(peristyle_1b59dd8959c6f8c3_l048_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (395, 60),
-        1240,
-        952,
-        unrolled!(peristyle_1b59dd8959c6f8c3_l048_g7),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 156, 46, None),
+    Group::new(&[4, 5], (18, 9), 268, 78, None),
+    Group::new(&[6, 7], (27, 9), 380, 110, None),
+    Group::new(&[8, 9], (36, 9), 520, 149, None),
+    Group::new(&[10, 11], (45, 9), 652, 188, None),
+    Group::new(&[12, 13], (54, 9), 760, 220, None),
+    Group::new(&[14, 15], (63, 9), 896, 259, None),
+    Group::new(&[16, 17], (72, 9), 1032, 300, None),
+    Group::new(&[18, 19], (81, 9), 1152, 335, None),
+    Group::new(&[20, 21], (90, 9), 1292, 378, None),
+    Group::new(&[22, 23], (99, 9), 1424, 416, None),
+    Group::new(&[24, 25], (108, 9), 1556, 452, None),
+    Group::new(&[26, 27], (117, 9), 1692, 494, None),
+    Group::new(&[28, 29], (126, 9), 1820, 531, None),
+    Group::new(&[30, 31], (135, 9), 1932, 565, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 4), 0, 0, None),
@@ -94,6 +54,64 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[20, 21, 22, 23], (20, 4), 856, 527, None),
     Group::new(&[24, 25, 26, 27], (24, 3), 1032, 635, None),
     Group::new(&[28, 29, 30, 31], (27, 3), 1216, 761, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 86),
+        0,
+        0,
+        unrolled!(peristyle_e8c939981f5d58f1_l048_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (86, 83),
+        172,
+        68,
+        unrolled!(peristyle_e8c939981f5d58f1_l048_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (169, 86),
+        338,
+        132,
+        unrolled!(peristyle_e8c939981f5d58f1_l048_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (255, 90),
+        510,
+        197,
+        unrolled!(peristyle_e8c939981f5d58f1_l048_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (345, 88),
+        690,
+        267,
+        unrolled!(peristyle_e8c939981f5d58f1_l048_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (433, 88),
+        866,
+        337,
+        unrolled!(peristyle_e8c939981f5d58f1_l048_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (521, 99),
+        1042,
+        399,
+        unrolled!(peristyle_e8c939981f5d58f1_l048_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (620, 89),
+        1240,
+        477,
+        unrolled!(peristyle_e8c939981f5d58f1_l048_g7),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -117,7 +135,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 22,
+            offset: 64,
             channels: 32,
             height: 20,
             width: 20,
@@ -130,23 +148,32 @@ pub static LAYER: Layer = Layer {
         out_height: 20,
         out_width: 20,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 455)),
-            offsets: Cow::Borrowed(TABLE.offsets(1856, 1418)),
-            weights: Cow::Borrowed(TABLE.words(7552, 1083)),
+            segments: Cow::Borrowed(TABLE.segments(0, 144)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 2080)),
+            weights: Cow::Borrowed(TABLE.words(8896, 608)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(11904, 30)),
-            offsets: Cow::Borrowed(TABLE.offsets(12032, 1384)),
-            weights: Cow::Borrowed(TABLE.words(17600, 865)),
+            segments: Cow::Borrowed(TABLE.segments(11328, 30)),
+            offsets: Cow::Borrowed(TABLE.offsets(11456, 1384)),
+            weights: Cow::Borrowed(TABLE.words(17024, 865)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(21120, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(20544, 543)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(22720, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
-            pass_tiles: 8,
-            groups: 1,
+            pass_tiles: 60,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {
@@ -265,7 +292,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 49152,
+                            offset: 49216,
                             channels: 32,
                             height: 20,
                             width: 20,

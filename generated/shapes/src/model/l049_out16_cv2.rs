@@ -21,69 +21,29 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_f6d03cbdfabfcac5_l049_g0 peristyle_f6d03cbdfabfcac5_l049_g1
-    peristyle_f6d03cbdfabfcac5_l049_g2 peristyle_f6d03cbdfabfcac5_l049_g3
-    peristyle_f6d03cbdfabfcac5_l049_g4 peristyle_f6d03cbdfabfcac5_l049_g5
-    peristyle_f6d03cbdfabfcac5_l049_g6 peristyle_f6d03cbdfabfcac5_l049_g7
+    peristyle_e49403d8d6d93e30_l049_g0 peristyle_e49403d8d6d93e30_l049_g1
+    peristyle_e49403d8d6d93e30_l049_g2 peristyle_e49403d8d6d93e30_l049_g3
+    peristyle_e49403d8d6d93e30_l049_g4 peristyle_e49403d8d6d93e30_l049_g5
+    peristyle_e49403d8d6d93e30_l049_g6 peristyle_e49403d8d6d93e30_l049_g7
 );
-static TABLE: &Aligned<[u8; 9600]> = &Aligned(*include_bytes!("l049_out16_cv2.bin"));
+static TABLE: &Aligned<[u8; 11264]> = &Aligned(*include_bytes!("l049_out16_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 24),
-        0,
-        0,
-        unrolled!(peristyle_f6d03cbdfabfcac5_l049_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (24, 26),
-        68,
-        76,
-        unrolled!(peristyle_f6d03cbdfabfcac5_l049_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (50, 24),
-        142,
-        164,
-        unrolled!(peristyle_f6d03cbdfabfcac5_l049_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (74, 21),
-        206,
-        240,
-        unrolled!(peristyle_f6d03cbdfabfcac5_l049_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (95, 20),
-        270,
-        316,
-        unrolled!(peristyle_f6d03cbdfabfcac5_l049_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (115, 21),
-        334,
-        393,
-        unrolled!(peristyle_f6d03cbdfabfcac5_l049_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (136, 28),
-        396,
-        471,
-        unrolled!(peristyle_f6d03cbdfabfcac5_l049_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (164, 24),
-        464,
-        546,
-        unrolled!(peristyle_f6d03cbdfabfcac5_l049_g7),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 60, 20, None),
+    Group::new(&[4, 5], (18, 9), 120, 43, None),
+    Group::new(&[6, 7], (27, 9), 180, 64, None),
+    Group::new(&[8, 9], (36, 9), 232, 86, None),
+    Group::new(&[10, 11], (45, 9), 300, 109, None),
+    Group::new(&[12, 13], (54, 9), 364, 132, None),
+    Group::new(&[14, 15], (63, 9), 428, 157, None),
+    Group::new(&[16, 17], (72, 9), 492, 180, None),
+    Group::new(&[18, 19], (81, 9), 548, 202, None),
+    Group::new(&[20, 21], (90, 9), 600, 224, None),
+    Group::new(&[22, 23], (99, 9), 656, 245, None),
+    Group::new(&[24, 25], (108, 9), 712, 269, None),
+    Group::new(&[26, 27], (117, 9), 768, 289, None),
+    Group::new(&[28, 29], (126, 9), 832, 311, None),
+    Group::new(&[30, 31], (135, 9), 892, 332, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 2), 0, 0, None),
@@ -94,6 +54,64 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[20, 21, 22, 23], (6, 1), 320, 312, None),
     Group::new(&[24, 25, 26, 27], (7, 1), 384, 376, None),
     Group::new(&[28, 29, 30, 31], (8, 2), 448, 440, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 34),
+        0,
+        0,
+        unrolled!(peristyle_e49403d8d6d93e30_l049_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (34, 37),
+        68,
+        38,
+        unrolled!(peristyle_e49403d8d6d93e30_l049_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (71, 32),
+        142,
+        82,
+        unrolled!(peristyle_e49403d8d6d93e30_l049_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (103, 32),
+        206,
+        120,
+        unrolled!(peristyle_e49403d8d6d93e30_l049_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (135, 32),
+        270,
+        158,
+        unrolled!(peristyle_e49403d8d6d93e30_l049_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (167, 31),
+        334,
+        197,
+        unrolled!(peristyle_e49403d8d6d93e30_l049_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (198, 34),
+        396,
+        236,
+        unrolled!(peristyle_e49403d8d6d93e30_l049_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (232, 33),
+        464,
+        274,
+        unrolled!(peristyle_e49403d8d6d93e30_l049_g7),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -130,23 +148,32 @@ pub static LAYER: Layer = Layer {
         out_height: 20,
         out_width: 20,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 188)),
-            offsets: Cow::Borrowed(TABLE.offsets(768, 530)),
-            weights: Cow::Borrowed(TABLE.words(2944, 625)),
+            segments: Cow::Borrowed(TABLE.segments(0, 144)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 956)),
+            weights: Cow::Borrowed(TABLE.words(4416, 354)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(5504, 10)),
-            offsets: Cow::Borrowed(TABLE.offsets(5568, 508)),
-            weights: Cow::Borrowed(TABLE.words(7616, 494)),
+            segments: Cow::Borrowed(TABLE.segments(5888, 10)),
+            offsets: Cow::Borrowed(TABLE.offsets(5952, 508)),
+            weights: Cow::Borrowed(TABLE.words(8000, 494)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(9600, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(9984, 314)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(11264, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 14,
-            groups: 1,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {
@@ -265,7 +292,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 63488,
+                            offset: 63552,
                             channels: 32,
                             height: 20,
                             width: 20,

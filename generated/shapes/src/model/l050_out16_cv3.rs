@@ -21,129 +21,49 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_1f12b87dbacacffa_l050_g0 peristyle_1f12b87dbacacffa_l050_g1
-    peristyle_1f12b87dbacacffa_l050_g2 peristyle_1f12b87dbacacffa_l050_g3
-    peristyle_1f12b87dbacacffa_l050_g4 peristyle_1f12b87dbacacffa_l050_g5
-    peristyle_1f12b87dbacacffa_l050_g6 peristyle_1f12b87dbacacffa_l050_g7
-    peristyle_1f12b87dbacacffa_l050_g8 peristyle_1f12b87dbacacffa_l050_g9
-    peristyle_1f12b87dbacacffa_l050_g10 peristyle_1f12b87dbacacffa_l050_g11
-    peristyle_1f12b87dbacacffa_l050_g12 peristyle_1f12b87dbacacffa_l050_g13
-    peristyle_1f12b87dbacacffa_l050_g14 peristyle_1f12b87dbacacffa_l050_g15
+    peristyle_410483056a19416f_l050_g0 peristyle_410483056a19416f_l050_g1
+    peristyle_410483056a19416f_l050_g2 peristyle_410483056a19416f_l050_g3
+    peristyle_410483056a19416f_l050_g4 peristyle_410483056a19416f_l050_g5
+    peristyle_410483056a19416f_l050_g6 peristyle_410483056a19416f_l050_g7
+    peristyle_410483056a19416f_l050_g8 peristyle_410483056a19416f_l050_g9
+    peristyle_410483056a19416f_l050_g10 peristyle_410483056a19416f_l050_g11
+    peristyle_410483056a19416f_l050_g12 peristyle_410483056a19416f_l050_g13
+    peristyle_410483056a19416f_l050_g14 peristyle_410483056a19416f_l050_g15
 );
-static TABLE: &Aligned<[u8; 18112]> = &Aligned(*include_bytes!("l050_out16_cv3.bin"));
+static TABLE: &Aligned<[u8; 21824]> = &Aligned(*include_bytes!("l050_out16_cv3.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 16),
-        0,
-        0,
-        unrolled!(peristyle_1f12b87dbacacffa_l050_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (16, 18),
-        62,
-        77,
-        unrolled!(peristyle_1f12b87dbacacffa_l050_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (34, 22),
-        124,
-        149,
-        unrolled!(peristyle_1f12b87dbacacffa_l050_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (56, 23),
-        192,
-        229,
-        unrolled!(peristyle_1f12b87dbacacffa_l050_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (79, 20),
-        258,
-        307,
-        unrolled!(peristyle_1f12b87dbacacffa_l050_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (99, 17),
-        318,
-        380,
-        unrolled!(peristyle_1f12b87dbacacffa_l050_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (116, 17),
-        382,
-        457,
-        unrolled!(peristyle_1f12b87dbacacffa_l050_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (133, 19),
-        444,
-        529,
-        unrolled!(peristyle_1f12b87dbacacffa_l050_g7),
-    ),
-    Group::new(
-        &[32, 33, 34, 35],
-        (152, 19),
-        506,
-        606,
-        unrolled!(peristyle_1f12b87dbacacffa_l050_g8),
-    ),
-    Group::new(
-        &[36, 37, 38, 39],
-        (171, 16),
-        570,
-        685,
-        unrolled!(peristyle_1f12b87dbacacffa_l050_g9),
-    ),
-    Group::new(
-        &[40, 41, 42, 43],
-        (187, 23),
-        634,
-        761,
-        unrolled!(peristyle_1f12b87dbacacffa_l050_g10),
-    ),
-    Group::new(
-        &[44, 45, 46, 47],
-        (210, 14),
-        698,
-        828,
-        unrolled!(peristyle_1f12b87dbacacffa_l050_g11),
-    ),
-    Group::new(
-        &[48, 49, 50, 51],
-        (224, 23),
-        760,
-        899,
-        unrolled!(peristyle_1f12b87dbacacffa_l050_g12),
-    ),
-    Group::new(
-        &[52, 53, 54, 55],
-        (247, 16),
-        822,
-        980,
-        unrolled!(peristyle_1f12b87dbacacffa_l050_g13),
-    ),
-    Group::new(
-        &[56, 57, 58, 59],
-        (263, 15),
-        880,
-        1046,
-        unrolled!(peristyle_1f12b87dbacacffa_l050_g14),
-    ),
-    Group::new(
-        &[60, 61, 62, 63],
-        (278, 17),
-        940,
-        1117,
-        unrolled!(peristyle_1f12b87dbacacffa_l050_g15),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 52, 19, None),
+    Group::new(&[4, 5], (18, 9), 108, 41, None),
+    Group::new(&[6, 7], (27, 9), 160, 60, None),
+    Group::new(&[8, 9], (36, 9), 220, 82, None),
+    Group::new(&[10, 11], (45, 9), 284, 106, None),
+    Group::new(&[12, 13], (54, 9), 352, 128, None),
+    Group::new(&[14, 15], (63, 9), 412, 152, None),
+    Group::new(&[16, 17], (72, 9), 472, 173, None),
+    Group::new(&[18, 19], (81, 9), 524, 192, None),
+    Group::new(&[20, 21], (90, 9), 584, 215, None),
+    Group::new(&[22, 23], (99, 9), 648, 241, None),
+    Group::new(&[24, 25], (108, 9), 712, 265, None),
+    Group::new(&[26, 27], (117, 9), 764, 283, None),
+    Group::new(&[28, 29], (126, 9), 824, 304, None),
+    Group::new(&[30, 31], (135, 9), 884, 330, None),
+    Group::new(&[32, 33], (144, 9), 948, 352, None),
+    Group::new(&[34, 35], (153, 9), 1000, 374, None),
+    Group::new(&[36, 37], (162, 9), 1064, 400, None),
+    Group::new(&[38, 39], (171, 9), 1120, 422, None),
+    Group::new(&[40, 41], (180, 9), 1172, 444, None),
+    Group::new(&[42, 43], (189, 9), 1224, 464, None),
+    Group::new(&[44, 45], (198, 9), 1280, 484, None),
+    Group::new(&[46, 47], (207, 9), 1332, 504, None),
+    Group::new(&[48, 49], (216, 9), 1392, 526, None),
+    Group::new(&[50, 51], (225, 9), 1460, 552, None),
+    Group::new(&[52, 53], (234, 9), 1512, 574, None),
+    Group::new(&[54, 55], (243, 9), 1556, 589, None),
+    Group::new(&[56, 57], (252, 9), 1612, 611, None),
+    Group::new(&[58, 59], (261, 9), 1672, 635, None),
+    Group::new(&[60, 61], (270, 9), 1728, 657, None),
+    Group::new(&[62, 63], (279, 9), 1776, 679, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
@@ -163,6 +83,120 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[56, 57, 58, 59], (18, 1), 880, 850, None),
     Group::new(&[60, 61, 62, 63], (19, 1), 940, 910, None),
 ];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 31),
+        0,
+        0,
+        unrolled!(peristyle_410483056a19416f_l050_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (31, 31),
+        62,
+        39,
+        unrolled!(peristyle_410483056a19416f_l050_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (62, 34),
+        124,
+        75,
+        unrolled!(peristyle_410483056a19416f_l050_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (96, 33),
+        192,
+        115,
+        unrolled!(peristyle_410483056a19416f_l050_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (129, 30),
+        258,
+        154,
+        unrolled!(peristyle_410483056a19416f_l050_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (159, 32),
+        318,
+        191,
+        unrolled!(peristyle_410483056a19416f_l050_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (191, 31),
+        382,
+        230,
+        unrolled!(peristyle_410483056a19416f_l050_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (222, 31),
+        444,
+        266,
+        unrolled!(peristyle_410483056a19416f_l050_g7),
+    ),
+    Group::new(
+        &[32, 33, 34, 35],
+        (253, 32),
+        506,
+        305,
+        unrolled!(peristyle_410483056a19416f_l050_g8),
+    ),
+    Group::new(
+        &[36, 37, 38, 39],
+        (285, 32),
+        570,
+        345,
+        unrolled!(peristyle_410483056a19416f_l050_g9),
+    ),
+    Group::new(
+        &[40, 41, 42, 43],
+        (317, 32),
+        634,
+        383,
+        unrolled!(peristyle_410483056a19416f_l050_g10),
+    ),
+    Group::new(
+        &[44, 45, 46, 47],
+        (349, 31),
+        698,
+        417,
+        unrolled!(peristyle_410483056a19416f_l050_g11),
+    ),
+    Group::new(
+        &[48, 49, 50, 51],
+        (380, 31),
+        760,
+        453,
+        unrolled!(peristyle_410483056a19416f_l050_g12),
+    ),
+    Group::new(
+        &[52, 53, 54, 55],
+        (411, 29),
+        822,
+        494,
+        unrolled!(peristyle_410483056a19416f_l050_g13),
+    ),
+    Group::new(
+        &[56, 57, 58, 59],
+        (440, 30),
+        880,
+        527,
+        unrolled!(peristyle_410483056a19416f_l050_g14),
+    ),
+    Group::new(
+        &[60, 61, 62, 63],
+        (470, 30),
+        940,
+        563,
+        unrolled!(peristyle_410483056a19416f_l050_g15),
+    ),
+];
 /// The layer.
 pub static LAYER: Layer = Layer {
     name: Cow::Borrowed("/out16.cv3/Conv"),
@@ -170,7 +204,7 @@ pub static LAYER: Layer = Layer {
         &[
             Map {
                 dtype: DType::U8,
-                offset: 12,
+                offset: 64,
                 channels: 64,
                 height: 20,
                 width: 20,
@@ -200,7 +234,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 49152,
+            offset: 49216,
             channels: 64,
             height: 20,
             width: 20,
@@ -213,23 +247,32 @@ pub static LAYER: Layer = Layer {
         out_height: 20,
         out_width: 20,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 295)),
-            offsets: Cow::Borrowed(TABLE.offsets(1216, 1000)),
-            weights: Cow::Borrowed(TABLE.words(5248, 1189)),
+            segments: Cow::Borrowed(TABLE.segments(0, 288)),
+            offsets: Cow::Borrowed(TABLE.offsets(1152, 1840)),
+            weights: Cow::Borrowed(TABLE.words(8512, 703)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(10048, 20)),
-            offsets: Cow::Borrowed(TABLE.offsets(10176, 1000)),
-            weights: Cow::Borrowed(TABLE.words(14208, 970)),
+            segments: Cow::Borrowed(TABLE.segments(11328, 20)),
+            offsets: Cow::Borrowed(TABLE.offsets(11456, 1000)),
+            weights: Cow::Borrowed(TABLE.words(15488, 970)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(18112, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(19392, 599)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(21824, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 14,
-            groups: 2,
+            outputs: 8,
             prefetch: false,
         },
         epilogue: Epilogue {
@@ -459,7 +502,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 12,
+                            offset: 64,
                             channels: 64,
                             height: 20,
                             width: 20,

@@ -21,129 +21,49 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_6d3dc977e1cbaa20_l051_g0 peristyle_6d3dc977e1cbaa20_l051_g1
-    peristyle_6d3dc977e1cbaa20_l051_g2 peristyle_6d3dc977e1cbaa20_l051_g3
-    peristyle_6d3dc977e1cbaa20_l051_g4 peristyle_6d3dc977e1cbaa20_l051_g5
-    peristyle_6d3dc977e1cbaa20_l051_g6 peristyle_6d3dc977e1cbaa20_l051_g7
-    peristyle_6d3dc977e1cbaa20_l051_g8 peristyle_6d3dc977e1cbaa20_l051_g9
-    peristyle_6d3dc977e1cbaa20_l051_g10 peristyle_6d3dc977e1cbaa20_l051_g11
-    peristyle_6d3dc977e1cbaa20_l051_g12 peristyle_6d3dc977e1cbaa20_l051_g13
-    peristyle_6d3dc977e1cbaa20_l051_g14 peristyle_6d3dc977e1cbaa20_l051_g15
+    peristyle_a0ef24cd055955c5_l051_g0 peristyle_a0ef24cd055955c5_l051_g1
+    peristyle_a0ef24cd055955c5_l051_g2 peristyle_a0ef24cd055955c5_l051_g3
+    peristyle_a0ef24cd055955c5_l051_g4 peristyle_a0ef24cd055955c5_l051_g5
+    peristyle_a0ef24cd055955c5_l051_g6 peristyle_a0ef24cd055955c5_l051_g7
+    peristyle_a0ef24cd055955c5_l051_g8 peristyle_a0ef24cd055955c5_l051_g9
+    peristyle_a0ef24cd055955c5_l051_g10 peristyle_a0ef24cd055955c5_l051_g11
+    peristyle_a0ef24cd055955c5_l051_g12 peristyle_a0ef24cd055955c5_l051_g13
+    peristyle_a0ef24cd055955c5_l051_g14 peristyle_a0ef24cd055955c5_l051_g15
 );
-static TABLE: &Aligned<[u8; 59172]> = &Aligned(*include_bytes!("l051_pan32.bin"));
+static TABLE: &Aligned<[u8; 62884]> = &Aligned(*include_bytes!("l051_pan32.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 43),
-        0,
-        0,
-        unrolled!(peristyle_6d3dc977e1cbaa20_l051_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (43, 51),
-        244,
-        166,
-        unrolled!(peristyle_6d3dc977e1cbaa20_l051_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (94, 36),
-        540,
-        376,
-        unrolled!(peristyle_6d3dc977e1cbaa20_l051_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (130, 33),
-        802,
-        549,
-        unrolled!(peristyle_6d3dc977e1cbaa20_l051_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (163, 47),
-        1034,
-        706,
-        unrolled!(peristyle_6d3dc977e1cbaa20_l051_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (210, 43),
-        1300,
-        893,
-        unrolled!(peristyle_6d3dc977e1cbaa20_l051_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (253, 49),
-        1548,
-        1054,
-        unrolled!(peristyle_6d3dc977e1cbaa20_l051_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (302, 39),
-        1808,
-        1235,
-        unrolled!(peristyle_6d3dc977e1cbaa20_l051_g7),
-    ),
-    Group::new(
-        &[32, 33, 34, 35],
-        (341, 35),
-        2084,
-        1416,
-        unrolled!(peristyle_6d3dc977e1cbaa20_l051_g8),
-    ),
-    Group::new(
-        &[36, 37, 38, 39],
-        (376, 45),
-        2332,
-        1577,
-        unrolled!(peristyle_6d3dc977e1cbaa20_l051_g9),
-    ),
-    Group::new(
-        &[40, 41, 42, 43],
-        (421, 41),
-        2632,
-        1780,
-        unrolled!(peristyle_6d3dc977e1cbaa20_l051_g10),
-    ),
-    Group::new(
-        &[44, 45, 46, 47],
-        (462, 43),
-        2902,
-        1971,
-        unrolled!(peristyle_6d3dc977e1cbaa20_l051_g11),
-    ),
-    Group::new(
-        &[48, 49, 50, 51],
-        (505, 36),
-        3162,
-        2143,
-        unrolled!(peristyle_6d3dc977e1cbaa20_l051_g12),
-    ),
-    Group::new(
-        &[52, 53, 54, 55],
-        (541, 32),
-        3402,
-        2307,
-        unrolled!(peristyle_6d3dc977e1cbaa20_l051_g13),
-    ),
-    Group::new(
-        &[56, 57, 58, 59],
-        (573, 48),
-        3614,
-        2448,
-        unrolled!(peristyle_6d3dc977e1cbaa20_l051_g14),
-    ),
-    Group::new(
-        &[60, 61, 62, 63],
-        (621, 46),
-        3888,
-        2626,
-        unrolled!(peristyle_6d3dc977e1cbaa20_l051_g15),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 120, 36, None),
+    Group::new(&[4, 5], (18, 9), 304, 89, None),
+    Group::new(&[6, 7], (27, 9), 500, 148, None),
+    Group::new(&[8, 9], (36, 9), 676, 200, None),
+    Group::new(&[10, 11], (45, 9), 852, 249, None),
+    Group::new(&[12, 13], (54, 9), 1004, 297, None),
+    Group::new(&[14, 15], (63, 9), 1156, 341, None),
+    Group::new(&[16, 17], (72, 9), 1304, 384, None),
+    Group::new(&[18, 19], (81, 9), 1468, 432, None),
+    Group::new(&[20, 21], (90, 9), 1660, 488, None),
+    Group::new(&[22, 23], (99, 9), 1812, 527, None),
+    Group::new(&[24, 25], (108, 9), 1988, 577, None),
+    Group::new(&[26, 27], (117, 9), 2164, 631, None),
+    Group::new(&[28, 29], (126, 9), 2324, 677, None),
+    Group::new(&[30, 31], (135, 9), 2472, 719, None),
+    Group::new(&[32, 33], (144, 9), 2680, 779, None),
+    Group::new(&[34, 35], (153, 9), 2844, 825, None),
+    Group::new(&[36, 37], (162, 9), 3004, 871, None),
+    Group::new(&[38, 39], (171, 9), 3200, 929, None),
+    Group::new(&[40, 41], (180, 9), 3372, 977, None),
+    Group::new(&[42, 43], (189, 9), 3524, 1023, None),
+    Group::new(&[44, 45], (198, 9), 3720, 1081, None),
+    Group::new(&[46, 47], (207, 9), 3852, 1118, None),
+    Group::new(&[48, 49], (216, 9), 4056, 1178, None),
+    Group::new(&[50, 51], (225, 9), 4228, 1232, None),
+    Group::new(&[52, 53], (234, 9), 4352, 1268, None),
+    Group::new(&[54, 55], (243, 9), 4476, 1306, None),
+    Group::new(&[56, 57], (252, 9), 4632, 1350, None),
+    Group::new(&[58, 59], (261, 9), 4796, 1396, None),
+    Group::new(&[60, 61], (270, 9), 4976, 1446, None),
+    Group::new(&[62, 63], (279, 9), 5144, 1496, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 4), 0, 0, None),
@@ -162,6 +82,120 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[52, 53, 54, 55], (58, 4), 3440, 1858, None),
     Group::new(&[56, 57, 58, 59], (62, 4), 3652, 1972, None),
     Group::new(&[60, 61, 62, 63], (66, 5), 3928, 2117, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 122),
+        0,
+        0,
+        unrolled!(peristyle_a0ef24cd055955c5_l051_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (122, 148),
+        244,
+        83,
+        unrolled!(peristyle_a0ef24cd055955c5_l051_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (270, 131),
+        540,
+        188,
+        unrolled!(peristyle_a0ef24cd055955c5_l051_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (401, 116),
+        802,
+        275,
+        unrolled!(peristyle_a0ef24cd055955c5_l051_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (517, 133),
+        1034,
+        354,
+        unrolled!(peristyle_a0ef24cd055955c5_l051_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (650, 124),
+        1300,
+        448,
+        unrolled!(peristyle_a0ef24cd055955c5_l051_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (774, 130),
+        1548,
+        529,
+        unrolled!(peristyle_a0ef24cd055955c5_l051_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (904, 138),
+        1808,
+        620,
+        unrolled!(peristyle_a0ef24cd055955c5_l051_g7),
+    ),
+    Group::new(
+        &[32, 33, 34, 35],
+        (1042, 124),
+        2084,
+        711,
+        unrolled!(peristyle_a0ef24cd055955c5_l051_g8),
+    ),
+    Group::new(
+        &[36, 37, 38, 39],
+        (1166, 150),
+        2332,
+        792,
+        unrolled!(peristyle_a0ef24cd055955c5_l051_g9),
+    ),
+    Group::new(
+        &[40, 41, 42, 43],
+        (1316, 135),
+        2632,
+        894,
+        unrolled!(peristyle_a0ef24cd055955c5_l051_g10),
+    ),
+    Group::new(
+        &[44, 45, 46, 47],
+        (1451, 130),
+        2902,
+        990,
+        unrolled!(peristyle_a0ef24cd055955c5_l051_g11),
+    ),
+    Group::new(
+        &[48, 49, 50, 51],
+        (1581, 120),
+        3162,
+        1076,
+        unrolled!(peristyle_a0ef24cd055955c5_l051_g12),
+    ),
+    Group::new(
+        &[52, 53, 54, 55],
+        (1701, 106),
+        3402,
+        1158,
+        unrolled!(peristyle_a0ef24cd055955c5_l051_g13),
+    ),
+    Group::new(
+        &[56, 57, 58, 59],
+        (1807, 137),
+        3614,
+        1229,
+        unrolled!(peristyle_a0ef24cd055955c5_l051_g14),
+    ),
+    Group::new(
+        &[60, 61, 62, 63],
+        (1944, 136),
+        3888,
+        1318,
+        unrolled!(peristyle_a0ef24cd055955c5_l051_g15),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -185,7 +219,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 12,
+            offset: 64,
             channels: 64,
             height: 20,
             width: 20,
@@ -198,23 +232,32 @@ pub static LAYER: Layer = Layer {
         out_height: 10,
         out_width: 10,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 667)),
-            offsets: Cow::Borrowed(TABLE.offsets(2688, 4160)),
-            weights: Cow::Borrowed(TABLE.words(19328, 2817)),
+            segments: Cow::Borrowed(TABLE.segments(0, 288)),
+            offsets: Cow::Borrowed(TABLE.offsets(1152, 5320)),
+            weights: Cow::Borrowed(TABLE.words(22464, 1548)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(30656, 71)),
-            offsets: Cow::Borrowed(TABLE.offsets(30976, 4200)),
-            weights: Cow::Borrowed(TABLE.words(47808, 2270)),
+            segments: Cow::Borrowed(TABLE.segments(28672, 71)),
+            offsets: Cow::Borrowed(TABLE.offsets(28992, 4200)),
+            weights: Cow::Borrowed(TABLE.words(45824, 2270)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(56896, 569)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(54912, 1414)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(60608, 569)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 28,
             pass_tiles: 2,
-            groups: 2,
+            outputs: 8,
             prefetch: false,
         },
         epilogue: Epilogue {

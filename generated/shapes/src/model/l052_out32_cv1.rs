@@ -21,99 +21,39 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_3975d52e7a5a5d08_l052_g0 peristyle_3975d52e7a5a5d08_l052_g1
-    peristyle_3975d52e7a5a5d08_l052_g2 peristyle_3975d52e7a5a5d08_l052_g3
-    peristyle_3975d52e7a5a5d08_l052_g4 peristyle_3975d52e7a5a5d08_l052_g5
-    peristyle_3975d52e7a5a5d08_l052_g6 peristyle_3975d52e7a5a5d08_l052_g7
-    peristyle_3975d52e7a5a5d08_l052_g8 peristyle_3975d52e7a5a5d08_l052_g9
-    peristyle_3975d52e7a5a5d08_l052_g10 peristyle_3975d52e7a5a5d08_l052_g11
+    peristyle_866e9f762911a429_l052_g0 peristyle_866e9f762911a429_l052_g1
+    peristyle_866e9f762911a429_l052_g2 peristyle_866e9f762911a429_l052_g3
+    peristyle_866e9f762911a429_l052_g4 peristyle_866e9f762911a429_l052_g5
+    peristyle_866e9f762911a429_l052_g6 peristyle_866e9f762911a429_l052_g7
+    peristyle_866e9f762911a429_l052_g8 peristyle_866e9f762911a429_l052_g9
+    peristyle_866e9f762911a429_l052_g10 peristyle_866e9f762911a429_l052_g11
 );
-static TABLE: &Aligned<[u8; 22336]> = &Aligned(*include_bytes!("l052_out32_cv1.bin"));
+static TABLE: &Aligned<[u8; 25856]> = &Aligned(*include_bytes!("l052_out32_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 26),
-        0,
-        0,
-        unrolled!(peristyle_3975d52e7a5a5d08_l052_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (26, 20),
-        108,
-        115,
-        unrolled!(peristyle_3975d52e7a5a5d08_l052_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (46, 23),
-        218,
-        232,
-        unrolled!(peristyle_3975d52e7a5a5d08_l052_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (69, 24),
-        334,
-        356,
-        unrolled!(peristyle_3975d52e7a5a5d08_l052_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (93, 24),
-        448,
-        466,
-        unrolled!(peristyle_3975d52e7a5a5d08_l052_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (117, 24),
-        562,
-        583,
-        unrolled!(peristyle_3975d52e7a5a5d08_l052_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (141, 24),
-        682,
-        713,
-        unrolled!(peristyle_3975d52e7a5a5d08_l052_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (165, 20),
-        798,
-        833,
-        unrolled!(peristyle_3975d52e7a5a5d08_l052_g7),
-    ),
-    Group::new(
-        &[32, 33, 34, 35],
-        (185, 21),
-        908,
-        954,
-        unrolled!(peristyle_3975d52e7a5a5d08_l052_g8),
-    ),
-    Group::new(
-        &[36, 37, 38, 39],
-        (206, 22),
-        1026,
-        1077,
-        unrolled!(peristyle_3975d52e7a5a5d08_l052_g9),
-    ),
-    Group::new(
-        &[40, 41, 42, 43],
-        (228, 27),
-        1138,
-        1194,
-        unrolled!(peristyle_3975d52e7a5a5d08_l052_g10),
-    ),
-    Group::new(
-        &[44, 45, 46, 47],
-        (255, 28),
-        1244,
-        1299,
-        unrolled!(peristyle_3975d52e7a5a5d08_l052_g11),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 76, 28, None),
+    Group::new(&[4, 5], (18, 9), 172, 64, None),
+    Group::new(&[6, 7], (27, 9), 268, 98, None),
+    Group::new(&[8, 9], (36, 9), 352, 130, None),
+    Group::new(&[10, 11], (45, 9), 444, 164, None),
+    Group::new(&[12, 13], (54, 9), 540, 198, None),
+    Group::new(&[14, 15], (63, 9), 636, 230, None),
+    Group::new(&[16, 17], (72, 9), 720, 260, None),
+    Group::new(&[18, 19], (81, 9), 816, 291, None),
+    Group::new(&[20, 21], (90, 9), 908, 322, None),
+    Group::new(&[22, 23], (99, 9), 1004, 356, None),
+    Group::new(&[24, 25], (108, 9), 1104, 389, None),
+    Group::new(&[26, 27], (117, 9), 1196, 421, None),
+    Group::new(&[28, 29], (126, 9), 1288, 455, None),
+    Group::new(&[30, 31], (135, 9), 1380, 489, None),
+    Group::new(&[32, 33], (144, 9), 1464, 521, None),
+    Group::new(&[34, 35], (153, 9), 1556, 555, None),
+    Group::new(&[36, 37], (162, 9), 1660, 591, None),
+    Group::new(&[38, 39], (171, 9), 1752, 624, None),
+    Group::new(&[40, 41], (180, 9), 1840, 656, None),
+    Group::new(&[42, 43], (189, 9), 1924, 686, None),
+    Group::new(&[44, 45], (198, 9), 2012, 717, None),
+    Group::new(&[46, 47], (207, 9), 2096, 748, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 2), 0, 0, None),
@@ -128,6 +68,92 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[36, 37, 38, 39], (30, 3), 1040, 812, None),
     Group::new(&[40, 41, 42, 43], (33, 3), 1152, 900, None),
     Group::new(&[44, 45, 46, 47], (36, 4), 1260, 993, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 54),
+        0,
+        0,
+        unrolled!(peristyle_866e9f762911a429_l052_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (54, 55),
+        108,
+        58,
+        unrolled!(peristyle_866e9f762911a429_l052_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (109, 58),
+        218,
+        117,
+        unrolled!(peristyle_866e9f762911a429_l052_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (167, 57),
+        334,
+        179,
+        unrolled!(peristyle_866e9f762911a429_l052_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (224, 57),
+        448,
+        234,
+        unrolled!(peristyle_866e9f762911a429_l052_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (281, 60),
+        562,
+        293,
+        unrolled!(peristyle_866e9f762911a429_l052_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (341, 58),
+        682,
+        358,
+        unrolled!(peristyle_866e9f762911a429_l052_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (399, 55),
+        798,
+        418,
+        unrolled!(peristyle_866e9f762911a429_l052_g7),
+    ),
+    Group::new(
+        &[32, 33, 34, 35],
+        (454, 59),
+        908,
+        479,
+        unrolled!(peristyle_866e9f762911a429_l052_g8),
+    ),
+    Group::new(
+        &[36, 37, 38, 39],
+        (513, 56),
+        1026,
+        541,
+        unrolled!(peristyle_866e9f762911a429_l052_g9),
+    ),
+    Group::new(
+        &[40, 41, 42, 43],
+        (569, 53),
+        1138,
+        600,
+        unrolled!(peristyle_866e9f762911a429_l052_g10),
+    ),
+    Group::new(
+        &[44, 45, 46, 47],
+        (622, 56),
+        1244,
+        653,
+        unrolled!(peristyle_866e9f762911a429_l052_g11),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -164,23 +190,32 @@ pub static LAYER: Layer = Layer {
         out_height: 10,
         out_width: 10,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 283)),
-            offsets: Cow::Borrowed(TABLE.offsets(1152, 1356)),
-            weights: Cow::Borrowed(TABLE.words(6592, 1417)),
+            segments: Cow::Borrowed(TABLE.segments(0, 216)),
+            offsets: Cow::Borrowed(TABLE.offsets(896, 2196)),
+            weights: Cow::Borrowed(TABLE.words(9728, 786)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(12288, 40)),
-            offsets: Cow::Borrowed(TABLE.offsets(12480, 1372)),
-            weights: Cow::Borrowed(TABLE.words(17984, 1085)),
+            segments: Cow::Borrowed(TABLE.segments(12928, 40)),
+            offsets: Cow::Borrowed(TABLE.offsets(13120, 1372)),
+            weights: Cow::Borrowed(TABLE.words(18624, 1085)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(22336, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(22976, 712)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(25856, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 6,
-            groups: 1,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

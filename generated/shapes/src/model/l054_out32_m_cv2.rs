@@ -21,99 +21,39 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_44f761bd803a5200_l054_g0 peristyle_44f761bd803a5200_l054_g1
-    peristyle_44f761bd803a5200_l054_g2 peristyle_44f761bd803a5200_l054_g3
-    peristyle_44f761bd803a5200_l054_g4 peristyle_44f761bd803a5200_l054_g5
-    peristyle_44f761bd803a5200_l054_g6 peristyle_44f761bd803a5200_l054_g7
-    peristyle_44f761bd803a5200_l054_g8 peristyle_44f761bd803a5200_l054_g9
-    peristyle_44f761bd803a5200_l054_g10 peristyle_44f761bd803a5200_l054_g11
+    peristyle_082eb79e36310ab0_l054_g0 peristyle_082eb79e36310ab0_l054_g1
+    peristyle_082eb79e36310ab0_l054_g2 peristyle_082eb79e36310ab0_l054_g3
+    peristyle_082eb79e36310ab0_l054_g4 peristyle_082eb79e36310ab0_l054_g5
+    peristyle_082eb79e36310ab0_l054_g6 peristyle_082eb79e36310ab0_l054_g7
+    peristyle_082eb79e36310ab0_l054_g8 peristyle_082eb79e36310ab0_l054_g9
+    peristyle_082eb79e36310ab0_l054_g10 peristyle_082eb79e36310ab0_l054_g11
 );
-static TABLE: &Aligned<[u8; 42752]> = &Aligned(*include_bytes!("l054_out32_m_cv2.bin"));
+static TABLE: &Aligned<[u8; 46720]> = &Aligned(*include_bytes!("l054_out32_m_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 50),
-        0,
-        0,
-        unrolled!(peristyle_44f761bd803a5200_l054_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (50, 38),
-        258,
-        205,
-        unrolled!(peristyle_44f761bd803a5200_l054_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (88, 40),
-        534,
-        427,
-        unrolled!(peristyle_44f761bd803a5200_l054_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (128, 36),
-        800,
-        634,
-        unrolled!(peristyle_44f761bd803a5200_l054_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (164, 38),
-        1044,
-        827,
-        unrolled!(peristyle_44f761bd803a5200_l054_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (202, 43),
-        1254,
-        997,
-        unrolled!(peristyle_44f761bd803a5200_l054_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (245, 47),
-        1498,
-        1184,
-        unrolled!(peristyle_44f761bd803a5200_l054_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (292, 36),
-        1748,
-        1367,
-        unrolled!(peristyle_44f761bd803a5200_l054_g7),
-    ),
-    Group::new(
-        &[32, 33, 34, 35],
-        (328, 47),
-        1986,
-        1561,
-        unrolled!(peristyle_44f761bd803a5200_l054_g8),
-    ),
-    Group::new(
-        &[36, 37, 38, 39],
-        (375, 37),
-        2234,
-        1755,
-        unrolled!(peristyle_44f761bd803a5200_l054_g9),
-    ),
-    Group::new(
-        &[40, 41, 42, 43],
-        (412, 35),
-        2472,
-        1945,
-        unrolled!(peristyle_44f761bd803a5200_l054_g10),
-    ),
-    Group::new(
-        &[44, 45, 46, 47],
-        (447, 34),
-        2718,
-        2135,
-        unrolled!(peristyle_44f761bd803a5200_l054_g11),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 176, 58, None),
+    Group::new(&[4, 5], (18, 9), 348, 109, None),
+    Group::new(&[6, 7], (27, 9), 548, 171, None),
+    Group::new(&[8, 9], (36, 9), 752, 231, None),
+    Group::new(&[10, 11], (45, 9), 932, 287, None),
+    Group::new(&[12, 13], (54, 9), 1116, 345, None),
+    Group::new(&[14, 15], (63, 9), 1292, 399, None),
+    Group::new(&[16, 17], (72, 9), 1448, 447, None),
+    Group::new(&[18, 19], (81, 9), 1596, 495, None),
+    Group::new(&[20, 21], (90, 9), 1732, 537, None),
+    Group::new(&[22, 23], (99, 9), 1896, 586, None),
+    Group::new(&[24, 25], (108, 9), 2072, 638, None),
+    Group::new(&[26, 27], (117, 9), 2252, 688, None),
+    Group::new(&[28, 29], (126, 9), 2420, 737, None),
+    Group::new(&[30, 31], (135, 9), 2608, 793, None),
+    Group::new(&[32, 33], (144, 9), 2772, 841, None),
+    Group::new(&[34, 35], (153, 9), 2952, 895, None),
+    Group::new(&[36, 37], (162, 9), 3120, 946, None),
+    Group::new(&[38, 39], (171, 9), 3276, 994, None),
+    Group::new(&[40, 41], (180, 9), 3464, 1050, None),
+    Group::new(&[42, 43], (189, 9), 3648, 1106, None),
+    Group::new(&[44, 45], (198, 9), 3812, 1156, None),
+    Group::new(&[46, 47], (207, 9), 3944, 1200, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 5), 0, 0, None),
@@ -128,6 +68,92 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[36, 37, 38, 39], (44, 5), 2244, 1356, None),
     Group::new(&[40, 41, 42, 43], (49, 4), 2484, 1508, None),
     Group::new(&[44, 45, 46, 47], (53, 3), 2732, 1666, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 129),
+        0,
+        0,
+        unrolled!(peristyle_082eb79e36310ab0_l054_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (129, 138),
+        258,
+        103,
+        unrolled!(peristyle_082eb79e36310ab0_l054_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (267, 133),
+        534,
+        214,
+        unrolled!(peristyle_082eb79e36310ab0_l054_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (400, 122),
+        800,
+        318,
+        unrolled!(peristyle_082eb79e36310ab0_l054_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (522, 105),
+        1044,
+        415,
+        unrolled!(peristyle_082eb79e36310ab0_l054_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (627, 122),
+        1254,
+        500,
+        unrolled!(peristyle_082eb79e36310ab0_l054_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (749, 125),
+        1498,
+        594,
+        unrolled!(peristyle_082eb79e36310ab0_l054_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (874, 119),
+        1748,
+        686,
+        unrolled!(peristyle_082eb79e36310ab0_l054_g7),
+    ),
+    Group::new(
+        &[32, 33, 34, 35],
+        (993, 124),
+        1986,
+        783,
+        unrolled!(peristyle_082eb79e36310ab0_l054_g8),
+    ),
+    Group::new(
+        &[36, 37, 38, 39],
+        (1117, 119),
+        2234,
+        880,
+        unrolled!(peristyle_082eb79e36310ab0_l054_g9),
+    ),
+    Group::new(
+        &[40, 41, 42, 43],
+        (1236, 123),
+        2472,
+        975,
+        unrolled!(peristyle_082eb79e36310ab0_l054_g10),
+    ),
+    Group::new(
+        &[44, 45, 46, 47],
+        (1359, 122),
+        2718,
+        1070,
+        unrolled!(peristyle_082eb79e36310ab0_l054_g11),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -151,7 +177,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 18444,
+            offset: 18496,
             channels: 48,
             height: 10,
             width: 10,
@@ -164,23 +190,32 @@ pub static LAYER: Layer = Layer {
         out_height: 10,
         out_width: 10,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 481)),
-            offsets: Cow::Borrowed(TABLE.offsets(1984, 2962)),
-            weights: Cow::Borrowed(TABLE.words(13888, 2327)),
+            segments: Cow::Borrowed(TABLE.segments(0, 216)),
+            offsets: Cow::Borrowed(TABLE.offsets(896, 4132)),
+            weights: Cow::Borrowed(TABLE.words(17472, 1258)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(23232, 56)),
-            offsets: Cow::Borrowed(TABLE.offsets(23488, 2976)),
-            weights: Cow::Borrowed(TABLE.words(35392, 1828)),
+            segments: Cow::Borrowed(TABLE.segments(22528, 56)),
+            offsets: Cow::Borrowed(TABLE.offsets(22784, 2976)),
+            weights: Cow::Borrowed(TABLE.words(34688, 1828)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(42752, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(42048, 1166)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(46720, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
-            pass_tiles: 4,
-            groups: 1,
+            pass_tiles: 60,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

@@ -21,99 +21,39 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_a3ede82e81007bcf_l055_g0 peristyle_a3ede82e81007bcf_l055_g1
-    peristyle_a3ede82e81007bcf_l055_g2 peristyle_a3ede82e81007bcf_l055_g3
-    peristyle_a3ede82e81007bcf_l055_g4 peristyle_a3ede82e81007bcf_l055_g5
-    peristyle_a3ede82e81007bcf_l055_g6 peristyle_a3ede82e81007bcf_l055_g7
-    peristyle_a3ede82e81007bcf_l055_g8 peristyle_a3ede82e81007bcf_l055_g9
-    peristyle_a3ede82e81007bcf_l055_g10 peristyle_a3ede82e81007bcf_l055_g11
+    peristyle_2289b969260c5b22_l055_g0 peristyle_2289b969260c5b22_l055_g1
+    peristyle_2289b969260c5b22_l055_g2 peristyle_2289b969260c5b22_l055_g3
+    peristyle_2289b969260c5b22_l055_g4 peristyle_2289b969260c5b22_l055_g5
+    peristyle_2289b969260c5b22_l055_g6 peristyle_2289b969260c5b22_l055_g7
+    peristyle_2289b969260c5b22_l055_g8 peristyle_2289b969260c5b22_l055_g9
+    peristyle_2289b969260c5b22_l055_g10 peristyle_2289b969260c5b22_l055_g11
 );
-static TABLE: &Aligned<[u8; 22848]> = &Aligned(*include_bytes!("l055_out32_cv2.bin"));
+static TABLE: &Aligned<[u8; 26368]> = &Aligned(*include_bytes!("l055_out32_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 30),
-        0,
-        0,
-        unrolled!(peristyle_a3ede82e81007bcf_l055_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (30, 32),
-        112,
-        109,
-        unrolled!(peristyle_a3ede82e81007bcf_l055_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (62, 32),
-        228,
-        230,
-        unrolled!(peristyle_a3ede82e81007bcf_l055_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (94, 30),
-        346,
-        351,
-        unrolled!(peristyle_a3ede82e81007bcf_l055_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (124, 35),
-        466,
-        479,
-        unrolled!(peristyle_a3ede82e81007bcf_l055_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (159, 25),
-        578,
-        600,
-        unrolled!(peristyle_a3ede82e81007bcf_l055_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (184, 33),
-        698,
-        725,
-        unrolled!(peristyle_a3ede82e81007bcf_l055_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (217, 27),
-        812,
-        854,
-        unrolled!(peristyle_a3ede82e81007bcf_l055_g7),
-    ),
-    Group::new(
-        &[32, 33, 34, 35],
-        (244, 37),
-        924,
-        963,
-        unrolled!(peristyle_a3ede82e81007bcf_l055_g8),
-    ),
-    Group::new(
-        &[36, 37, 38, 39],
-        (281, 24),
-        1042,
-        1087,
-        unrolled!(peristyle_a3ede82e81007bcf_l055_g9),
-    ),
-    Group::new(
-        &[40, 41, 42, 43],
-        (305, 30),
-        1164,
-        1221,
-        unrolled!(peristyle_a3ede82e81007bcf_l055_g10),
-    ),
-    Group::new(
-        &[44, 45, 46, 47],
-        (335, 26),
-        1276,
-        1339,
-        unrolled!(peristyle_a3ede82e81007bcf_l055_g11),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 92, 30, None),
+    Group::new(&[4, 5], (18, 9), 188, 62, None),
+    Group::new(&[6, 7], (27, 9), 280, 93, None),
+    Group::new(&[8, 9], (36, 9), 368, 124, None),
+    Group::new(&[10, 11], (45, 9), 468, 157, None),
+    Group::new(&[12, 13], (54, 9), 572, 191, None),
+    Group::new(&[14, 15], (63, 9), 668, 222, None),
+    Group::new(&[16, 17], (72, 9), 764, 258, None),
+    Group::new(&[18, 19], (81, 9), 860, 293, None),
+    Group::new(&[20, 21], (90, 9), 964, 329, None),
+    Group::new(&[22, 23], (99, 9), 1064, 367, None),
+    Group::new(&[24, 25], (108, 9), 1164, 401, None),
+    Group::new(&[26, 27], (117, 9), 1260, 435, None),
+    Group::new(&[28, 29], (126, 9), 1364, 472, None),
+    Group::new(&[30, 31], (135, 9), 1460, 506, None),
+    Group::new(&[32, 33], (144, 9), 1552, 540, None),
+    Group::new(&[34, 35], (153, 9), 1648, 574, None),
+    Group::new(&[36, 37], (162, 9), 1744, 607, None),
+    Group::new(&[38, 39], (171, 9), 1840, 641, None),
+    Group::new(&[40, 41], (180, 9), 1944, 679, None),
+    Group::new(&[42, 43], (189, 9), 2032, 713, None),
+    Group::new(&[44, 45], (198, 9), 2128, 745, None),
+    Group::new(&[46, 47], (207, 9), 2220, 777, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 2), 0, 0, None),
@@ -128,6 +68,92 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[36, 37, 38, 39], (28, 3), 1028, 806, None),
     Group::new(&[40, 41, 42, 43], (31, 3), 1148, 900, None),
     Group::new(&[44, 45, 46, 47], (34, 3), 1260, 986, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 56),
+        0,
+        0,
+        unrolled!(peristyle_2289b969260c5b22_l055_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (56, 58),
+        112,
+        55,
+        unrolled!(peristyle_2289b969260c5b22_l055_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (114, 59),
+        228,
+        116,
+        unrolled!(peristyle_2289b969260c5b22_l055_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (173, 60),
+        346,
+        177,
+        unrolled!(peristyle_2289b969260c5b22_l055_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (233, 56),
+        466,
+        241,
+        unrolled!(peristyle_2289b969260c5b22_l055_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (289, 60),
+        578,
+        302,
+        unrolled!(peristyle_2289b969260c5b22_l055_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (349, 57),
+        698,
+        365,
+        unrolled!(peristyle_2289b969260c5b22_l055_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (406, 56),
+        812,
+        430,
+        unrolled!(peristyle_2289b969260c5b22_l055_g7),
+    ),
+    Group::new(
+        &[32, 33, 34, 35],
+        (462, 59),
+        924,
+        485,
+        unrolled!(peristyle_2289b969260c5b22_l055_g8),
+    ),
+    Group::new(
+        &[36, 37, 38, 39],
+        (521, 61),
+        1042,
+        547,
+        unrolled!(peristyle_2289b969260c5b22_l055_g9),
+    ),
+    Group::new(
+        &[40, 41, 42, 43],
+        (582, 56),
+        1164,
+        614,
+        unrolled!(peristyle_2289b969260c5b22_l055_g10),
+    ),
+    Group::new(
+        &[44, 45, 46, 47],
+        (638, 56),
+        1276,
+        673,
+        unrolled!(peristyle_2289b969260c5b22_l055_g11),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -164,23 +190,32 @@ pub static LAYER: Layer = Layer {
         out_height: 10,
         out_width: 10,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 361)),
-            offsets: Cow::Borrowed(TABLE.offsets(1472, 1388)),
-            weights: Cow::Borrowed(TABLE.words(7040, 1456)),
+            segments: Cow::Borrowed(TABLE.segments(0, 216)),
+            offsets: Cow::Borrowed(TABLE.offsets(896, 2320)),
+            weights: Cow::Borrowed(TABLE.words(10176, 811)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(12864, 37)),
-            offsets: Cow::Borrowed(TABLE.offsets(13056, 1372)),
-            weights: Cow::Borrowed(TABLE.words(18560, 1068)),
+            segments: Cow::Borrowed(TABLE.segments(13440, 37)),
+            offsets: Cow::Borrowed(TABLE.offsets(13632, 1372)),
+            weights: Cow::Borrowed(TABLE.words(19136, 1068)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(22848, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(23424, 732)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(26368, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 6,
-            groups: 1,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

@@ -21,189 +21,69 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5b24cd045b4b75ac_l056_g0 peristyle_5b24cd045b4b75ac_l056_g1
-    peristyle_5b24cd045b4b75ac_l056_g2 peristyle_5b24cd045b4b75ac_l056_g3
-    peristyle_5b24cd045b4b75ac_l056_g4 peristyle_5b24cd045b4b75ac_l056_g5
-    peristyle_5b24cd045b4b75ac_l056_g6 peristyle_5b24cd045b4b75ac_l056_g7
-    peristyle_5b24cd045b4b75ac_l056_g8 peristyle_5b24cd045b4b75ac_l056_g9
-    peristyle_5b24cd045b4b75ac_l056_g10 peristyle_5b24cd045b4b75ac_l056_g11
-    peristyle_5b24cd045b4b75ac_l056_g12 peristyle_5b24cd045b4b75ac_l056_g13
-    peristyle_5b24cd045b4b75ac_l056_g14 peristyle_5b24cd045b4b75ac_l056_g15
-    peristyle_5b24cd045b4b75ac_l056_g16 peristyle_5b24cd045b4b75ac_l056_g17
-    peristyle_5b24cd045b4b75ac_l056_g18 peristyle_5b24cd045b4b75ac_l056_g19
-    peristyle_5b24cd045b4b75ac_l056_g20 peristyle_5b24cd045b4b75ac_l056_g21
-    peristyle_5b24cd045b4b75ac_l056_g22 peristyle_5b24cd045b4b75ac_l056_g23
+    peristyle_153eb418c3b1240f_l056_g0 peristyle_153eb418c3b1240f_l056_g1
+    peristyle_153eb418c3b1240f_l056_g2 peristyle_153eb418c3b1240f_l056_g3
+    peristyle_153eb418c3b1240f_l056_g4 peristyle_153eb418c3b1240f_l056_g5
+    peristyle_153eb418c3b1240f_l056_g6 peristyle_153eb418c3b1240f_l056_g7
+    peristyle_153eb418c3b1240f_l056_g8 peristyle_153eb418c3b1240f_l056_g9
+    peristyle_153eb418c3b1240f_l056_g10 peristyle_153eb418c3b1240f_l056_g11
+    peristyle_153eb418c3b1240f_l056_g12 peristyle_153eb418c3b1240f_l056_g13
+    peristyle_153eb418c3b1240f_l056_g14 peristyle_153eb418c3b1240f_l056_g15
+    peristyle_153eb418c3b1240f_l056_g16 peristyle_153eb418c3b1240f_l056_g17
+    peristyle_153eb418c3b1240f_l056_g18 peristyle_153eb418c3b1240f_l056_g19
+    peristyle_153eb418c3b1240f_l056_g20 peristyle_153eb418c3b1240f_l056_g21
+    peristyle_153eb418c3b1240f_l056_g22 peristyle_153eb418c3b1240f_l056_g23
 );
-static TABLE: &Aligned<[u8; 34496]> = &Aligned(*include_bytes!("l056_out32_cv3.bin"));
+static TABLE: &Aligned<[u8; 40384]> = &Aligned(*include_bytes!("l056_out32_cv3.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 15),
-        0,
-        0,
-        unrolled!(peristyle_5b24cd045b4b75ac_l056_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (15, 16),
-        88,
-        95,
-        unrolled!(peristyle_5b24cd045b4b75ac_l056_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (31, 15),
-        176,
-        181,
-        unrolled!(peristyle_5b24cd045b4b75ac_l056_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (46, 16),
-        262,
-        271,
-        unrolled!(peristyle_5b24cd045b4b75ac_l056_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (62, 17),
-        352,
-        366,
-        unrolled!(peristyle_5b24cd045b4b75ac_l056_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (79, 19),
-        440,
-        457,
-        unrolled!(peristyle_5b24cd045b4b75ac_l056_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (98, 15),
-        526,
-        538,
-        unrolled!(peristyle_5b24cd045b4b75ac_l056_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (113, 15),
-        612,
-        622,
-        unrolled!(peristyle_5b24cd045b4b75ac_l056_g7),
-    ),
-    Group::new(
-        &[32, 33, 34, 35],
-        (128, 17),
-        698,
-        708,
-        unrolled!(peristyle_5b24cd045b4b75ac_l056_g8),
-    ),
-    Group::new(
-        &[36, 37, 38, 39],
-        (145, 15),
-        784,
-        795,
-        unrolled!(peristyle_5b24cd045b4b75ac_l056_g9),
-    ),
-    Group::new(
-        &[40, 41, 42, 43],
-        (160, 15),
-        874,
-        888,
-        unrolled!(peristyle_5b24cd045b4b75ac_l056_g10),
-    ),
-    Group::new(
-        &[44, 45, 46, 47],
-        (175, 18),
-        962,
-        980,
-        unrolled!(peristyle_5b24cd045b4b75ac_l056_g11),
-    ),
-    Group::new(
-        &[48, 49, 50, 51],
-        (193, 15),
-        1048,
-        1070,
-        unrolled!(peristyle_5b24cd045b4b75ac_l056_g12),
-    ),
-    Group::new(
-        &[52, 53, 54, 55],
-        (208, 15),
-        1130,
-        1147,
-        unrolled!(peristyle_5b24cd045b4b75ac_l056_g13),
-    ),
-    Group::new(
-        &[56, 57, 58, 59],
-        (223, 16),
-        1216,
-        1234,
-        unrolled!(peristyle_5b24cd045b4b75ac_l056_g14),
-    ),
-    Group::new(
-        &[60, 61, 62, 63],
-        (239, 15),
-        1304,
-        1323,
-        unrolled!(peristyle_5b24cd045b4b75ac_l056_g15),
-    ),
-    Group::new(
-        &[64, 65, 66, 67],
-        (254, 18),
-        1392,
-        1419,
-        unrolled!(peristyle_5b24cd045b4b75ac_l056_g16),
-    ),
-    Group::new(
-        &[68, 69, 70, 71],
-        (272, 15),
-        1480,
-        1506,
-        unrolled!(peristyle_5b24cd045b4b75ac_l056_g17),
-    ),
-    Group::new(
-        &[72, 73, 74, 75],
-        (287, 15),
-        1568,
-        1595,
-        unrolled!(peristyle_5b24cd045b4b75ac_l056_g18),
-    ),
-    Group::new(
-        &[76, 77, 78, 79],
-        (302, 16),
-        1658,
-        1682,
-        unrolled!(peristyle_5b24cd045b4b75ac_l056_g19),
-    ),
-    Group::new(
-        &[80, 81, 82, 83],
-        (318, 15),
-        1746,
-        1780,
-        unrolled!(peristyle_5b24cd045b4b75ac_l056_g20),
-    ),
-    Group::new(
-        &[84, 85, 86, 87],
-        (333, 16),
-        1832,
-        1873,
-        unrolled!(peristyle_5b24cd045b4b75ac_l056_g21),
-    ),
-    Group::new(
-        &[88, 89, 90, 91],
-        (349, 16),
-        1918,
-        1962,
-        unrolled!(peristyle_5b24cd045b4b75ac_l056_g22),
-    ),
-    Group::new(
-        &[92, 93, 94, 95],
-        (365, 15),
-        2006,
-        2053,
-        unrolled!(peristyle_5b24cd045b4b75ac_l056_g23),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 72, 26, None),
+    Group::new(&[4, 5], (18, 9), 144, 52, None),
+    Group::new(&[6, 7], (27, 9), 212, 76, None),
+    Group::new(&[8, 9], (36, 9), 284, 100, None),
+    Group::new(&[10, 11], (45, 9), 356, 126, None),
+    Group::new(&[12, 13], (54, 9), 420, 150, None),
+    Group::new(&[14, 15], (63, 9), 496, 178, None),
+    Group::new(&[16, 17], (72, 9), 576, 202, None),
+    Group::new(&[18, 19], (81, 9), 652, 230, None),
+    Group::new(&[20, 21], (90, 9), 716, 252, None),
+    Group::new(&[22, 23], (99, 9), 776, 274, None),
+    Group::new(&[24, 25], (108, 9), 848, 298, None),
+    Group::new(&[26, 27], (117, 9), 912, 319, None),
+    Group::new(&[28, 29], (126, 9), 980, 343, None),
+    Group::new(&[30, 31], (135, 9), 1052, 369, None),
+    Group::new(&[32, 33], (144, 9), 1116, 391, None),
+    Group::new(&[34, 35], (153, 9), 1188, 417, None),
+    Group::new(&[36, 37], (162, 9), 1260, 443, None),
+    Group::new(&[38, 39], (171, 9), 1336, 471, None),
+    Group::new(&[40, 41], (180, 9), 1404, 493, None),
+    Group::new(&[42, 43], (189, 9), 1472, 517, None),
+    Group::new(&[44, 45], (198, 9), 1544, 543, None),
+    Group::new(&[46, 47], (207, 9), 1616, 569, None),
+    Group::new(&[48, 49], (216, 9), 1696, 597, None),
+    Group::new(&[50, 51], (225, 9), 1768, 619, None),
+    Group::new(&[52, 53], (234, 9), 1824, 639, None),
+    Group::new(&[54, 55], (243, 9), 1900, 667, None),
+    Group::new(&[56, 57], (252, 9), 1964, 689, None),
+    Group::new(&[58, 59], (261, 9), 2036, 713, None),
+    Group::new(&[60, 61], (270, 9), 2104, 739, None),
+    Group::new(&[62, 63], (279, 9), 2180, 767, None),
+    Group::new(&[64, 65], (288, 9), 2252, 791, None),
+    Group::new(&[66, 67], (297, 9), 2324, 817, None),
+    Group::new(&[68, 69], (306, 9), 2392, 841, None),
+    Group::new(&[70, 71], (315, 9), 2468, 867, None),
+    Group::new(&[72, 73], (324, 9), 2532, 889, None),
+    Group::new(&[74, 75], (333, 9), 2608, 913, None),
+    Group::new(&[76, 77], (342, 9), 2672, 937, None),
+    Group::new(&[78, 79], (351, 9), 2744, 965, None),
+    Group::new(&[80, 81], (360, 9), 2820, 993, None),
+    Group::new(&[82, 83], (369, 9), 2884, 1017, None),
+    Group::new(&[84, 85], (378, 9), 2956, 1043, None),
+    Group::new(&[86, 87], (387, 9), 3024, 1069, None),
+    Group::new(&[88, 89], (396, 9), 3092, 1093, None),
+    Group::new(&[90, 91], (405, 9), 3172, 1119, None),
+    Group::new(&[92, 93], (414, 9), 3244, 1145, None),
+    Group::new(&[94, 95], (423, 9), 3312, 1169, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
@@ -230,6 +110,176 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[84, 85, 86, 87], (49, 3), 1856, 1585, None),
     Group::new(&[88, 89, 90, 91], (52, 2), 1944, 1658, None),
     Group::new(&[92, 93, 94, 95], (54, 1), 2032, 1735, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 44),
+        0,
+        0,
+        unrolled!(peristyle_153eb418c3b1240f_l056_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (44, 44),
+        88,
+        48,
+        unrolled!(peristyle_153eb418c3b1240f_l056_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (88, 43),
+        176,
+        91,
+        unrolled!(peristyle_153eb418c3b1240f_l056_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (131, 45),
+        262,
+        136,
+        unrolled!(peristyle_153eb418c3b1240f_l056_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (176, 44),
+        352,
+        184,
+        unrolled!(peristyle_153eb418c3b1240f_l056_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (220, 43),
+        440,
+        230,
+        unrolled!(peristyle_153eb418c3b1240f_l056_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (263, 43),
+        526,
+        271,
+        unrolled!(peristyle_153eb418c3b1240f_l056_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (306, 43),
+        612,
+        313,
+        unrolled!(peristyle_153eb418c3b1240f_l056_g7),
+    ),
+    Group::new(
+        &[32, 33, 34, 35],
+        (349, 43),
+        698,
+        356,
+        unrolled!(peristyle_153eb418c3b1240f_l056_g8),
+    ),
+    Group::new(
+        &[36, 37, 38, 39],
+        (392, 45),
+        784,
+        400,
+        unrolled!(peristyle_153eb418c3b1240f_l056_g9),
+    ),
+    Group::new(
+        &[40, 41, 42, 43],
+        (437, 44),
+        874,
+        447,
+        unrolled!(peristyle_153eb418c3b1240f_l056_g10),
+    ),
+    Group::new(
+        &[44, 45, 46, 47],
+        (481, 43),
+        962,
+        493,
+        unrolled!(peristyle_153eb418c3b1240f_l056_g11),
+    ),
+    Group::new(
+        &[48, 49, 50, 51],
+        (524, 41),
+        1048,
+        538,
+        unrolled!(peristyle_153eb418c3b1240f_l056_g12),
+    ),
+    Group::new(
+        &[52, 53, 54, 55],
+        (565, 43),
+        1130,
+        577,
+        unrolled!(peristyle_153eb418c3b1240f_l056_g13),
+    ),
+    Group::new(
+        &[56, 57, 58, 59],
+        (608, 44),
+        1216,
+        621,
+        unrolled!(peristyle_153eb418c3b1240f_l056_g14),
+    ),
+    Group::new(
+        &[60, 61, 62, 63],
+        (652, 44),
+        1304,
+        666,
+        unrolled!(peristyle_153eb418c3b1240f_l056_g15),
+    ),
+    Group::new(
+        &[64, 65, 66, 67],
+        (696, 44),
+        1392,
+        714,
+        unrolled!(peristyle_153eb418c3b1240f_l056_g16),
+    ),
+    Group::new(
+        &[68, 69, 70, 71],
+        (740, 44),
+        1480,
+        758,
+        unrolled!(peristyle_153eb418c3b1240f_l056_g17),
+    ),
+    Group::new(
+        &[72, 73, 74, 75],
+        (784, 45),
+        1568,
+        803,
+        unrolled!(peristyle_153eb418c3b1240f_l056_g18),
+    ),
+    Group::new(
+        &[76, 77, 78, 79],
+        (829, 44),
+        1658,
+        847,
+        unrolled!(peristyle_153eb418c3b1240f_l056_g19),
+    ),
+    Group::new(
+        &[80, 81, 82, 83],
+        (873, 43),
+        1746,
+        896,
+        unrolled!(peristyle_153eb418c3b1240f_l056_g20),
+    ),
+    Group::new(
+        &[84, 85, 86, 87],
+        (916, 43),
+        1832,
+        943,
+        unrolled!(peristyle_153eb418c3b1240f_l056_g21),
+    ),
+    Group::new(
+        &[88, 89, 90, 91],
+        (959, 44),
+        1918,
+        988,
+        unrolled!(peristyle_153eb418c3b1240f_l056_g22),
+    ),
+    Group::new(
+        &[92, 93, 94, 95],
+        (1003, 40),
+        2006,
+        1034,
+        unrolled!(peristyle_153eb418c3b1240f_l056_g23),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -266,23 +316,32 @@ pub static LAYER: Layer = Layer {
         out_height: 10,
         out_width: 10,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 380)),
-            offsets: Cow::Borrowed(TABLE.offsets(1536, 2086)),
-            weights: Cow::Borrowed(TABLE.words(9920, 2137)),
+            segments: Cow::Borrowed(TABLE.segments(0, 432)),
+            offsets: Cow::Borrowed(TABLE.offsets(1728, 3372)),
+            weights: Cow::Borrowed(TABLE.words(15232, 1191)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(18496, 55)),
-            offsets: Cow::Borrowed(TABLE.offsets(18752, 2112)),
-            weights: Cow::Borrowed(TABLE.words(27200, 1815)),
+            segments: Cow::Borrowed(TABLE.segments(20032, 55)),
+            offsets: Cow::Borrowed(TABLE.offsets(20288, 2112)),
+            weights: Cow::Borrowed(TABLE.words(28736, 1815)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(34496, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(36032, 1076)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(40384, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 8,
-            groups: 2,
+            outputs: 8,
             prefetch: false,
         },
         epilogue: Epilogue {

@@ -21,71 +21,31 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_7a63a3cc62a347ab_l057_g0 peristyle_7a63a3cc62a347ab_l057_g1
-    peristyle_7a63a3cc62a347ab_l057_g2 peristyle_7a63a3cc62a347ab_l057_g3
-    peristyle_7a63a3cc62a347ab_l057_g4 peristyle_7a63a3cc62a347ab_l057_g5
-    peristyle_7a63a3cc62a347ab_l057_g6 peristyle_7a63a3cc62a347ab_l057_g7
-    peristyle_7a63a3cc62a347ab_l057_g8
+    peristyle_e938b8aefcf43211_l057_g0 peristyle_e938b8aefcf43211_l057_g1
+    peristyle_e938b8aefcf43211_l057_g2 peristyle_e938b8aefcf43211_l057_g3
+    peristyle_e938b8aefcf43211_l057_g4 peristyle_e938b8aefcf43211_l057_g5
+    peristyle_e938b8aefcf43211_l057_g6 peristyle_e938b8aefcf43211_l057_g7
+    peristyle_e938b8aefcf43211_l057_g8
 );
-static TABLE: &Aligned<[u8; 5120]> = &Aligned(*include_bytes!("l057_heads_0.bin"));
+static TABLE: &Aligned<[u8; 6592]> = &Aligned(*include_bytes!("l057_heads_0.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 12),
-        0,
-        0,
-        unrolled!(peristyle_7a63a3cc62a347ab_l057_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (12, 14),
-        30,
-        37,
-        unrolled!(peristyle_7a63a3cc62a347ab_l057_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (26, 13),
-        66,
-        96,
-        unrolled!(peristyle_7a63a3cc62a347ab_l057_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (39, 11),
-        102,
-        154,
-        unrolled!(peristyle_7a63a3cc62a347ab_l057_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (50, 12),
-        134,
-        196,
-        unrolled!(peristyle_7a63a3cc62a347ab_l057_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (62, 10),
-        168,
-        253,
-        unrolled!(peristyle_7a63a3cc62a347ab_l057_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (72, 11),
-        198,
-        297,
-        unrolled!(peristyle_7a63a3cc62a347ab_l057_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (83, 13),
-        232,
-        339,
-        unrolled!(peristyle_7a63a3cc62a347ab_l057_g7),
-    ),
-    Group::new(&[32], (96, 5), 264, 392, unrolled!(peristyle_7a63a3cc62a347ab_l057_g8)),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 28, 12, None),
+    Group::new(&[4, 5], (18, 9), 52, 24, None),
+    Group::new(&[6, 7], (27, 9), 96, 46, None),
+    Group::new(&[8, 9], (36, 9), 128, 62, None),
+    Group::new(&[10, 11], (45, 9), 160, 78, None),
+    Group::new(&[12, 13], (54, 9), 196, 94, None),
+    Group::new(&[14, 15], (63, 9), 220, 104, None),
+    Group::new(&[16, 17], (72, 9), 264, 124, None),
+    Group::new(&[18, 19], (81, 9), 296, 140, None),
+    Group::new(&[20, 21], (90, 9), 332, 158, None),
+    Group::new(&[22, 23], (99, 9), 364, 174, None),
+    Group::new(&[24, 25], (108, 9), 396, 188, None),
+    Group::new(&[26, 27], (117, 9), 416, 198, None),
+    Group::new(&[28, 29], (126, 9), 452, 216, None),
+    Group::new(&[30, 31], (135, 9), 484, 232, None),
+    Group::new(&[32], (144, 9), 520, 250, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
@@ -97,6 +57,65 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[24, 25, 26, 27], (6, 1), 32, 192, None),
     Group::new(&[28, 29, 30, 31], (7, 1), 32, 224, None),
     Group::new(&[32], (8, 1), 128, 256, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 15),
+        0,
+        0,
+        unrolled!(peristyle_e938b8aefcf43211_l057_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (15, 18),
+        30,
+        19,
+        unrolled!(peristyle_e938b8aefcf43211_l057_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (33, 18),
+        66,
+        49,
+        unrolled!(peristyle_e938b8aefcf43211_l057_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (51, 16),
+        102,
+        78,
+        unrolled!(peristyle_e938b8aefcf43211_l057_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (67, 17),
+        134,
+        99,
+        unrolled!(peristyle_e938b8aefcf43211_l057_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (84, 15),
+        168,
+        128,
+        unrolled!(peristyle_e938b8aefcf43211_l057_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (99, 17),
+        198,
+        150,
+        unrolled!(peristyle_e938b8aefcf43211_l057_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (116, 16),
+        232,
+        171,
+        unrolled!(peristyle_e938b8aefcf43211_l057_g7),
+    ),
+    Group::new(&[32], (132, 15), 264, 198, unrolled!(peristyle_e938b8aefcf43211_l057_g8)),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -133,23 +152,32 @@ pub static LAYER: Layer = Layer {
         out_height: 40,
         out_width: 40,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 101)),
-            offsets: Cow::Borrowed(TABLE.offsets(448, 294)),
-            weights: Cow::Borrowed(TABLE.words(1664, 407)),
+            segments: Cow::Borrowed(TABLE.segments(0, 153)),
+            offsets: Cow::Borrowed(TABLE.offsets(640, 552)),
+            weights: Cow::Borrowed(TABLE.words(2880, 258)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(3328, 9)),
-            offsets: Cow::Borrowed(TABLE.offsets(3392, 160)),
-            weights: Cow::Borrowed(TABLE.words(4032, 264)),
+            segments: Cow::Borrowed(TABLE.segments(3968, 9)),
+            offsets: Cow::Borrowed(TABLE.offsets(4032, 160)),
+            weights: Cow::Borrowed(TABLE.words(4672, 264)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(5120, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(5760, 206)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(6592, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 30,
-            groups: 1,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

@@ -21,77 +21,31 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_99d0601588632c61_l059_g0 peristyle_99d0601588632c61_l059_g1
-    peristyle_99d0601588632c61_l059_g2 peristyle_99d0601588632c61_l059_g3
-    peristyle_99d0601588632c61_l059_g4 peristyle_99d0601588632c61_l059_g5
-    peristyle_99d0601588632c61_l059_g6 peristyle_99d0601588632c61_l059_g7
-    peristyle_99d0601588632c61_l059_g8
+    peristyle_6fd4093cc6aa2a41_l059_g0 peristyle_6fd4093cc6aa2a41_l059_g1
+    peristyle_6fd4093cc6aa2a41_l059_g2 peristyle_6fd4093cc6aa2a41_l059_g3
+    peristyle_6fd4093cc6aa2a41_l059_g4 peristyle_6fd4093cc6aa2a41_l059_g5
+    peristyle_6fd4093cc6aa2a41_l059_g6 peristyle_6fd4093cc6aa2a41_l059_g7
+    peristyle_6fd4093cc6aa2a41_l059_g8
 );
-static TABLE: &Aligned<[u8; 14912]> = &Aligned(*include_bytes!("l059_heads_2.bin"));
+static TABLE: &Aligned<[u8; 17728]> = &Aligned(*include_bytes!("l059_heads_2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 15),
-        0,
-        0,
-        unrolled!(peristyle_99d0601588632c61_l059_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (15, 19),
-        86,
-        100,
-        unrolled!(peristyle_99d0601588632c61_l059_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (34, 20),
-        182,
-        263,
-        unrolled!(peristyle_99d0601588632c61_l059_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (54, 16),
-        278,
-        407,
-        unrolled!(peristyle_99d0601588632c61_l059_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (70, 23),
-        366,
-        518,
-        unrolled!(peristyle_99d0601588632c61_l059_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (93, 19),
-        464,
-        679,
-        unrolled!(peristyle_99d0601588632c61_l059_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (112, 25),
-        560,
-        814,
-        unrolled!(peristyle_99d0601588632c61_l059_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (137, 25),
-        656,
-        944,
-        unrolled!(peristyle_99d0601588632c61_l059_g7),
-    ),
-    Group::new(
-        &[32],
-        (162, 10),
-        752,
-        1095,
-        unrolled!(peristyle_99d0601588632c61_l059_g8),
-    ),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 76, 28, None),
+    Group::new(&[4, 5], (18, 9), 140, 52, None),
+    Group::new(&[6, 7], (27, 9), 240, 98, None),
+    Group::new(&[8, 9], (36, 9), 332, 140, None),
+    Group::new(&[10, 11], (45, 9), 428, 184, None),
+    Group::new(&[12, 13], (54, 9), 524, 222, None),
+    Group::new(&[14, 15], (63, 9), 596, 248, None),
+    Group::new(&[16, 17], (72, 9), 684, 282, None),
+    Group::new(&[18, 19], (81, 9), 780, 324, None),
+    Group::new(&[20, 21], (90, 9), 876, 366, None),
+    Group::new(&[22, 23], (99, 9), 968, 410, None),
+    Group::new(&[24, 25], (108, 9), 1044, 438, None),
+    Group::new(&[26, 27], (117, 9), 1108, 464, None),
+    Group::new(&[28, 29], (126, 9), 1204, 507, None),
+    Group::new(&[30, 31], (135, 9), 1296, 549, None),
+    Group::new(&[32], (144, 9), 1396, 589, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
     Group::new(&[0, 1, 2, 3], (0, 2), 0, 0, None),
@@ -103,6 +57,65 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[24, 25, 26, 27], (11, 2), 564, 520, None),
     Group::new(&[28, 29, 30, 31], (13, 1), 660, 602, None),
     Group::new(&[32], (14, 1), 756, 698, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 43),
+        0,
+        0,
+        unrolled!(peristyle_6fd4093cc6aa2a41_l059_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (43, 48),
+        86,
+        50,
+        unrolled!(peristyle_6fd4093cc6aa2a41_l059_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (91, 48),
+        182,
+        132,
+        unrolled!(peristyle_6fd4093cc6aa2a41_l059_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (139, 44),
+        278,
+        204,
+        unrolled!(peristyle_6fd4093cc6aa2a41_l059_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (183, 49),
+        366,
+        260,
+        unrolled!(peristyle_6fd4093cc6aa2a41_l059_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (232, 48),
+        464,
+        341,
+        unrolled!(peristyle_6fd4093cc6aa2a41_l059_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (280, 48),
+        560,
+        409,
+        unrolled!(peristyle_6fd4093cc6aa2a41_l059_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (328, 48),
+        656,
+        474,
+        unrolled!(peristyle_6fd4093cc6aa2a41_l059_g7),
+    ),
+    Group::new(&[32], (376, 39), 752, 550, unrolled!(peristyle_6fd4093cc6aa2a41_l059_g8)),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -139,23 +152,32 @@ pub static LAYER: Layer = Layer {
         out_height: 10,
         out_width: 10,
         table: Table {
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 172)),
-            offsets: Cow::Borrowed(TABLE.offsets(704, 830)),
-            weights: Cow::Borrowed(TABLE.words(4032, 1134)),
+            segments: Cow::Borrowed(TABLE.segments(0, 153)),
+            offsets: Cow::Borrowed(TABLE.offsets(640, 1476)),
+            weights: Cow::Borrowed(TABLE.words(6592, 609)),
         },
         quads: Some(Table {
+            group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(8576, 15)),
-            offsets: Cow::Borrowed(TABLE.offsets(8640, 836)),
-            weights: Cow::Borrowed(TABLE.words(12032, 718)),
+            segments: Cow::Borrowed(TABLE.segments(9088, 15)),
+            offsets: Cow::Borrowed(TABLE.offsets(9152, 836)),
+            weights: Cow::Borrowed(TABLE.words(12544, 718)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(14912, 0)),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(15424, 570)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(17728, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 8,
-            groups: 1,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

@@ -157,7 +157,7 @@ pub static SPEC: ModelSpec = ModelSpec {
     macs: (119843200, 47204500),
 };
 /// Bytes of working memory per thread that computes whole images, and for all threads together else.
-pub const ARENA_BYTES: usize = 634624;
+pub const ARENA_BYTES: usize = 634752;
 static LAYERS: &[&Layer] = &[
     &l000_stem_input_quantizelinear::LAYER,
     &l001_stem::LAYER,

@@ -2,7 +2,7 @@
 
 mod saved;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -13,6 +13,7 @@ use crate::app::eval::confusion::ConfusionMatrix;
 use crate::app::eval::table::Table;
 use crate::app::eval::{Dataset, Found, Judged, summarise};
 use crate::app::failure::Failure;
+use crate::app::progress::Progress;
 use crate::app::report;
 use crate::app::source::{Limits, Picture};
 use crate::detect::{Params, Pipeline, Timings};
@@ -205,9 +206,8 @@ fn detect(
         ..Params::validation()
     };
     let mut detected = Detected { pictures: Vec::new(), timings: Timings::default(), failed: false };
-    let total = dataset.samples.len();
-    for (index, samples) in dataset.samples.chunks(args.batch_size).enumerate() {
-        progress(context, index * args.batch_size, total);
+    let mut progress = Progress::new(dataset.samples.len());
+    for samples in dataset.samples.chunks(args.batch_size) {
         let mut loaded = Vec::new();
         for sample in samples {
             match Picture::open(&sample.path, &Limits::default()) {
@@ -215,9 +215,10 @@ fn detect(
                 Err(error) => {
                     detected.failed = true;
                     let line = format!("error: {}: {error}; the picture is left out", sample.path.display());
-                    context.console.complain(line);
+                    progress.aside(|| context.console.complain(line));
                 }
             }
+            progress.step();
         }
         let images: Vec<_> = loaded.iter().map(|(_, picture)| picture.as_ref()).collect();
         let results = pipeline.run(&images, &params).map_err(Failure::new)?;
@@ -231,25 +232,8 @@ fn detect(
             detected.pictures.push(Judged { truths: sample.truths_in(size[0], size[1]), found });
         }
     }
-    progress(context, total, total);
     if detected.pictures.is_empty() {
         return Err(Failure::new(format_args!("{}: no picture of it could be read", args.data.display())));
     }
     Ok(detected)
-}
-
-/// A counter on a terminal; nothing in a pipe.
-fn progress(context: &mut Context<'_, '_>, done: usize, total: usize) {
-    if context.console.color {
-        let end = if done == total { "\r\x1b[K" } else { "" };
-        let _ = write!(context.console.err, "\r{done} of {total} pictures{end}");
-        let _ = context.console.err.flush();
-    }
-}
-
-/// The first of `name`, `name2`, `name3`, ... that is not there in `project`.
-fn free_folder(project: &Path, name: &str) -> PathBuf {
-    let numbered = (2..).map(|number| project.join(format!("{name}{number}")));
-    let mut folders = std::iter::once(project.join(name)).chain(numbered);
-    folders.find(|folder| !folder.exists()).expect("numbers do not end")
 }

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::free_folder;
 use crate::app::eval::confusion::ConfusionMatrix;
 use crate::app::eval::curves::{Curves, POINTS, mean, smooth};
 use crate::app::eval::plot::{self, Axes, Line};
@@ -13,6 +12,7 @@ use crate::app::eval::table::{Table, general};
 use crate::app::eval::{Found, IOU_THRESHOLDS, Sample, Summary};
 use crate::app::failure::Failure;
 use crate::app::files;
+use crate::app::save::next_run;
 use crate::engine::ModelSpec;
 
 /// Curves of this many classes are told apart by colour and name; of more, by nothing.
@@ -29,7 +29,7 @@ pub(super) struct Saved {
 impl Saved {
     /// Creates the folder.
     pub(super) fn create(project: &Path, name: &str, exist_ok: bool, txt: Option<bool>) -> Result<Self, Failure> {
-        let folder = if exist_ok { project.join(name) } else { free_folder(project, name) };
+        let folder = if exist_ok { project.join(name) } else { next_run(project, name)? };
         files::create_directory(&folder)?;
         if txt.is_some() {
             files::create_directory(&folder.join("labels"))?;
