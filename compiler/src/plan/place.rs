@@ -32,6 +32,8 @@ impl Buffer {
     /// Size in bytes.
     pub fn bytes(&self) -> usize {
         match self {
+            // A map that was refused has no layout.
+            Buffer::Map(map) if map.plane == 0 => 0,
             Buffer::Map(map) => {
                 let planes = map.channels * map.split[0] * map.split[1] * map.plane * map.dtype.size();
                 planes + map.offset - map.lead() * map.dtype.size()
