@@ -174,5 +174,5 @@ fn shells_are_completed_and_help_ends_with_examples() {
             assert!(tail.contains("\nExit code"), "{command}: {help}");
         }
     }
-    assert!(run(&["--help"]).out.contains("Exit codes: 0 "));
+    assert!(run(&["--help"]).out.contains("Exit codes:\n  0 "));
 }

@@ -238,9 +238,12 @@ impl Sources {
         const NAMED: usize = 5;
         let names: Vec<_> = self.skipped.iter().take(NAMED).map(|path| path.display().to_string()).collect();
         let more = if self.skipped.len() > NAMED { ", ..." } else { "" };
-        let (count, plural) = (self.skipped.len(), if self.skipped.len() == 1 { "" } else { "s" });
-        let names = names.join(", ");
-        (count > 0).then(|| format!("skipped {count} file{plural} that are not images or videos: {names}{more}"))
+        let what = match self.skipped.len() {
+            0 => return None,
+            1 => "1 file that is no image or video".to_owned(),
+            count => format!("{count} files that are not images or videos"),
+        };
+        Some(format!("skipped {what}: {}{more}", names.join(", ")))
     }
 }
 

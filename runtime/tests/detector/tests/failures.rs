@@ -23,7 +23,7 @@ fn a_bad_file_among_good_ones_is_named_and_the_others_are_done() {
     assert_eq!(ended.code, Some(1));
     let errors: Vec<_> = ended.err.lines().collect();
     assert_eq!(errors.len(), 3, "{}", ended.err);
-    assert!(errors[0].starts_with("warning: skipped 1 file that are not images: in/notes.md"), "{}", errors[0]);
+    assert!(errors[0].starts_with("warning: skipped 1 file that is no image or video: in/notes.md"), "{}", errors[0]);
     assert!(errors[1].starts_with("error: in/b.jpg: ") && errors[1].contains("cut short"), "{}", errors[1]);
     assert_eq!(errors[2], "error: in/d.png: the file is empty");
     let saved = folder.files("runs/detect/exp");
@@ -38,9 +38,9 @@ fn nothing_to_look_at_is_an_error() {
     let folder = Folder::new();
     fs::create_dir(folder.join("empty")).unwrap();
     for (args, message) in [
-        (&["detect", "--source", "empty"][..], "error: empty: no images there"),
+        (&["detect", "--source", "empty"][..], "error: empty: no images or videos there"),
         (&["annotate", "--source", "missing.jpg"], "error: missing.jpg: No such file"),
-        (&["detect", "--source", "*.jpg"], "error: *.jpg: no images there"),
+        (&["detect", "--source", "*.jpg"], "error: *.jpg: no images or videos there"),
     ] {
         let ended = folder.run(args);
         assert_eq!(ended.code, Some(1), "{args:?}");
