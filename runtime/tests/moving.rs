@@ -86,7 +86,7 @@ fn images_come_before_videos_and_bad_files_do_not_end_the_run() {
     fs::write(directory.join("b.mp4"), "").unwrap();
     fs::write(directory.join("notes.md"), "x").unwrap();
     fs::write(directory.join("list.txt"), "# pictures\n\nz.jpg\na.mp4\n").unwrap();
-    let (code, out, err) = run(&["detect", "--source", text(&directory)]);
+    let (code, out, err) = run(&["detect", "--nosave", "--source", text(&directory)]);
     assert_eq!(code, 1);
     let starts: Vec<_> = out.lines().map(|line| line.split(' ').take(3).collect::<Vec<_>>().join(" ")).collect();
     let path = |name: &str| directory.join(name).display().to_string();

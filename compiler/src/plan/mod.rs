@@ -40,7 +40,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { columns: Columns::Auto, code_budget: 4 << 20, panels: PanelUse::Faster }
+        Options { columns: Columns::Auto, code_budget: 3 << 20, panels: PanelUse::Faster }
     }
 }
 
