@@ -28,18 +28,21 @@ struct Entry {
 pub fn pack_f32(rows: &[Row<f32>], group: usize) -> Table {
     let mut builder = Builder::default();
     for (first, outputs) in groups(rows, group) {
-        let mut entries: Vec<Entry> = merge(outputs)
-            .into_iter()
-            .map(|(offset, weights)| Entry {
-                mask: mask(&weights),
-                offsets: vec![offset],
-                words: weights.into_iter().flatten().map(f32::to_bits).collect(),
-            })
-            .collect();
+        let mut entries = rows_of(outputs);
         entries.sort_by_key(|e| (e.mask, e.offsets[0]));
         builder.entries(first, outputs.len(), &entries);
     }
     builder.finish(group)
+}
+
+/// An entry for every row that any output uses.
+fn rows_of(outputs: &[Row<f32>]) -> Vec<Entry> {
+    let entry = |(offset, weights): (i32, Vec<Option<f32>>)| Entry {
+        mask: mask(&weights),
+        offsets: vec![offset],
+        words: weights.into_iter().flatten().map(f32::to_bits).collect(),
+    };
+    merge(outputs).into_iter().map(entry).collect()
 }
 
 fn groups<W>(rows: &[Row<W>], group: usize) -> impl Iterator<Item = (usize, &[Row<W>])> {

@@ -1,6 +1,6 @@
 //! Packing by blocks of packed rows.
 
-use super::{Builder, Entry, Row, groups, mask, merge};
+use super::{Builder, Row, groups, rows_of};
 use peristyle_runtime::kernels::conv::{Panels, Segment, Table, f32_panels, f32_spconv};
 
 /// Packs `f32` rows whose offsets count from a copy of `packed` rows, one every `pass_tiles` tiles: entries by group,
@@ -10,14 +10,7 @@ pub fn pack_panels(rows: &[Row<f32>], panels: Panels, pass_tiles: usize, packed:
     let block = |offset: i32| offset as usize / pitch / panels.rows;
     let mut builder = Builder::default();
     for (first, outputs) in groups(rows, panels.group()) {
-        let mut entries: Vec<Entry> = merge(outputs)
-            .into_iter()
-            .map(|(offset, weights)| Entry {
-                mask: mask(&weights),
-                offsets: vec![offset],
-                words: weights.into_iter().flatten().map(f32::to_bits).collect(),
-            })
-            .collect();
+        let mut entries = rows_of(outputs);
         entries.sort_by_key(|e| (block(e.offsets[0]), e.mask, e.offsets[0]));
         let all = (1u8 << outputs.len()) - 1;
         let masks: Vec<u8> = if panels.dense { vec![all] } else { (1..=f32_panels::SEGMENTS as u8).collect() };
