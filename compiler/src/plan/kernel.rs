@@ -179,14 +179,16 @@ impl Candidate {
 
 /// Most bytes of one group's code in a layer whose passes are too short to pay for reading it.
 const SHORT_PASS_CODE: usize = 8 << 10;
+/// Most bytes of one group's code that a processor keeps decoded; beyond, reading instructions binds, and tables win.
+const GROUP_CODE: usize = 16 << 10;
 
 /// Whether straight-line code is faster than tables when it costs nothing. Short passes over packed rows leave large code
 /// no time to stay in cache.
 fn pays_unrolled(candidate: &Candidate) -> bool {
     let group = candidate.code_bytes() / candidate.outputs.div_ceil(MAX_GROUP);
     let integer = candidate.arithmetic == Arithmetic::U8S8;
-    let short = integer && blocking::packs(candidate) && group > SHORT_PASS_CODE;
-    candidate.sparsity.pattern != Pattern::Dense && !short
+    let most = if blocking::packs(candidate) { SHORT_PASS_CODE } else { GROUP_CODE };
+    candidate.sparsity.pattern != Pattern::Dense && !(integer && group > most)
 }
 
 /// Chooses a kernel for every convolution: panels where they pay, else unrolled code where a byte of it serves most
@@ -215,7 +217,7 @@ pub fn choose(candidates: &[Candidate], options: &Options) -> Vec<Choice> {
             }
             (_, true) => "sparse, and its straight-line code fits the code budget",
             (_, false) if !pays_unrolled(candidate) => {
-                "sparse, but passes over its packed rows are too short for straight-line code"
+                "sparse, but the straight-line code of a group would not stay in cache for long enough to pay"
             }
             (_, false) => "sparse, but its straight-line code does not fit the code budget",
         };

@@ -6,7 +6,7 @@
 
 use super::{Builder, Row, groups, merge, words};
 use peristyle_runtime::kernels::conv::u8s8_spconv::{
-    BLOCK_NEGATIVE, BLOCK_POSITIVE, PAIR_BLOCKS, PAIR_MASKS, PAIRS_GROUP, PART_BLOCKS,
+    BLOCK_NEGATIVE, BLOCK_POSITIVE, PAIR_BLOCKS, PAIR_MASKS, PAIRS_AHEAD, PAIRS_GROUP, PART_BLOCKS,
 };
 use peristyle_runtime::kernels::conv::{Segment, Table};
 
@@ -27,6 +27,8 @@ pub fn pack_u8s8_pairs(rows: &[Row<i8>]) -> Table {
         parts.iter().for_each(|part| part.write(&mut offsets, &mut halves, &mut segments));
         builder.group(first, outputs.len(), offsets, words(&halves), &segments);
     }
+    // The kernel reads offsets ahead.
+    builder.offsets.extend([0; 2 * PAIRS_AHEAD]);
     builder.finish(PAIRS_GROUP)
 }
 

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_c8a78a24841a6c0e_l001_g0
-.hidden peristyle_c8a78a24841a6c0e_l001_g0
-.type peristyle_c8a78a24841a6c0e_l001_g0,@function
+.globl peristyle_e11ddbf2a6db71eb_l001_g0
+.hidden peristyle_e11ddbf2a6db71eb_l001_g0
+.type peristyle_e11ddbf2a6db71eb_l001_g0,@function
 .p2align 6
-peristyle_c8a78a24841a6c0e_l001_g0:
+peristyle_e11ddbf2a6db71eb_l001_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -462,12 +462,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c8a78a24841a6c0e_l001_g0,.-peristyle_c8a78a24841a6c0e_l001_g0
-.globl peristyle_c8a78a24841a6c0e_l001_g1
-.hidden peristyle_c8a78a24841a6c0e_l001_g1
-.type peristyle_c8a78a24841a6c0e_l001_g1,@function
+.size peristyle_e11ddbf2a6db71eb_l001_g0,.-peristyle_e11ddbf2a6db71eb_l001_g0
+.globl peristyle_e11ddbf2a6db71eb_l001_g1
+.hidden peristyle_e11ddbf2a6db71eb_l001_g1
+.type peristyle_e11ddbf2a6db71eb_l001_g1,@function
 .p2align 6
-peristyle_c8a78a24841a6c0e_l001_g1:
+peristyle_e11ddbf2a6db71eb_l001_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -787,5 +787,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c8a78a24841a6c0e_l001_g1,.-peristyle_c8a78a24841a6c0e_l001_g1
+.size peristyle_e11ddbf2a6db71eb_l001_g1,.-peristyle_e11ddbf2a6db71eb_l001_g1
 .section .note.GNU-stack,"",@progbits

@@ -20,8 +20,8 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(peristyle_c8a78a24841a6c0e_l001_g0 peristyle_c8a78a24841a6c0e_l001_g1);
-static TABLE: &Aligned<[u8; 4160]> = &Aligned(*include_bytes!("l001_stem.bin"));
+declare_unrolled!(peristyle_e11ddbf2a6db71eb_l001_g0 peristyle_e11ddbf2a6db71eb_l001_g1);
+static TABLE: &Aligned<[u8; 4224]> = &Aligned(*include_bytes!("l001_stem.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
     Group::new(&[2, 3], (9, 9), 92, 33, None),
@@ -38,14 +38,14 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 53),
         0,
         0,
-        unrolled!(peristyle_c8a78a24841a6c0e_l001_g0),
+        unrolled!(peristyle_e11ddbf2a6db71eb_l001_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (53, 50),
         106,
         57,
-        unrolled!(peristyle_c8a78a24841a6c0e_l001_g1),
+        unrolled!(peristyle_e11ddbf2a6db71eb_l001_g1),
     ),
 ];
 /// The layer.
@@ -101,24 +101,24 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 36)),
-            offsets: Cow::Borrowed(TABLE.offsets(192, 352)),
-            weights: Cow::Borrowed(TABLE.words(1600, 123)),
+            offsets: Cow::Borrowed(TABLE.offsets(192, 356)),
+            weights: Cow::Borrowed(TABLE.words(1664, 123)),
         },
         quads: Some(Table {
             group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(2112, 5)),
-            offsets: Cow::Borrowed(TABLE.offsets(2176, 200)),
-            weights: Cow::Borrowed(TABLE.words(3008, 172)),
+            segments: Cow::Borrowed(TABLE.segments(2176, 5)),
+            offsets: Cow::Borrowed(TABLE.offsets(2240, 200)),
+            weights: Cow::Borrowed(TABLE.words(3072, 172)),
         }),
         unrolled: Some(Table {
             group: 4,
             groups: Cow::Borrowed(UNROLLED_GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 0)),
             offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(3712, 112)),
+            weights: Cow::Borrowed(TABLE.words(3776, 112)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(4160, 0)),
+        packed: Cow::Borrowed(TABLE.offsets(4224, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,

@@ -89,7 +89,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 36)),
-            offsets: Cow::Borrowed(TABLE.offsets(192, 180)),
+            offsets: Cow::Borrowed(TABLE.offsets(192, 184)),
             weights: Cow::Borrowed(TABLE.words(960, 65)),
         },
         quads: Some(Table {

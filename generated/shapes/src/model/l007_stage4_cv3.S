@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_45d7c46bd5bcef35_l007_g0
-.hidden peristyle_45d7c46bd5bcef35_l007_g0
-.type peristyle_45d7c46bd5bcef35_l007_g0,@function
+.globl peristyle_017b28a8492f728b_l007_g0
+.hidden peristyle_017b28a8492f728b_l007_g0
+.type peristyle_017b28a8492f728b_l007_g0,@function
 .p2align 6
-peristyle_45d7c46bd5bcef35_l007_g0:
+peristyle_017b28a8492f728b_l007_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -289,12 +289,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_45d7c46bd5bcef35_l007_g0,.-peristyle_45d7c46bd5bcef35_l007_g0
-.globl peristyle_45d7c46bd5bcef35_l007_g1
-.hidden peristyle_45d7c46bd5bcef35_l007_g1
-.type peristyle_45d7c46bd5bcef35_l007_g1,@function
+.size peristyle_017b28a8492f728b_l007_g0,.-peristyle_017b28a8492f728b_l007_g0
+.globl peristyle_017b28a8492f728b_l007_g1
+.hidden peristyle_017b28a8492f728b_l007_g1
+.type peristyle_017b28a8492f728b_l007_g1,@function
 .p2align 6
-peristyle_45d7c46bd5bcef35_l007_g1:
+peristyle_017b28a8492f728b_l007_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -447,12 +447,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_45d7c46bd5bcef35_l007_g1,.-peristyle_45d7c46bd5bcef35_l007_g1
-.globl peristyle_45d7c46bd5bcef35_l007_g2
-.hidden peristyle_45d7c46bd5bcef35_l007_g2
-.type peristyle_45d7c46bd5bcef35_l007_g2,@function
+.size peristyle_017b28a8492f728b_l007_g1,.-peristyle_017b28a8492f728b_l007_g1
+.globl peristyle_017b28a8492f728b_l007_g2
+.hidden peristyle_017b28a8492f728b_l007_g2
+.type peristyle_017b28a8492f728b_l007_g2,@function
 .p2align 6
-peristyle_45d7c46bd5bcef35_l007_g2:
+peristyle_017b28a8492f728b_l007_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -613,12 +613,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_45d7c46bd5bcef35_l007_g2,.-peristyle_45d7c46bd5bcef35_l007_g2
-.globl peristyle_45d7c46bd5bcef35_l007_g3
-.hidden peristyle_45d7c46bd5bcef35_l007_g3
-.type peristyle_45d7c46bd5bcef35_l007_g3,@function
+.size peristyle_017b28a8492f728b_l007_g2,.-peristyle_017b28a8492f728b_l007_g2
+.globl peristyle_017b28a8492f728b_l007_g3
+.hidden peristyle_017b28a8492f728b_l007_g3
+.type peristyle_017b28a8492f728b_l007_g3,@function
 .p2align 6
-peristyle_45d7c46bd5bcef35_l007_g3:
+peristyle_017b28a8492f728b_l007_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -775,5 +775,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_45d7c46bd5bcef35_l007_g3,.-peristyle_45d7c46bd5bcef35_l007_g3
+.size peristyle_017b28a8492f728b_l007_g3,.-peristyle_017b28a8492f728b_l007_g3
 .section .note.GNU-stack,"",@progbits

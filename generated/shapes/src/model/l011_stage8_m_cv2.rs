@@ -112,7 +112,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 72)),
-            offsets: Cow::Borrowed(TABLE.offsets(320, 760)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 764)),
             weights: Cow::Borrowed(TABLE.words(3392, 235)),
         },
         quads: Some(Table {

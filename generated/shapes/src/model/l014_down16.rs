@@ -235,7 +235,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 288)),
-            offsets: Cow::Borrowed(TABLE.offsets(1152, 4196)),
+            offsets: Cow::Borrowed(TABLE.offsets(1152, 4200)),
             weights: Cow::Borrowed(TABLE.words(17984, 1204)),
         },
         quads: Some(Table {

@@ -156,7 +156,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 144)),
-            offsets: Cow::Borrowed(TABLE.offsets(576, 2052)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 2056)),
             weights: Cow::Borrowed(TABLE.words(8832, 586)),
         },
         quads: Some(Table {

@@ -319,7 +319,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 432)),
-            offsets: Cow::Borrowed(TABLE.offsets(1728, 8776)),
+            offsets: Cow::Borrowed(TABLE.offsets(1728, 8780)),
             weights: Cow::Borrowed(TABLE.words(36864, 2425)),
         },
         quads: Some(Table {

@@ -198,7 +198,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 216)),
-            offsets: Cow::Borrowed(TABLE.offsets(896, 4728)),
+            offsets: Cow::Borrowed(TABLE.offsets(896, 4732)),
             weights: Cow::Borrowed(TABLE.words(19840, 1361)),
         },
         quads: Some(Table {

@@ -319,7 +319,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 432)),
-            offsets: Cow::Borrowed(TABLE.offsets(1728, 3892)),
+            offsets: Cow::Borrowed(TABLE.offsets(1728, 3896)),
             weights: Cow::Borrowed(TABLE.words(17344, 1310)),
         },
         quads: Some(Table {

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_55fdcdd3884f2359_l030_g0
-.hidden peristyle_55fdcdd3884f2359_l030_g0
-.type peristyle_55fdcdd3884f2359_l030_g0,@function
+.globl peristyle_145b7c492b20a31b_l030_g0
+.hidden peristyle_145b7c492b20a31b_l030_g0
+.type peristyle_145b7c492b20a31b_l030_g0,@function
 .p2align 6
-peristyle_55fdcdd3884f2359_l030_g0:
+peristyle_145b7c492b20a31b_l030_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -568,12 +568,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_55fdcdd3884f2359_l030_g0,.-peristyle_55fdcdd3884f2359_l030_g0
-.globl peristyle_55fdcdd3884f2359_l030_g1
-.hidden peristyle_55fdcdd3884f2359_l030_g1
-.type peristyle_55fdcdd3884f2359_l030_g1,@function
+.size peristyle_145b7c492b20a31b_l030_g0,.-peristyle_145b7c492b20a31b_l030_g0
+.globl peristyle_145b7c492b20a31b_l030_g1
+.hidden peristyle_145b7c492b20a31b_l030_g1
+.type peristyle_145b7c492b20a31b_l030_g1,@function
 .p2align 6
-peristyle_55fdcdd3884f2359_l030_g1:
+peristyle_145b7c492b20a31b_l030_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -979,12 +979,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_55fdcdd3884f2359_l030_g1,.-peristyle_55fdcdd3884f2359_l030_g1
-.globl peristyle_55fdcdd3884f2359_l030_g2
-.hidden peristyle_55fdcdd3884f2359_l030_g2
-.type peristyle_55fdcdd3884f2359_l030_g2,@function
+.size peristyle_145b7c492b20a31b_l030_g1,.-peristyle_145b7c492b20a31b_l030_g1
+.globl peristyle_145b7c492b20a31b_l030_g2
+.hidden peristyle_145b7c492b20a31b_l030_g2
+.type peristyle_145b7c492b20a31b_l030_g2,@function
 .p2align 6
-peristyle_55fdcdd3884f2359_l030_g2:
+peristyle_145b7c492b20a31b_l030_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1416,12 +1416,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_55fdcdd3884f2359_l030_g2,.-peristyle_55fdcdd3884f2359_l030_g2
-.globl peristyle_55fdcdd3884f2359_l030_g3
-.hidden peristyle_55fdcdd3884f2359_l030_g3
-.type peristyle_55fdcdd3884f2359_l030_g3,@function
+.size peristyle_145b7c492b20a31b_l030_g2,.-peristyle_145b7c492b20a31b_l030_g2
+.globl peristyle_145b7c492b20a31b_l030_g3
+.hidden peristyle_145b7c492b20a31b_l030_g3
+.type peristyle_145b7c492b20a31b_l030_g3,@function
 .p2align 6
-peristyle_55fdcdd3884f2359_l030_g3:
+peristyle_145b7c492b20a31b_l030_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1840,12 +1840,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_55fdcdd3884f2359_l030_g3,.-peristyle_55fdcdd3884f2359_l030_g3
-.globl peristyle_55fdcdd3884f2359_l030_g4
-.hidden peristyle_55fdcdd3884f2359_l030_g4
-.type peristyle_55fdcdd3884f2359_l030_g4,@function
+.size peristyle_145b7c492b20a31b_l030_g3,.-peristyle_145b7c492b20a31b_l030_g3
+.globl peristyle_145b7c492b20a31b_l030_g4
+.hidden peristyle_145b7c492b20a31b_l030_g4
+.type peristyle_145b7c492b20a31b_l030_g4,@function
 .p2align 6
-peristyle_55fdcdd3884f2359_l030_g4:
+peristyle_145b7c492b20a31b_l030_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2261,12 +2261,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_55fdcdd3884f2359_l030_g4,.-peristyle_55fdcdd3884f2359_l030_g4
-.globl peristyle_55fdcdd3884f2359_l030_g5
-.hidden peristyle_55fdcdd3884f2359_l030_g5
-.type peristyle_55fdcdd3884f2359_l030_g5,@function
+.size peristyle_145b7c492b20a31b_l030_g4,.-peristyle_145b7c492b20a31b_l030_g4
+.globl peristyle_145b7c492b20a31b_l030_g5
+.hidden peristyle_145b7c492b20a31b_l030_g5
+.type peristyle_145b7c492b20a31b_l030_g5,@function
 .p2align 6
-peristyle_55fdcdd3884f2359_l030_g5:
+peristyle_145b7c492b20a31b_l030_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2680,12 +2680,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_55fdcdd3884f2359_l030_g5,.-peristyle_55fdcdd3884f2359_l030_g5
-.globl peristyle_55fdcdd3884f2359_l030_g6
-.hidden peristyle_55fdcdd3884f2359_l030_g6
-.type peristyle_55fdcdd3884f2359_l030_g6,@function
+.size peristyle_145b7c492b20a31b_l030_g5,.-peristyle_145b7c492b20a31b_l030_g5
+.globl peristyle_145b7c492b20a31b_l030_g6
+.hidden peristyle_145b7c492b20a31b_l030_g6
+.type peristyle_145b7c492b20a31b_l030_g6,@function
 .p2align 6
-peristyle_55fdcdd3884f2359_l030_g6:
+peristyle_145b7c492b20a31b_l030_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3089,12 +3089,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_55fdcdd3884f2359_l030_g6,.-peristyle_55fdcdd3884f2359_l030_g6
-.globl peristyle_55fdcdd3884f2359_l030_g7
-.hidden peristyle_55fdcdd3884f2359_l030_g7
-.type peristyle_55fdcdd3884f2359_l030_g7,@function
+.size peristyle_145b7c492b20a31b_l030_g6,.-peristyle_145b7c492b20a31b_l030_g6
+.globl peristyle_145b7c492b20a31b_l030_g7
+.hidden peristyle_145b7c492b20a31b_l030_g7
+.type peristyle_145b7c492b20a31b_l030_g7,@function
 .p2align 6
-peristyle_55fdcdd3884f2359_l030_g7:
+peristyle_145b7c492b20a31b_l030_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3503,12 +3503,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_55fdcdd3884f2359_l030_g7,.-peristyle_55fdcdd3884f2359_l030_g7
-.globl peristyle_55fdcdd3884f2359_l030_g8
-.hidden peristyle_55fdcdd3884f2359_l030_g8
-.type peristyle_55fdcdd3884f2359_l030_g8,@function
+.size peristyle_145b7c492b20a31b_l030_g7,.-peristyle_145b7c492b20a31b_l030_g7
+.globl peristyle_145b7c492b20a31b_l030_g8
+.hidden peristyle_145b7c492b20a31b_l030_g8
+.type peristyle_145b7c492b20a31b_l030_g8,@function
 .p2align 6
-peristyle_55fdcdd3884f2359_l030_g8:
+peristyle_145b7c492b20a31b_l030_g8:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3933,12 +3933,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_55fdcdd3884f2359_l030_g8,.-peristyle_55fdcdd3884f2359_l030_g8
-.globl peristyle_55fdcdd3884f2359_l030_g9
-.hidden peristyle_55fdcdd3884f2359_l030_g9
-.type peristyle_55fdcdd3884f2359_l030_g9,@function
+.size peristyle_145b7c492b20a31b_l030_g8,.-peristyle_145b7c492b20a31b_l030_g8
+.globl peristyle_145b7c492b20a31b_l030_g9
+.hidden peristyle_145b7c492b20a31b_l030_g9
+.type peristyle_145b7c492b20a31b_l030_g9,@function
 .p2align 6
-peristyle_55fdcdd3884f2359_l030_g9:
+peristyle_145b7c492b20a31b_l030_g9:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4354,12 +4354,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_55fdcdd3884f2359_l030_g9,.-peristyle_55fdcdd3884f2359_l030_g9
-.globl peristyle_55fdcdd3884f2359_l030_g10
-.hidden peristyle_55fdcdd3884f2359_l030_g10
-.type peristyle_55fdcdd3884f2359_l030_g10,@function
+.size peristyle_145b7c492b20a31b_l030_g9,.-peristyle_145b7c492b20a31b_l030_g9
+.globl peristyle_145b7c492b20a31b_l030_g10
+.hidden peristyle_145b7c492b20a31b_l030_g10
+.type peristyle_145b7c492b20a31b_l030_g10,@function
 .p2align 6
-peristyle_55fdcdd3884f2359_l030_g10:
+peristyle_145b7c492b20a31b_l030_g10:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4786,12 +4786,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_55fdcdd3884f2359_l030_g10,.-peristyle_55fdcdd3884f2359_l030_g10
-.globl peristyle_55fdcdd3884f2359_l030_g11
-.hidden peristyle_55fdcdd3884f2359_l030_g11
-.type peristyle_55fdcdd3884f2359_l030_g11,@function
+.size peristyle_145b7c492b20a31b_l030_g10,.-peristyle_145b7c492b20a31b_l030_g10
+.globl peristyle_145b7c492b20a31b_l030_g11
+.hidden peristyle_145b7c492b20a31b_l030_g11
+.type peristyle_145b7c492b20a31b_l030_g11,@function
 .p2align 6
-peristyle_55fdcdd3884f2359_l030_g11:
+peristyle_145b7c492b20a31b_l030_g11:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5189,12 +5189,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_55fdcdd3884f2359_l030_g11,.-peristyle_55fdcdd3884f2359_l030_g11
-.globl peristyle_55fdcdd3884f2359_l030_g12
-.hidden peristyle_55fdcdd3884f2359_l030_g12
-.type peristyle_55fdcdd3884f2359_l030_g12,@function
+.size peristyle_145b7c492b20a31b_l030_g11,.-peristyle_145b7c492b20a31b_l030_g11
+.globl peristyle_145b7c492b20a31b_l030_g12
+.hidden peristyle_145b7c492b20a31b_l030_g12
+.type peristyle_145b7c492b20a31b_l030_g12,@function
 .p2align 6
-peristyle_55fdcdd3884f2359_l030_g12:
+peristyle_145b7c492b20a31b_l030_g12:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5626,12 +5626,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_55fdcdd3884f2359_l030_g12,.-peristyle_55fdcdd3884f2359_l030_g12
-.globl peristyle_55fdcdd3884f2359_l030_g13
-.hidden peristyle_55fdcdd3884f2359_l030_g13
-.type peristyle_55fdcdd3884f2359_l030_g13,@function
+.size peristyle_145b7c492b20a31b_l030_g12,.-peristyle_145b7c492b20a31b_l030_g12
+.globl peristyle_145b7c492b20a31b_l030_g13
+.hidden peristyle_145b7c492b20a31b_l030_g13
+.type peristyle_145b7c492b20a31b_l030_g13,@function
 .p2align 6
-peristyle_55fdcdd3884f2359_l030_g13:
+peristyle_145b7c492b20a31b_l030_g13:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6042,12 +6042,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_55fdcdd3884f2359_l030_g13,.-peristyle_55fdcdd3884f2359_l030_g13
-.globl peristyle_55fdcdd3884f2359_l030_g14
-.hidden peristyle_55fdcdd3884f2359_l030_g14
-.type peristyle_55fdcdd3884f2359_l030_g14,@function
+.size peristyle_145b7c492b20a31b_l030_g13,.-peristyle_145b7c492b20a31b_l030_g13
+.globl peristyle_145b7c492b20a31b_l030_g14
+.hidden peristyle_145b7c492b20a31b_l030_g14
+.type peristyle_145b7c492b20a31b_l030_g14,@function
 .p2align 6
-peristyle_55fdcdd3884f2359_l030_g14:
+peristyle_145b7c492b20a31b_l030_g14:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6463,12 +6463,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_55fdcdd3884f2359_l030_g14,.-peristyle_55fdcdd3884f2359_l030_g14
-.globl peristyle_55fdcdd3884f2359_l030_g15
-.hidden peristyle_55fdcdd3884f2359_l030_g15
-.type peristyle_55fdcdd3884f2359_l030_g15,@function
+.size peristyle_145b7c492b20a31b_l030_g14,.-peristyle_145b7c492b20a31b_l030_g14
+.globl peristyle_145b7c492b20a31b_l030_g15
+.hidden peristyle_145b7c492b20a31b_l030_g15
+.type peristyle_145b7c492b20a31b_l030_g15,@function
 .p2align 6
-peristyle_55fdcdd3884f2359_l030_g15:
+peristyle_145b7c492b20a31b_l030_g15:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6881,12 +6881,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_55fdcdd3884f2359_l030_g15,.-peristyle_55fdcdd3884f2359_l030_g15
-.globl peristyle_55fdcdd3884f2359_l030_g16
-.hidden peristyle_55fdcdd3884f2359_l030_g16
-.type peristyle_55fdcdd3884f2359_l030_g16,@function
+.size peristyle_145b7c492b20a31b_l030_g15,.-peristyle_145b7c492b20a31b_l030_g15
+.globl peristyle_145b7c492b20a31b_l030_g16
+.hidden peristyle_145b7c492b20a31b_l030_g16
+.type peristyle_145b7c492b20a31b_l030_g16,@function
 .p2align 6
-peristyle_55fdcdd3884f2359_l030_g16:
+peristyle_145b7c492b20a31b_l030_g16:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -7307,12 +7307,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_55fdcdd3884f2359_l030_g16,.-peristyle_55fdcdd3884f2359_l030_g16
-.globl peristyle_55fdcdd3884f2359_l030_g17
-.hidden peristyle_55fdcdd3884f2359_l030_g17
-.type peristyle_55fdcdd3884f2359_l030_g17,@function
+.size peristyle_145b7c492b20a31b_l030_g16,.-peristyle_145b7c492b20a31b_l030_g16
+.globl peristyle_145b7c492b20a31b_l030_g17
+.hidden peristyle_145b7c492b20a31b_l030_g17
+.type peristyle_145b7c492b20a31b_l030_g17,@function
 .p2align 6
-peristyle_55fdcdd3884f2359_l030_g17:
+peristyle_145b7c492b20a31b_l030_g17:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -7726,12 +7726,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_55fdcdd3884f2359_l030_g17,.-peristyle_55fdcdd3884f2359_l030_g17
-.globl peristyle_55fdcdd3884f2359_l030_g18
-.hidden peristyle_55fdcdd3884f2359_l030_g18
-.type peristyle_55fdcdd3884f2359_l030_g18,@function
+.size peristyle_145b7c492b20a31b_l030_g17,.-peristyle_145b7c492b20a31b_l030_g17
+.globl peristyle_145b7c492b20a31b_l030_g18
+.hidden peristyle_145b7c492b20a31b_l030_g18
+.type peristyle_145b7c492b20a31b_l030_g18,@function
 .p2align 6
-peristyle_55fdcdd3884f2359_l030_g18:
+peristyle_145b7c492b20a31b_l030_g18:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -8143,12 +8143,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_55fdcdd3884f2359_l030_g18,.-peristyle_55fdcdd3884f2359_l030_g18
-.globl peristyle_55fdcdd3884f2359_l030_g19
-.hidden peristyle_55fdcdd3884f2359_l030_g19
-.type peristyle_55fdcdd3884f2359_l030_g19,@function
+.size peristyle_145b7c492b20a31b_l030_g18,.-peristyle_145b7c492b20a31b_l030_g18
+.globl peristyle_145b7c492b20a31b_l030_g19
+.hidden peristyle_145b7c492b20a31b_l030_g19
+.type peristyle_145b7c492b20a31b_l030_g19,@function
 .p2align 6
-peristyle_55fdcdd3884f2359_l030_g19:
+peristyle_145b7c492b20a31b_l030_g19:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -8570,12 +8570,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_55fdcdd3884f2359_l030_g19,.-peristyle_55fdcdd3884f2359_l030_g19
-.globl peristyle_55fdcdd3884f2359_l030_g20
-.hidden peristyle_55fdcdd3884f2359_l030_g20
-.type peristyle_55fdcdd3884f2359_l030_g20,@function
+.size peristyle_145b7c492b20a31b_l030_g19,.-peristyle_145b7c492b20a31b_l030_g19
+.globl peristyle_145b7c492b20a31b_l030_g20
+.hidden peristyle_145b7c492b20a31b_l030_g20
+.type peristyle_145b7c492b20a31b_l030_g20,@function
 .p2align 6
-peristyle_55fdcdd3884f2359_l030_g20:
+peristyle_145b7c492b20a31b_l030_g20:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -8986,12 +8986,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_55fdcdd3884f2359_l030_g20,.-peristyle_55fdcdd3884f2359_l030_g20
-.globl peristyle_55fdcdd3884f2359_l030_g21
-.hidden peristyle_55fdcdd3884f2359_l030_g21
-.type peristyle_55fdcdd3884f2359_l030_g21,@function
+.size peristyle_145b7c492b20a31b_l030_g20,.-peristyle_145b7c492b20a31b_l030_g20
+.globl peristyle_145b7c492b20a31b_l030_g21
+.hidden peristyle_145b7c492b20a31b_l030_g21
+.type peristyle_145b7c492b20a31b_l030_g21,@function
 .p2align 6
-peristyle_55fdcdd3884f2359_l030_g21:
+peristyle_145b7c492b20a31b_l030_g21:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -9406,12 +9406,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_55fdcdd3884f2359_l030_g21,.-peristyle_55fdcdd3884f2359_l030_g21
-.globl peristyle_55fdcdd3884f2359_l030_g22
-.hidden peristyle_55fdcdd3884f2359_l030_g22
-.type peristyle_55fdcdd3884f2359_l030_g22,@function
+.size peristyle_145b7c492b20a31b_l030_g21,.-peristyle_145b7c492b20a31b_l030_g21
+.globl peristyle_145b7c492b20a31b_l030_g22
+.hidden peristyle_145b7c492b20a31b_l030_g22
+.type peristyle_145b7c492b20a31b_l030_g22,@function
 .p2align 6
-peristyle_55fdcdd3884f2359_l030_g22:
+peristyle_145b7c492b20a31b_l030_g22:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -9839,12 +9839,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_55fdcdd3884f2359_l030_g22,.-peristyle_55fdcdd3884f2359_l030_g22
-.globl peristyle_55fdcdd3884f2359_l030_g23
-.hidden peristyle_55fdcdd3884f2359_l030_g23
-.type peristyle_55fdcdd3884f2359_l030_g23,@function
+.size peristyle_145b7c492b20a31b_l030_g22,.-peristyle_145b7c492b20a31b_l030_g22
+.globl peristyle_145b7c492b20a31b_l030_g23
+.hidden peristyle_145b7c492b20a31b_l030_g23
+.type peristyle_145b7c492b20a31b_l030_g23,@function
 .p2align 6
-peristyle_55fdcdd3884f2359_l030_g23:
+peristyle_145b7c492b20a31b_l030_g23:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -10257,5 +10257,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_55fdcdd3884f2359_l030_g23,.-peristyle_55fdcdd3884f2359_l030_g23
+.size peristyle_145b7c492b20a31b_l030_g23,.-peristyle_145b7c492b20a31b_l030_g23
 .section .note.GNU-stack,"",@progbits

@@ -21,20 +21,20 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_55fdcdd3884f2359_l030_g0 peristyle_55fdcdd3884f2359_l030_g1
-    peristyle_55fdcdd3884f2359_l030_g2 peristyle_55fdcdd3884f2359_l030_g3
-    peristyle_55fdcdd3884f2359_l030_g4 peristyle_55fdcdd3884f2359_l030_g5
-    peristyle_55fdcdd3884f2359_l030_g6 peristyle_55fdcdd3884f2359_l030_g7
-    peristyle_55fdcdd3884f2359_l030_g8 peristyle_55fdcdd3884f2359_l030_g9
-    peristyle_55fdcdd3884f2359_l030_g10 peristyle_55fdcdd3884f2359_l030_g11
-    peristyle_55fdcdd3884f2359_l030_g12 peristyle_55fdcdd3884f2359_l030_g13
-    peristyle_55fdcdd3884f2359_l030_g14 peristyle_55fdcdd3884f2359_l030_g15
-    peristyle_55fdcdd3884f2359_l030_g16 peristyle_55fdcdd3884f2359_l030_g17
-    peristyle_55fdcdd3884f2359_l030_g18 peristyle_55fdcdd3884f2359_l030_g19
-    peristyle_55fdcdd3884f2359_l030_g20 peristyle_55fdcdd3884f2359_l030_g21
-    peristyle_55fdcdd3884f2359_l030_g22 peristyle_55fdcdd3884f2359_l030_g23
+    peristyle_145b7c492b20a31b_l030_g0 peristyle_145b7c492b20a31b_l030_g1
+    peristyle_145b7c492b20a31b_l030_g2 peristyle_145b7c492b20a31b_l030_g3
+    peristyle_145b7c492b20a31b_l030_g4 peristyle_145b7c492b20a31b_l030_g5
+    peristyle_145b7c492b20a31b_l030_g6 peristyle_145b7c492b20a31b_l030_g7
+    peristyle_145b7c492b20a31b_l030_g8 peristyle_145b7c492b20a31b_l030_g9
+    peristyle_145b7c492b20a31b_l030_g10 peristyle_145b7c492b20a31b_l030_g11
+    peristyle_145b7c492b20a31b_l030_g12 peristyle_145b7c492b20a31b_l030_g13
+    peristyle_145b7c492b20a31b_l030_g14 peristyle_145b7c492b20a31b_l030_g15
+    peristyle_145b7c492b20a31b_l030_g16 peristyle_145b7c492b20a31b_l030_g17
+    peristyle_145b7c492b20a31b_l030_g18 peristyle_145b7c492b20a31b_l030_g19
+    peristyle_145b7c492b20a31b_l030_g20 peristyle_145b7c492b20a31b_l030_g21
+    peristyle_145b7c492b20a31b_l030_g22 peristyle_145b7c492b20a31b_l030_g23
 );
-static TABLE: &Aligned<[u8; 76608]> = &Aligned(*include_bytes!("l030_sppf_cv2.bin"));
+static TABLE: &Aligned<[u8; 76672]> = &Aligned(*include_bytes!("l030_sppf_cv2.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
     Group::new(&[2, 3], (9, 9), 136, 46, None),
@@ -117,168 +117,168 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 89),
         0,
         0,
-        unrolled!(peristyle_55fdcdd3884f2359_l030_g0),
+        unrolled!(peristyle_145b7c492b20a31b_l030_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (89, 84),
         178,
         93,
-        unrolled!(peristyle_55fdcdd3884f2359_l030_g1),
+        unrolled!(peristyle_145b7c492b20a31b_l030_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (173, 90),
         346,
         177,
-        unrolled!(peristyle_55fdcdd3884f2359_l030_g2),
+        unrolled!(peristyle_145b7c492b20a31b_l030_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (263, 88),
         526,
         270,
-        unrolled!(peristyle_55fdcdd3884f2359_l030_g3),
+        unrolled!(peristyle_145b7c492b20a31b_l030_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (351, 85),
         702,
         356,
-        unrolled!(peristyle_55fdcdd3884f2359_l030_g4),
+        unrolled!(peristyle_145b7c492b20a31b_l030_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (436, 84),
         872,
         445,
-        unrolled!(peristyle_55fdcdd3884f2359_l030_g5),
+        unrolled!(peristyle_145b7c492b20a31b_l030_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (520, 83),
         1040,
         536,
-        unrolled!(peristyle_55fdcdd3884f2359_l030_g6),
+        unrolled!(peristyle_145b7c492b20a31b_l030_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (603, 86),
         1206,
         621,
-        unrolled!(peristyle_55fdcdd3884f2359_l030_g7),
+        unrolled!(peristyle_145b7c492b20a31b_l030_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (689, 85),
         1378,
         707,
-        unrolled!(peristyle_55fdcdd3884f2359_l030_g8),
+        unrolled!(peristyle_145b7c492b20a31b_l030_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (774, 87),
         1548,
         797,
-        unrolled!(peristyle_55fdcdd3884f2359_l030_g9),
+        unrolled!(peristyle_145b7c492b20a31b_l030_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (861, 88),
         1722,
         886,
-        unrolled!(peristyle_55fdcdd3884f2359_l030_g10),
+        unrolled!(peristyle_145b7c492b20a31b_l030_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (949, 84),
         1898,
         976,
-        unrolled!(peristyle_55fdcdd3884f2359_l030_g11),
+        unrolled!(peristyle_145b7c492b20a31b_l030_g11),
     ),
     Group::new(
         &[48, 49, 50, 51],
         (1033, 87),
         2066,
         1059,
-        unrolled!(peristyle_55fdcdd3884f2359_l030_g12),
+        unrolled!(peristyle_145b7c492b20a31b_l030_g12),
     ),
     Group::new(
         &[52, 53, 54, 55],
         (1120, 85),
         2240,
         1154,
-        unrolled!(peristyle_55fdcdd3884f2359_l030_g13),
+        unrolled!(peristyle_145b7c492b20a31b_l030_g13),
     ),
     Group::new(
         &[56, 57, 58, 59],
         (1205, 86),
         2410,
         1239,
-        unrolled!(peristyle_55fdcdd3884f2359_l030_g14),
+        unrolled!(peristyle_145b7c492b20a31b_l030_g14),
     ),
     Group::new(
         &[60, 61, 62, 63],
         (1291, 83),
         2582,
         1325,
-        unrolled!(peristyle_55fdcdd3884f2359_l030_g15),
+        unrolled!(peristyle_145b7c492b20a31b_l030_g15),
     ),
     Group::new(
         &[64, 65, 66, 67],
         (1374, 88),
         2748,
         1412,
-        unrolled!(peristyle_55fdcdd3884f2359_l030_g16),
+        unrolled!(peristyle_145b7c492b20a31b_l030_g16),
     ),
     Group::new(
         &[68, 69, 70, 71],
         (1462, 85),
         2924,
         1502,
-        unrolled!(peristyle_55fdcdd3884f2359_l030_g17),
+        unrolled!(peristyle_145b7c492b20a31b_l030_g17),
     ),
     Group::new(
         &[72, 73, 74, 75],
         (1547, 85),
         3094,
         1590,
-        unrolled!(peristyle_55fdcdd3884f2359_l030_g18),
+        unrolled!(peristyle_145b7c492b20a31b_l030_g18),
     ),
     Group::new(
         &[76, 77, 78, 79],
         (1632, 86),
         3264,
         1675,
-        unrolled!(peristyle_55fdcdd3884f2359_l030_g19),
+        unrolled!(peristyle_145b7c492b20a31b_l030_g19),
     ),
     Group::new(
         &[80, 81, 82, 83],
         (1718, 88),
         3436,
         1766,
-        unrolled!(peristyle_55fdcdd3884f2359_l030_g20),
+        unrolled!(peristyle_145b7c492b20a31b_l030_g20),
     ),
     Group::new(
         &[84, 85, 86, 87],
         (1806, 89),
         3612,
         1848,
-        unrolled!(peristyle_55fdcdd3884f2359_l030_g21),
+        unrolled!(peristyle_145b7c492b20a31b_l030_g21),
     ),
     Group::new(
         &[88, 89, 90, 91],
         (1895, 86),
         3790,
         1938,
-        unrolled!(peristyle_55fdcdd3884f2359_l030_g22),
+        unrolled!(peristyle_145b7c492b20a31b_l030_g22),
     ),
     Group::new(
         &[92, 93, 94, 95],
         (1981, 83),
         3962,
         2028,
-        unrolled!(peristyle_55fdcdd3884f2359_l030_g23),
+        unrolled!(peristyle_145b7c492b20a31b_l030_g23),
     ),
 ];
 /// The layer.
@@ -319,24 +319,24 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 432)),
-            offsets: Cow::Borrowed(TABLE.offsets(1728, 6832)),
-            weights: Cow::Borrowed(TABLE.words(29056, 2325)),
+            offsets: Cow::Borrowed(TABLE.offsets(1728, 6836)),
+            weights: Cow::Borrowed(TABLE.words(29120, 2325)),
         },
         quads: Some(Table {
             group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(38400, 96)),
-            offsets: Cow::Borrowed(TABLE.offsets(38784, 4176)),
-            weights: Cow::Borrowed(TABLE.words(55488, 3145)),
+            segments: Cow::Borrowed(TABLE.segments(38464, 96)),
+            offsets: Cow::Borrowed(TABLE.offsets(38848, 4176)),
+            weights: Cow::Borrowed(TABLE.words(55552, 3145)),
         }),
         unrolled: Some(Table {
             group: 4,
             groups: Cow::Borrowed(UNROLLED_GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 0)),
             offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(68096, 2113)),
+            weights: Cow::Borrowed(TABLE.words(68160, 2113)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(76608, 0)),
+        packed: Cow::Borrowed(TABLE.offsets(76672, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,

@@ -237,7 +237,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 288)),
-            offsets: Cow::Borrowed(TABLE.offsets(1152, 2580)),
+            offsets: Cow::Borrowed(TABLE.offsets(1152, 2584)),
             weights: Cow::Borrowed(TABLE.words(11520, 865)),
         },
         quads: Some(Table {

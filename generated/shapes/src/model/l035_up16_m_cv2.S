@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_91aa6d3d13a61852_l035_g0
-.hidden peristyle_91aa6d3d13a61852_l035_g0
-.type peristyle_91aa6d3d13a61852_l035_g0,@function
+.globl peristyle_ad453205128ef174_l035_g0
+.hidden peristyle_ad453205128ef174_l035_g0
+.type peristyle_ad453205128ef174_l035_g0,@function
 .p2align 6
-peristyle_91aa6d3d13a61852_l035_g0:
+peristyle_ad453205128ef174_l035_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -552,12 +552,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_91aa6d3d13a61852_l035_g0,.-peristyle_91aa6d3d13a61852_l035_g0
-.globl peristyle_91aa6d3d13a61852_l035_g1
-.hidden peristyle_91aa6d3d13a61852_l035_g1
-.type peristyle_91aa6d3d13a61852_l035_g1,@function
+.size peristyle_ad453205128ef174_l035_g0,.-peristyle_ad453205128ef174_l035_g0
+.globl peristyle_ad453205128ef174_l035_g1
+.hidden peristyle_ad453205128ef174_l035_g1
+.type peristyle_ad453205128ef174_l035_g1,@function
 .p2align 6
-peristyle_91aa6d3d13a61852_l035_g1:
+peristyle_ad453205128ef174_l035_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -985,12 +985,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_91aa6d3d13a61852_l035_g1,.-peristyle_91aa6d3d13a61852_l035_g1
-.globl peristyle_91aa6d3d13a61852_l035_g2
-.hidden peristyle_91aa6d3d13a61852_l035_g2
-.type peristyle_91aa6d3d13a61852_l035_g2,@function
+.size peristyle_ad453205128ef174_l035_g1,.-peristyle_ad453205128ef174_l035_g1
+.globl peristyle_ad453205128ef174_l035_g2
+.hidden peristyle_ad453205128ef174_l035_g2
+.type peristyle_ad453205128ef174_l035_g2,@function
 .p2align 6
-peristyle_91aa6d3d13a61852_l035_g2:
+peristyle_ad453205128ef174_l035_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1432,12 +1432,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_91aa6d3d13a61852_l035_g2,.-peristyle_91aa6d3d13a61852_l035_g2
-.globl peristyle_91aa6d3d13a61852_l035_g3
-.hidden peristyle_91aa6d3d13a61852_l035_g3
-.type peristyle_91aa6d3d13a61852_l035_g3,@function
+.size peristyle_ad453205128ef174_l035_g2,.-peristyle_ad453205128ef174_l035_g2
+.globl peristyle_ad453205128ef174_l035_g3
+.hidden peristyle_ad453205128ef174_l035_g3
+.type peristyle_ad453205128ef174_l035_g3,@function
 .p2align 6
-peristyle_91aa6d3d13a61852_l035_g3:
+peristyle_ad453205128ef174_l035_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1862,12 +1862,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_91aa6d3d13a61852_l035_g3,.-peristyle_91aa6d3d13a61852_l035_g3
-.globl peristyle_91aa6d3d13a61852_l035_g4
-.hidden peristyle_91aa6d3d13a61852_l035_g4
-.type peristyle_91aa6d3d13a61852_l035_g4,@function
+.size peristyle_ad453205128ef174_l035_g3,.-peristyle_ad453205128ef174_l035_g3
+.globl peristyle_ad453205128ef174_l035_g4
+.hidden peristyle_ad453205128ef174_l035_g4
+.type peristyle_ad453205128ef174_l035_g4,@function
 .p2align 6
-peristyle_91aa6d3d13a61852_l035_g4:
+peristyle_ad453205128ef174_l035_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2305,12 +2305,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_91aa6d3d13a61852_l035_g4,.-peristyle_91aa6d3d13a61852_l035_g4
-.globl peristyle_91aa6d3d13a61852_l035_g5
-.hidden peristyle_91aa6d3d13a61852_l035_g5
-.type peristyle_91aa6d3d13a61852_l035_g5,@function
+.size peristyle_ad453205128ef174_l035_g4,.-peristyle_ad453205128ef174_l035_g4
+.globl peristyle_ad453205128ef174_l035_g5
+.hidden peristyle_ad453205128ef174_l035_g5
+.type peristyle_ad453205128ef174_l035_g5,@function
 .p2align 6
-peristyle_91aa6d3d13a61852_l035_g5:
+peristyle_ad453205128ef174_l035_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2777,12 +2777,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_91aa6d3d13a61852_l035_g5,.-peristyle_91aa6d3d13a61852_l035_g5
-.globl peristyle_91aa6d3d13a61852_l035_g6
-.hidden peristyle_91aa6d3d13a61852_l035_g6
-.type peristyle_91aa6d3d13a61852_l035_g6,@function
+.size peristyle_ad453205128ef174_l035_g5,.-peristyle_ad453205128ef174_l035_g5
+.globl peristyle_ad453205128ef174_l035_g6
+.hidden peristyle_ad453205128ef174_l035_g6
+.type peristyle_ad453205128ef174_l035_g6,@function
 .p2align 6
-peristyle_91aa6d3d13a61852_l035_g6:
+peristyle_ad453205128ef174_l035_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3212,12 +3212,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_91aa6d3d13a61852_l035_g6,.-peristyle_91aa6d3d13a61852_l035_g6
-.globl peristyle_91aa6d3d13a61852_l035_g7
-.hidden peristyle_91aa6d3d13a61852_l035_g7
-.type peristyle_91aa6d3d13a61852_l035_g7,@function
+.size peristyle_ad453205128ef174_l035_g6,.-peristyle_ad453205128ef174_l035_g6
+.globl peristyle_ad453205128ef174_l035_g7
+.hidden peristyle_ad453205128ef174_l035_g7
+.type peristyle_ad453205128ef174_l035_g7,@function
 .p2align 6
-peristyle_91aa6d3d13a61852_l035_g7:
+peristyle_ad453205128ef174_l035_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3621,5 +3621,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_91aa6d3d13a61852_l035_g7,.-peristyle_91aa6d3d13a61852_l035_g7
+.size peristyle_ad453205128ef174_l035_g7,.-peristyle_ad453205128ef174_l035_g7
 .section .note.GNU-stack,"",@progbits

@@ -21,12 +21,12 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_91aa6d3d13a61852_l035_g0 peristyle_91aa6d3d13a61852_l035_g1
-    peristyle_91aa6d3d13a61852_l035_g2 peristyle_91aa6d3d13a61852_l035_g3
-    peristyle_91aa6d3d13a61852_l035_g4 peristyle_91aa6d3d13a61852_l035_g5
-    peristyle_91aa6d3d13a61852_l035_g6 peristyle_91aa6d3d13a61852_l035_g7
+    peristyle_ad453205128ef174_l035_g0 peristyle_ad453205128ef174_l035_g1
+    peristyle_ad453205128ef174_l035_g2 peristyle_ad453205128ef174_l035_g3
+    peristyle_ad453205128ef174_l035_g4 peristyle_ad453205128ef174_l035_g5
+    peristyle_ad453205128ef174_l035_g6 peristyle_ad453205128ef174_l035_g7
 );
-static TABLE: &Aligned<[u8; 22720]> = &Aligned(*include_bytes!("l035_up16_m_cv2.bin"));
+static TABLE: &Aligned<[u8; 22784]> = &Aligned(*include_bytes!("l035_up16_m_cv2.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
     Group::new(&[2, 3], (9, 9), 120, 34, None),
@@ -61,56 +61,56 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 92),
         0,
         0,
-        unrolled!(peristyle_91aa6d3d13a61852_l035_g0),
+        unrolled!(peristyle_ad453205128ef174_l035_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (92, 90),
         184,
         65,
-        unrolled!(peristyle_91aa6d3d13a61852_l035_g1),
+        unrolled!(peristyle_ad453205128ef174_l035_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (182, 97),
         364,
         132,
-        unrolled!(peristyle_91aa6d3d13a61852_l035_g2),
+        unrolled!(peristyle_ad453205128ef174_l035_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (279, 95),
         558,
         203,
-        unrolled!(peristyle_91aa6d3d13a61852_l035_g3),
+        unrolled!(peristyle_ad453205128ef174_l035_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (374, 95),
         748,
         269,
-        unrolled!(peristyle_91aa6d3d13a61852_l035_g4),
+        unrolled!(peristyle_ad453205128ef174_l035_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (469, 100),
         938,
         339,
-        unrolled!(peristyle_91aa6d3d13a61852_l035_g5),
+        unrolled!(peristyle_ad453205128ef174_l035_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (569, 92),
         1138,
         416,
-        unrolled!(peristyle_91aa6d3d13a61852_l035_g6),
+        unrolled!(peristyle_ad453205128ef174_l035_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (661, 85),
         1322,
         486,
-        unrolled!(peristyle_91aa6d3d13a61852_l035_g7),
+        unrolled!(peristyle_ad453205128ef174_l035_g7),
     ),
 ];
 /// The layer.
@@ -151,24 +151,24 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 144)),
-            offsets: Cow::Borrowed(TABLE.offsets(576, 2032)),
-            weights: Cow::Borrowed(TABLE.words(8704, 590)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 2036)),
+            weights: Cow::Borrowed(TABLE.words(8768, 590)),
         },
         quads: Some(Table {
             group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(11072, 30)),
-            offsets: Cow::Borrowed(TABLE.offsets(11200, 1428)),
-            weights: Cow::Borrowed(TABLE.words(16960, 865)),
+            segments: Cow::Borrowed(TABLE.segments(11136, 30)),
+            offsets: Cow::Borrowed(TABLE.offsets(11264, 1428)),
+            weights: Cow::Borrowed(TABLE.words(17024, 865)),
         }),
         unrolled: Some(Table {
             group: 4,
             groups: Cow::Borrowed(UNROLLED_GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 0)),
             offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(20480, 550)),
+            weights: Cow::Borrowed(TABLE.words(20544, 550)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(22720, 0)),
+        packed: Cow::Borrowed(TABLE.offsets(22784, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_6b93af2b7737f844_l036_g0
-.hidden peristyle_6b93af2b7737f844_l036_g0
-.type peristyle_6b93af2b7737f844_l036_g0,@function
+.globl peristyle_853ee3c16ab170f4_l036_g0
+.hidden peristyle_853ee3c16ab170f4_l036_g0
+.type peristyle_853ee3c16ab170f4_l036_g0,@function
 .p2align 6
-peristyle_6b93af2b7737f844_l036_g0:
+peristyle_853ee3c16ab170f4_l036_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -513,12 +513,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_6b93af2b7737f844_l036_g0,.-peristyle_6b93af2b7737f844_l036_g0
-.globl peristyle_6b93af2b7737f844_l036_g1
-.hidden peristyle_6b93af2b7737f844_l036_g1
-.type peristyle_6b93af2b7737f844_l036_g1,@function
+.size peristyle_853ee3c16ab170f4_l036_g0,.-peristyle_853ee3c16ab170f4_l036_g0
+.globl peristyle_853ee3c16ab170f4_l036_g1
+.hidden peristyle_853ee3c16ab170f4_l036_g1
+.type peristyle_853ee3c16ab170f4_l036_g1,@function
 .p2align 6
-peristyle_6b93af2b7737f844_l036_g1:
+peristyle_853ee3c16ab170f4_l036_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -913,12 +913,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_6b93af2b7737f844_l036_g1,.-peristyle_6b93af2b7737f844_l036_g1
-.globl peristyle_6b93af2b7737f844_l036_g2
-.hidden peristyle_6b93af2b7737f844_l036_g2
-.type peristyle_6b93af2b7737f844_l036_g2,@function
+.size peristyle_853ee3c16ab170f4_l036_g1,.-peristyle_853ee3c16ab170f4_l036_g1
+.globl peristyle_853ee3c16ab170f4_l036_g2
+.hidden peristyle_853ee3c16ab170f4_l036_g2
+.type peristyle_853ee3c16ab170f4_l036_g2,@function
 .p2align 6
-peristyle_6b93af2b7737f844_l036_g2:
+peristyle_853ee3c16ab170f4_l036_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1308,12 +1308,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_6b93af2b7737f844_l036_g2,.-peristyle_6b93af2b7737f844_l036_g2
-.globl peristyle_6b93af2b7737f844_l036_g3
-.hidden peristyle_6b93af2b7737f844_l036_g3
-.type peristyle_6b93af2b7737f844_l036_g3,@function
+.size peristyle_853ee3c16ab170f4_l036_g2,.-peristyle_853ee3c16ab170f4_l036_g2
+.globl peristyle_853ee3c16ab170f4_l036_g3
+.hidden peristyle_853ee3c16ab170f4_l036_g3
+.type peristyle_853ee3c16ab170f4_l036_g3,@function
 .p2align 6
-peristyle_6b93af2b7737f844_l036_g3:
+peristyle_853ee3c16ab170f4_l036_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1712,12 +1712,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_6b93af2b7737f844_l036_g3,.-peristyle_6b93af2b7737f844_l036_g3
-.globl peristyle_6b93af2b7737f844_l036_g4
-.hidden peristyle_6b93af2b7737f844_l036_g4
-.type peristyle_6b93af2b7737f844_l036_g4,@function
+.size peristyle_853ee3c16ab170f4_l036_g3,.-peristyle_853ee3c16ab170f4_l036_g3
+.globl peristyle_853ee3c16ab170f4_l036_g4
+.hidden peristyle_853ee3c16ab170f4_l036_g4
+.type peristyle_853ee3c16ab170f4_l036_g4,@function
 .p2align 6
-peristyle_6b93af2b7737f844_l036_g4:
+peristyle_853ee3c16ab170f4_l036_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2101,12 +2101,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_6b93af2b7737f844_l036_g4,.-peristyle_6b93af2b7737f844_l036_g4
-.globl peristyle_6b93af2b7737f844_l036_g5
-.hidden peristyle_6b93af2b7737f844_l036_g5
-.type peristyle_6b93af2b7737f844_l036_g5,@function
+.size peristyle_853ee3c16ab170f4_l036_g4,.-peristyle_853ee3c16ab170f4_l036_g4
+.globl peristyle_853ee3c16ab170f4_l036_g5
+.hidden peristyle_853ee3c16ab170f4_l036_g5
+.type peristyle_853ee3c16ab170f4_l036_g5,@function
 .p2align 6
-peristyle_6b93af2b7737f844_l036_g5:
+peristyle_853ee3c16ab170f4_l036_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2521,12 +2521,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_6b93af2b7737f844_l036_g5,.-peristyle_6b93af2b7737f844_l036_g5
-.globl peristyle_6b93af2b7737f844_l036_g6
-.hidden peristyle_6b93af2b7737f844_l036_g6
-.type peristyle_6b93af2b7737f844_l036_g6,@function
+.size peristyle_853ee3c16ab170f4_l036_g5,.-peristyle_853ee3c16ab170f4_l036_g5
+.globl peristyle_853ee3c16ab170f4_l036_g6
+.hidden peristyle_853ee3c16ab170f4_l036_g6
+.type peristyle_853ee3c16ab170f4_l036_g6,@function
 .p2align 6
-peristyle_6b93af2b7737f844_l036_g6:
+peristyle_853ee3c16ab170f4_l036_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2915,12 +2915,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_6b93af2b7737f844_l036_g6,.-peristyle_6b93af2b7737f844_l036_g6
-.globl peristyle_6b93af2b7737f844_l036_g7
-.hidden peristyle_6b93af2b7737f844_l036_g7
-.type peristyle_6b93af2b7737f844_l036_g7,@function
+.size peristyle_853ee3c16ab170f4_l036_g6,.-peristyle_853ee3c16ab170f4_l036_g6
+.globl peristyle_853ee3c16ab170f4_l036_g7
+.hidden peristyle_853ee3c16ab170f4_l036_g7
+.type peristyle_853ee3c16ab170f4_l036_g7,@function
 .p2align 6
-peristyle_6b93af2b7737f844_l036_g7:
+peristyle_853ee3c16ab170f4_l036_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3316,5 +3316,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_6b93af2b7737f844_l036_g7,.-peristyle_6b93af2b7737f844_l036_g7
+.size peristyle_853ee3c16ab170f4_l036_g7,.-peristyle_853ee3c16ab170f4_l036_g7
 .section .note.GNU-stack,"",@progbits

@@ -21,12 +21,12 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_6b93af2b7737f844_l036_g0 peristyle_6b93af2b7737f844_l036_g1
-    peristyle_6b93af2b7737f844_l036_g2 peristyle_6b93af2b7737f844_l036_g3
-    peristyle_6b93af2b7737f844_l036_g4 peristyle_6b93af2b7737f844_l036_g5
-    peristyle_6b93af2b7737f844_l036_g6 peristyle_6b93af2b7737f844_l036_g7
+    peristyle_853ee3c16ab170f4_l036_g0 peristyle_853ee3c16ab170f4_l036_g1
+    peristyle_853ee3c16ab170f4_l036_g2 peristyle_853ee3c16ab170f4_l036_g3
+    peristyle_853ee3c16ab170f4_l036_g4 peristyle_853ee3c16ab170f4_l036_g5
+    peristyle_853ee3c16ab170f4_l036_g6 peristyle_853ee3c16ab170f4_l036_g7
 );
-static TABLE: &Aligned<[u8; 20544]> = &Aligned(*include_bytes!("l036_up16_cv2.bin"));
+static TABLE: &Aligned<[u8; 20608]> = &Aligned(*include_bytes!("l036_up16_cv2.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
     Group::new(&[2, 3], (9, 9), 108, 36, None),
@@ -61,56 +61,56 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 60),
         0,
         0,
-        unrolled!(peristyle_6b93af2b7737f844_l036_g0),
+        unrolled!(peristyle_853ee3c16ab170f4_l036_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (60, 63),
         120,
         69,
-        unrolled!(peristyle_6b93af2b7737f844_l036_g1),
+        unrolled!(peristyle_853ee3c16ab170f4_l036_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (123, 62),
         246,
         143,
-        unrolled!(peristyle_6b93af2b7737f844_l036_g2),
+        unrolled!(peristyle_853ee3c16ab170f4_l036_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (185, 66),
         370,
         216,
-        unrolled!(peristyle_6b93af2b7737f844_l036_g3),
+        unrolled!(peristyle_853ee3c16ab170f4_l036_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (251, 62),
         502,
         294,
-        unrolled!(peristyle_6b93af2b7737f844_l036_g4),
+        unrolled!(peristyle_853ee3c16ab170f4_l036_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (313, 63),
         626,
         366,
-        unrolled!(peristyle_6b93af2b7737f844_l036_g5),
+        unrolled!(peristyle_853ee3c16ab170f4_l036_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (376, 62),
         752,
         445,
-        unrolled!(peristyle_6b93af2b7737f844_l036_g6),
+        unrolled!(peristyle_853ee3c16ab170f4_l036_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (438, 64),
         876,
         516,
-        unrolled!(peristyle_6b93af2b7737f844_l036_g7),
+        unrolled!(peristyle_853ee3c16ab170f4_l036_g7),
     ),
 ];
 /// The layer.
@@ -151,24 +151,24 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 144)),
-            offsets: Cow::Borrowed(TABLE.offsets(576, 1856)),
-            weights: Cow::Borrowed(TABLE.words(8000, 664)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 1860)),
+            weights: Cow::Borrowed(TABLE.words(8064, 664)),
         },
         quads: Some(Table {
             group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(10688, 25)),
-            offsets: Cow::Borrowed(TABLE.offsets(10816, 988)),
-            weights: Cow::Borrowed(TABLE.words(14784, 828)),
+            segments: Cow::Borrowed(TABLE.segments(10752, 25)),
+            offsets: Cow::Borrowed(TABLE.offsets(10880, 988)),
+            weights: Cow::Borrowed(TABLE.words(14848, 828)),
         }),
         unrolled: Some(Table {
             group: 4,
             groups: Cow::Borrowed(UNROLLED_GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 0)),
             offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(18112, 595)),
+            weights: Cow::Borrowed(TABLE.words(18176, 595)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(20544, 0)),
+        packed: Cow::Borrowed(TABLE.offsets(20608, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,

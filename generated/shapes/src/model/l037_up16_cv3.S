@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_33b46ebf52eaf6c5_l037_g0
-.hidden peristyle_33b46ebf52eaf6c5_l037_g0
-.type peristyle_33b46ebf52eaf6c5_l037_g0,@function
+.globl peristyle_95d18315e5d9d9a4_l037_g0
+.hidden peristyle_95d18315e5d9d9a4_l037_g0
+.type peristyle_95d18315e5d9d9a4_l037_g0,@function
 .p2align 6
-peristyle_33b46ebf52eaf6c5_l037_g0:
+peristyle_95d18315e5d9d9a4_l037_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -418,12 +418,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_33b46ebf52eaf6c5_l037_g0,.-peristyle_33b46ebf52eaf6c5_l037_g0
-.globl peristyle_33b46ebf52eaf6c5_l037_g1
-.hidden peristyle_33b46ebf52eaf6c5_l037_g1
-.type peristyle_33b46ebf52eaf6c5_l037_g1,@function
+.size peristyle_95d18315e5d9d9a4_l037_g0,.-peristyle_95d18315e5d9d9a4_l037_g0
+.globl peristyle_95d18315e5d9d9a4_l037_g1
+.hidden peristyle_95d18315e5d9d9a4_l037_g1
+.type peristyle_95d18315e5d9d9a4_l037_g1,@function
 .p2align 6
-peristyle_33b46ebf52eaf6c5_l037_g1:
+peristyle_95d18315e5d9d9a4_l037_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -690,12 +690,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_33b46ebf52eaf6c5_l037_g1,.-peristyle_33b46ebf52eaf6c5_l037_g1
-.globl peristyle_33b46ebf52eaf6c5_l037_g2
-.hidden peristyle_33b46ebf52eaf6c5_l037_g2
-.type peristyle_33b46ebf52eaf6c5_l037_g2,@function
+.size peristyle_95d18315e5d9d9a4_l037_g1,.-peristyle_95d18315e5d9d9a4_l037_g1
+.globl peristyle_95d18315e5d9d9a4_l037_g2
+.hidden peristyle_95d18315e5d9d9a4_l037_g2
+.type peristyle_95d18315e5d9d9a4_l037_g2,@function
 .p2align 6
-peristyle_33b46ebf52eaf6c5_l037_g2:
+peristyle_95d18315e5d9d9a4_l037_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -998,12 +998,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_33b46ebf52eaf6c5_l037_g2,.-peristyle_33b46ebf52eaf6c5_l037_g2
-.globl peristyle_33b46ebf52eaf6c5_l037_g3
-.hidden peristyle_33b46ebf52eaf6c5_l037_g3
-.type peristyle_33b46ebf52eaf6c5_l037_g3,@function
+.size peristyle_95d18315e5d9d9a4_l037_g2,.-peristyle_95d18315e5d9d9a4_l037_g2
+.globl peristyle_95d18315e5d9d9a4_l037_g3
+.hidden peristyle_95d18315e5d9d9a4_l037_g3
+.type peristyle_95d18315e5d9d9a4_l037_g3,@function
 .p2align 6
-peristyle_33b46ebf52eaf6c5_l037_g3:
+peristyle_95d18315e5d9d9a4_l037_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1254,12 +1254,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_33b46ebf52eaf6c5_l037_g3,.-peristyle_33b46ebf52eaf6c5_l037_g3
-.globl peristyle_33b46ebf52eaf6c5_l037_g4
-.hidden peristyle_33b46ebf52eaf6c5_l037_g4
-.type peristyle_33b46ebf52eaf6c5_l037_g4,@function
+.size peristyle_95d18315e5d9d9a4_l037_g3,.-peristyle_95d18315e5d9d9a4_l037_g3
+.globl peristyle_95d18315e5d9d9a4_l037_g4
+.hidden peristyle_95d18315e5d9d9a4_l037_g4
+.type peristyle_95d18315e5d9d9a4_l037_g4,@function
 .p2align 6
-peristyle_33b46ebf52eaf6c5_l037_g4:
+peristyle_95d18315e5d9d9a4_l037_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1539,12 +1539,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_33b46ebf52eaf6c5_l037_g4,.-peristyle_33b46ebf52eaf6c5_l037_g4
-.globl peristyle_33b46ebf52eaf6c5_l037_g5
-.hidden peristyle_33b46ebf52eaf6c5_l037_g5
-.type peristyle_33b46ebf52eaf6c5_l037_g5,@function
+.size peristyle_95d18315e5d9d9a4_l037_g4,.-peristyle_95d18315e5d9d9a4_l037_g4
+.globl peristyle_95d18315e5d9d9a4_l037_g5
+.hidden peristyle_95d18315e5d9d9a4_l037_g5
+.type peristyle_95d18315e5d9d9a4_l037_g5,@function
 .p2align 6
-peristyle_33b46ebf52eaf6c5_l037_g5:
+peristyle_95d18315e5d9d9a4_l037_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1822,12 +1822,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_33b46ebf52eaf6c5_l037_g5,.-peristyle_33b46ebf52eaf6c5_l037_g5
-.globl peristyle_33b46ebf52eaf6c5_l037_g6
-.hidden peristyle_33b46ebf52eaf6c5_l037_g6
-.type peristyle_33b46ebf52eaf6c5_l037_g6,@function
+.size peristyle_95d18315e5d9d9a4_l037_g5,.-peristyle_95d18315e5d9d9a4_l037_g5
+.globl peristyle_95d18315e5d9d9a4_l037_g6
+.hidden peristyle_95d18315e5d9d9a4_l037_g6
+.type peristyle_95d18315e5d9d9a4_l037_g6,@function
 .p2align 6
-peristyle_33b46ebf52eaf6c5_l037_g6:
+peristyle_95d18315e5d9d9a4_l037_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2104,12 +2104,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_33b46ebf52eaf6c5_l037_g6,.-peristyle_33b46ebf52eaf6c5_l037_g6
-.globl peristyle_33b46ebf52eaf6c5_l037_g7
-.hidden peristyle_33b46ebf52eaf6c5_l037_g7
-.type peristyle_33b46ebf52eaf6c5_l037_g7,@function
+.size peristyle_95d18315e5d9d9a4_l037_g6,.-peristyle_95d18315e5d9d9a4_l037_g6
+.globl peristyle_95d18315e5d9d9a4_l037_g7
+.hidden peristyle_95d18315e5d9d9a4_l037_g7
+.type peristyle_95d18315e5d9d9a4_l037_g7,@function
 .p2align 6
-peristyle_33b46ebf52eaf6c5_l037_g7:
+peristyle_95d18315e5d9d9a4_l037_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2409,12 +2409,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_33b46ebf52eaf6c5_l037_g7,.-peristyle_33b46ebf52eaf6c5_l037_g7
-.globl peristyle_33b46ebf52eaf6c5_l037_g8
-.hidden peristyle_33b46ebf52eaf6c5_l037_g8
-.type peristyle_33b46ebf52eaf6c5_l037_g8,@function
+.size peristyle_95d18315e5d9d9a4_l037_g7,.-peristyle_95d18315e5d9d9a4_l037_g7
+.globl peristyle_95d18315e5d9d9a4_l037_g8
+.hidden peristyle_95d18315e5d9d9a4_l037_g8
+.type peristyle_95d18315e5d9d9a4_l037_g8,@function
 .p2align 6
-peristyle_33b46ebf52eaf6c5_l037_g8:
+peristyle_95d18315e5d9d9a4_l037_g8:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2686,12 +2686,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_33b46ebf52eaf6c5_l037_g8,.-peristyle_33b46ebf52eaf6c5_l037_g8
-.globl peristyle_33b46ebf52eaf6c5_l037_g9
-.hidden peristyle_33b46ebf52eaf6c5_l037_g9
-.type peristyle_33b46ebf52eaf6c5_l037_g9,@function
+.size peristyle_95d18315e5d9d9a4_l037_g8,.-peristyle_95d18315e5d9d9a4_l037_g8
+.globl peristyle_95d18315e5d9d9a4_l037_g9
+.hidden peristyle_95d18315e5d9d9a4_l037_g9
+.type peristyle_95d18315e5d9d9a4_l037_g9,@function
 .p2align 6
-peristyle_33b46ebf52eaf6c5_l037_g9:
+peristyle_95d18315e5d9d9a4_l037_g9:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2951,12 +2951,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_33b46ebf52eaf6c5_l037_g9,.-peristyle_33b46ebf52eaf6c5_l037_g9
-.globl peristyle_33b46ebf52eaf6c5_l037_g10
-.hidden peristyle_33b46ebf52eaf6c5_l037_g10
-.type peristyle_33b46ebf52eaf6c5_l037_g10,@function
+.size peristyle_95d18315e5d9d9a4_l037_g9,.-peristyle_95d18315e5d9d9a4_l037_g9
+.globl peristyle_95d18315e5d9d9a4_l037_g10
+.hidden peristyle_95d18315e5d9d9a4_l037_g10
+.type peristyle_95d18315e5d9d9a4_l037_g10,@function
 .p2align 6
-peristyle_33b46ebf52eaf6c5_l037_g10:
+peristyle_95d18315e5d9d9a4_l037_g10:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3234,12 +3234,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_33b46ebf52eaf6c5_l037_g10,.-peristyle_33b46ebf52eaf6c5_l037_g10
-.globl peristyle_33b46ebf52eaf6c5_l037_g11
-.hidden peristyle_33b46ebf52eaf6c5_l037_g11
-.type peristyle_33b46ebf52eaf6c5_l037_g11,@function
+.size peristyle_95d18315e5d9d9a4_l037_g10,.-peristyle_95d18315e5d9d9a4_l037_g10
+.globl peristyle_95d18315e5d9d9a4_l037_g11
+.hidden peristyle_95d18315e5d9d9a4_l037_g11
+.type peristyle_95d18315e5d9d9a4_l037_g11,@function
 .p2align 6
-peristyle_33b46ebf52eaf6c5_l037_g11:
+peristyle_95d18315e5d9d9a4_l037_g11:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3505,12 +3505,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_33b46ebf52eaf6c5_l037_g11,.-peristyle_33b46ebf52eaf6c5_l037_g11
-.globl peristyle_33b46ebf52eaf6c5_l037_g12
-.hidden peristyle_33b46ebf52eaf6c5_l037_g12
-.type peristyle_33b46ebf52eaf6c5_l037_g12,@function
+.size peristyle_95d18315e5d9d9a4_l037_g11,.-peristyle_95d18315e5d9d9a4_l037_g11
+.globl peristyle_95d18315e5d9d9a4_l037_g12
+.hidden peristyle_95d18315e5d9d9a4_l037_g12
+.type peristyle_95d18315e5d9d9a4_l037_g12,@function
 .p2align 6
-peristyle_33b46ebf52eaf6c5_l037_g12:
+peristyle_95d18315e5d9d9a4_l037_g12:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3762,12 +3762,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_33b46ebf52eaf6c5_l037_g12,.-peristyle_33b46ebf52eaf6c5_l037_g12
-.globl peristyle_33b46ebf52eaf6c5_l037_g13
-.hidden peristyle_33b46ebf52eaf6c5_l037_g13
-.type peristyle_33b46ebf52eaf6c5_l037_g13,@function
+.size peristyle_95d18315e5d9d9a4_l037_g12,.-peristyle_95d18315e5d9d9a4_l037_g12
+.globl peristyle_95d18315e5d9d9a4_l037_g13
+.hidden peristyle_95d18315e5d9d9a4_l037_g13
+.type peristyle_95d18315e5d9d9a4_l037_g13,@function
 .p2align 6
-peristyle_33b46ebf52eaf6c5_l037_g13:
+peristyle_95d18315e5d9d9a4_l037_g13:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4032,12 +4032,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_33b46ebf52eaf6c5_l037_g13,.-peristyle_33b46ebf52eaf6c5_l037_g13
-.globl peristyle_33b46ebf52eaf6c5_l037_g14
-.hidden peristyle_33b46ebf52eaf6c5_l037_g14
-.type peristyle_33b46ebf52eaf6c5_l037_g14,@function
+.size peristyle_95d18315e5d9d9a4_l037_g13,.-peristyle_95d18315e5d9d9a4_l037_g13
+.globl peristyle_95d18315e5d9d9a4_l037_g14
+.hidden peristyle_95d18315e5d9d9a4_l037_g14
+.type peristyle_95d18315e5d9d9a4_l037_g14,@function
 .p2align 6
-peristyle_33b46ebf52eaf6c5_l037_g14:
+peristyle_95d18315e5d9d9a4_l037_g14:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4302,12 +4302,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_33b46ebf52eaf6c5_l037_g14,.-peristyle_33b46ebf52eaf6c5_l037_g14
-.globl peristyle_33b46ebf52eaf6c5_l037_g15
-.hidden peristyle_33b46ebf52eaf6c5_l037_g15
-.type peristyle_33b46ebf52eaf6c5_l037_g15,@function
+.size peristyle_95d18315e5d9d9a4_l037_g14,.-peristyle_95d18315e5d9d9a4_l037_g14
+.globl peristyle_95d18315e5d9d9a4_l037_g15
+.hidden peristyle_95d18315e5d9d9a4_l037_g15
+.type peristyle_95d18315e5d9d9a4_l037_g15,@function
 .p2align 6
-peristyle_33b46ebf52eaf6c5_l037_g15:
+peristyle_95d18315e5d9d9a4_l037_g15:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4556,5 +4556,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_33b46ebf52eaf6c5_l037_g15,.-peristyle_33b46ebf52eaf6c5_l037_g15
+.size peristyle_95d18315e5d9d9a4_l037_g15,.-peristyle_95d18315e5d9d9a4_l037_g15
 .section .note.GNU-stack,"",@progbits

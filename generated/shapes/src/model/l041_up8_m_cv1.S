@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_a9247d1ff9160c55_l041_g0
-.hidden peristyle_a9247d1ff9160c55_l041_g0
-.type peristyle_a9247d1ff9160c55_l041_g0,@function
+.globl peristyle_8b38421857720a51_l041_g0
+.hidden peristyle_8b38421857720a51_l041_g0
+.type peristyle_8b38421857720a51_l041_g0,@function
 .p2align 6
-peristyle_a9247d1ff9160c55_l041_g0:
+peristyle_8b38421857720a51_l041_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -290,12 +290,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_a9247d1ff9160c55_l041_g0,.-peristyle_a9247d1ff9160c55_l041_g0
-.globl peristyle_a9247d1ff9160c55_l041_g1
-.hidden peristyle_a9247d1ff9160c55_l041_g1
-.type peristyle_a9247d1ff9160c55_l041_g1,@function
+.size peristyle_8b38421857720a51_l041_g0,.-peristyle_8b38421857720a51_l041_g0
+.globl peristyle_8b38421857720a51_l041_g1
+.hidden peristyle_8b38421857720a51_l041_g1
+.type peristyle_8b38421857720a51_l041_g1,@function
 .p2align 6
-peristyle_a9247d1ff9160c55_l041_g1:
+peristyle_8b38421857720a51_l041_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -458,12 +458,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_a9247d1ff9160c55_l041_g1,.-peristyle_a9247d1ff9160c55_l041_g1
-.globl peristyle_a9247d1ff9160c55_l041_g2
-.hidden peristyle_a9247d1ff9160c55_l041_g2
-.type peristyle_a9247d1ff9160c55_l041_g2,@function
+.size peristyle_8b38421857720a51_l041_g1,.-peristyle_8b38421857720a51_l041_g1
+.globl peristyle_8b38421857720a51_l041_g2
+.hidden peristyle_8b38421857720a51_l041_g2
+.type peristyle_8b38421857720a51_l041_g2,@function
 .p2align 6
-peristyle_a9247d1ff9160c55_l041_g2:
+peristyle_8b38421857720a51_l041_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -622,12 +622,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_a9247d1ff9160c55_l041_g2,.-peristyle_a9247d1ff9160c55_l041_g2
-.globl peristyle_a9247d1ff9160c55_l041_g3
-.hidden peristyle_a9247d1ff9160c55_l041_g3
-.type peristyle_a9247d1ff9160c55_l041_g3,@function
+.size peristyle_8b38421857720a51_l041_g2,.-peristyle_8b38421857720a51_l041_g2
+.globl peristyle_8b38421857720a51_l041_g3
+.hidden peristyle_8b38421857720a51_l041_g3
+.type peristyle_8b38421857720a51_l041_g3,@function
 .p2align 6
-peristyle_a9247d1ff9160c55_l041_g3:
+peristyle_8b38421857720a51_l041_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -790,5 +790,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_a9247d1ff9160c55_l041_g3,.-peristyle_a9247d1ff9160c55_l041_g3
+.size peristyle_8b38421857720a51_l041_g3,.-peristyle_8b38421857720a51_l041_g3
 .section .note.GNU-stack,"",@progbits

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_6f78f6651ae6185a_l042_g0
-.hidden peristyle_6f78f6651ae6185a_l042_g0
-.type peristyle_6f78f6651ae6185a_l042_g0,@function
+.globl peristyle_fd9f66d5ac56a3d4_l042_g0
+.hidden peristyle_fd9f66d5ac56a3d4_l042_g0
+.type peristyle_fd9f66d5ac56a3d4_l042_g0,@function
 .p2align 6
-peristyle_6f78f6651ae6185a_l042_g0:
+peristyle_fd9f66d5ac56a3d4_l042_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -456,12 +456,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_6f78f6651ae6185a_l042_g0,.-peristyle_6f78f6651ae6185a_l042_g0
-.globl peristyle_6f78f6651ae6185a_l042_g1
-.hidden peristyle_6f78f6651ae6185a_l042_g1
-.type peristyle_6f78f6651ae6185a_l042_g1,@function
+.size peristyle_fd9f66d5ac56a3d4_l042_g0,.-peristyle_fd9f66d5ac56a3d4_l042_g0
+.globl peristyle_fd9f66d5ac56a3d4_l042_g1
+.hidden peristyle_fd9f66d5ac56a3d4_l042_g1
+.type peristyle_fd9f66d5ac56a3d4_l042_g1,@function
 .p2align 6
-peristyle_6f78f6651ae6185a_l042_g1:
+peristyle_fd9f66d5ac56a3d4_l042_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -779,12 +779,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_6f78f6651ae6185a_l042_g1,.-peristyle_6f78f6651ae6185a_l042_g1
-.globl peristyle_6f78f6651ae6185a_l042_g2
-.hidden peristyle_6f78f6651ae6185a_l042_g2
-.type peristyle_6f78f6651ae6185a_l042_g2,@function
+.size peristyle_fd9f66d5ac56a3d4_l042_g1,.-peristyle_fd9f66d5ac56a3d4_l042_g1
+.globl peristyle_fd9f66d5ac56a3d4_l042_g2
+.hidden peristyle_fd9f66d5ac56a3d4_l042_g2
+.type peristyle_fd9f66d5ac56a3d4_l042_g2,@function
 .p2align 6
-peristyle_6f78f6651ae6185a_l042_g2:
+peristyle_fd9f66d5ac56a3d4_l042_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1135,12 +1135,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_6f78f6651ae6185a_l042_g2,.-peristyle_6f78f6651ae6185a_l042_g2
-.globl peristyle_6f78f6651ae6185a_l042_g3
-.hidden peristyle_6f78f6651ae6185a_l042_g3
-.type peristyle_6f78f6651ae6185a_l042_g3,@function
+.size peristyle_fd9f66d5ac56a3d4_l042_g2,.-peristyle_fd9f66d5ac56a3d4_l042_g2
+.globl peristyle_fd9f66d5ac56a3d4_l042_g3
+.hidden peristyle_fd9f66d5ac56a3d4_l042_g3
+.type peristyle_fd9f66d5ac56a3d4_l042_g3,@function
 .p2align 6
-peristyle_6f78f6651ae6185a_l042_g3:
+peristyle_fd9f66d5ac56a3d4_l042_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1479,5 +1479,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_6f78f6651ae6185a_l042_g3,.-peristyle_6f78f6651ae6185a_l042_g3
+.size peristyle_fd9f66d5ac56a3d4_l042_g3,.-peristyle_fd9f66d5ac56a3d4_l042_g3
 .section .note.GNU-stack,"",@progbits

@@ -21,10 +21,10 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_6f78f6651ae6185a_l042_g0 peristyle_6f78f6651ae6185a_l042_g1
-    peristyle_6f78f6651ae6185a_l042_g2 peristyle_6f78f6651ae6185a_l042_g3
+    peristyle_fd9f66d5ac56a3d4_l042_g0 peristyle_fd9f66d5ac56a3d4_l042_g1
+    peristyle_fd9f66d5ac56a3d4_l042_g2 peristyle_fd9f66d5ac56a3d4_l042_g3
 );
-static TABLE: &Aligned<[u8; 8704]> = &Aligned(*include_bytes!("l042_up8_m_cv2.bin"));
+static TABLE: &Aligned<[u8; 8768]> = &Aligned(*include_bytes!("l042_up8_m_cv2.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
     Group::new(&[2, 3], (9, 9), 100, 30, None),
@@ -47,28 +47,28 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 61),
         0,
         0,
-        unrolled!(peristyle_6f78f6651ae6185a_l042_g0),
+        unrolled!(peristyle_fd9f66d5ac56a3d4_l042_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (61, 56),
         122,
         54,
-        unrolled!(peristyle_6f78f6651ae6185a_l042_g1),
+        unrolled!(peristyle_fd9f66d5ac56a3d4_l042_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (117, 62),
         234,
         103,
-        unrolled!(peristyle_6f78f6651ae6185a_l042_g2),
+        unrolled!(peristyle_fd9f66d5ac56a3d4_l042_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (179, 63),
         358,
         161,
-        unrolled!(peristyle_6f78f6651ae6185a_l042_g3),
+        unrolled!(peristyle_fd9f66d5ac56a3d4_l042_g3),
     ),
 ];
 /// The layer.
@@ -109,24 +109,24 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 72)),
-            offsets: Cow::Borrowed(TABLE.offsets(320, 768)),
-            weights: Cow::Borrowed(TABLE.words(3392, 246)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 772)),
+            weights: Cow::Borrowed(TABLE.words(3456, 246)),
         },
         quads: Some(Table {
             group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(4416, 15)),
-            offsets: Cow::Borrowed(TABLE.offsets(4480, 472)),
-            weights: Cow::Borrowed(TABLE.words(6400, 340)),
+            segments: Cow::Borrowed(TABLE.segments(4480, 15)),
+            offsets: Cow::Borrowed(TABLE.offsets(4544, 472)),
+            weights: Cow::Borrowed(TABLE.words(6464, 340)),
         }),
         unrolled: Some(Table {
             group: 4,
             groups: Cow::Borrowed(UNROLLED_GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 0)),
             offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(7808, 217)),
+            weights: Cow::Borrowed(TABLE.words(7872, 217)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(8704, 0)),
+        packed: Cow::Borrowed(TABLE.offsets(8768, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,

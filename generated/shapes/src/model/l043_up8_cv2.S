@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_1f57a561709b9a97_l043_g0
-.hidden peristyle_1f57a561709b9a97_l043_g0
-.type peristyle_1f57a561709b9a97_l043_g0,@function
+.globl peristyle_62dba143d2744905_l043_g0
+.hidden peristyle_62dba143d2744905_l043_g0
+.type peristyle_62dba143d2744905_l043_g0,@function
 .p2align 6
-peristyle_1f57a561709b9a97_l043_g0:
+peristyle_62dba143d2744905_l043_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -383,12 +383,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_1f57a561709b9a97_l043_g0,.-peristyle_1f57a561709b9a97_l043_g0
-.globl peristyle_1f57a561709b9a97_l043_g1
-.hidden peristyle_1f57a561709b9a97_l043_g1
-.type peristyle_1f57a561709b9a97_l043_g1,@function
+.size peristyle_62dba143d2744905_l043_g0,.-peristyle_62dba143d2744905_l043_g0
+.globl peristyle_62dba143d2744905_l043_g1
+.hidden peristyle_62dba143d2744905_l043_g1
+.type peristyle_62dba143d2744905_l043_g1,@function
 .p2align 6
-peristyle_1f57a561709b9a97_l043_g1:
+peristyle_62dba143d2744905_l043_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -636,12 +636,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_1f57a561709b9a97_l043_g1,.-peristyle_1f57a561709b9a97_l043_g1
-.globl peristyle_1f57a561709b9a97_l043_g2
-.hidden peristyle_1f57a561709b9a97_l043_g2
-.type peristyle_1f57a561709b9a97_l043_g2,@function
+.size peristyle_62dba143d2744905_l043_g1,.-peristyle_62dba143d2744905_l043_g1
+.globl peristyle_62dba143d2744905_l043_g2
+.hidden peristyle_62dba143d2744905_l043_g2
+.type peristyle_62dba143d2744905_l043_g2,@function
 .p2align 6
-peristyle_1f57a561709b9a97_l043_g2:
+peristyle_62dba143d2744905_l043_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -886,12 +886,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_1f57a561709b9a97_l043_g2,.-peristyle_1f57a561709b9a97_l043_g2
-.globl peristyle_1f57a561709b9a97_l043_g3
-.hidden peristyle_1f57a561709b9a97_l043_g3
-.type peristyle_1f57a561709b9a97_l043_g3,@function
+.size peristyle_62dba143d2744905_l043_g2,.-peristyle_62dba143d2744905_l043_g2
+.globl peristyle_62dba143d2744905_l043_g3
+.hidden peristyle_62dba143d2744905_l043_g3
+.type peristyle_62dba143d2744905_l043_g3,@function
 .p2align 6
-peristyle_1f57a561709b9a97_l043_g3:
+peristyle_62dba143d2744905_l043_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1127,5 +1127,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_1f57a561709b9a97_l043_g3,.-peristyle_1f57a561709b9a97_l043_g3
+.size peristyle_62dba143d2744905_l043_g3,.-peristyle_62dba143d2744905_l043_g3
 .section .note.GNU-stack,"",@progbits

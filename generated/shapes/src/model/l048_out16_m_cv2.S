@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_e8c939981f5d58f1_l048_g0
-.hidden peristyle_e8c939981f5d58f1_l048_g0
-.type peristyle_e8c939981f5d58f1_l048_g0,@function
+.globl peristyle_c4b630c25a419a4c_l048_g0
+.hidden peristyle_c4b630c25a419a4c_l048_g0
+.type peristyle_c4b630c25a419a4c_l048_g0,@function
 .p2align 6
-peristyle_e8c939981f5d58f1_l048_g0:
+peristyle_c4b630c25a419a4c_l048_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -554,12 +554,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e8c939981f5d58f1_l048_g0,.-peristyle_e8c939981f5d58f1_l048_g0
-.globl peristyle_e8c939981f5d58f1_l048_g1
-.hidden peristyle_e8c939981f5d58f1_l048_g1
-.type peristyle_e8c939981f5d58f1_l048_g1,@function
+.size peristyle_c4b630c25a419a4c_l048_g0,.-peristyle_c4b630c25a419a4c_l048_g0
+.globl peristyle_c4b630c25a419a4c_l048_g1
+.hidden peristyle_c4b630c25a419a4c_l048_g1
+.type peristyle_c4b630c25a419a4c_l048_g1,@function
 .p2align 6
-peristyle_e8c939981f5d58f1_l048_g1:
+peristyle_c4b630c25a419a4c_l048_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -950,12 +950,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e8c939981f5d58f1_l048_g1,.-peristyle_e8c939981f5d58f1_l048_g1
-.globl peristyle_e8c939981f5d58f1_l048_g2
-.hidden peristyle_e8c939981f5d58f1_l048_g2
-.type peristyle_e8c939981f5d58f1_l048_g2,@function
+.size peristyle_c4b630c25a419a4c_l048_g1,.-peristyle_c4b630c25a419a4c_l048_g1
+.globl peristyle_c4b630c25a419a4c_l048_g2
+.hidden peristyle_c4b630c25a419a4c_l048_g2
+.type peristyle_c4b630c25a419a4c_l048_g2,@function
 .p2align 6
-peristyle_e8c939981f5d58f1_l048_g2:
+peristyle_c4b630c25a419a4c_l048_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1362,12 +1362,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e8c939981f5d58f1_l048_g2,.-peristyle_e8c939981f5d58f1_l048_g2
-.globl peristyle_e8c939981f5d58f1_l048_g3
-.hidden peristyle_e8c939981f5d58f1_l048_g3
-.type peristyle_e8c939981f5d58f1_l048_g3,@function
+.size peristyle_c4b630c25a419a4c_l048_g2,.-peristyle_c4b630c25a419a4c_l048_g2
+.globl peristyle_c4b630c25a419a4c_l048_g3
+.hidden peristyle_c4b630c25a419a4c_l048_g3
+.type peristyle_c4b630c25a419a4c_l048_g3,@function
 .p2align 6
-peristyle_e8c939981f5d58f1_l048_g3:
+peristyle_c4b630c25a419a4c_l048_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1782,12 +1782,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e8c939981f5d58f1_l048_g3,.-peristyle_e8c939981f5d58f1_l048_g3
-.globl peristyle_e8c939981f5d58f1_l048_g4
-.hidden peristyle_e8c939981f5d58f1_l048_g4
-.type peristyle_e8c939981f5d58f1_l048_g4,@function
+.size peristyle_c4b630c25a419a4c_l048_g3,.-peristyle_c4b630c25a419a4c_l048_g3
+.globl peristyle_c4b630c25a419a4c_l048_g4
+.hidden peristyle_c4b630c25a419a4c_l048_g4
+.type peristyle_c4b630c25a419a4c_l048_g4,@function
 .p2align 6
-peristyle_e8c939981f5d58f1_l048_g4:
+peristyle_c4b630c25a419a4c_l048_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2209,12 +2209,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e8c939981f5d58f1_l048_g4,.-peristyle_e8c939981f5d58f1_l048_g4
-.globl peristyle_e8c939981f5d58f1_l048_g5
-.hidden peristyle_e8c939981f5d58f1_l048_g5
-.type peristyle_e8c939981f5d58f1_l048_g5,@function
+.size peristyle_c4b630c25a419a4c_l048_g4,.-peristyle_c4b630c25a419a4c_l048_g4
+.globl peristyle_c4b630c25a419a4c_l048_g5
+.hidden peristyle_c4b630c25a419a4c_l048_g5
+.type peristyle_c4b630c25a419a4c_l048_g5,@function
 .p2align 6
-peristyle_e8c939981f5d58f1_l048_g5:
+peristyle_c4b630c25a419a4c_l048_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2598,12 +2598,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e8c939981f5d58f1_l048_g5,.-peristyle_e8c939981f5d58f1_l048_g5
-.globl peristyle_e8c939981f5d58f1_l048_g6
-.hidden peristyle_e8c939981f5d58f1_l048_g6
-.type peristyle_e8c939981f5d58f1_l048_g6,@function
+.size peristyle_c4b630c25a419a4c_l048_g5,.-peristyle_c4b630c25a419a4c_l048_g5
+.globl peristyle_c4b630c25a419a4c_l048_g6
+.hidden peristyle_c4b630c25a419a4c_l048_g6
+.type peristyle_c4b630c25a419a4c_l048_g6,@function
 .p2align 6
-peristyle_e8c939981f5d58f1_l048_g6:
+peristyle_c4b630c25a419a4c_l048_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3056,12 +3056,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e8c939981f5d58f1_l048_g6,.-peristyle_e8c939981f5d58f1_l048_g6
-.globl peristyle_e8c939981f5d58f1_l048_g7
-.hidden peristyle_e8c939981f5d58f1_l048_g7
-.type peristyle_e8c939981f5d58f1_l048_g7,@function
+.size peristyle_c4b630c25a419a4c_l048_g6,.-peristyle_c4b630c25a419a4c_l048_g6
+.globl peristyle_c4b630c25a419a4c_l048_g7
+.hidden peristyle_c4b630c25a419a4c_l048_g7
+.type peristyle_c4b630c25a419a4c_l048_g7,@function
 .p2align 6
-peristyle_e8c939981f5d58f1_l048_g7:
+peristyle_c4b630c25a419a4c_l048_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3474,5 +3474,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e8c939981f5d58f1_l048_g7,.-peristyle_e8c939981f5d58f1_l048_g7
+.size peristyle_c4b630c25a419a4c_l048_g7,.-peristyle_c4b630c25a419a4c_l048_g7
 .section .note.GNU-stack,"",@progbits

@@ -21,12 +21,12 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_e8c939981f5d58f1_l048_g0 peristyle_e8c939981f5d58f1_l048_g1
-    peristyle_e8c939981f5d58f1_l048_g2 peristyle_e8c939981f5d58f1_l048_g3
-    peristyle_e8c939981f5d58f1_l048_g4 peristyle_e8c939981f5d58f1_l048_g5
-    peristyle_e8c939981f5d58f1_l048_g6 peristyle_e8c939981f5d58f1_l048_g7
+    peristyle_c4b630c25a419a4c_l048_g0 peristyle_c4b630c25a419a4c_l048_g1
+    peristyle_c4b630c25a419a4c_l048_g2 peristyle_c4b630c25a419a4c_l048_g3
+    peristyle_c4b630c25a419a4c_l048_g4 peristyle_c4b630c25a419a4c_l048_g5
+    peristyle_c4b630c25a419a4c_l048_g6 peristyle_c4b630c25a419a4c_l048_g7
 );
-static TABLE: &Aligned<[u8; 22720]> = &Aligned(*include_bytes!("l048_out16_m_cv2.bin"));
+static TABLE: &Aligned<[u8; 22784]> = &Aligned(*include_bytes!("l048_out16_m_cv2.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
     Group::new(&[2, 3], (9, 9), 156, 46, None),
@@ -61,56 +61,56 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 86),
         0,
         0,
-        unrolled!(peristyle_e8c939981f5d58f1_l048_g0),
+        unrolled!(peristyle_c4b630c25a419a4c_l048_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (86, 83),
         172,
         68,
-        unrolled!(peristyle_e8c939981f5d58f1_l048_g1),
+        unrolled!(peristyle_c4b630c25a419a4c_l048_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (169, 86),
         338,
         132,
-        unrolled!(peristyle_e8c939981f5d58f1_l048_g2),
+        unrolled!(peristyle_c4b630c25a419a4c_l048_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (255, 90),
         510,
         197,
-        unrolled!(peristyle_e8c939981f5d58f1_l048_g3),
+        unrolled!(peristyle_c4b630c25a419a4c_l048_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (345, 88),
         690,
         267,
-        unrolled!(peristyle_e8c939981f5d58f1_l048_g4),
+        unrolled!(peristyle_c4b630c25a419a4c_l048_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (433, 88),
         866,
         337,
-        unrolled!(peristyle_e8c939981f5d58f1_l048_g5),
+        unrolled!(peristyle_c4b630c25a419a4c_l048_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (521, 99),
         1042,
         399,
-        unrolled!(peristyle_e8c939981f5d58f1_l048_g6),
+        unrolled!(peristyle_c4b630c25a419a4c_l048_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (620, 89),
         1240,
         477,
-        unrolled!(peristyle_e8c939981f5d58f1_l048_g7),
+        unrolled!(peristyle_c4b630c25a419a4c_l048_g7),
     ),
 ];
 /// The layer.
@@ -151,24 +151,24 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 144)),
-            offsets: Cow::Borrowed(TABLE.offsets(576, 2080)),
-            weights: Cow::Borrowed(TABLE.words(8896, 608)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 2084)),
+            weights: Cow::Borrowed(TABLE.words(8960, 608)),
         },
         quads: Some(Table {
             group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(11328, 30)),
-            offsets: Cow::Borrowed(TABLE.offsets(11456, 1384)),
-            weights: Cow::Borrowed(TABLE.words(17024, 865)),
+            segments: Cow::Borrowed(TABLE.segments(11392, 30)),
+            offsets: Cow::Borrowed(TABLE.offsets(11520, 1384)),
+            weights: Cow::Borrowed(TABLE.words(17088, 865)),
         }),
         unrolled: Some(Table {
             group: 4,
             groups: Cow::Borrowed(UNROLLED_GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 0)),
             offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(20544, 543)),
+            weights: Cow::Borrowed(TABLE.words(20608, 543)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(22720, 0)),
+        packed: Cow::Borrowed(TABLE.offsets(22784, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,

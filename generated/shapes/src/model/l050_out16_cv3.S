@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_410483056a19416f_l050_g0
-.hidden peristyle_410483056a19416f_l050_g0
-.type peristyle_410483056a19416f_l050_g0,@function
+.globl peristyle_30396f84f3ebb8b8_l050_g0
+.hidden peristyle_30396f84f3ebb8b8_l050_g0
+.type peristyle_30396f84f3ebb8b8_l050_g0,@function
 .p2align 6
-peristyle_410483056a19416f_l050_g0:
+peristyle_30396f84f3ebb8b8_l050_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -377,12 +377,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_410483056a19416f_l050_g0,.-peristyle_410483056a19416f_l050_g0
-.globl peristyle_410483056a19416f_l050_g1
-.hidden peristyle_410483056a19416f_l050_g1
-.type peristyle_410483056a19416f_l050_g1,@function
+.size peristyle_30396f84f3ebb8b8_l050_g0,.-peristyle_30396f84f3ebb8b8_l050_g0
+.globl peristyle_30396f84f3ebb8b8_l050_g1
+.hidden peristyle_30396f84f3ebb8b8_l050_g1
+.type peristyle_30396f84f3ebb8b8_l050_g1,@function
 .p2align 6
-peristyle_410483056a19416f_l050_g1:
+peristyle_30396f84f3ebb8b8_l050_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -622,12 +622,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_410483056a19416f_l050_g1,.-peristyle_410483056a19416f_l050_g1
-.globl peristyle_410483056a19416f_l050_g2
-.hidden peristyle_410483056a19416f_l050_g2
-.type peristyle_410483056a19416f_l050_g2,@function
+.size peristyle_30396f84f3ebb8b8_l050_g1,.-peristyle_30396f84f3ebb8b8_l050_g1
+.globl peristyle_30396f84f3ebb8b8_l050_g2
+.hidden peristyle_30396f84f3ebb8b8_l050_g2
+.type peristyle_30396f84f3ebb8b8_l050_g2,@function
 .p2align 6
-peristyle_410483056a19416f_l050_g2:
+peristyle_30396f84f3ebb8b8_l050_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -881,12 +881,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_410483056a19416f_l050_g2,.-peristyle_410483056a19416f_l050_g2
-.globl peristyle_410483056a19416f_l050_g3
-.hidden peristyle_410483056a19416f_l050_g3
-.type peristyle_410483056a19416f_l050_g3,@function
+.size peristyle_30396f84f3ebb8b8_l050_g2,.-peristyle_30396f84f3ebb8b8_l050_g2
+.globl peristyle_30396f84f3ebb8b8_l050_g3
+.hidden peristyle_30396f84f3ebb8b8_l050_g3
+.type peristyle_30396f84f3ebb8b8_l050_g3,@function
 .p2align 6
-peristyle_410483056a19416f_l050_g3:
+peristyle_30396f84f3ebb8b8_l050_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1140,12 +1140,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_410483056a19416f_l050_g3,.-peristyle_410483056a19416f_l050_g3
-.globl peristyle_410483056a19416f_l050_g4
-.hidden peristyle_410483056a19416f_l050_g4
-.type peristyle_410483056a19416f_l050_g4,@function
+.size peristyle_30396f84f3ebb8b8_l050_g3,.-peristyle_30396f84f3ebb8b8_l050_g3
+.globl peristyle_30396f84f3ebb8b8_l050_g4
+.hidden peristyle_30396f84f3ebb8b8_l050_g4
+.type peristyle_30396f84f3ebb8b8_l050_g4,@function
 .p2align 6
-peristyle_410483056a19416f_l050_g4:
+peristyle_30396f84f3ebb8b8_l050_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1389,12 +1389,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_410483056a19416f_l050_g4,.-peristyle_410483056a19416f_l050_g4
-.globl peristyle_410483056a19416f_l050_g5
-.hidden peristyle_410483056a19416f_l050_g5
-.type peristyle_410483056a19416f_l050_g5,@function
+.size peristyle_30396f84f3ebb8b8_l050_g4,.-peristyle_30396f84f3ebb8b8_l050_g4
+.globl peristyle_30396f84f3ebb8b8_l050_g5
+.hidden peristyle_30396f84f3ebb8b8_l050_g5
+.type peristyle_30396f84f3ebb8b8_l050_g5,@function
 .p2align 6
-peristyle_410483056a19416f_l050_g5:
+peristyle_30396f84f3ebb8b8_l050_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1636,12 +1636,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_410483056a19416f_l050_g5,.-peristyle_410483056a19416f_l050_g5
-.globl peristyle_410483056a19416f_l050_g6
-.hidden peristyle_410483056a19416f_l050_g6
-.type peristyle_410483056a19416f_l050_g6,@function
+.size peristyle_30396f84f3ebb8b8_l050_g5,.-peristyle_30396f84f3ebb8b8_l050_g5
+.globl peristyle_30396f84f3ebb8b8_l050_g6
+.hidden peristyle_30396f84f3ebb8b8_l050_g6
+.type peristyle_30396f84f3ebb8b8_l050_g6,@function
 .p2align 6
-peristyle_410483056a19416f_l050_g6:
+peristyle_30396f84f3ebb8b8_l050_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1883,12 +1883,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_410483056a19416f_l050_g6,.-peristyle_410483056a19416f_l050_g6
-.globl peristyle_410483056a19416f_l050_g7
-.hidden peristyle_410483056a19416f_l050_g7
-.type peristyle_410483056a19416f_l050_g7,@function
+.size peristyle_30396f84f3ebb8b8_l050_g6,.-peristyle_30396f84f3ebb8b8_l050_g6
+.globl peristyle_30396f84f3ebb8b8_l050_g7
+.hidden peristyle_30396f84f3ebb8b8_l050_g7
+.type peristyle_30396f84f3ebb8b8_l050_g7,@function
 .p2align 6
-peristyle_410483056a19416f_l050_g7:
+peristyle_30396f84f3ebb8b8_l050_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2140,12 +2140,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_410483056a19416f_l050_g7,.-peristyle_410483056a19416f_l050_g7
-.globl peristyle_410483056a19416f_l050_g8
-.hidden peristyle_410483056a19416f_l050_g8
-.type peristyle_410483056a19416f_l050_g8,@function
+.size peristyle_30396f84f3ebb8b8_l050_g7,.-peristyle_30396f84f3ebb8b8_l050_g7
+.globl peristyle_30396f84f3ebb8b8_l050_g8
+.hidden peristyle_30396f84f3ebb8b8_l050_g8
+.type peristyle_30396f84f3ebb8b8_l050_g8,@function
 .p2align 6
-peristyle_410483056a19416f_l050_g8:
+peristyle_30396f84f3ebb8b8_l050_g8:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2401,12 +2401,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_410483056a19416f_l050_g8,.-peristyle_410483056a19416f_l050_g8
-.globl peristyle_410483056a19416f_l050_g9
-.hidden peristyle_410483056a19416f_l050_g9
-.type peristyle_410483056a19416f_l050_g9,@function
+.size peristyle_30396f84f3ebb8b8_l050_g8,.-peristyle_30396f84f3ebb8b8_l050_g8
+.globl peristyle_30396f84f3ebb8b8_l050_g9
+.hidden peristyle_30396f84f3ebb8b8_l050_g9
+.type peristyle_30396f84f3ebb8b8_l050_g9,@function
 .p2align 6
-peristyle_410483056a19416f_l050_g9:
+peristyle_30396f84f3ebb8b8_l050_g9:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2646,12 +2646,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_410483056a19416f_l050_g9,.-peristyle_410483056a19416f_l050_g9
-.globl peristyle_410483056a19416f_l050_g10
-.hidden peristyle_410483056a19416f_l050_g10
-.type peristyle_410483056a19416f_l050_g10,@function
+.size peristyle_30396f84f3ebb8b8_l050_g9,.-peristyle_30396f84f3ebb8b8_l050_g9
+.globl peristyle_30396f84f3ebb8b8_l050_g10
+.hidden peristyle_30396f84f3ebb8b8_l050_g10
+.type peristyle_30396f84f3ebb8b8_l050_g10,@function
 .p2align 6
-peristyle_410483056a19416f_l050_g10:
+peristyle_30396f84f3ebb8b8_l050_g10:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2889,12 +2889,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_410483056a19416f_l050_g10,.-peristyle_410483056a19416f_l050_g10
-.globl peristyle_410483056a19416f_l050_g11
-.hidden peristyle_410483056a19416f_l050_g11
-.type peristyle_410483056a19416f_l050_g11,@function
+.size peristyle_30396f84f3ebb8b8_l050_g10,.-peristyle_30396f84f3ebb8b8_l050_g10
+.globl peristyle_30396f84f3ebb8b8_l050_g11
+.hidden peristyle_30396f84f3ebb8b8_l050_g11
+.type peristyle_30396f84f3ebb8b8_l050_g11,@function
 .p2align 6
-peristyle_410483056a19416f_l050_g11:
+peristyle_30396f84f3ebb8b8_l050_g11:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3126,12 +3126,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_410483056a19416f_l050_g11,.-peristyle_410483056a19416f_l050_g11
-.globl peristyle_410483056a19416f_l050_g12
-.hidden peristyle_410483056a19416f_l050_g12
-.type peristyle_410483056a19416f_l050_g12,@function
+.size peristyle_30396f84f3ebb8b8_l050_g11,.-peristyle_30396f84f3ebb8b8_l050_g11
+.globl peristyle_30396f84f3ebb8b8_l050_g12
+.hidden peristyle_30396f84f3ebb8b8_l050_g12
+.type peristyle_30396f84f3ebb8b8_l050_g12,@function
 .p2align 6
-peristyle_410483056a19416f_l050_g12:
+peristyle_30396f84f3ebb8b8_l050_g12:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3393,12 +3393,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_410483056a19416f_l050_g12,.-peristyle_410483056a19416f_l050_g12
-.globl peristyle_410483056a19416f_l050_g13
-.hidden peristyle_410483056a19416f_l050_g13
-.type peristyle_410483056a19416f_l050_g13,@function
+.size peristyle_30396f84f3ebb8b8_l050_g12,.-peristyle_30396f84f3ebb8b8_l050_g12
+.globl peristyle_30396f84f3ebb8b8_l050_g13
+.hidden peristyle_30396f84f3ebb8b8_l050_g13
+.type peristyle_30396f84f3ebb8b8_l050_g13,@function
 .p2align 6
-peristyle_410483056a19416f_l050_g13:
+peristyle_30396f84f3ebb8b8_l050_g13:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3628,12 +3628,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_410483056a19416f_l050_g13,.-peristyle_410483056a19416f_l050_g13
-.globl peristyle_410483056a19416f_l050_g14
-.hidden peristyle_410483056a19416f_l050_g14
-.type peristyle_410483056a19416f_l050_g14,@function
+.size peristyle_30396f84f3ebb8b8_l050_g13,.-peristyle_30396f84f3ebb8b8_l050_g13
+.globl peristyle_30396f84f3ebb8b8_l050_g14
+.hidden peristyle_30396f84f3ebb8b8_l050_g14
+.type peristyle_30396f84f3ebb8b8_l050_g14,@function
 .p2align 6
-peristyle_410483056a19416f_l050_g14:
+peristyle_30396f84f3ebb8b8_l050_g14:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3864,12 +3864,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_410483056a19416f_l050_g14,.-peristyle_410483056a19416f_l050_g14
-.globl peristyle_410483056a19416f_l050_g15
-.hidden peristyle_410483056a19416f_l050_g15
-.type peristyle_410483056a19416f_l050_g15,@function
+.size peristyle_30396f84f3ebb8b8_l050_g14,.-peristyle_30396f84f3ebb8b8_l050_g14
+.globl peristyle_30396f84f3ebb8b8_l050_g15
+.hidden peristyle_30396f84f3ebb8b8_l050_g15
+.type peristyle_30396f84f3ebb8b8_l050_g15,@function
 .p2align 6
-peristyle_410483056a19416f_l050_g15:
+peristyle_30396f84f3ebb8b8_l050_g15:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4109,5 +4109,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_410483056a19416f_l050_g15,.-peristyle_410483056a19416f_l050_g15
+.size peristyle_30396f84f3ebb8b8_l050_g15,.-peristyle_30396f84f3ebb8b8_l050_g15
 .section .note.GNU-stack,"",@progbits

@@ -235,7 +235,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 288)),
-            offsets: Cow::Borrowed(TABLE.offsets(1152, 5320)),
+            offsets: Cow::Borrowed(TABLE.offsets(1152, 5324)),
             weights: Cow::Borrowed(TABLE.words(22464, 1548)),
         },
         quads: Some(Table {

@@ -193,7 +193,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 216)),
-            offsets: Cow::Borrowed(TABLE.offsets(896, 4132)),
+            offsets: Cow::Borrowed(TABLE.offsets(896, 4136)),
             weights: Cow::Borrowed(TABLE.words(17472, 1258)),
         },
         quads: Some(Table {

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_2289b969260c5b22_l055_g0
-.hidden peristyle_2289b969260c5b22_l055_g0
-.type peristyle_2289b969260c5b22_l055_g0,@function
+.globl peristyle_344551f614e4d999_l055_g0
+.hidden peristyle_344551f614e4d999_l055_g0
+.type peristyle_344551f614e4d999_l055_g0,@function
 .p2align 6
-peristyle_2289b969260c5b22_l055_g0:
+peristyle_344551f614e4d999_l055_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -454,12 +454,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_2289b969260c5b22_l055_g0,.-peristyle_2289b969260c5b22_l055_g0
-.globl peristyle_2289b969260c5b22_l055_g1
-.hidden peristyle_2289b969260c5b22_l055_g1
-.type peristyle_2289b969260c5b22_l055_g1,@function
+.size peristyle_344551f614e4d999_l055_g0,.-peristyle_344551f614e4d999_l055_g0
+.globl peristyle_344551f614e4d999_l055_g1
+.hidden peristyle_344551f614e4d999_l055_g1
+.type peristyle_344551f614e4d999_l055_g1,@function
 .p2align 6
-peristyle_2289b969260c5b22_l055_g1:
+peristyle_344551f614e4d999_l055_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -802,12 +802,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_2289b969260c5b22_l055_g1,.-peristyle_2289b969260c5b22_l055_g1
-.globl peristyle_2289b969260c5b22_l055_g2
-.hidden peristyle_2289b969260c5b22_l055_g2
-.type peristyle_2289b969260c5b22_l055_g2,@function
+.size peristyle_344551f614e4d999_l055_g1,.-peristyle_344551f614e4d999_l055_g1
+.globl peristyle_344551f614e4d999_l055_g2
+.hidden peristyle_344551f614e4d999_l055_g2
+.type peristyle_344551f614e4d999_l055_g2,@function
 .p2align 6
-peristyle_2289b969260c5b22_l055_g2:
+peristyle_344551f614e4d999_l055_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1155,12 +1155,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_2289b969260c5b22_l055_g2,.-peristyle_2289b969260c5b22_l055_g2
-.globl peristyle_2289b969260c5b22_l055_g3
-.hidden peristyle_2289b969260c5b22_l055_g3
-.type peristyle_2289b969260c5b22_l055_g3,@function
+.size peristyle_344551f614e4d999_l055_g2,.-peristyle_344551f614e4d999_l055_g2
+.globl peristyle_344551f614e4d999_l055_g3
+.hidden peristyle_344551f614e4d999_l055_g3
+.type peristyle_344551f614e4d999_l055_g3,@function
 .p2align 6
-peristyle_2289b969260c5b22_l055_g3:
+peristyle_344551f614e4d999_l055_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1509,12 +1509,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_2289b969260c5b22_l055_g3,.-peristyle_2289b969260c5b22_l055_g3
-.globl peristyle_2289b969260c5b22_l055_g4
-.hidden peristyle_2289b969260c5b22_l055_g4
-.type peristyle_2289b969260c5b22_l055_g4,@function
+.size peristyle_344551f614e4d999_l055_g3,.-peristyle_344551f614e4d999_l055_g3
+.globl peristyle_344551f614e4d999_l055_g4
+.hidden peristyle_344551f614e4d999_l055_g4
+.type peristyle_344551f614e4d999_l055_g4,@function
 .p2align 6
-peristyle_2289b969260c5b22_l055_g4:
+peristyle_344551f614e4d999_l055_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1858,12 +1858,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_2289b969260c5b22_l055_g4,.-peristyle_2289b969260c5b22_l055_g4
-.globl peristyle_2289b969260c5b22_l055_g5
-.hidden peristyle_2289b969260c5b22_l055_g5
-.type peristyle_2289b969260c5b22_l055_g5,@function
+.size peristyle_344551f614e4d999_l055_g4,.-peristyle_344551f614e4d999_l055_g4
+.globl peristyle_344551f614e4d999_l055_g5
+.hidden peristyle_344551f614e4d999_l055_g5
+.type peristyle_344551f614e4d999_l055_g5,@function
 .p2align 6
-peristyle_2289b969260c5b22_l055_g5:
+peristyle_344551f614e4d999_l055_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2200,12 +2200,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_2289b969260c5b22_l055_g5,.-peristyle_2289b969260c5b22_l055_g5
-.globl peristyle_2289b969260c5b22_l055_g6
-.hidden peristyle_2289b969260c5b22_l055_g6
-.type peristyle_2289b969260c5b22_l055_g6,@function
+.size peristyle_344551f614e4d999_l055_g5,.-peristyle_344551f614e4d999_l055_g5
+.globl peristyle_344551f614e4d999_l055_g6
+.hidden peristyle_344551f614e4d999_l055_g6
+.type peristyle_344551f614e4d999_l055_g6,@function
 .p2align 6
-peristyle_2289b969260c5b22_l055_g6:
+peristyle_344551f614e4d999_l055_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2565,12 +2565,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_2289b969260c5b22_l055_g6,.-peristyle_2289b969260c5b22_l055_g6
-.globl peristyle_2289b969260c5b22_l055_g7
-.hidden peristyle_2289b969260c5b22_l055_g7
-.type peristyle_2289b969260c5b22_l055_g7,@function
+.size peristyle_344551f614e4d999_l055_g6,.-peristyle_344551f614e4d999_l055_g6
+.globl peristyle_344551f614e4d999_l055_g7
+.hidden peristyle_344551f614e4d999_l055_g7
+.type peristyle_344551f614e4d999_l055_g7,@function
 .p2align 6
-peristyle_2289b969260c5b22_l055_g7:
+peristyle_344551f614e4d999_l055_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2889,12 +2889,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_2289b969260c5b22_l055_g7,.-peristyle_2289b969260c5b22_l055_g7
-.globl peristyle_2289b969260c5b22_l055_g8
-.hidden peristyle_2289b969260c5b22_l055_g8
-.type peristyle_2289b969260c5b22_l055_g8,@function
+.size peristyle_344551f614e4d999_l055_g7,.-peristyle_344551f614e4d999_l055_g7
+.globl peristyle_344551f614e4d999_l055_g8
+.hidden peristyle_344551f614e4d999_l055_g8
+.type peristyle_344551f614e4d999_l055_g8,@function
 .p2align 6
-peristyle_2289b969260c5b22_l055_g8:
+peristyle_344551f614e4d999_l055_g8:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3246,12 +3246,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_2289b969260c5b22_l055_g8,.-peristyle_2289b969260c5b22_l055_g8
-.globl peristyle_2289b969260c5b22_l055_g9
-.hidden peristyle_2289b969260c5b22_l055_g9
-.type peristyle_2289b969260c5b22_l055_g9,@function
+.size peristyle_344551f614e4d999_l055_g8,.-peristyle_344551f614e4d999_l055_g8
+.globl peristyle_344551f614e4d999_l055_g9
+.hidden peristyle_344551f614e4d999_l055_g9
+.type peristyle_344551f614e4d999_l055_g9,@function
 .p2align 6
-peristyle_2289b969260c5b22_l055_g9:
+peristyle_344551f614e4d999_l055_g9:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3598,12 +3598,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_2289b969260c5b22_l055_g9,.-peristyle_2289b969260c5b22_l055_g9
-.globl peristyle_2289b969260c5b22_l055_g10
-.hidden peristyle_2289b969260c5b22_l055_g10
-.type peristyle_2289b969260c5b22_l055_g10,@function
+.size peristyle_344551f614e4d999_l055_g9,.-peristyle_344551f614e4d999_l055_g9
+.globl peristyle_344551f614e4d999_l055_g10
+.hidden peristyle_344551f614e4d999_l055_g10
+.type peristyle_344551f614e4d999_l055_g10,@function
 .p2align 6
-peristyle_2289b969260c5b22_l055_g10:
+peristyle_344551f614e4d999_l055_g10:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3941,12 +3941,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_2289b969260c5b22_l055_g10,.-peristyle_2289b969260c5b22_l055_g10
-.globl peristyle_2289b969260c5b22_l055_g11
-.hidden peristyle_2289b969260c5b22_l055_g11
-.type peristyle_2289b969260c5b22_l055_g11,@function
+.size peristyle_344551f614e4d999_l055_g10,.-peristyle_344551f614e4d999_l055_g10
+.globl peristyle_344551f614e4d999_l055_g11
+.hidden peristyle_344551f614e4d999_l055_g11
+.type peristyle_344551f614e4d999_l055_g11,@function
 .p2align 6
-peristyle_2289b969260c5b22_l055_g11:
+peristyle_344551f614e4d999_l055_g11:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4273,5 +4273,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_2289b969260c5b22_l055_g11,.-peristyle_2289b969260c5b22_l055_g11
+.size peristyle_344551f614e4d999_l055_g11,.-peristyle_344551f614e4d999_l055_g11
 .section .note.GNU-stack,"",@progbits

@@ -21,14 +21,14 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_2289b969260c5b22_l055_g0 peristyle_2289b969260c5b22_l055_g1
-    peristyle_2289b969260c5b22_l055_g2 peristyle_2289b969260c5b22_l055_g3
-    peristyle_2289b969260c5b22_l055_g4 peristyle_2289b969260c5b22_l055_g5
-    peristyle_2289b969260c5b22_l055_g6 peristyle_2289b969260c5b22_l055_g7
-    peristyle_2289b969260c5b22_l055_g8 peristyle_2289b969260c5b22_l055_g9
-    peristyle_2289b969260c5b22_l055_g10 peristyle_2289b969260c5b22_l055_g11
+    peristyle_344551f614e4d999_l055_g0 peristyle_344551f614e4d999_l055_g1
+    peristyle_344551f614e4d999_l055_g2 peristyle_344551f614e4d999_l055_g3
+    peristyle_344551f614e4d999_l055_g4 peristyle_344551f614e4d999_l055_g5
+    peristyle_344551f614e4d999_l055_g6 peristyle_344551f614e4d999_l055_g7
+    peristyle_344551f614e4d999_l055_g8 peristyle_344551f614e4d999_l055_g9
+    peristyle_344551f614e4d999_l055_g10 peristyle_344551f614e4d999_l055_g11
 );
-static TABLE: &Aligned<[u8; 26368]> = &Aligned(*include_bytes!("l055_out32_cv2.bin"));
+static TABLE: &Aligned<[u8; 26432]> = &Aligned(*include_bytes!("l055_out32_cv2.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
     Group::new(&[2, 3], (9, 9), 92, 30, None),
@@ -75,84 +75,84 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 56),
         0,
         0,
-        unrolled!(peristyle_2289b969260c5b22_l055_g0),
+        unrolled!(peristyle_344551f614e4d999_l055_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (56, 58),
         112,
         55,
-        unrolled!(peristyle_2289b969260c5b22_l055_g1),
+        unrolled!(peristyle_344551f614e4d999_l055_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (114, 59),
         228,
         116,
-        unrolled!(peristyle_2289b969260c5b22_l055_g2),
+        unrolled!(peristyle_344551f614e4d999_l055_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (173, 60),
         346,
         177,
-        unrolled!(peristyle_2289b969260c5b22_l055_g3),
+        unrolled!(peristyle_344551f614e4d999_l055_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (233, 56),
         466,
         241,
-        unrolled!(peristyle_2289b969260c5b22_l055_g4),
+        unrolled!(peristyle_344551f614e4d999_l055_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (289, 60),
         578,
         302,
-        unrolled!(peristyle_2289b969260c5b22_l055_g5),
+        unrolled!(peristyle_344551f614e4d999_l055_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (349, 57),
         698,
         365,
-        unrolled!(peristyle_2289b969260c5b22_l055_g6),
+        unrolled!(peristyle_344551f614e4d999_l055_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (406, 56),
         812,
         430,
-        unrolled!(peristyle_2289b969260c5b22_l055_g7),
+        unrolled!(peristyle_344551f614e4d999_l055_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (462, 59),
         924,
         485,
-        unrolled!(peristyle_2289b969260c5b22_l055_g8),
+        unrolled!(peristyle_344551f614e4d999_l055_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (521, 61),
         1042,
         547,
-        unrolled!(peristyle_2289b969260c5b22_l055_g9),
+        unrolled!(peristyle_344551f614e4d999_l055_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (582, 56),
         1164,
         614,
-        unrolled!(peristyle_2289b969260c5b22_l055_g10),
+        unrolled!(peristyle_344551f614e4d999_l055_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (638, 56),
         1276,
         673,
-        unrolled!(peristyle_2289b969260c5b22_l055_g11),
+        unrolled!(peristyle_344551f614e4d999_l055_g11),
     ),
 ];
 /// The layer.
@@ -193,24 +193,24 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 216)),
-            offsets: Cow::Borrowed(TABLE.offsets(896, 2320)),
-            weights: Cow::Borrowed(TABLE.words(10176, 811)),
+            offsets: Cow::Borrowed(TABLE.offsets(896, 2324)),
+            weights: Cow::Borrowed(TABLE.words(10240, 811)),
         },
         quads: Some(Table {
             group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(13440, 37)),
-            offsets: Cow::Borrowed(TABLE.offsets(13632, 1372)),
-            weights: Cow::Borrowed(TABLE.words(19136, 1068)),
+            segments: Cow::Borrowed(TABLE.segments(13504, 37)),
+            offsets: Cow::Borrowed(TABLE.offsets(13696, 1372)),
+            weights: Cow::Borrowed(TABLE.words(19200, 1068)),
         }),
         unrolled: Some(Table {
             group: 4,
             groups: Cow::Borrowed(UNROLLED_GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 0)),
             offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(23424, 732)),
+            weights: Cow::Borrowed(TABLE.words(23488, 732)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(26368, 0)),
+        packed: Cow::Borrowed(TABLE.offsets(26432, 0)),
         panels: None,
         blocking: Blocking {
             chunk_tiles: 60,

@@ -319,7 +319,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 432)),
-            offsets: Cow::Borrowed(TABLE.offsets(1728, 3372)),
+            offsets: Cow::Borrowed(TABLE.offsets(1728, 3376)),
             weights: Cow::Borrowed(TABLE.words(15232, 1191)),
         },
         quads: Some(Table {

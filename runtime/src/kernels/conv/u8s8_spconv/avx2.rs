@@ -9,8 +9,8 @@ use crate::kernels::conv::table::Segment;
 /// As for [`super::run`]; the machine must have AVX2.
 pub unsafe fn run(table: &Table, group: &Group, x: *const u8, accumulators: *mut i32, stride: usize, tiles: usize) {
     let passes = tiles.div_ceil(PAIRS_TILES);
-    // SAFETY: by the contract of `run`; entries of the group's segments lie in `offsets` and `weights`, and every part
-    // has all its segments.
+    // SAFETY: by the contract of `run`; entries of the group's segments lie in `offsets`, `PAIRS_AHEAD` others behind
+    // the last of the table, and in `weights`; every part has all its segments.
     unsafe {
         let mut offsets = table.offsets.as_ptr().add(group.offset as usize);
         let mut weights = table.weights.as_ptr().add(group.weight as usize).cast::<[i8; 2]>();

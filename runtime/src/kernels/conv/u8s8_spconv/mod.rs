@@ -30,6 +30,8 @@ pub const GROUP: usize = 4;
 pub const PAIRS_GROUP: usize = 2;
 /// Tiles that the kernel of pairs computes at once.
 pub const PAIRS_TILES: usize = 2;
+/// Pairs whose offsets the kernel reads before their turn, and past the last pair of a table.
+pub const PAIRS_AHEAD: usize = 2;
 /// Pairs of a block, for the segments of a mask in order.
 pub const PAIR_BLOCKS: [usize; 3] = [8, 4, 2];
 /// Masks of pairs in the order of a part's segments; each has one segment per size of block.
