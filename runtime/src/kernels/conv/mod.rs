@@ -239,15 +239,25 @@ impl Conv {
         const LINE: usize = 64;
         let bytes = self.pass_bytes();
         // SAFETY: forwarded; passes are whole lines.
+        let copy = |row: *const u8, to: *mut u8| unsafe {
+            if self.blocking.prefetch {
+                prefetch(row.wrapping_add(bytes));
+            }
+            to.cast::<[u8; LINE]>().write(row.cast::<[u8; LINE]>().read());
+        };
+        // SAFETY: as above.
         unsafe {
+            if bytes == LINE {
+                for (k, &offset) in self.packed.iter().enumerate() {
+                    copy(x.offset(offset as isize), to.add(k * LINE));
+                }
+                return;
+            }
             let mut to = to;
             for &offset in self.packed.iter() {
                 let row = x.offset(offset as isize);
                 for at in (0..bytes).step_by(LINE) {
-                    if self.blocking.prefetch {
-                        prefetch(row.wrapping_add(bytes + at));
-                    }
-                    to.add(at).cast::<[u8; LINE]>().write(row.add(at).cast::<[u8; LINE]>().read());
+                    copy(row.add(at), to.add(at));
                 }
                 to = to.add(bytes);
             }
