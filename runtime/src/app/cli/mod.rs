@@ -20,6 +20,7 @@ mod profile;
 mod runs;
 mod saving;
 mod selftest;
+mod serve;
 mod sweep;
 mod tensors;
 mod timing;
@@ -47,6 +48,7 @@ enum Command {
     Detect(detect::DetectArgs),
     Annotate(annotate::AnnotateArgs),
     Pipe(pipe::PipeArgs),
+    Serve(serve::ServeArgs),
     Eval(eval::EvalArgs),
     Benchmark(benchmark::BenchmarkArgs),
     Sweep(sweep::SweepArgs),
@@ -97,6 +99,7 @@ pub(super) fn run(args: Vec<OsString>, new: NewEngine, spec: &'static ModelSpec,
         Command::Detect(args) => detect::run(&args, &mut context),
         Command::Annotate(args) => annotate::run(&args, &mut context),
         Command::Pipe(args) => pipe::run(&args, &mut context),
+        Command::Serve(args) => serve::run(&args, &mut context),
         Command::Eval(args) => eval::run(&args, &mut context),
         Command::Benchmark(args) => benchmark::run(&args, &mut context),
         Command::Profile(args) => profile::run(&args, &mut context),
