@@ -12,6 +12,7 @@ mod drawing;
 mod eval;
 mod finder;
 mod infer;
+mod lambda;
 mod legacy;
 mod params;
 mod pictures;
@@ -49,6 +50,7 @@ enum Command {
     Annotate(annotate::AnnotateArgs),
     Pipe(pipe::PipeArgs),
     Serve(serve::ServeArgs),
+    Lambda(lambda::LambdaArgs),
     Eval(eval::EvalArgs),
     Benchmark(benchmark::BenchmarkArgs),
     Sweep(sweep::SweepArgs),
@@ -100,6 +102,7 @@ pub(super) fn run(args: Vec<OsString>, new: NewEngine, spec: &'static ModelSpec,
         Command::Annotate(args) => annotate::run(&args, &mut context),
         Command::Pipe(args) => pipe::run(&args, &mut context),
         Command::Serve(args) => serve::run(&args, &mut context),
+        Command::Lambda(args) => lambda::run(&args, &mut context),
         Command::Eval(args) => eval::run(&args, &mut context),
         Command::Benchmark(args) => benchmark::run(&args, &mut context),
         Command::Profile(args) => profile::run(&args, &mut context),

@@ -21,6 +21,9 @@ use crate::app::{Compiled, available_cores};
 /// The variable that holds the key, so that no list of processes shows it.
 const KEY_VARIABLE: &str = "PERISTYLE_API_KEY";
 
+/// A way of serving: [`serve::run`] or another.
+pub(super) type Serve = fn(Settings, Vec<Compiled>, &mut dyn std::io::Write) -> Result<(), Failure>;
+
 /// Serve over HTTP: images in, boxes out
 ///
 /// POST an image file, JSON with base64 or a form to /predict; /docs describes everything. Nothing but this machine can
@@ -249,6 +252,11 @@ impl SafetyArgs {
 }
 
 pub(super) fn run(args: &ServeArgs, context: &mut Context<'_, '_>) -> Result<(), Failure> {
+    start(args, context, serve::run)
+}
+
+/// Gives what the options say to a way of serving.
+pub(super) fn start(args: &ServeArgs, context: &mut Context<'_, '_>, serve: Serve) -> Result<(), Failure> {
     let spec = context.spec;
     let Some(head) = &spec.detector else { return Err(not_a_detector(context)) };
     for model in [&args.model, &args.model_path].into_iter().flatten() {
@@ -289,5 +297,5 @@ pub(super) fn run(args: &ServeArgs, context: &mut Context<'_, '_>) -> Result<(),
         LogForm::Json => LogFormat::Json,
     };
     log::start(level, format);
-    serve::run(settings, vec![Compiled { new: context.new, spec }], context.console.out)
+    serve(settings, vec![Compiled { new: context.new, spec }], context.console.out)
 }

@@ -15,6 +15,7 @@ mod error;
 mod infer;
 mod intake;
 mod key;
+pub mod lambda;
 mod listen;
 pub mod log;
 mod metrics;
@@ -47,8 +48,7 @@ use worker::{Networks, Workshop};
 /// # Errors
 /// When the address cannot be listened on or the threads cannot be started.
 pub fn run(settings: Settings, models: Vec<Compiled>, out: &mut dyn Write) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::new(format_args!("cannot start the service: {error}")))?;
+    let runtime = runtime()?;
     let address = SocketAddr::new(settings.host, settings.port);
     let failed = |error: io::Error| {
         let hint = match error.kind() {
@@ -62,18 +62,7 @@ pub fn run(settings: Settings, models: Vec<Compiled>, out: &mut dyn Write) -> Re
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let app = Arc::new(App {
-            openapi: docs::openapi(&settings, &models).into(),
-            docs: docs::page(&settings, &models).into(),
-            schedule: Arc::new(Schedule::new(settings.scheduling)),
-            metrics: Arc::new(Metrics::new(&models)),
-            room: intake::Room::new(&settings.limits),
-            health: Health::default(),
-            facts: models.iter().map(|_| OnceLock::new()).collect(),
-            models,
-            settings: Settings { port: address.port(), ..settings },
-        });
-        start_workers(&app)?;
+        let app = start(Settings { port: address.port(), ..settings }, models)?;
         writeln!(out, "Serving {} on http://{address}", app.models[0].spec.name)?;
         out.flush()?;
         tracing::info!(
@@ -86,6 +75,29 @@ pub fn run(settings: Settings, models: Vec<Compiled>, out: &mut dyn Write) -> Re
         app.schedule.close();
         served.map_err(|error| Failure::new(format_args!("cannot serve: {error}")))
     })
+}
+
+/// The thread that requests are read and answered on.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::new(format_args!("cannot start the service: {error}")))
+}
+
+/// The service without a way to reach it, its threads running.
+fn start(settings: Settings, models: Vec<Compiled>) -> Result<Arc<App>, Failure> {
+    let app = Arc::new(App {
+        openapi: docs::openapi(&settings, &models).into(),
+        docs: docs::page(&settings, &models).into(),
+        schedule: Arc::new(Schedule::new(settings.scheduling)),
+        metrics: Arc::new(Metrics::new(&models)),
+        room: intake::Room::new(&settings.limits),
+        health: Health::default(),
+        facts: models.iter().map(|_| OnceLock::new()).collect(),
+        models,
+        settings,
+    });
+    start_workers(&app)?;
+    Ok(app)
 }
 
 /// Starts the threads that look at images. The first one proves the models before any of them does.

@@ -6,7 +6,7 @@
 mod event;
 mod interface;
 
-use std::sync::Arc;
+use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
@@ -15,7 +15,10 @@ use axum::http::HeaderValue;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
+use super::routes;
+use super::settings::Settings;
 use super::state::App;
+use crate::app::Compiled;
 use crate::app::failure::Failure;
 use event::Origin;
 use interface::{Interface, Invocation, Trouble};
@@ -26,13 +29,24 @@ const LARGEST_ANSWER: usize = 6 << 20;
 /// Time kept for posting an answer before Lambda ends the function.
 const MARGIN: Duration = Duration::from_millis(100);
 
-/// Answers events until Lambda ends the process.
-///
-/// `api` is the host and port of the runtime interface.
+/// The variable with the host and port of the runtime interface.
+pub const INTERFACE: &str = "AWS_LAMBDA_RUNTIME_API";
+
+/// Answers events until Lambda ends the process. Writes nothing.
 ///
 /// # Errors
 /// When the interface cannot be reached, or the models do not compute what they should.
-pub async fn serve(api: &str, router: Router, app: &Arc<App>) -> Result<(), Failure> {
+pub fn run(settings: Settings, models: Vec<Compiled>, _: &mut dyn Write) -> Result<(), Failure> {
+    let api = std::env::var(INTERFACE).map_err(|error| Failure::new(format_args!("{INTERFACE}: {error}")))?;
+    super::runtime()?.block_on(async {
+        let app = super::start(settings, models)?;
+        let served = serve(&api, routes::router(&app), &app).await;
+        app.schedule.close();
+        served
+    })
+}
+
+async fn serve(api: &str, router: Router, app: &App) -> Result<(), Failure> {
     let interface = Interface::new(api);
     let unreachable = |trouble| {
         let (Trouble::Broken(why) | Trouble::Refused(why)) = trouble;
