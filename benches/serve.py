@@ -171,8 +171,8 @@ def services(args, folder):
     yield Service("**Peristyle**", serve, "/predict/from_files", log("peristyle"))
     if python := environment("deepsparse", args):
         program = python.parent / "deepsparse.server"
-        command = lambda port: [program, "--task", "yolo", "--model_path", args.model.resolve(), "--host", "127.0.0.1", "--port", str(port), "--num-cores", cores, "--log-level", "fatal"]
-        yield Service("deepsparse.server 1.8", command, "/v2/models/yolo-0/infer/from_files", log("deepsparse"))
+        command = lambda port: [program, "--task", "yolo", "--model_path", args.model.resolve(), "--host", "127.0.0.1", "--port", str(port), "--num-cores", cores, "--log-level", "critical"]
+        yield Service("deepsparse.server 1.8", command, "/v2/models/yolo/infer/from_files", log("deepsparse"))
     if python := environment("fastapi", args):
         hand_made = Path(__file__).with_name("fastapi_server.py")
         for model in filter(None, [args.model, args.dense]):
