@@ -1,10 +1,13 @@
 //! `serve`: the detector as an HTTP service.
 
+mod config_file;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use config_file::{ConfigFile, Defaults};
 use tracing::Level;
 
 use super::finder::{FinderArgs, not_a_detector};
@@ -49,6 +52,10 @@ pub(super) struct ServeArgs {
     /// Accepted for scripts of other tools: `yolo`, as the answers are
     #[arg(long, value_name = "TASK", hide_short_help = true)]
     task: Option<String>,
+
+    /// Endpoints, thresholds and names in the YAML of `deepsparse.server`; options win over the file
+    #[arg(long, alias = "config", value_name = "FILE")]
+    config_file: Option<PathBuf>,
 
     /// Address to listen on, `localhost` for this machine only, 0.0.0.0 for all networks [default: 127.0.0.1]
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
@@ -195,16 +202,16 @@ fn origin(text: &str) -> Result<String, String> {
 }
 
 impl SchedulingArgs {
-    fn scheduling(&self) -> Result<Scheduling, Failure> {
-        let cores = self.num_cores.unwrap_or_else(available_cores);
+    fn scheduling(&self, file: &ConfigFile) -> Result<Scheduling, Failure> {
+        let cores = self.num_cores.or(file.num_cores).unwrap_or_else(available_cores);
         expect_startable(cores).map_err(|error| Failure::threads(cores, &error, "--num-cores"))?;
-        let streams = self.streams.unwrap_or(cores.min(8)).min(cores);
+        let streams = self.streams.or(file.streams).unwrap_or(cores.min(8)).min(cores);
         Ok(Scheduling {
             cores,
             streams,
-            max_batch: self.max_batch.unwrap_or(1),
-            max_wait: Duration::from_millis(self.max_wait_ms.unwrap_or(0)),
-            queue: self.queue.unwrap_or(64),
+            max_batch: self.max_batch.or(file.max_batch).unwrap_or(1),
+            max_wait: Duration::from_millis(self.max_wait_ms.or(file.max_wait_ms).unwrap_or(0)),
+            queue: self.queue.or(file.queue).unwrap_or(64),
         })
     }
 }
@@ -264,26 +271,31 @@ pub(super) fn start(args: &ServeArgs, context: &mut Context<'_, '_>, serve: Serv
             ignored("the model", &format!("{} is compiled in; {model} is not read", spec.source), context);
         }
     }
+    let models = vec![Compiled { new: context.new, spec }];
     let (class_names, defaults) = args.finder.read(head.classes, spec)?;
-    let endpoint = EndpointSettings {
-        name: spec.name.to_owned(),
-        route: None,
-        task: args.task.clone().unwrap_or_else(|| "yolo".into()),
-        model: 0,
-        defaults,
-        class_names,
+    let (limits, task) = (args.safety.limits(), args.task.as_deref().unwrap_or("yolo"));
+    let mut file = match &args.config_file {
+        Some(path) => config_file::read(path, &models, &Defaults { params: &defaults, limits: &limits, task })?,
+        None => ConfigFile::default(),
     };
+    for (key, why) in std::mem::take(&mut file.notes) {
+        ignored(key, why, context);
+    }
+    if file.endpoints.is_empty() {
+        let (name, task) = (spec.name.to_owned(), task.to_owned());
+        file.endpoints.push(EndpointSettings { name, route: None, task, model: 0, defaults, class_names });
+    }
     let settings = Settings {
-        host: args.host.unwrap_or(Ipv4Addr::LOCALHOST.into()),
-        port: args.port.unwrap_or(5543),
-        limits: args.safety.limits(),
-        scheduling: args.scheduling.scheduling()?,
+        host: args.host.or(file.host).unwrap_or(Ipv4Addr::LOCALHOST.into()),
+        port: args.port.or(file.port).unwrap_or(5543),
+        limits,
+        scheduling: args.scheduling.scheduling(&file)?,
         times: args.safety.times(),
         connections: args.safety.max_connections.unwrap_or(512),
         api_key: args.safety.key()?,
         cors: args.safety.cors.clone(),
         selftest: !args.no_selftest,
-        endpoints: vec![endpoint],
+        endpoints: file.endpoints,
     };
     let level = match args.log_level.unwrap_or(LogLevel::Info) {
         LogLevel::Trace => Level::TRACE,
@@ -297,5 +309,5 @@ pub(super) fn start(args: &ServeArgs, context: &mut Context<'_, '_>, serve: Serv
         LogForm::Json => LogFormat::Json,
     };
     log::start(level, format);
-    serve(settings, vec![Compiled { new: context.new, spec }], context.console.out)
+    serve(settings, models, context.console.out)
 }

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::header::{CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use image::ImageError;
 use serde_json::json;
 
 use crate::app::source::PictureError;
@@ -97,14 +98,17 @@ impl ApiError {
         Self { close: true, ..self }
     }
 
-    /// The refusal of picture `index` of `count`.
-    pub fn picture(error: &PictureError, index: usize, count: usize) -> Self {
+    /// The refusal of picture `index` of `count`, of which none may have more than `pixels` pixels.
+    pub fn picture(error: &PictureError, index: usize, count: usize, pixels: u64) -> Self {
         let which = if count == 1 { "the image".to_owned() } else { format!("image {index} of {count}, from 0,") };
         let message = format!("{which} cannot be read: {error}");
         match error {
             PictureError::Empty => Self::malformed(message),
             PictureError::UnknownFormat => Self::media_type(message),
             PictureError::TooManyPixels { .. } | PictureError::FileTooLarge { .. } => Self::too_large(message),
+            PictureError::Decode(ImageError::Limits(_)) => {
+                Self::too_large(format!("{which} is larger than the limit of {pixels} pixels"))
+            }
             _ => Self::bad_image(message),
         }
     }

@@ -120,7 +120,8 @@ pub async fn look(
 }
 
 impl Spent {
-    fn add(&mut self, other: &Spent) {
+    /// Adds the time of another image of the same request.
+    pub fn add(&mut self, other: &Spent) {
         // Images of a request wait side by side.
         self.queue = self.queue.max(other.queue);
         self.decode += other.decode;

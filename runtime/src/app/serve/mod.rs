@@ -10,8 +10,9 @@
 //! Who goes away takes his images out of the queue.
 
 mod answer;
+mod benchmark;
 mod docs;
-mod error;
+pub mod error;
 mod infer;
 mod intake;
 mod key;
@@ -21,7 +22,7 @@ pub mod log;
 mod metrics;
 mod observe;
 pub mod page;
-mod params;
+pub mod params;
 mod proof;
 mod routes;
 mod schedule;

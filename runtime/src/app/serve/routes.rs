@@ -15,7 +15,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::error::ApiError;
 use super::state::App;
-use super::{infer, intake, key, observe, page};
+use super::{benchmark, infer, intake, key, observe, page};
 
 type Shared = State<Arc<App>>;
 
@@ -28,6 +28,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/v2/models/{name}", get(model))
         .route("/v2/models/{name}/infer", post(infer::named))
         .route("/v2/models/{name}/infer/from_files", post(infer::named))
+        .route("/v2/models/{name}/benchmark", post(benchmark::run))
         .route("/invocations/{name}/infer", post(infer::named))
         .route("/invocations/{name}/infer/from_files", post(infer::named));
     for (path, index) in own_paths(app) {

@@ -84,7 +84,7 @@ impl Workshop {
             match Picture::decode(&job.image, &picture_limits(&self.limits)) {
                 Ok(picture) => opened.push((job, picture, started.elapsed())),
                 Err(error) => {
-                    let refusal = ApiError::picture(&error, job.place.0, job.place.1);
+                    let refusal = ApiError::picture(&error, job.place.0, job.place.1, self.limits.pixels);
                     answer(job, Err(refusal));
                 }
             }
