@@ -135,7 +135,7 @@ fn pictures_are_turned_as_the_server_turns_them() {
     let Some(browser) = page(&service, &folder) else { return };
     ready(&browser);
     let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pictures");
-    for name in ["orientation_1.jpg", "orientation_6.jpg", "orientation_6.png"] {
+    for name in ["orientation_1.jpg", "orientation_6.jpg", "orientation_6.png", "orientation_6.webp"] {
         browser.send("#file", pictures.join(name).to_str().unwrap());
         browser.expect("document.getElementById('curl').textContent.includes(' @orientation_')", true);
         browser.expect("document.getElementById('summary').innerText.endsWith(' in 26 × 18 pixels')", true);

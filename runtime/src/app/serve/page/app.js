@@ -6,6 +6,7 @@ import { jpegCopy } from "./copy.js";
 import { lightRow, showChips, showModel, showRows, showTicks, showTiming, summarise } from "./panels.js";
 import { FLOOR, Trouble, address, detect, modelCard, models, setKey } from "./server.js";
 import { Stage } from "./stage.js";
+import { upright } from "./upright.js";
 
 const SETTLE_MS = 150;
 const ANNOUNCE_MS = 2000;
@@ -124,13 +125,13 @@ async function open(blob, name, note = "") {
   forgive();
   Object.assign(state, { blob, name, note, objects: [], answered: false, pinned: null, unseen: false });
   try {
-    const bitmap = await createImageBitmap(blob);
-    if (state.blob !== blob) return bitmap.close();
-    stage.show(bitmap);
-    bitmap.close();
+    const picture = await upright(blob);
+    if (state.blob === blob) stage.show(picture);
+    picture.close?.();
   } catch {
     state.unseen = true;
   }
+  if (state.blob !== blob) return;
   refresh();
   $("summary").textContent = "";
   await look();

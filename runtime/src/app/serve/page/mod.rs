@@ -25,7 +25,7 @@ type File = (&'static str, &'static str, &'static str);
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-const FILES: [File; 11] = [
+const FILES: [File; 12] = [
     ("/", "text/html; charset=utf-8", include_str!("index.html")),
     ("/page/style.css", "text/css; charset=utf-8", include_str!("style.css")),
     ("/page/icon.svg", "image/svg+xml", include_str!("icon.svg")),
@@ -37,6 +37,7 @@ const FILES: [File; 11] = [
     ("/page/panels.js", SCRIPT, include_str!("panels.js")),
     ("/page/server.js", SCRIPT, include_str!("server.js")),
     ("/page/stage.js", SCRIPT, include_str!("stage.js")),
+    ("/page/upright.js", SCRIPT, include_str!("upright.js")),
 ];
 
 /// The routes of the page.
