@@ -36,13 +36,11 @@ struct Function {
 }
 
 impl Function {
-    fn start(folder: &Folder, key: Option<&str>) -> Self {
+    fn start(folder: &Folder, variables: &[(&str, &str)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut command = folder.command(&["lambda"]);
         command.env("AWS_LAMBDA_RUNTIME_API", listener.local_addr().unwrap().to_string());
-        if let Some(key) = key {
-            command.env("PERISTYLE_API_KEY", key);
-        }
+        command.env_remove("PERISTYLE_API_KEY").envs(variables.iter().copied());
         let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         Self { process, listener, events: 0 }
     }
@@ -126,7 +124,7 @@ fn every_form_of_event_gets_what_the_service_answers() {
     let served: Value = service.post("/predict?conf_thres=0.75", "image/png", &STANDARD.decode(&image).unwrap());
     assert_eq!(served["labels"], json!([["person", "bus"]]));
 
-    let mut function = Function::start(&folder, None);
+    let mut function = Function::start(&folder, &[]);
     let answer = function.answer(&upload(&image, "conf_thres=0.75"));
     assert_eq!((&answer["statusCode"], &answer["isBase64Encoded"]), (&json!(200), &json!(false)));
     assert_eq!(answer["headers"]["content-type"], "application/json");
@@ -152,7 +150,7 @@ fn every_form_of_event_gets_what_the_service_answers() {
 #[test]
 fn a_bad_event_is_an_error_and_not_the_end() {
     let folder = Folder::new();
-    let mut function = Function::start(&folder, None);
+    let mut function = Function::start(&folder, &[("STAND_IN_DELAY_MS", "500")]);
     let time = Duration::from_secs(20);
     let refused = function.answer(&upload("AAAA", ""));
     assert_eq!(refused["statusCode"], 415);
@@ -167,7 +165,8 @@ fn a_bad_event_is_an_error_and_not_the_end() {
         assert!(failure["errorMessage"].as_str().unwrap().contains(message), "{event}: {failure}");
     }
     let image = encoded(&folder);
-    assert_eq!(function.failure(&json!({"images": [image]}).to_string(), Duration::ZERO)["errorType"], "DeadlineExceeded");
+    let short = Duration::from_millis(300);
+    assert_eq!(function.failure(&json!({"images": [image]}).to_string(), short)["errorType"], "DeadlineExceeded");
     assert_eq!(function.answer(&json!({"images": [image]}))["labels"], json!([["person", "bus", "tie"]]));
 
     // Lambda has given up on an event: its answer is not taken, and the next event comes.
@@ -180,7 +179,7 @@ fn a_bad_event_is_an_error_and_not_the_end() {
 fn the_key_is_asked_of_those_who_come_over_http() {
     let folder = Folder::new();
     let image = encoded(&folder);
-    let mut function = Function::start(&folder, Some("secret"));
+    let mut function = Function::start(&folder, &[("PERISTYLE_API_KEY", "secret")]);
     assert_eq!(function.answer(&upload(&image, ""))["statusCode"], 401);
     let mut with_key = upload(&image, "");
     with_key["headers"]["x-api-key"] = "secret".into();

@@ -123,10 +123,7 @@ fn a_picture_above_the_limit_is_sent_smaller() {
     browser.send("#file", large.to_str().unwrap());
     browser.expect(ALERT, "The picture is too large for this server.");
     browser.click("#alert-action");
-    browser.expect(
-        "document.getElementById('summary').innerText",
-        "1 person in 1920 × 1920 pixels, a smaller copy",
-    );
+    browser.expect("document.getElementById('summary').innerText", "1 person in 1920 × 1920 pixels, a smaller copy");
 }
 
 #[test]
@@ -134,7 +131,7 @@ fn pictures_are_turned_as_the_server_turns_them() {
     let (folder, service) = (Folder::new(), Service::start(&[]));
     let Some(browser) = page(&service, &folder) else { return };
     ready(&browser);
-    let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pictures");
+    let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a folder").join("pictures");
     for name in ["orientation_1.jpg", "orientation_6.jpg", "orientation_6.png", "orientation_6.webp"] {
         browser.send("#file", pictures.join(name).to_str().unwrap());
         browser.expect("document.getElementById('curl').textContent.includes(' @orientation_')", true);

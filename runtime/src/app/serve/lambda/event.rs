@@ -101,7 +101,8 @@ fn http(event: HttpEvent) -> Result<(Origin, Request<Body>), String> {
     };
     let uri = if query.is_empty() { path } else { format!("{path}?{query}") };
     let mut request = Request::builder().method(method.as_str()).uri(&uri);
-    let headers = request.headers_mut().ok_or_else(|| format!("the event asks for {method} {uri}, which is no request"))?;
+    let headers =
+        request.headers_mut().ok_or_else(|| format!("the event asks for {method} {uri}, which is no request"))?;
     for (name, values) in event.headers.iter().chain(&event.multi_value_headers).flatten() {
         let Ok(name) = HeaderName::try_from(name.as_str()) else { continue };
         if headers.contains_key(&name) {
@@ -159,7 +160,9 @@ fn texts(value: &Value) -> impl Iterator<Item = &str> {
 /// The answer to an event that came over HTTP.
 pub fn response(origin: Origin, status: u16, headers: &HeaderMap, body: &[u8]) -> Value {
     let is_text = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).is_some_and(|kind| {
-        ["text/", "application/json", "application/openmetrics-text", "image/svg+xml"].iter().any(|t| kind.starts_with(t))
+        ["text/", "application/json", "application/openmetrics-text", "image/svg+xml"]
+            .iter()
+            .any(|t| kind.starts_with(t))
     });
     let text = std::str::from_utf8(body).ok().filter(|_| is_text || body.is_empty());
     let mut answer = json!({
@@ -222,7 +225,10 @@ mod tests {
             "body": null, "isBase64Encoded": false,
         });
         let (origin, request) = read(rest).unwrap();
-        assert_eq!((origin, request.uri().to_string().as_str()), (Origin::Rest { lists: false }, "/v2/models?a=1+%26&a=2"));
+        assert_eq!(
+            (origin, request.uri().to_string().as_str()),
+            (Origin::Rest { lists: false }, "/v2/models?a=1+%26&a=2")
+        );
         assert_eq!(request.headers().get_all("x-api-key").iter().count(), 1);
         let balancer = json!({
             "httpMethod": "POST", "path": "/predict", "requestContext": {"elb": {"targetGroupArn": "x"}},
@@ -238,7 +244,8 @@ mod tests {
     fn everything_else_is_the_json_of_predict() {
         let (origin, request) = read(json!({"images": ["AAAA"], "conf_thres": 0.1})).unwrap();
         assert_eq!((origin, request.uri().path()), (Origin::Direct, "/predict"));
-        for (event, message) in [("[1]", "must be an object"), ("{", "not JSON"), (r#"{"requestContext": {}}"#, "no method")]
+        for (event, message) in
+            [("[1]", "must be an object"), ("{", "not JSON"), (r#"{"requestContext": {}}"#, "no method")]
         {
             assert!(super::request(event.into()).unwrap_err().contains(message), "{event}");
         }

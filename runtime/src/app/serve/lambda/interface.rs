@@ -54,7 +54,8 @@ impl Interface {
     pub async fn next(&self) -> Result<Invocation, Trouble> {
         let (headers, event) = self.ask(Method::GET, "invocation/next", HeaderMap::new(), Bytes::new()).await?;
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let id = header("lambda-runtime-aws-request-id").ok_or_else(|| Trouble::broken("an event came without an id"))?;
+        let id =
+            header("lambda-runtime-aws-request-id").ok_or_else(|| Trouble::broken("an event came without an id"))?;
         let deadline = header("lambda-runtime-deadline-ms").and_then(|text| text.parse().ok());
         Ok(Invocation { id: id.to_owned(), event, deadline: deadline.map_or(Duration::MAX, Duration::from_millis) })
     }
@@ -102,8 +103,7 @@ impl Interface {
     ) -> Result<(HeaderMap, Bytes), Trouble> {
         let stream = TcpStream::connect(&self.api).await.map_err(Trouble::broken)?;
         let _ = stream.set_nodelay(true);
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(Trouble::broken)?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(Trouble::broken)?;
         let driven = tokio::spawn(connection);
         let mut request = Request::builder()
             .method(method)

@@ -92,7 +92,8 @@ async fn answer(invocation: &Invocation, router: &Router, app: &App) -> Result<B
         request.headers_mut().insert("x-api-key", key);
     }
     let looked = tokio::time::timeout(left(invocation), router.clone().oneshot(request));
-    let late = |_| failed("DeadlineExceeded", "no answer before the function's timeout; give it more time or memory".into());
+    let late =
+        |_| failed("DeadlineExceeded", "no answer before the function's timeout; give it more time or memory".into());
     let Ok(response) = looked.await.map_err(late)?;
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, usize::MAX).await.map_err(|error| failed("Internal", error.to_string()))?;
@@ -117,7 +118,10 @@ async fn answer(invocation: &Invocation, router: &Router, app: &App) -> Result<B
         }
     };
     if answer.len() > LARGEST_ANSWER {
-        return Err(failed("too_large", "the answer is larger than Lambda takes; ask for fewer images at a time".into()));
+        return Err(failed(
+            "too_large",
+            "the answer is larger than Lambda takes; ask for fewer images at a time".into(),
+        ));
     }
     Ok(answer)
 }

@@ -75,7 +75,7 @@ fn tag(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::draw::palette::class_color;
+    use crate::app::draw::class_color;
 
     fn text(path: &str) -> &'static str {
         FILES.iter().find(|(at, ..)| *at == path).expect("a file of the page").2
@@ -114,7 +114,8 @@ mod tests {
     #[test]
     fn nothing_comes_from_elsewhere_or_stands_in_the_page() {
         for (path, _, text) in FILES {
-            let addresses = text.split("http").skip(1).filter(|rest| rest.starts_with("://") || rest.starts_with("s://"));
+            let addresses =
+                text.split("http").skip(1).filter(|rest| rest.starts_with("://") || rest.starts_with("s://"));
             let foreign: Vec<&str> = addresses
                 .map(|rest| rest.split(['"', '\'', ' ']).next().unwrap_or_default())
                 .filter(|rest| !rest.starts_with("://www.w3.org/2000/svg") && !rest.starts_with("://localhost"))

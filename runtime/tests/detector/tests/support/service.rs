@@ -27,13 +27,15 @@ impl Service {
     pub fn start_from(args: &[&str], key: Option<&str>) -> Self {
         let folder = Folder::new();
         let mut command = folder.command(args);
+        command.env_remove("PERISTYLE_API_KEY");
         if let Some(key) = key {
             command.env("PERISTYLE_API_KEY", key);
         }
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program starts");
         let mut line = String::new();
         BufReader::new(process.stdout.as_mut().expect("piped")).read_line(&mut line).expect("UTF-8");
-        let address = line.trim_end().split("http://").nth(1).unwrap_or_else(|| panic!("{args:?}: {line:?}")).to_owned();
+        let address =
+            line.trim_end().split("http://").nth(1).unwrap_or_else(|| panic!("{args:?}: {line:?}")).to_owned();
         Self { process, address, _folder: folder }
     }
 
@@ -51,10 +53,6 @@ impl Service {
     pub fn post(&self, path: &str, kind: &str, body: &[u8]) -> Value {
         let answer = ureq::post(self.url(path)).header("content-type", kind).send(body);
         answer.unwrap_or_else(|error| panic!("{path}: {error}")).body_mut().read_json().expect("JSON")
-    }
-
-    pub fn process(&self) -> u32 {
-        self.process.id()
     }
 }
 
