@@ -8,8 +8,8 @@ use super::params::ParamArgs;
 use super::{Context, class_names};
 use crate::app::failure::Failure;
 use crate::app::source::Picture;
-use crate::engine::ModelSpec;
 use crate::detect::{self, Detections, Params, Pipeline, Timings};
+use crate::engine::ModelSpec;
 
 /// The options that decide what is found and what it is called.
 #[derive(Args, Debug)]

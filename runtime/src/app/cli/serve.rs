@@ -10,14 +10,14 @@ use clap::{Args, ValueEnum};
 use config_file::{ConfigFile, Defaults};
 use tracing::Level;
 
+use super::Context;
 use super::finder::{FinderArgs, not_a_detector};
 use super::legacy::ignored;
 use super::runs::positive;
-use super::Context;
 use crate::app::failure::Failure;
+use crate::app::serve;
 use crate::app::serve::log::{self, LogFormat};
 use crate::app::serve::settings::{EndpointSettings, Limits, Scheduling, Settings, Times};
-use crate::app::serve;
 use crate::app::threads::expect_startable;
 use crate::app::{Compiled, available_cores};
 
@@ -198,7 +198,11 @@ fn origin(text: &str) -> Result<String, String> {
     let is_origin = text.split_once("://").is_some_and(|(scheme, host)| {
         !scheme.is_empty() && !host.is_empty() && host.bytes().all(|b| b.is_ascii_graphic() && b != b'/')
     });
-    if is_origin || text == "*" { Ok(text.into()) } else { Err("expected an origin such as https://example.org".into()) }
+    if is_origin || text == "*" {
+        Ok(text.into())
+    } else {
+        Err("expected an origin such as https://example.org".into())
+    }
 }
 
 impl SchedulingArgs {

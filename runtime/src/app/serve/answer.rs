@@ -51,9 +51,7 @@ pub fn json(found: &[Detections], names: &[String], format: Format, flat: bool) 
         Format::Columns => serde_json::to_vec(&Columns {
             boxes: found.iter().map(|image| image.boxes.iter().map(|b| box_in_pixels(*b)).collect()).collect(),
             scores: found.iter().map(|image| image.scores.iter().map(|s| score(*s)).collect()).collect(),
-            labels: (found.iter())
-                .map(|image| image.class_ids.iter().map(|id| label(names, *id)).collect())
-                .collect(),
+            labels: (found.iter()).map(|image| image.class_ids.iter().map(|id| label(names, *id)).collect()).collect(),
             class_ids: found.iter().map(|image| image.class_ids.as_slice()).collect(),
             intermediate_outputs: (),
         }),

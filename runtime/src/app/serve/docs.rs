@@ -103,7 +103,10 @@ fn section(path: &str, method: &str, operation: &Value, document: &Value) -> Str
     table("Parameters", parameters.map(|p| [text(&p["name"]), text(&p["description"])]).collect());
     let bodies = followed(&operation["requestBody"]);
     let bodies = bodies["content"].as_object().into_iter().flatten();
-    table("Body", bodies.map(|(kind, body)| [escaped(kind), text(&followed(&body["schema"])["description"])]).collect());
+    table(
+        "Body",
+        bodies.map(|(kind, body)| [escaped(kind), text(&followed(&body["schema"])["description"])]).collect(),
+    );
     let responses = operation["responses"].as_object().into_iter().flatten();
     table("Answers", responses.map(|(status, r)| [escaped(status), text(&followed(r)["description"])]).collect());
     html + "</details>"

@@ -22,11 +22,12 @@ const LONGEST_HEAD: usize = 64 << 10;
 /// The pause after the system had no connection to give, for example because too many files are open.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves until the program is asked to end and every request is answered.
+/// Serves until the program is asked to end and every request is answered; returns how many are not, because the program
+/// was asked again or they took too long.
 ///
 /// # Errors
 /// When the system does not let the program listen to signals.
-pub async fn serve(listener: TcpListener, router: Router, app: Arc<App>) -> io::Result<()> {
+pub async fn serve(listener: TcpListener, router: Router, app: Arc<App>) -> io::Result<u64> {
     let mut asked = Asked::listen()?;
     let room = Arc::new(Semaphore::new(app.settings.connections));
     let (ending, end) = watch::channel(false);
@@ -52,7 +53,7 @@ pub async fn serve(listener: TcpListener, router: Router, app: Arc<App>) -> io::
             },
             name = asked.next() => {
                 if app.health.is_leaving() {
-                    tracing::warn!("{name} again: ending without the answers");
+                    tracing::warn!("{name} again: ending at once");
                     break;
                 }
                 tracing::info!("{name}: answering what was asked, then ending");
@@ -64,10 +65,7 @@ pub async fn serve(listener: TcpListener, router: Router, app: Arc<App>) -> io::
                 drain_at = None;
                 give_up_at = Some(Instant::now() + times.drain);
             }
-            () = until(give_up_at) => {
-                tracing::warn!("ending with {} requests unanswered", app.metrics.in_flight());
-                break;
-            }
+            () = until(give_up_at) => break,
             _ = look_again.tick(), if give_up_at.is_some() => {
                 if app.metrics.in_flight() == 0 {
                     break;
@@ -75,12 +73,13 @@ pub async fn serve(listener: TcpListener, router: Router, app: Arc<App>) -> io::
             }
         }
     }
+    let unanswered = app.metrics.in_flight().try_into().unwrap_or(0);
     drop(listener);
     // Answers that are on their way still arrive.
     let _ = ending.send(true);
     drop(end);
-    let _ = tokio::time::timeout(Duration::from_millis(500), ending.closed()).await;
-    Ok(())
+    let _ = tokio::time::timeout(Duration::from_secs(2), ending.closed()).await;
+    Ok(unanswered)
 }
 
 async fn until(when: Option<Instant>) {

@@ -47,7 +47,7 @@ use worker::{Networks, Workshop};
 /// Where it listens is the only line on `out`.
 ///
 /// # Errors
-/// When the address cannot be listened on or the threads cannot be started.
+/// When the address cannot be listened on, the threads cannot be started, or requests were left without an answer.
 pub fn run(settings: Settings, models: Vec<Compiled>, out: &mut dyn Write) -> Result<(), Failure> {
     let runtime = runtime()?;
     let address = SocketAddr::new(settings.host, settings.port);
@@ -74,7 +74,10 @@ pub fn run(settings: Settings, models: Vec<Compiled>, out: &mut dyn Write) -> Re
         let router = routes::router(&app);
         let served = listen::serve(listener, router, app.clone()).await;
         app.schedule.close();
-        served.map_err(|error| Failure::new(format_args!("cannot serve: {error}")))
+        match served.map_err(|error| Failure::new(format_args!("cannot serve: {error}")))? {
+            0 => Ok(()),
+            requests => Err(Failure::new(format_args!("requests left without an answer: {requests}"))),
+        }
     })
 }
 

@@ -70,7 +70,9 @@ fn random() -> u64 {
 fn request_id(headers: &HeaderMap) -> String {
     let given = headers.get("x-request-id").and_then(|value| value.to_str().ok());
     let can_repeat = |id: &&str| {
-        !id.is_empty() && id.len() <= LONGEST_ID && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:/+=".contains(&b))
+        !id.is_empty()
+            && id.len() <= LONGEST_ID
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:/+=".contains(&b))
     };
     given.filter(can_repeat).map_or_else(|| format!("{:016x}", random()), str::to_owned)
 }

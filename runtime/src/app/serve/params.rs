@@ -89,8 +89,7 @@ impl<'a> Wanted<'a> {
                 let Some(number) = value.as_f64().filter(|number| (0.0..=1.0).contains(number)) else {
                     return expected("a number from 0 to 1");
                 };
-                let field =
-                    if name == "conf_thres" { &mut self.params.conf_thres } else { &mut self.params.iou_thres };
+                let field = if name == "conf_thres" { &mut self.params.conf_thres } else { &mut self.params.iou_thres };
                 *field = number as f32;
             }
             "max_det" => {

@@ -310,7 +310,8 @@ mod tests {
         let schedule = schedule(2, 2, 3, 9);
         let (mut other, _a) = job(0, 1000);
         other.params.conf_thres = 0.5;
-        let (jobs, _answers): (Vec<Job>, Vec<Reply>) = [0, 1, 0, 0, 0].map(|model| job(model, 1000)).into_iter().unzip();
+        let (jobs, _answers): (Vec<Job>, Vec<Reply>) =
+            [0, 1, 0, 0, 0].map(|model| job(model, 1000)).into_iter().unzip();
         schedule.push([other].into_iter().chain(jobs).collect()).unwrap();
         let sizes: Vec<(usize, usize)> = std::iter::from_fn(|| {
             (schedule.depth() > 0).then(|| {

@@ -64,7 +64,8 @@ impl App {
     /// 404 with the names that there are.
     pub fn endpoint(&self, name: &str) -> Result<&EndpointSettings, ApiError> {
         let endpoints = &self.settings.endpoints;
-        let routed = |e: &&EndpointSettings| e.route.as_ref().is_some_and(|route| route.trim_start_matches('/') == name);
+        let routed =
+            |e: &&EndpointSettings| e.route.as_ref().is_some_and(|route| route.trim_start_matches('/') == name);
         let named = endpoints.iter().find(|e| e.name == name).or_else(|| endpoints.iter().find(routed));
         // What DeepSparse calls an endpoint without a name.
         let numbered = || endpoints.iter().enumerate().find(|(at, e)| name == format!("{}-{at}", e.task));

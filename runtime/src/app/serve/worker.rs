@@ -13,6 +13,9 @@ use crate::app::Compiled;
 use crate::app::source::{Limits as PictureLimits, Picture};
 use crate::detect::Pipeline;
 
+/// Scans of a JPEG file, a few times those of any encoder: a small file must not keep a thread busy for long.
+const MOST_SCANS: usize = 64;
+
 /// Networks that are not running, by model and threads.
 ///
 /// A network is made when it is first needed and kept: at most one per stream and width.
@@ -134,5 +137,6 @@ fn picture_limits(limits: &Limits) -> PictureLimits {
         pixels: limits.pixels,
         // Four channels of 16 bits.
         decoder_bytes: limits.pixels.saturating_mul(8),
+        scans: MOST_SCANS,
     }
 }

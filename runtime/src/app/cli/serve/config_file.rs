@@ -52,7 +52,17 @@ const IGNORED: [(&str, &str); 9] = [
 
 /// First parts of paths that are taken.
 const RESERVED: [&str; 12] = [
-    "", "v2", "docs", "openapi.json", "config", "metrics", "ping", "health", "healthcheck", "status", "invocations",
+    "",
+    "v2",
+    "docs",
+    "openapi.json",
+    "config",
+    "metrics",
+    "ping",
+    "health",
+    "healthcheck",
+    "status",
+    "invocations",
     "page",
 ];
 
@@ -92,7 +102,9 @@ fn parse(text: &str, models: &[&'static ModelSpec], defaults: &Defaults<'_>) -> 
                     file.endpoints.push(endpoint.map_err(|error| format!("endpoints[{index}]: {error}"))?);
                 }
             }
-            _ => ignore(key, &mut file, "host, port, num_cores, num_workers, max_batch, max_wait_ms, queue, endpoints")?,
+            _ => {
+                ignore(key, &mut file, "host, port, num_cores, num_workers, max_batch, max_wait_ms, queue, endpoints")?
+            }
         }
     }
     if file.endpoints.is_empty() {
@@ -135,7 +147,12 @@ fn endpoint(
             "image_size" => expect_size(value, spec)?,
             "format" => return Err("`format` belongs into requests".into()),
             key if NAMES.contains(&key) => wanted.value(key, value).map_err(|refusal| refusal.message)?,
-            _ => return Err(format!("kwargs: `{key}` is not known; known are class_names, image_size, {}", NAMES.join(", "))),
+            _ => {
+                return Err(format!(
+                    "kwargs: `{key}` is not known; known are class_names, image_size, {}",
+                    NAMES.join(", ")
+                ));
+            }
         }
     }
     let params = wanted.params;
@@ -205,7 +222,8 @@ fn expect_size(value: &Value, spec: &ModelSpec) -> Result<(), String> {
         one => one.as_u64().map(|n| vec![n]),
     };
     let shape = spec.inputs.first().map_or(&[][..], |input| input.shape.get(2..).unwrap_or_default());
-    let fits = numbers.is_some_and(|n| !n.is_empty() && n.len() <= 2 && shape == [n[0] as usize, n[n.len() - 1] as usize]);
+    let fits =
+        numbers.is_some_and(|n| !n.is_empty() && n.len() <= 2 && shape == [n[0] as usize, n[n.len() - 1] as usize]);
     let advice = "compile it for another with `peristyle build MODEL --imgsz`";
     if fits { Ok(()) } else { Err(format!("`image_size` is {value}: {} takes {shape:?}; {advice}", spec.source)) }
 }
@@ -232,9 +250,10 @@ fn note(file: &mut ConfigFile, key: &'static str, why: &'static str) {
 }
 
 fn ignore(key: &str, file: &mut ConfigFile, known: &str) -> Result<(), String> {
-    let (key, why) = IGNORED.into_iter().find(|(ignored, _)| *ignored == key).ok_or_else(|| {
-        format!("`{key}` is not known; known are {known}")
-    })?;
+    let (key, why) = IGNORED
+        .into_iter()
+        .find(|(ignored, _)| *ignored == key)
+        .ok_or_else(|| format!("`{key}` is not known; known are {known}"))?;
     note(file, key, why);
     Ok(())
 }

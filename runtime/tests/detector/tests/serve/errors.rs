@@ -14,8 +14,12 @@ fn what_is_wrong_with_a_body_is_said() {
     assert!(json("{\"images\": [").refusal(400, "malformed_request").contains("JSON: EOF"));
     let no_boundary = raw("multipart/form-data", b"x").refusal(400, "malformed_request");
     assert!(no_boundary.contains("boundary"), "{no_boundary}");
-    assert!(raw("multipart/form-data; boundary=a", b"--a\r\nx").refusal(400, "malformed_request").contains("multipart"));
-    for (content_type, body) in [("text/plain", &b"hello"[..]), ("application/xml", b"<a/>"), ("image/png", b"no picture")] {
+    assert!(
+        raw("multipart/form-data; boundary=a", b"--a\r\nx").refusal(400, "malformed_request").contains("multipart")
+    );
+    for (content_type, body) in
+        [("text/plain", &b"hello"[..]), ("application/xml", b"<a/>"), ("image/png", b"no picture")]
+    {
         assert!(raw(content_type, body).refusal(415, "unsupported_media_type").contains("JPEG, PNG"), "{content_type}");
     }
     for (text, message) in [
@@ -38,12 +42,14 @@ fn what_is_wrong_with_a_body_is_said() {
         ("classes", json!([80]), "expected ids from 0 to 79, or their names, such as `person`"),
         ("classes", json!(["x".repeat(100)]), "xxx...: expected"),
     ] {
-        let said = service.post_json("/predict", &json!({ "images": [encoded], name: value })).refusal(422, "invalid_value");
+        let said =
+            service.post_json("/predict", &json!({ "images": [encoded], name: value })).refusal(422, "invalid_value");
         assert!(said.contains(message), "{name}: {said}");
     }
     let query = service.post("/predict?iou_thres=2", "image/png", &street).refusal(422, "invalid_value");
     assert!(query.contains("`iou_thres` is 2: expected a number from 0 to 1"), "{query}");
-    let three = service.post_json("/predict", &json!({ "images": [encoded, encoded, encoded] })).refusal(413, "too_large");
+    let three =
+        service.post_json("/predict", &json!({ "images": [encoded, encoded, encoded] })).refusal(413, "too_large");
     assert!(three.contains("limit of 2 in a request"), "{three}");
     let parts = [("request", &street[..]); 3];
     assert!(service.post_form("/predict", &parts).refusal(413, "too_large").contains("limit of 2"));

@@ -32,7 +32,8 @@ fn images_come_as_files_forms_and_json() {
         "/invocations/stand-in/infer/from_files",
     ];
     for path in paths {
-        for content_type in ["image/png", "image/jpeg", "application/octet-stream", "application/x-www-form-urlencoded"] {
+        for content_type in ["image/png", "image/jpeg", "application/octet-stream", "application/x-www-form-urlencoded"]
+        {
             let reply = service.post(path, content_type, &street);
             assert_eq!((reply.status, reply.json()), (200, street_found()), "{path} {content_type}");
             assert_eq!(reply.header("content-type"), Some("application/json"));
@@ -87,8 +88,7 @@ fn thresholds_and_classes_come_in_every_way_and_the_body_wins() {
 fn records_are_an_object_per_box() {
     let service = Service::start(&[]);
     let street = street();
-    let person =
-        json!({"xmin": 10.0, "ymin": 20.0, "xmax": 40.0, "ymax": 100.0, "confidence": 0.9, "class": 0, "name": "person"});
+    let person = json!({"xmin": 10.0, "ymin": 20.0, "xmax": 40.0, "ymax": 100.0, "confidence": 0.9, "class": 0, "name": "person"});
     let flat = service.post("/predict?format=records", "image/png", &street).json();
     assert_eq!((&flat[0], flat.as_array().unwrap().len()), (&person, 3));
     let listed = service.post_form("/predict?format=records", &[("request", &street), ("request", &empty())]).json();
@@ -118,14 +118,23 @@ fn the_service_tells_about_itself() {
     assert_eq!(service.get("/v2").json(), json!("This is the stand-in server. Hello!"));
     assert_eq!(service.get("/v2/models").json(), json!({ "models": ["stand-in"] }));
     let card = service.get("/v2/models/stand-in").json();
-    assert_eq!((&card["model_path"], &card["sha256"], &card["classes"]), (&json!("rules.onnx"), &json!("5eed"), &json!(80)));
+    assert_eq!(
+        (&card["model_path"], &card["sha256"], &card["classes"]),
+        (&json!("rules.onnx"), &json!("5eed"), &json!(80))
+    );
     assert_eq!(card["input"], json!({ "name": "images", "width": 128, "height": 128, "dtype": "u8" }));
     assert_eq!((&card["sparsity"], &card["class_names"][5]), (&json!(0.65), &json!("bus")));
     assert_eq!(card["defaults"]["conf_thres"], json!(0.25));
     let config = service.get("/config").json();
-    assert_eq!((&config["num_workers"], &config["max_batch"], &config["api_key"]), (&json!(1), &json!(3), &json!(false)));
+    assert_eq!(
+        (&config["num_workers"], &config["max_batch"], &config["api_key"]),
+        (&json!(1), &json!(3), &json!(false))
+    );
     assert_eq!(config["endpoints"][0]["task"], json!("yolo"));
-    assert_eq!(service.get("/v2/models/other").refusal(404, "not_found"), "no model is called \"other\"; there are stand-in");
+    assert_eq!(
+        service.get("/v2/models/other").refusal(404, "not_found"),
+        "no model is called \"other\"; there are stand-in"
+    );
     assert!(matches!(service.get("/").status, 200 | 307), "a page, or the way to one");
 }
 

@@ -58,8 +58,9 @@ fn an_idle_service_ends_at_once_and_so_does_one_that_is_asked_twice() {
     service.terminate();
     service.wait_until(|| service.log().contains("SIGTERM"));
     service.terminate();
-    assert!(service.exit_code().is_some());
+    assert_eq!(service.exit_code(), Some(1));
     assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    assert!(service.log().ends_with("error: requests left without an answer: 1\n"), "{}", service.log());
 }
 
 #[test]
