@@ -62,7 +62,7 @@ def arguments():
     add("--images", required=True, type=Path, help="a folder of JPEG files, sent in turn")
     add("--count", type=int, default=16, help="how many of them; default: 16")
     add("--connections", nargs="+", type=int, default=[1, 2, 8, 64], help="default: 1 2 8 64")
-    add("--seconds", type=float, default=8, help="of load per service and number of connections; default: 8")
+    add("--seconds", type=int, default=8, help="of load per service and number of connections; default: 8")
     add("--rounds", type=int, default=1, help="the median counts; default: 1")
     add("--work", type=Path, default=ROOT / "target/serve", help="environments; default: target/serve")
     args = parser.parse_args()
