@@ -3,8 +3,10 @@
 
 mod models;
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn peristyle(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_peristyle"))
@@ -120,6 +122,45 @@ fn bundled_example_finds_its_objects() {
     let table = run(&binary, &["benchmark", "-s", "sync", "-b", "2", "-t", "0.2", "-w", "0", "-ncores", "1"]);
     assert!(table.contains("Throughput (items/sec): "), "{table}");
     assert_profile(&binary);
+    assert_serves_alone(&binary, &image, boxes.len());
+}
+
+/// The binary serves from a file system that holds nothing else, as an image `FROM scratch` does.
+fn assert_serves_alone(binary: &Path, image: &Path, objects: usize) {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    std::fs::copy(binary, root.path().join("detector")).expect("writable");
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--user", "--map-root-user", "--root"]).arg(root.path()).args(["--wd", "/"]);
+    if !unshare.args(["/detector", "about"]).output().is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: `unshare` may not change the root here");
+        return;
+    }
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--user", "--map-root-user", "--root"]).arg(root.path()).args(["--wd", "/"]);
+    unshare.args(["/detector", "serve", "--port", "0"]).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut service = unshare.spawn().expect("unshare starts");
+    let mut line = String::new();
+    BufReader::new(service.stdout.take().expect("piped")).read_line(&mut line).expect("UTF-8");
+    let answer = line.trim_end().split_once("http://").ok_or(line.clone()).and_then(|(_, address)| {
+        let body = std::fs::read(image).expect("readable");
+        let mut stream = TcpStream::connect(address).map_err(|error| error.to_string())?;
+        let head = format!(
+            "POST /predict HTTP/1.1\r\nHost: {address}\r\nContent-Type: image/jpeg\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(&[head.as_bytes(), &body].concat()).map_err(|error| error.to_string())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).map_err(|error| error.to_string())?;
+        Ok(answer)
+    });
+    service.kill().expect("it runs");
+    service.wait().expect("it ends");
+    let answer = answer.expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    assert!(head.starts_with("HTTP/1.1 200 "), "{answer}");
+    let found: serde_json::Value = serde_json::from_str(body).expect("JSON");
+    assert_eq!(found["boxes"][0].as_array().expect("boxes").len(), objects, "{found}");
 }
 
 /// Every layer of the example has its line and its facts, and the shares of time add up.

@@ -15,6 +15,7 @@ pub mod quota;
 pub mod report;
 pub mod request;
 pub mod save;
+pub mod serve;
 pub mod source;
 pub mod threads;
 pub mod video;
@@ -30,6 +31,15 @@ pub use threads::available_cores;
 ///
 /// An error says that the threads cannot be started; the program reports it and asks for fewer.
 pub type NewEngine = fn(threads: usize) -> io::Result<Box<dyn Infer>>;
+
+/// A compiled model: how to make its engines, and what it says about itself.
+#[derive(Clone, Copy)]
+pub struct Compiled {
+    /// Makes an engine.
+    pub new: NewEngine,
+    /// What the model says about itself.
+    pub spec: &'static ModelSpec,
+}
 
 /// Where a command writes.
 pub struct Console<'a> {

@@ -37,8 +37,8 @@ impl JsonLine {
 
     /// Adds `boxes`, `scores`, `labels` and `class_ids`.
     pub fn detections(&mut self, found: &Detections, pipeline: &Pipeline) {
-        let boxes: Vec<[f64; 4]> = found.boxes.iter().map(|b| b.map(|v| rounded(v, 1e2))).collect();
-        let scores: Vec<f64> = found.scores.iter().map(|s| rounded(*s, 1e6)).collect();
+        let boxes: Vec<[f64; 4]> = found.boxes.iter().map(|b| box_in_pixels(*b)).collect();
+        let scores: Vec<f64> = found.scores.iter().map(|s| score(*s)).collect();
         let labels: Vec<Cow<'_, str>> = found.class_ids.iter().map(|id| pipeline.label(*id)).collect();
         self.field("boxes", &boxes);
         self.field("scores", &scores);
@@ -50,6 +50,16 @@ impl JsonLine {
     pub fn end(self) -> String {
         format!("{{{}}}", self.fields)
     }
+}
+
+/// A box as it is written in JSON: pixels with 2 decimals.
+pub fn box_in_pixels(xyxy: [f32; 4]) -> [f64; 4] {
+    xyxy.map(|v| rounded(v, 1e2))
+}
+
+/// A score as it is written in JSON: 6 decimals.
+pub fn score(score: f32) -> f64 {
+    rounded(score, 1e6)
 }
 
 /// `value` as the shortest number with the decimals of `unit`, and never the tail of a converted `f32`.

@@ -86,11 +86,16 @@ fn path_of(line: &[u8]) -> PathBuf {
     PathBuf::from(String::from_utf8_lossy(line).into_owned())
 }
 
+/// The bytes of a picture in a data: URI or in base64; never those of a file.
+pub fn embedded(text: &str) -> Option<Vec<u8>> {
+    let is_uri = text.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"));
+    if is_uri { text.split_once(";base64,").and_then(|(_, encoded)| decode(encoded)) } else { decode(text) }
+}
+
 /// A data: URI, the path of a file that is there, or base64 that decodes; anything else is a path.
 fn image_of(text: &str) -> Result<Image, String> {
     if text.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:")) {
-        let encoded = text.split_once(";base64,").map(|(_, encoded)| encoded);
-        let bytes = encoded.and_then(decode).ok_or("the data: URI holds no base64")?;
+        let bytes = embedded(text).ok_or("the data: URI holds no base64")?;
         return Ok(Image::Bytes(bytes));
     }
     let path = PathBuf::from(text);

@@ -34,8 +34,13 @@ fn from_lines(contents: &str) -> Vec<String> {
 
 /// A list of names, or an object from ids to names.
 fn from_json(contents: &str) -> Result<Vec<String>, String> {
+    from_value(serde_json::from_str(contents).map_err(|error| error.to_string())?)
+}
+
+/// The same of JSON that is read already.
+pub(super) fn from_value(value: Value) -> Result<Vec<String>, String> {
     let expected = || "expected a list of names, or an object from the ids 0, 1, ... to names".to_owned();
-    let values: Vec<Value> = match serde_json::from_str(contents).map_err(|error| error.to_string())? {
+    let values: Vec<Value> = match value {
         Value::Array(list) => list,
         Value::Object(by_id) => {
             let in_order = (0..by_id.len()).map(|id| by_id.get(&id.to_string()).cloned());

@@ -9,6 +9,7 @@ use super::{Context, class_names};
 use crate::app::failure::Failure;
 use crate::app::source::Picture;
 use crate::detect::{self, Detections, Params, Pipeline, Timings};
+use crate::engine::ModelSpec;
 
 /// The options that decide what is found and what it is called.
 #[derive(Args, Debug)]
@@ -20,6 +21,21 @@ pub(super) struct FinderArgs {
     /// names with commas between them
     #[arg(long, value_name = "NAMES", help_heading = "What counts as an object")]
     class_names: Option<String>,
+}
+
+impl FinderArgs {
+    /// Names of the classes, if there are any, and the parameters of a call.
+    ///
+    /// # Errors
+    /// When the options do not fit a model of `classes` classes.
+    pub(super) fn read(&self, classes: usize, spec: &ModelSpec) -> Result<(Vec<String>, Params), Failure> {
+        let names = match &self.class_names {
+            Some(text) => class_names::read(text, classes)?,
+            None => spec.class_names.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let params = self.params.params(&names, classes)?;
+        Ok((names, params))
+    }
 }
 
 /// Finds objects and adds up the time it takes.
@@ -42,13 +58,9 @@ impl Finder {
         context: &Context<'_, '_>,
     ) -> Result<Self, Failure> {
         let Some(head) = &context.spec.detector else { return Err(not_a_detector(context)) };
-        let names = args.class_names.as_deref().map(|text| class_names::read(text, head.classes)).transpose()?;
-        let mut builder = Pipeline::builder_boxed(context.engine_by(threads, option)?).batch(1);
-        if let Some(names) = names {
-            builder = builder.class_names(names);
-        }
-        let pipeline = builder.build().map_err(Failure::new)?;
-        let params = args.params.params(&pipeline)?;
+        let (names, params) = args.read(head.classes, context.spec)?;
+        let builder = Pipeline::builder_boxed(context.engine_by(threads, option)?).batch(1);
+        let pipeline = builder.class_names(names).build().map_err(Failure::new)?;
         Ok(Self { pipeline, params, total: Timings::default(), images: 0 })
     }
 

@@ -12,6 +12,7 @@ mod drawing;
 mod eval;
 mod finder;
 mod infer;
+mod lambda;
 mod legacy;
 mod params;
 mod pictures;
@@ -20,6 +21,7 @@ mod profile;
 mod runs;
 mod saving;
 mod selftest;
+mod serve;
 mod sweep;
 mod tensors;
 mod timing;
@@ -47,6 +49,8 @@ enum Command {
     Detect(detect::DetectArgs),
     Annotate(annotate::AnnotateArgs),
     Pipe(pipe::PipeArgs),
+    Serve(serve::ServeArgs),
+    Lambda(lambda::LambdaArgs),
     Eval(eval::EvalArgs),
     Benchmark(benchmark::BenchmarkArgs),
     Sweep(sweep::SweepArgs),
@@ -97,6 +101,8 @@ pub(super) fn run(args: Vec<OsString>, new: NewEngine, spec: &'static ModelSpec,
         Command::Detect(args) => detect::run(&args, &mut context),
         Command::Annotate(args) => annotate::run(&args, &mut context),
         Command::Pipe(args) => pipe::run(&args, &mut context),
+        Command::Serve(args) => serve::run(&args, &mut context),
+        Command::Lambda(args) => lambda::run(&args, &mut context),
         Command::Eval(args) => eval::run(&args, &mut context),
         Command::Benchmark(args) => benchmark::run(&args, &mut context),
         Command::Profile(args) => profile::run(&args, &mut context),

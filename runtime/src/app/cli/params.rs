@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use crate::app::failure::Failure;
-use crate::detect::{Params, Pipeline, Resize};
+use crate::detect::{Params, Resize};
 
 /// Another tool whose defaults are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -73,21 +73,21 @@ pub(super) fn unit_interval(text: &str) -> Result<f32, String> {
 }
 
 impl ParamArgs {
-    /// The parameters of a call.
+    /// The parameters of a call to a model of `classes` classes with these names, if any.
     ///
     /// # Errors
     /// [`Failure::Usage`] when a class is not one of the model's.
-    pub(super) fn params(&self, pipeline: &Pipeline) -> Result<Params, Failure> {
+    pub(super) fn params(&self, names: &[String], classes: usize) -> Result<Params, Failure> {
         let defaults = match self.compat {
             Some(Compat::Deepsparse) => Params::deepsparse(),
             None => Params::default(),
         };
-        let classes = self.classes.iter().map(|text| class_id(text, pipeline)).collect::<Result<Vec<_>, _>>()?;
+        let wanted = self.classes.iter().map(|text| class_id(text, names, classes)).collect::<Result<Vec<_>, _>>()?;
         Ok(Params {
             conf_thres: self.conf_thres.unwrap_or(defaults.conf_thres),
             iou_thres: self.iou_thres.unwrap_or(defaults.iou_thres),
             max_det: self.max_det.unwrap_or(defaults.max_det),
-            classes: (!classes.is_empty()).then_some(classes),
+            classes: (!wanted.is_empty()).then_some(wanted),
             agnostic: self.agnostic_nms,
             multi_label: self.multi_label,
             resize: self.resize.into(),
@@ -95,14 +95,14 @@ impl ParamArgs {
     }
 }
 
-fn class_id(text: &str, pipeline: &Pipeline) -> Result<usize, Failure> {
-    let named = pipeline.class_names().iter().position(|name| name == text);
-    let id = named.or_else(|| text.parse().ok().filter(|id| *id < pipeline.classes()));
+fn class_id(text: &str, names: &[String], classes: usize) -> Result<usize, Failure> {
+    let named = names.iter().position(|name| name == text);
+    let id = named.or_else(|| text.parse().ok().filter(|id| *id < classes));
     id.ok_or_else(|| {
-        let last = pipeline.classes() - 1;
-        let known = match pipeline.class_names() {
-            [] => String::new(),
-            [first, ..] => format!(", or names, \"{first}\" to \"{}\"", pipeline.label(last)),
+        let last = classes - 1;
+        let known = match (names.first(), names.get(last)) {
+            (Some(first), Some(last)) => format!(", or names, \"{first}\" to \"{last}\""),
+            _ => String::new(),
         };
         Failure::Usage(format!("--classes: the model has no class {text:?}; it has the ids 0 to {last}{known}"))
     })

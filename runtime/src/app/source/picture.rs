@@ -16,10 +16,6 @@ pub struct Picture {
     height: usize,
 }
 
-/// Scans of a JPEG file; encoders write about ten. Each may take a few bytes and costs a pass over the whole
-/// picture, so without a limit a small file could keep the decoder busy for hours.
-const MAX_SCANS: usize = 500;
-
 /// The JPEG marker before the data of a scan.
 const START_OF_SCAN: [u8; 2] = [0xff, 0xda];
 
@@ -32,12 +28,15 @@ pub struct Limits {
     pub pixels: u64,
     /// Bytes that the decoder may allocate.
     pub decoder_bytes: u64,
+    /// Scans of a JPEG file; encoders write about ten. Each may take a few bytes and costs a pass over the whole
+    /// picture, so without a limit a small file could keep the decoder busy for hours.
+    pub scans: usize,
 }
 
 impl Default for Limits {
-    /// 512 MiB of file, 2^28 pixels, 2 GiB of decoder memory.
+    /// 512 MiB of file, 2^28 pixels, 2 GiB of decoder memory, 500 scans.
     fn default() -> Self {
-        Self { file_bytes: 512 << 20, pixels: 1 << 28, decoder_bytes: 2 << 30 }
+        Self { file_bytes: 512 << 20, pixels: 1 << 28, decoder_bytes: 2 << 30, scans: 500 }
     }
 }
 
@@ -76,8 +75,11 @@ pub enum PictureError {
     #[error("the JPEG file is cut short: copy it again")]
     CutShort,
     /// The file has more scans than any encoder writes.
-    #[error("the JPEG file has more than {MAX_SCANS} scans: save it again")]
-    TooManyScans,
+    #[error("the JPEG file has more than {limit} scans: save it again")]
+    TooManyScans {
+        /// [`Limits::scans`].
+        limit: usize,
+    },
     /// The contents are damaged or use a feature that is not supported.
     #[error(transparent)]
     Decode(#[from] image::ImageError),
@@ -128,8 +130,8 @@ impl Picture {
             if is_cut_short(bytes) {
                 return Err(PictureError::CutShort);
             }
-            if bytes.windows(2).filter(|w| *w == START_OF_SCAN).count() > MAX_SCANS {
-                return Err(PictureError::TooManyScans);
+            if bytes.windows(2).filter(|w| *w == START_OF_SCAN).count() > limits.scans {
+                return Err(PictureError::TooManyScans { limit: limits.scans });
             }
         }
         let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);

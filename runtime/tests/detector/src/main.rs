@@ -2,8 +2,10 @@
 //!
 //! It finds one object per pure colour: everything red is a person, green a bus, blue a tie, yellow a car. Beside each
 //! stands what a network would also say: a worse copy of the red box, a truck where the car is, and a weak second class.
-//! `STAND_IN_NAMELESS` takes the names of the classes away, `STAND_IN_DELAY_MS` slows every picture down.
+//! `STAND_IN_NAMELESS` takes the names of the classes away, `STAND_IN_DELAY_MS` slows every picture down,
+//! `STAND_IN_BROKEN` keeps the network from starting.
 
+use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -104,15 +106,15 @@ fn bounds(image: &[u8], color: [bool; 3]) -> Option<[usize; 4]> {
 }
 
 fn main() -> ExitCode {
-    let spec = if std::env::var_os("STAND_IN_NAMELESS").is_some() { &NAMELESS } else { &NAMED };
-    app::main(
-        if spec.class_names.is_empty() {
-            |_| Ok(Box::new(Rules { spec: &NAMELESS, delay: delay() }))
-        } else {
-            |_| Ok(Box::new(Rules { spec: &NAMED, delay: delay() }))
-        },
-        spec,
-    )
+    let nameless = std::env::var_os("STAND_IN_NAMELESS").is_some();
+    if nameless { app::main(|_| start(&NAMELESS), &NAMELESS) } else { app::main(|_| start(&NAMED), &NAMED) }
+}
+
+fn start(spec: &'static ModelSpec) -> io::Result<Box<dyn Infer>> {
+    match std::env::var_os("STAND_IN_BROKEN") {
+        Some(_) => Err(io::Error::other("it is broken")),
+        None => Ok(Box::new(Rules { spec, delay: delay() })),
+    }
 }
 
 fn delay() -> Duration {

@@ -1,6 +1,9 @@
 //! Running the program in folders of its own.
 #![allow(dead_code)]
 
+pub mod browser;
+pub mod service;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
