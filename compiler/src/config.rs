@@ -274,6 +274,17 @@ impl Compilation {
         package.write_to(dir).map_err(|source| Error::Write { what: "the emitted crate".to_string(), source })
     }
 
+    /// Writes the crate of a program called `name` of several models to `dir`. Their crates belong into the folders beside
+    /// it, each with the name of its model.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn write_program(name: &str, models: &[Compilation], dir: &Path) -> Result<(), Error> {
+        let identities: Vec<&Identity> = models.iter().map(|compilation| &compilation.identity).collect();
+        let package = emit::program_package(name, &identities, &runtime_source(dir));
+        package.write_to(dir).map_err(|source| Error::Write { what: "the program's crate".to_string(), source })
+    }
+
     /// Writes the text of every stage to numbered files in `dir`.
     ///
     /// # Errors
@@ -364,7 +375,8 @@ const RESERVED: &[&str] = &[
 ];
 
 /// A valid crate name: lower case letters, digits, `-` and `_`, starting with a letter.
-fn crate_name(text: &str) -> String {
+#[must_use]
+pub fn crate_name(text: &str) -> String {
     let mut name: String = text
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() || c == '_' { c.to_ascii_lowercase() } else { '-' })

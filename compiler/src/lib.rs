@@ -25,5 +25,5 @@ pub mod plan;
 #[doc(hidden)]
 pub mod unfinished;
 
-pub use config::{Compilation, Config, compile};
+pub use config::{Compilation, Config, compile, crate_name};
 pub use error::Error;

@@ -36,6 +36,35 @@ fn build(model: &Path, extra: &[&str]) -> PathBuf {
     binary
 }
 
+#[test]
+#[ignore = "builds a static binary"]
+fn two_models_share_a_binary() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let example = workspace().join("compiler/example");
+    // Crates of names that no other test writes, in the folder that shares what is built.
+    let [first, second] = ["squares", "forms"].map(|name| folder.path().join(name).with_extension("onnx"));
+    for model in [&first, &second] {
+        std::fs::copy(example.join("shapes.onnx"), model).expect("copied");
+    }
+    let path = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+    let crates = workspace().join("target/emitted");
+    let binary = crates.join("bin/two");
+    let args =
+        ["build", &path(&first), &path(&second), "-o", &path(&binary), "--crate-dir", &path(&crates), "--name", "two"];
+    let output = peristyle(&args);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_static(&binary);
+    let image = path(&example.join("example.jpg"));
+    let found = |model: &[&str]| run(&binary, &[model, &["detect", "--source", &image, "--json"]].concat());
+    let (squares, forms) = (found(&[]), found(&["--model", "forms"]));
+    assert!(squares.contains("\"boxes\":[[") && squares == forms, "{squares} {forms}");
+    assert!(run(&binary, &["--model", "forms", "about"]).contains("forms.onnx"));
+
+    let twice = peristyle(&["build", &path(&first), &path(&first)]);
+    let message = String::from_utf8_lossy(&twice.stderr).into_owned();
+    assert!(!twice.status.success() && message.contains("another model of this binary is called `squares` too"));
+}
+
 fn assert_static(binary: &Path) {
     let output = Command::new("ldd").arg(binary).output();
     let Ok(output) = output else {

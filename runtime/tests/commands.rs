@@ -6,7 +6,7 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use peristyle_runtime::app::{self, Console};
+use peristyle_runtime::app::{self, Compiled, Console};
 use peristyle_runtime::engine::Infer;
 use serde_json::Value;
 use support::{DETECTOR, Fake, bright_box, picture};
@@ -21,7 +21,11 @@ fn run(args: &[&str]) -> Ended {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let args = std::iter::once(&"/usr/bin/fake-detector").chain(args).map(Into::into);
     let new = |_| -> std::io::Result<Box<dyn Infer>> { Ok(Box::new(Fake::new(&DETECTOR, bright_box))) };
-    let code = app::run(args, new, &DETECTOR, &mut Console { out: &mut out, err: &mut err, color: false });
+    let code = app::run(
+        args,
+        &[Compiled { new, spec: &DETECTOR }],
+        &mut Console { out: &mut out, err: &mut err, color: false },
+    );
     Ended { code, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use peristyle_runtime::app::eval::{AREAS, AveragePrecision, Dataset, Found, Judged, MAX_DETS, Truth, summarise};
-use peristyle_runtime::app::{self, Console, eval::matching::ClassMatches};
+use peristyle_runtime::app::{self, Compiled, Console, eval::matching::ClassMatches};
 use serde_json::{Value, json};
 use support::{DETECTOR, Fake, bright_box, picture};
 
@@ -131,7 +131,11 @@ fn run(args: &[&str]) -> Ended {
     let new = |_| -> std::io::Result<Box<dyn peristyle_runtime::engine::Infer>> {
         Ok(Box::new(Fake::new(&DETECTOR, bright_box)))
     };
-    let code = app::run(args, new, &DETECTOR, &mut Console { out: &mut out, err: &mut err, color: false });
+    let code = app::run(
+        args,
+        &[Compiled { new, spec: &DETECTOR }],
+        &mut Console { out: &mut out, err: &mut err, color: false },
+    );
     Ended { code, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
 }
 

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use peristyle_runtime::app::source::{Limits, Picture};
 use peristyle_runtime::app::video::{self, VideoWriter};
-use peristyle_runtime::app::{self, Console};
+use peristyle_runtime::app::{self, Compiled, Console};
 use support::{DETECTOR, Fake, bright_box, picture};
 use videos::{have_ffmpeg, read_all, wandering_square};
 
@@ -19,7 +19,11 @@ fn run(args: &[&str]) -> (u8, String, String) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let args = std::iter::once(&"/usr/bin/fake-detector").chain(args).map(Into::into);
     let mut console = Console { out: &mut out, err: &mut err, color: false };
-    let code = app::run(args, |_| Ok(Box::new(Fake::new(&DETECTOR, bright_box))), &DETECTOR, &mut console);
+    let code = app::run(
+        args,
+        &[Compiled { new: |_| Ok(Box::new(Fake::new(&DETECTOR, bright_box))), spec: &DETECTOR }],
+        &mut console,
+    );
     (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
 }
 

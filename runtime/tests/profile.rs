@@ -6,7 +6,7 @@ mod support;
 use std::borrow::Cow;
 use std::path::Path;
 
-use peristyle_runtime::app::{self, Console, NewEngine};
+use peristyle_runtime::app::{self, Compiled, Console, NewEngine};
 use peristyle_runtime::engine::{DType, Engine, Kind, Layer, LayerInfo, ModelSpec, Program, Step, TensorSpec, Window};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::strided::{Base, MatMul, Unary, UnaryFn, View};
@@ -83,7 +83,7 @@ static PROGRAM: Program = Program {
 fn run_on(spec: &'static ModelSpec, new: NewEngine, args: &[&str]) -> (u8, String, String) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let args = ["/usr/bin/two"].iter().chain(args).map(Into::into);
-    let code = app::run(args, new, spec, &mut Console { out: &mut out, err: &mut err, color: false });
+    let code = app::run(args, &[Compiled { new, spec }], &mut Console { out: &mut out, err: &mut err, color: false });
     (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
 }
 

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use peristyle_runtime::app::{self, Console, NewEngine};
+use peristyle_runtime::app::{self, Compiled, Console, NewEngine};
 use peristyle_runtime::engine::ModelSpec;
 use peristyle_runtime::tensor_io::{Array, read_tensors, write_npz, write_tensor};
 use support::{DETECTOR, Fake, PLAIN, bright_box, picture};
@@ -22,7 +22,7 @@ struct Ended {
 fn run_on(spec: &'static ModelSpec, new: NewEngine, args: &[&str]) -> Ended {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let args = std::iter::once(&"/usr/bin/fake-detector").chain(args).map(Into::into);
-    let code = app::run(args, new, spec, &mut Console { out: &mut out, err: &mut err, color: false });
+    let code = app::run(args, &[Compiled { new, spec }], &mut Console { out: &mut out, err: &mut err, color: false });
     Ended { code, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
 }
 
@@ -418,6 +418,10 @@ fn a_closed_output_ends_the_program_quietly() {
     let mut err = Vec::new();
     let args = ["fake", "detect", "--source", text(&path), "--nosave"].map(Into::into);
     let mut console = Console { out: &mut Closed, err: &mut err, color: false };
-    let code = app::run(args, |_| Ok(Box::new(Fake::new(&DETECTOR, bright_box))), &DETECTOR, &mut console);
+    let code = app::run(
+        args,
+        &[Compiled { new: |_| Ok(Box::new(Fake::new(&DETECTOR, bright_box))), spec: &DETECTOR }],
+        &mut console,
+    );
     assert_eq!((code, err.as_slice()), (0, &[][..]));
 }

@@ -4,7 +4,7 @@ use super::compile::{CodeArgs, default_dir, describe};
 use super::{elf, expect_folder};
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use peristyle_compiler::unfinished;
+use peristyle_compiler::{Compilation, crate_name, unfinished};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,13 +16,23 @@ pub struct Args {
     #[command(flatten)]
     code: CodeArgs,
 
+    /// More models for the same binary: `serve` offers all, `--model NAME` before a command chooses one.
+    #[arg(value_name = "MODEL")]
+    more: Vec<PathBuf>,
+
     /// The binary to write [default: the crate's name, in this folder].
     #[arg(short, long, value_name = "BINARY")]
     output: Option<PathBuf>,
 
-    /// Folder of the emitted crate [default: generated/MODEL].
+    /// Folder of the emitted crate [default: generated/MODEL]; of several models, the folder of all their crates.
     #[arg(long, value_name = "DIR")]
     crate_dir: Option<PathBuf>,
+}
+
+/// What is built: a crate that has been written, and the name of its binary.
+struct Written {
+    dir: PathBuf,
+    name: String,
 }
 
 /// Runs the command.
@@ -32,33 +42,89 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     progress.set_style(ProgressStyle::with_template("{spinner} [{elapsed}] {msg}").expect("a valid template"));
     progress.enable_steady_tick(Duration::from_millis(100));
 
-    progress.set_message(format!("compiling {}", args.code.model.model.display()));
-    let compilation = args.code.analyze()?;
-    let dir = args.crate_dir.clone().unwrap_or_else(|| default_dir(&compilation));
-    let name = &compilation.identity.name;
-    let output = args.output.clone().unwrap_or_else(|| PathBuf::from(name));
-    if output.is_dir() {
-        bail!("cannot write binary `{}`: it is a folder; pass another path with -o", output.display());
-    }
-    expect_folder(&dir, "--crate-dir")?;
-    progress.set_message(format!("writing {}", dir.display()));
-    compilation.write_crate(&dir)?;
-
-    let built = cargo_build(&dir, name, &progress)?;
+    let compilations = analyze(args, &progress)?;
+    let written = write(args, &compilations, &progress)?;
+    let output = args.output.clone().unwrap_or_else(|| PathBuf::from(&written.name));
+    let built = cargo_build(&written.dir, &written.name, &progress)?;
     install(&built, &output).with_context(|| format!("cannot write binary `{}`", output.display()))?;
     progress.finish_and_clear();
 
     let binary = std::fs::read(&output)?;
-    println!("{}", describe(&compilation));
+    for compilation in &compilations {
+        let of = if compilations.len() > 1 { format!("{}: ", compilation.identity.name) } else { String::new() };
+        println!("{of}{}", describe(compilation));
+    }
     let code = elf::section_bytes(&binary, ".text").map_or_else(String::new, |n| format!("{} code, ", megabytes(n)));
     println!(
         "{}: {code}{} binary, {} working memory, built in {:.1} s",
         output.display(),
         megabytes(binary.len()),
-        megabytes(compilation.plan.arena_bytes),
+        megabytes(compilations.iter().map(|compilation| compilation.plan.arena_bytes).sum()),
         start.elapsed().as_secs_f64()
     );
     Ok(())
+}
+
+/// Reads and plans all models.
+fn analyze(args: &Args, progress: &ProgressBar) -> anyhow::Result<Vec<Compilation>> {
+    let mut compilations: Vec<Compilation> = Vec::new();
+    for model in std::iter::once(&args.code.model.model).chain(&args.more) {
+        progress.set_message(format!("compiling {}", model.display()));
+        let mut code = args.code.clone();
+        code.model.model.clone_from(model);
+        if !args.more.is_empty() {
+            // The name is that of the program.
+            code.name = None;
+            code.dump_stages =
+                args.code.dump_stages.as_ref().map(|dir| dir.join(model.file_stem().unwrap_or_default()));
+        }
+        let compilation = code.analyze()?;
+        if compilations.iter().any(|other| other.identity.name == compilation.identity.name) {
+            bail!(
+                "`{}`: another model of this binary is called `{}` too; rename one of the files",
+                model.display(),
+                compilation.identity.name
+            );
+        }
+        compilations.push(compilation);
+    }
+    Ok(compilations)
+}
+
+/// Writes the crates, once it is clear that the binary can be written.
+fn write(args: &Args, compilations: &[Compilation], progress: &ProgressBar) -> anyhow::Result<Written> {
+    let names: Vec<&str> = compilations.iter().map(|compilation| compilation.identity.name.as_str()).collect();
+    let name = match &args.code.name {
+        Some(name) if names.len() > 1 => crate_name(name),
+        _ => names.join("-and-"),
+    };
+    let output = args.output.clone().unwrap_or_else(|| PathBuf::from(&name));
+    if output.is_dir() {
+        bail!("cannot write binary `{}`: it is a folder; pass another path with -o", output.display());
+    }
+    let given = args.crate_dir.as_ref();
+    given.map_or(Ok(()), |dir| expect_folder(dir, "--crate-dir"))?;
+    let write = |compilation: &Compilation, dir: &Path| {
+        expect_folder(dir, "--crate-dir")?;
+        progress.set_message(format!("writing {}", dir.display()));
+        anyhow::Ok(compilation.write_crate(dir)?)
+    };
+    if let [only] = compilations {
+        let dir = given.cloned().unwrap_or_else(|| default_dir(only));
+        write(only, &dir)?;
+        return Ok(Written { dir, name });
+    }
+    if names.contains(&name.as_str()) {
+        bail!("--name {name}: a model of this binary is called that; choose another name");
+    }
+    let folder = given.cloned().unwrap_or_else(|| PathBuf::from("generated"));
+    for compilation in compilations {
+        write(compilation, &folder.join(&compilation.identity.name))?;
+    }
+    let dir = folder.join(&name);
+    expect_folder(&dir, "--crate-dir")?;
+    Compilation::write_program(&name, compilations, &dir)?;
+    Ok(Written { dir, name })
 }
 
 fn megabytes(bytes: usize) -> String {

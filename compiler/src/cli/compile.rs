@@ -6,7 +6,7 @@ use peristyle_compiler::{Compilation, Config};
 use std::path::PathBuf;
 
 /// Options that shape the emitted code; shared by `compile` and `build`.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct CodeArgs {
     #[command(flatten)]
     pub model: ModelArgs,

@@ -30,7 +30,7 @@ enum Command {
 }
 
 /// Options of every command that reads a model.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct ModelArgs {
     /// The model: an ONNX file, dense, pruned or quantised.
     #[arg(value_name = "MODEL.onnx")]

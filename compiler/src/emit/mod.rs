@@ -87,6 +87,12 @@ pub fn crate_package(plan: &Plan, identity: &Identity, runtime: &RuntimeSource) 
     package
 }
 
+/// Emits the crate of a program of several models, whose crates lie in the folders beside it, each with the name of its
+/// model.
+pub fn program_package(name: &str, models: &[&Identity], runtime: &RuntimeSource) -> Package {
+    cargo::several(name, models, runtime)
+}
+
 /// Whether a layer's kernel is unrolled.
 fn unrolled(plan: &Plan, layer: usize) -> bool {
     matches!(plan.layers[layer].kind, Kind::Conv(_))

@@ -62,18 +62,19 @@ impl Console<'_> {
 ///
 /// The exit code is 0 when everything went well, 1 after an error, 2 when the command line makes no sense, 130 when the
 /// user stopped the program.
-pub fn main(new: NewEngine, spec: &'static ModelSpec) -> ExitCode {
+///
+/// # Panics
+/// Without a model.
+pub fn main(models: &[Compiled]) -> ExitCode {
     let color = io::stdout().is_terminal() && io::stderr().is_terminal();
     let mut console = Console { out: &mut io::stdout(), err: &mut io::stderr(), color };
-    ExitCode::from(run(std::env::args_os(), new, spec, &mut console))
+    ExitCode::from(run(std::env::args_os(), models, &mut console))
 }
 
 /// Runs the program with `args`, the first of which is its own path, and returns its exit code.
-pub fn run(
-    args: impl IntoIterator<Item = OsString>,
-    new: NewEngine,
-    spec: &'static ModelSpec,
-    console: &mut Console<'_>,
-) -> u8 {
-    cli::run(args.into_iter().collect(), new, spec, console)
+///
+/// # Panics
+/// Without a model.
+pub fn run(args: impl IntoIterator<Item = OsString>, models: &[Compiled], console: &mut Console<'_>) -> u8 {
+    cli::run(args.into_iter().collect(), models, console)
 }

@@ -98,7 +98,7 @@ impl DeepsparseArgs {
 
 pub(super) fn run(args: &AnnotateArgs, context: &mut Context<'_, '_>) -> Result<(), Failure> {
     if context.spec.detector.is_none() {
-        return Err(not_a_detector(context));
+        return Err(not_a_detector(context.spec, context.program));
     }
     args.legacy.check(context)?;
     let pictures = Pictures::find(&args.source, context)?;

@@ -51,7 +51,7 @@ pub(super) struct DetectArgs {
 
 pub(super) fn run(args: &DetectArgs, context: &mut Context<'_, '_>) -> Result<(), Failure> {
     if context.spec.detector.is_none() {
-        return Err(not_a_detector(context));
+        return Err(not_a_detector(context.spec, context.program));
     }
     args.legacy.check(context)?;
     let pictures = Pictures::find(&args.source, context)?;

@@ -57,7 +57,7 @@ impl Finder {
         option: &str,
         context: &Context<'_, '_>,
     ) -> Result<Self, Failure> {
-        let Some(head) = &context.spec.detector else { return Err(not_a_detector(context)) };
+        let Some(head) = &context.spec.detector else { return Err(not_a_detector(context.spec, context.program)) };
         let (names, params) = args.read(head.classes, context.spec)?;
         let builder = Pipeline::builder_boxed(context.engine_by(threads, option)?).batch(1);
         let pipeline = builder.class_names(names).build().map_err(Failure::new)?;
@@ -79,7 +79,7 @@ impl Finder {
 }
 
 /// What to do with a model that finds no objects.
-pub(super) fn not_a_detector(context: &Context<'_, '_>) -> Failure {
-    let error = detect::Error::NotADetector { model: context.spec.source };
-    Failure::new(format_args!("{error}: {} infer --input tensors.npz --output DIR", context.program))
+pub(super) fn not_a_detector(spec: &'static ModelSpec, program: &str) -> Failure {
+    let error = detect::Error::NotADetector { model: spec.source };
+    Failure::new(format_args!("{error}: {program} infer --input tensors.npz --output DIR"))
 }

@@ -14,6 +14,7 @@ mod finder;
 mod infer;
 mod lambda;
 mod legacy;
+mod model;
 mod params;
 mod pictures;
 mod pipe;
@@ -34,7 +35,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::failure::Failure;
 use super::threads::expect_startable;
-use super::{Console, NewEngine, available_cores};
+use super::{Compiled, Console, NewEngine, available_cores};
 use crate::engine::{Infer, ModelSpec};
 
 #[derive(Parser)]
@@ -66,6 +67,8 @@ enum Command {
 pub(super) struct Context<'a, 'b> {
     pub new: NewEngine,
     pub spec: &'static ModelSpec,
+    /// The models that `serve` offers: the one that the command line names, or all of the program.
+    pub models: &'a [Compiled],
     /// File name of the program.
     pub program: &'a str,
     pub console: &'a mut Console<'b>,
@@ -86,17 +89,25 @@ impl Context<'_, '_> {
 }
 
 /// Runs the command in `args`, the first of which is the program's path; returns the exit code.
-pub(super) fn run(args: Vec<OsString>, new: NewEngine, spec: &'static ModelSpec, console: &mut Console<'_>) -> u8 {
+pub(super) fn run(mut args: Vec<OsString>, models: &[Compiled], console: &mut Console<'_>) -> u8 {
     let program = args
         .first()
         .and_then(|path| Path::new(path).file_name())
-        .map_or_else(|| spec.name.to_owned(), |name| name.to_string_lossy().into_owned());
-    let matches = describe(&program, spec).try_get_matches_from(argv::normalise(args));
+        .map_or_else(|| models[0].spec.name.to_owned(), |name| name.to_string_lossy().into_owned());
+    let chosen = match model::take(&mut args, models) {
+        Ok(chosen) => chosen,
+        Err(message) => {
+            console.complain(format_args!("error: {message}"));
+            return 2;
+        }
+    };
+    let Compiled { new, spec } = chosen[0];
+    let matches = describe(&program, spec, models).try_get_matches_from(argv::normalise(args));
     let cli = match matches.and_then(|m| Cli::from_arg_matches(&m)) {
         Ok(cli) => cli,
         Err(message) => return print_clap(&message, console),
     };
-    let mut context = Context { new, spec, program: &program, console };
+    let mut context = Context { new, spec, models: chosen, program: &program, console };
     let result = match cli.command {
         Command::Detect(args) => detect::run(&args, &mut context),
         Command::Annotate(args) => annotate::run(&args, &mut context),
@@ -139,7 +150,7 @@ fn print_clap(message: &clap::Error, console: &mut Console<'_>) -> u8 {
 }
 
 /// The command line with the texts that depend on the model. They live as long as the process.
-fn describe(program: &str, spec: &'static ModelSpec) -> clap::Command {
+fn describe(program: &str, spec: &'static ModelSpec, models: &[Compiled]) -> clap::Command {
     let keep = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
     let about = match &spec.detector {
         Some(head) => format!("Finds objects of {} classes in images with {}.", head.classes, spec.source),
@@ -155,7 +166,8 @@ fn describe(program: &str, spec: &'static ModelSpec) -> clap::Command {
             None => sub,
         });
     }
-    command.after_help(keep(format!("{EXIT_CODES}\n\n{}\ncompiler: peristyle {}", model_lines(spec), spec.compiler)))
+    let lines = format!("{}\ncompiler: peristyle {}", model_lines(spec), spec.compiler);
+    command.after_help(keep(format!("{EXIT_CODES}\n\n{}{lines}", model::help(program, models))))
 }
 
 /// What the program's exit codes mean; the help of a command says more.

@@ -269,15 +269,22 @@ pub(super) fn run(args: &ServeArgs, context: &mut Context<'_, '_>) -> Result<(),
 /// Gives what the options say to a way of serving.
 pub(super) fn start(args: &ServeArgs, context: &mut Context<'_, '_>, serve: Serve) -> Result<(), Failure> {
     let spec = context.spec;
-    let Some(head) = &spec.detector else { return Err(not_a_detector(context)) };
     for model in [&args.model, &args.model_path].into_iter().flatten() {
         if model != "default" {
             ignored("the model", &format!("{} is compiled in; {model} is not read", spec.source), context);
         }
     }
-    let models = vec![Compiled { new: context.new, spec }];
-    let (class_names, defaults) = args.finder.read(head.classes, spec)?;
-    let (limits, task) = (args.safety.limits(), args.task.as_deref().unwrap_or("yolo"));
+    let models = context.models.to_vec();
+    let mut endpoints = Vec::new();
+    let task = args.task.as_deref().unwrap_or("yolo");
+    for (model, Compiled { spec, .. }) in models.iter().enumerate() {
+        let Some(head) = &spec.detector else { return Err(not_a_detector(spec, context.program)) };
+        let (class_names, defaults) = args.finder.read(head.classes, spec)?;
+        let (name, task) = (spec.name.to_owned(), task.to_owned());
+        endpoints.push(EndpointSettings { name, route: None, task, model, defaults, class_names });
+    }
+    let defaults = endpoints[0].defaults.clone();
+    let limits = args.safety.limits();
     let mut file = match &args.config_file {
         Some(path) => config_file::read(path, &models, &Defaults { params: &defaults, limits: &limits, task })?,
         None => ConfigFile::default(),
@@ -286,8 +293,7 @@ pub(super) fn start(args: &ServeArgs, context: &mut Context<'_, '_>, serve: Serv
         ignored(key, why, context);
     }
     if file.endpoints.is_empty() {
-        let (name, task) = (spec.name.to_owned(), task.to_owned());
-        file.endpoints.push(EndpointSettings { name, route: None, task, model: 0, defaults, class_names });
+        file.endpoints = endpoints;
     }
     let settings = Settings {
         host: args.host.or(file.host).unwrap_or(Ipv4Addr::LOCALHOST.into()),

@@ -9,7 +9,7 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use peristyle_runtime::app::{self, coco};
+use peristyle_runtime::app::{self, Compiled, coco};
 use peristyle_runtime::engine::{
     DType, DetectorSpec, Head, Infer, ModelSpec, RunError, TensorMut, TensorRef, TensorSpec,
 };
@@ -47,6 +47,9 @@ static NAMED: ModelSpec = ModelSpec {
 };
 
 static NAMELESS: ModelSpec = ModelSpec { class_names: &[], ..NAMED };
+
+/// A second model for the same program.
+static OTHER: ModelSpec = ModelSpec { name: "other", source: "other.onnx", ..NAMELESS };
 
 struct Rules {
     spec: &'static ModelSpec,
@@ -107,7 +110,13 @@ fn bounds(image: &[u8], color: [bool; 3]) -> Option<[usize; 4]> {
 
 fn main() -> ExitCode {
     let nameless = std::env::var_os("STAND_IN_NAMELESS").is_some();
-    if nameless { app::main(|_| start(&NAMELESS), &NAMELESS) } else { app::main(|_| start(&NAMED), &NAMED) }
+    let named = Compiled { new: |_| start(&NAMED), spec: &NAMED };
+    let other = Compiled { new: |_| start(&NAMELESS), spec: &NAMELESS };
+    match std::env::var_os("STAND_IN_BOTH") {
+        Some(_) => app::main(&[named, Compiled { new: |_| start(&OTHER), spec: &OTHER }]),
+        None if nameless => app::main(&[other]),
+        None => app::main(&[named]),
+    }
 }
 
 fn start(spec: &'static ModelSpec) -> io::Result<Box<dyn Infer>> {

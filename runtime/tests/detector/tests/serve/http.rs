@@ -43,10 +43,20 @@ impl Service {
         Self::launch_program(None, args, variables)
     }
 
+    /// Starts `serve` of one model of the program and waits until it takes requests.
+    pub fn launch_chosen(model: &str, variables: &[(&str, &str)]) -> Self {
+        let service = Self::launch_command(None, &["--model", model, "serve", "--port", "0"], variables);
+        service.wait_until(|| service.get("/v2/health/ready").status == 200);
+        service
+    }
+
     fn launch_program(program: Option<&OsStr>, args: &[&str], variables: &[(&str, &str)]) -> Self {
-        let folder = Folder::new();
         let any_port = if args.contains(&"--port") { &[][..] } else { &["--port", "0"] };
-        let args = [&["serve"], any_port, args].concat();
+        Self::launch_command(program, &[&["serve"], any_port, args].concat(), variables)
+    }
+
+    fn launch_command(program: Option<&OsStr>, args: &[&str], variables: &[(&str, &str)]) -> Self {
+        let folder = Folder::new();
         let mut command = match program {
             Some(program) => Command::new(program),
             None => folder.command(&[]),

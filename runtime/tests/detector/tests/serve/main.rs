@@ -5,6 +5,7 @@ mod docs;
 mod errors;
 mod http;
 mod load;
+mod models;
 mod observability;
 mod routes;
 mod safety;
