@@ -21,10 +21,11 @@ pub struct Table {
     pub groups: Cow<'static, [Group]>,
     /// Runs of entries that share a mask.
     pub segments: Cow<'static, [Segment]>,
-    /// Signed byte offsets of input rows, little-endian `i32`.
+    /// Signed byte offsets of input rows, little-endian `i32`; for panels of quads the first weight word of every output,
+    /// panel by panel.
     pub offsets: Cow<'static, [i32]>,
     /// Weights in the machine's byte order: one word an entry and output for rows and quads, half a word for pairs, whose
-    /// groups start at a whole word.
+    /// groups start at a whole word; for panels of quads the records of their blocks.
     pub weights: Cow<'static, [u32]>,
 }
 
