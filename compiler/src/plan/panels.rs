@@ -7,11 +7,13 @@ use peristyle_runtime::kernels::conv::{Arithmetic, Blocking, MAX_GROUP, Panels};
 
 /// Quads of a panel: it and what streams past it share the first-level cache, and whole ones are whole long blocks.
 const QUADS: usize = 96;
-/// What 64 pixels cost, in cycles: a quad of an output, packing a quad, an output of a panel, and a nonzero in pairs.
+/// What 64 pixels cost, in cycles: a quad of an output, packing a quad, and an output of a panel; a nonzero in pairs, and
+/// an output of these.
 const QUAD_CYCLES: f64 = 6.7;
 const PACK_CYCLES: f64 = 16.0;
 const OUTPUT_CYCLES: f64 = 12.0;
-const PAIRED_CYCLES: f64 = 3.4;
+const PAIRED_CYCLES: f64 = 2.7;
+const PAIRED_OUTPUT_CYCLES: f64 = 40.0;
 /// Rows of a panel: it and what streams past it share the first-level cache.
 const ROWS: usize = 128;
 /// Density from which multiplying by zeros costs less than skipping them.
@@ -59,7 +61,8 @@ fn bytes(candidate: &Candidate, always: bool) -> Option<Choice> {
     let quads = sparsity.blocks as f64 * QUAD_CYCLES;
     let packing = rows / QUAD as f64 * PACK_CYCLES * candidate.outputs.div_ceil(OUTPUTS) as f64;
     let panels = candidate.rows.div_ceil(QUADS * QUAD) * candidate.outputs;
-    let faster = quads + packing + panels as f64 * OUTPUT_CYCLES < sparsity.nnz as f64 * PAIRED_CYCLES;
+    let pairs = sparsity.nnz as f64 * PAIRED_CYCLES + candidate.outputs as f64 * PAIRED_OUTPUT_CYCLES;
+    let faster = quads + packing + panels as f64 * OUTPUT_CYCLES < pairs;
     if !always && !(faster && candidate.pixels >= u8s8_panels::PASS) {
         return None;
     }
@@ -122,4 +125,49 @@ fn cut(candidate: &Candidate, group: usize) -> Blocking {
     }
     let outputs = (groups * group).next_multiple_of(MAX_GROUP);
     Blocking { chunk_tiles, pass_tiles: PASS_TILES, outputs, prefetch: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::kernel::{Pattern, Sparsity};
+
+    fn candidate(nnz: usize, blocks: usize, pattern: Pattern) -> Candidate {
+        let (inputs, outputs, taps) = (128, 128, 9);
+        Candidate {
+            arithmetic: Arithmetic::U8S8,
+            sparsity: Sparsity { weights: inputs * outputs * taps, nnz, blocks, pattern },
+            inputs,
+            outputs,
+            pixels: 1600,
+            lines: inputs * 3,
+            rows: inputs * taps,
+            channel_groups: 1,
+        }
+    }
+
+    #[test]
+    fn full_blocks_are_computed_from_panels() {
+        let weights = 128 * 128 * 9;
+        let dense = candidate(weights, weights / QUAD, Pattern::Dense);
+        let blocks = candidate(weights / 2, weights / QUAD / 2, Pattern::Block4);
+        let scattered = candidate(weights * 35 / 100, weights / QUAD * 82 / 100, Pattern::Unstructured);
+        for (candidate, expected) in [(dense, true), (blocks, true), (scattered, false)] {
+            assert_eq!(choose(&candidate, PanelUse::Faster).is_some(), expected, "{candidate:?}");
+            assert!(choose(&candidate, PanelUse::Possible).is_some());
+            assert!(choose(&candidate, PanelUse::Never).is_none());
+        }
+        assert!(choose(&Candidate { channel_groups: 128, ..dense }, PanelUse::Possible).is_none());
+        assert!(choose(&Candidate { pixels: 1, ..dense }, PanelUse::Faster).is_none());
+    }
+
+    #[test]
+    fn units_fit_the_caches_and_the_kernel() {
+        for outputs in [1, 3, 64, 255, 512] {
+            let candidate = Candidate { outputs, ..candidate(1000, 250, Pattern::Dense) };
+            let blocking = choose(&candidate, PanelUse::Possible).expect("possible").blocking;
+            assert!(blocking.is_sane() && blocking.outputs <= u8s8_panels::MAX_UNIT, "{blocking:?}");
+            assert!(blocking.chunk_tiles * 32 * blocking.outputs <= ACCUMULATORS.max(192 * OUTPUTS), "{blocking:?}");
+        }
+    }
 }

@@ -36,37 +36,36 @@ impl Lowering<'_> {
         }
         let too_far = || unsupported(node, "its weights reach over more than 2 GiB of its input");
         let mut packed = Vec::new();
-        let (table, quads, unrolled) = 'tables: {
-            match choice.arithmetic {
-                Arithmetic::F32 => {
-                    let w = weights.as_f32().expect("float convolutions have f32 weights");
-                    let zeros = choice.panels.is_some_and(|panels| panels.dense);
-                    let weight = |i: usize| (zeros || w[i] != 0.0).then_some(w[i]);
-                    let mut rows = rows(&input, conv, weights, weight).ok_or_else(too_far)?;
-                    if choice.packed {
-                        packed = side_by_side(&mut rows, choice.blocking.pass_tiles * choice.arithmetic.tile() * 4);
-                    }
-                    let table = match choice.panels {
-                        Some(panels) => pack_panels(&rows, panels, choice.blocking.pass_tiles, packed.len()),
-                        None => pack_f32(&rows, choice.group),
-                    };
-                    (table, None, None)
+        let (table, quads, unrolled) = match (choice.arithmetic, choice.panels) {
+            (Arithmetic::F32, panels) => {
+                let w = weights.as_f32().expect("float convolutions have f32 weights");
+                let zeros = panels.is_some_and(|panels| panels.dense);
+                let weight = |i: usize| (zeros || w[i] != 0.0).then_some(w[i]);
+                let mut rows = rows(&input, conv, weights, weight).ok_or_else(too_far)?;
+                if choice.packed {
+                    packed = side_by_side(&mut rows, choice.blocking.pass_tiles * choice.arithmetic.tile() * 4);
                 }
-                Arithmetic::U8S8 => {
-                    let w = weights.as_i8().expect("quantised convolutions have i8 weights");
-                    if let Some(panels) = choice.panels {
-                        let outputs;
-                        (packed, outputs) = quads(&input, conv, weights, w).ok_or_else(too_far)?;
-                        let table = pack_quad_panels(&outputs, panels.rows / QUAD, packed.len() / QUAD);
-                        break 'tables (table, None, None);
-                    }
-                    let mut rows = rows(&input, conv, weights, |i| (w[i] != 0).then_some(w[i])).ok_or_else(too_far)?;
-                    if choice.packed {
-                        packed = side_by_side(&mut rows, choice.blocking.pass_tiles * choice.arithmetic.tile());
-                    }
-                    let unrolled = choice.unrolled.then(|| pack_u8s8_shared(&rows, choice.group));
-                    (pack_u8s8_pairs(&rows), Some(pack_u8s8_quads(&rows, choice.group)), unrolled)
+                let table = match panels {
+                    Some(panels) => pack_panels(&rows, panels, choice.blocking.pass_tiles, packed.len()),
+                    None => pack_f32(&rows, choice.group),
+                };
+                (table, None, None)
+            }
+            (Arithmetic::U8S8, Some(panels)) => {
+                let w = weights.as_i8().expect("quantised convolutions have i8 weights");
+                let outputs;
+                (packed, outputs) = self::quads(&input, conv, weights, w).ok_or_else(too_far)?;
+                let [panel, quads] = [panels.rows, packed.len()].map(|rows| rows / QUAD);
+                (pack_quad_panels(&outputs, panel, quads, choice.blocking.outputs), None, None)
+            }
+            (Arithmetic::U8S8, None) => {
+                let w = weights.as_i8().expect("quantised convolutions have i8 weights");
+                let mut rows = rows(&input, conv, weights, |i| (w[i] != 0).then_some(w[i])).ok_or_else(too_far)?;
+                if choice.packed {
+                    packed = side_by_side(&mut rows, choice.blocking.pass_tiles * choice.arithmetic.tile());
                 }
+                let unrolled = choice.unrolled.then(|| pack_u8s8_shared(&rows, choice.group));
+                (pack_u8s8_pairs(&rows), Some(pack_u8s8_quads(&rows, choice.group)), unrolled)
             }
         };
         let bias = graph.constant(node.inputs[2]).and_then(|b| b.as_f32()).expect("biases are f32 constants");

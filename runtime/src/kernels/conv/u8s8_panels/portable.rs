@@ -21,25 +21,30 @@ pub unsafe fn pack(offsets: &[i32], x: *const u8, to: *mut u8) {
 /// As for [`super::run_pass`].
 pub unsafe fn run(pass: &Pass<'_>) {
     let mut weights = pass.weights;
-    for (o, segments) in pass.segments.chunks_exact(BLOCKS.len()).enumerate() {
+    for segments in pass.segments.chunks_exact(BLOCKS.len()) {
         // SAFETY: the unit has sums of a pass for every output.
-        let sums = unsafe { std::slice::from_raw_parts_mut(pass.sums.add(o * pass.stride), PASS) };
+        let sums = unsafe {
+            let first = pass.sums.add(usize::from(segments[0].mask) * pass.stride);
+            std::slice::from_raw_parts_mut(first, PASS)
+        };
         if !pass.add {
             sums.fill(0);
         }
-        for (segment, block) in segments.iter().zip(BLOCKS) {
+        for (segment, (block, run)) in segments.iter().zip(BLOCKS) {
             for _ in 0..segment.count {
                 // SAFETY: by the contract there is a record for every block, of quads of the panel.
                 unsafe {
-                    let numbers = weights.add(block).cast::<u8>();
+                    let numbers = weights.add(block);
                     for i in 0..block {
                         let w = weights.add(i).cast::<[i8; QUAD]>().read_unaligned().map(i32::from);
-                        let quad = pass.panel.add(usize::from(*numbers.add(i)) * QUAD_BYTES).cast::<[u8; QUAD]>();
+                        let number =
+                            if run { *numbers as usize + i } else { usize::from(*numbers.cast::<u8>().add(i)) };
+                        let quad = pass.panel.add(number * QUAD_BYTES).cast::<[u8; QUAD]>();
                         for (sum, x) in sums.iter_mut().zip(std::slice::from_raw_parts(quad, PASS)) {
                             *sum += (0..QUAD).map(|k| w[k] * i32::from(x[k])).sum::<i32>();
                         }
                     }
-                    weights = weights.add(record_words(block));
+                    weights = weights.add(record_words(block, run));
                 }
             }
         }
