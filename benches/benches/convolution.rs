@@ -32,7 +32,7 @@ fn convolution(criterion: &mut Criterion) {
             ("unrolled", usize::MAX, PanelUse::Never),
             ("panels", 0, PanelUse::Possible),
         ] {
-            if case.zeros == 0 && code_budget > 0 || case.quantised && panels != PanelUse::Never {
+            if case.zeros == 0 && code_budget > 0 {
                 continue;
             }
             let options = Options { columns: Columns::Off, code_budget, panels };

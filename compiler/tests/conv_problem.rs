@@ -288,10 +288,18 @@ fn long_strided() -> [ConvProblem; 2] {
 /// Sums over several panels of rows, for several chunks and blocks of groups, the last of them not whole.
 fn panels() -> impl Iterator<Item = ConvProblem> {
     let shapes = [(43, 37, [31, 33]), (40, 139, [5, 50]), (17, 2, [40, 41]), (30, 259, [9, 9])];
-    let weights = [Weights::Sparse(0), Weights::Sparse(12), Weights::Sparse(60), Weights::Sparse(90), Weights::Extreme];
-    shapes.into_iter().flat_map(move |(channels, outputs, size)| {
+    let weights = [
+        Weights::Sparse(0),
+        Weights::Sparse(12),
+        Weights::Sparse(60),
+        Weights::Sparse(90),
+        Weights::Blocks,
+        Weights::Extreme,
+    ];
+    let cases = shapes.into_iter().flat_map(|shape| [(shape, false), (shape, true)]);
+    cases.flat_map(move |((channels, outputs, size), quantised)| {
         weights.into_iter().map(move |weights| ConvProblem {
-            quantised: false,
+            quantised,
             channels,
             outputs,
             group: 1,
@@ -361,7 +369,7 @@ fn every_kernel_agrees_with_the_interpreter() {
         eprintln!("SKIPPED: unrolled and AVX2 kernels; this machine has no AVX2");
         None
     };
-    let (mut panelled_layers, mut several_blocks) = ([0; 2], [0; 2]);
+    let (mut panelled_layers, mut several_blocks) = ([0; 3], [0; 3]);
     for (index, (problem, (plan, inputs, expected))) in problems.iter().zip(plans).enumerate() {
         let linked = library.as_ref().map(|library| {
             let again = plan::build(&problem.graph(), &options).expect("planned before");
@@ -379,8 +387,9 @@ fn every_kernel_agrees_with_the_interpreter() {
             if let Kind::Conv(conv) = &layer.kind
                 && let Some(Panels { rows, dense }) = conv.panels
             {
-                panelled_layers[usize::from(dense)] += 1;
-                several_blocks[usize::from(dense)] += usize::from(conv.packed.len() > rows);
+                let kind = if problem.quantised { 2 } else { usize::from(dense) };
+                panelled_layers[kind] += 1;
+                several_blocks[kind] += usize::from(conv.packed.len() > rows);
             }
         }
         for isa in [Isa::Portable, Isa::Avx2, Isa::Avx512].into_iter().filter(|&isa| isa <= Isa::detect()) {
@@ -392,7 +401,10 @@ fn every_kernel_agrees_with_the_interpreter() {
             eprintln!("SKIPPED: AVX-512 kernels; this machine has no AVX-512");
         }
     }
-    assert!(panelled_layers.iter().all(|&n| n > 10), "sparse and dense layers from panels: {panelled_layers:?}");
+    assert!(
+        panelled_layers.iter().all(|&n| n > 10),
+        "sparse, dense and quantised layers from panels: {panelled_layers:?}"
+    );
     assert!(several_blocks.iter().all(|&n| n > 4), "layers of several blocks of rows: {several_blocks:?}");
 }
 

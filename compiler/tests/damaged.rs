@@ -3,17 +3,22 @@
 mod models;
 
 use peristyle_compiler::passes;
-use peristyle_compiler::plan::{self, Options};
+use peristyle_compiler::plan::{self, Options, PanelUse};
 use peristyle_runtime::engine::{Engine, Kind, Layer, Program, Step};
 use peristyle_runtime::kernels::conv::{Conv, Segment};
 use peristyle_runtime::kernels::strided::Base;
 
 fn program(case: &str) -> &'static Program {
+    planned(case, PanelUse::Never)
+}
+
+fn planned(case: &str, panels: PanelUse) -> &'static Program {
     let corpus = models::corpus();
     let (_, graph) = corpus.iter().find(|(name, _)| name == case).expect("the case is in the corpus");
     let mut graph = graph.clone();
     passes::run(&mut graph).unwrap_or_else(|e| panic!("{e}"));
-    plan::build(&graph, &Options::default()).unwrap_or_else(|e| panic!("{e}")).leak()
+    let options = Options { panels, ..Options::default() };
+    plan::build(&graph, &options).unwrap_or_else(|e| panic!("{e}")).leak()
 }
 
 fn refused(program: Program) -> String {
@@ -77,6 +82,33 @@ fn pairs_come_in_whole_parts() {
     }
     let swapped = damaged(sound, |layer| conv(layer, |c: &mut Conv| c.table.segments.to_mut().swap(3, 6)));
     assert!(swapped.ends_with("a part lacks segments"), "{swapped}");
+}
+
+#[test]
+fn blocks_of_quads_stay_in_their_panels() {
+    let sound = planned("qdq_residual_concat", PanelUse::Possible);
+    Engine::new(sound, 1).expect("the program is sound");
+    let conv = |damage: fn(&mut Conv)| damaged(sound, |layer| conv(layer, damage));
+    for (error, expected) in [
+        (conv(|c| c.packed.to_mut().truncate(3)), "its panels have no rows"),
+        (conv(|c| c.panels.as_mut().expect("panels").rows = 4 * 257), "its panels have no rows"),
+        (conv(|c| c.packed.to_mut()[0] = i32::MAX - 3), "its weights reach outside the arena"),
+        (conv(|c| c.table.groups.to_mut()[0].outputs.to_mut().swap(0, 1)), "in another order than its panels"),
+        (conv(|c| c.table.group = 2), ""),
+        (conv(|c| c.table.segments.to_mut()[0].mask ^= 1), "a panel lacks an output"),
+        (conv(|c| c.table.segments.to_mut().truncate(7)), "a panel lacks segments"),
+        (conv(|c| c.table.segments.to_mut()[1].block = 16), "a panel lacks segments"),
+        (conv(|c| c.table.segments.to_mut()[0].count = u16::MAX), "a block has quads of another panel"),
+        (conv(|c| c.table.weights.to_mut().truncate(1)), "a block has quads of another panel"),
+        (conv(|c| c.table.offsets.to_mut()[1] += 1), "do not follow those of the one before"),
+        (
+            conv(|c| *c.table.weights.to_mut().last_mut().expect("weights") = u32::MAX),
+            "a block has quads of another panel",
+        ),
+        (conv(|c| c.blocking.outputs = 512), "its units are too large for panels"),
+    ] {
+        assert!(error.starts_with("the compiled model is damaged: layer ") && error.ends_with(expected), "{error}");
+    }
 }
 
 #[test]

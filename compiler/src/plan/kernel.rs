@@ -3,6 +3,7 @@
 use super::{Options, blocking, panels};
 use crate::ir::{Conv, Data, Tensor};
 use peristyle_runtime::kernels::conv::family::find;
+use peristyle_runtime::kernels::conv::u8s8_panels::QUAD;
 use peristyle_runtime::kernels::conv::{Arithmetic, Blocking, MAX_GROUP, Panels, f32_spconv, u8s8_spconv};
 use peristyle_runtime::simd::Isa;
 use std::fmt;
@@ -35,6 +36,9 @@ pub struct Sparsity {
     pub weights: usize,
     /// Elements that are not zero.
     pub nnz: usize,
+    /// Blocks of four input channels of an output and tap, or of four elements where channels do not come in fours, that
+    /// are not all zero.
+    pub blocks: usize,
     /// Where the zeros are.
     pub pattern: Pattern,
 }
@@ -49,14 +53,18 @@ impl Sparsity {
         };
         let nnz = nonzero.iter().filter(|&&n| n).count();
         let zeros = nonzero.len() - nnz;
+        let blocks = blocks(tensor, &nonzero);
+        // Above 94 % zeros most random blocks of four are empty too, and say nothing of a pattern.
+        let telling = tensor.shape.get(1).is_some_and(|inputs| inputs % QUAD == 0) && nnz * 16 >= nonzero.len();
+        let zeros_in_blocks = if telling { nonzero.len() - blocks * QUAD } else { 0 };
         let pattern = if zeros * 20 < nonzero.len() {
             Pattern::Dense
-        } else if zeros_in_blocks(tensor, &nonzero) * 10 >= zeros * 8 {
+        } else if zeros_in_blocks * 10 >= zeros * 8 {
             Pattern::Block4
         } else {
             Pattern::Unstructured
         };
-        Sparsity { weights: nonzero.len(), nnz, pattern }
+        Sparsity { weights: nonzero.len(), nnz, blocks, pattern }
     }
 
     /// Share of elements that are not zero.
@@ -65,28 +73,20 @@ impl Sparsity {
     }
 }
 
-/// Zeros that lie in blocks of four consecutive input channels with no nonzero. Zero when random zeros would
-/// fill blocks by chance.
-fn zeros_in_blocks(tensor: &Tensor, nonzero: &[bool]) -> usize {
-    let [out, inputs, kh, kw] = tensor.shape[..] else { return 0 };
-    let nnz = nonzero.iter().filter(|&&n| n).count();
-    // Above 94 % zeros most random blocks of four are empty too, and the pattern says nothing.
-    if inputs % 4 != 0 || nnz * 16 < nonzero.len() {
-        return 0;
-    }
+/// Blocks of four that are not all zero: consecutive input channels of an output and tap, or else elements of an output.
+fn blocks(tensor: &Tensor, nonzero: &[bool]) -> usize {
+    let [out, inputs, kh, kw] = tensor.shape[..] else { return nonzero.len().div_ceil(QUAD) };
     let taps = kh * kw;
-    let mut zeros = 0;
-    for o in 0..out {
-        for block in 0..inputs / 4 {
-            for tap in 0..taps {
-                let at = |i: usize| (o * inputs + block * 4 + i) * taps + tap;
-                if (0..4).all(|i| !nonzero[at(i)]) {
-                    zeros += 4;
-                }
-            }
-        }
+    let used = |at: &dyn Fn(usize) -> usize| (0..QUAD).any(|i| nonzero[at(i)]);
+    if inputs % QUAD == 0 {
+        let block = |o: usize, b: usize, tap: usize| used(&|i| (o * inputs + b * QUAD + i) * taps + tap);
+        let of_output =
+            |o: usize| (0..inputs / QUAD).map(|b| (0..taps).filter(|&tap| block(o, b, tap)).count()).sum::<usize>();
+        (0..out).map(of_output).sum()
+    } else {
+        let rows = nonzero.chunks((inputs * taps).max(1));
+        rows.map(|row| row.chunks(QUAD).filter(|block| block.iter().any(|&n| n)).count()).sum()
     }
-    zeros
 }
 
 /// The kernel chosen for a convolution, and why.

@@ -34,7 +34,7 @@ pub struct Options {
     pub columns: Columns,
     /// Bytes of straight-line code that unrolling may cost.
     pub code_budget: usize,
-    /// Which `f32` layers are computed from panels.
+    /// Which layers are computed from panels.
     pub panels: PanelUse,
 }
 

@@ -2,11 +2,13 @@
 
 mod pairs;
 mod panels;
+mod quad_panels;
 mod quads;
 mod shared;
 
 pub use pairs::pack_u8s8_pairs;
 pub use panels::pack_panels;
+pub use quad_panels::{Quads, pack_quad_panels};
 pub use quads::pack_u8s8_quads;
 pub use shared::pack_u8s8_shared;
 

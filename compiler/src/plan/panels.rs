@@ -1,9 +1,19 @@
-//! Which `f32` convolutions are computed from panels, and how they are cut.
+//! Which convolutions are computed from panels, and how they are cut.
 
 use super::kernel::{Candidate, Choice};
 use peristyle_runtime::kernels::conv::f32_panels::{PASS, PASS_TILES};
+use peristyle_runtime::kernels::conv::u8s8_panels::{self, QUAD};
 use peristyle_runtime::kernels::conv::{Arithmetic, Blocking, MAX_GROUP, Panels};
 
+/// Quads of a panel: it and what streams past it share the first-level cache, and whole ones are whole long blocks.
+const QUADS: usize = 96;
+/// What 64 pixels cost, in cycles: a quad of an output, packing a quad, and an output of a panel; a nonzero in pairs, and
+/// an output of these.
+const QUAD_CYCLES: f64 = 6.7;
+const PACK_CYCLES: f64 = 16.0;
+const OUTPUT_CYCLES: f64 = 12.0;
+const PAIRED_CYCLES: f64 = 2.7;
+const PAIRED_OUTPUT_CYCLES: f64 = 40.0;
 /// Rows of a panel: it and what streams past it share the first-level cache.
 const ROWS: usize = 128;
 /// Density from which multiplying by zeros costs less than skipping them.
@@ -18,8 +28,8 @@ const PIXELS: usize = PASS / 2;
 const OUTPUTS: usize = 128;
 /// Accumulators of a unit: half of a second-level cache.
 const ACCUMULATORS: usize = 480 * OUTPUTS;
-/// Most and fewest tiles of a unit.
-const TILES: [usize; 2] = [80, 8];
+/// Most and fewest pixels of a unit.
+const PIXELS_OF_UNIT: [usize; 2] = [1920, 192];
 /// Units that a layer should have at least, so that threads share it evenly.
 const UNITS: usize = 8;
 
@@ -36,16 +46,52 @@ pub enum PanelUse {
 
 /// The choice for a layer, if it is one for panels.
 pub(super) fn choose(candidate: &Candidate, panels: PanelUse) -> Option<Choice> {
+    let possible = candidate.channel_groups == 1 && candidate.sparsity.nnz > 0;
+    if !possible || panels == PanelUse::Never {
+        return None;
+    }
+    match candidate.arithmetic {
+        Arithmetic::F32 => floats(candidate, panels == PanelUse::Possible),
+        Arithmetic::U8S8 => bytes(candidate, panels == PanelUse::Possible),
+    }
+}
+
+fn bytes(candidate: &Candidate, always: bool) -> Option<Choice> {
+    let (rows, sparsity) = (candidate.rows as f64, candidate.sparsity);
+    let quads = sparsity.blocks as f64 * QUAD_CYCLES;
+    let packing = rows / QUAD as f64 * PACK_CYCLES * candidate.outputs.div_ceil(OUTPUTS) as f64;
+    let panels = candidate.rows.div_ceil(QUADS * QUAD) * candidate.outputs;
+    let pairs = sparsity.nnz as f64 * PAIRED_CYCLES + candidate.outputs as f64 * PAIRED_OUTPUT_CYCLES;
+    let faster = quads + packing + panels as f64 * OUTPUT_CYCLES < pairs;
+    if !always && !(faster && candidate.pixels >= u8s8_panels::PASS) {
+        return None;
+    }
+    let full = sparsity.nnz as f64 / (sparsity.blocks * QUAD) as f64;
+    let reason = if sparsity.density() >= DENSE {
+        "dense: panels of packed quads stay in the first-level cache for all outputs".to_string()
+    } else {
+        format!(
+            "sparse, but {:.0} % of the weights are not zero in those blocks of four that are multiplied: panels of packed \
+             quads stay in the first-level cache for all outputs",
+            full * 100.0
+        )
+    };
+    Some(Choice {
+        arithmetic: candidate.arithmetic,
+        group: u8s8_panels::GROUP,
+        unrolled: false,
+        blocking: Blocking { pass_tiles: u8s8_panels::PASS_TILES, ..cut(candidate, u8s8_panels::GROUP) },
+        packed: true,
+        panels: Some(Panels { rows: QUADS * QUAD, dense: false }),
+        reason,
+    })
+}
+
+fn floats(candidate: &Candidate, always: bool) -> Option<Choice> {
     let density = candidate.sparsity.density();
     let reuse = density * candidate.outputs as f64;
-    let possible =
-        candidate.arithmetic == Arithmetic::F32 && candidate.channel_groups == 1 && candidate.sparsity.nnz > 0;
-    let chosen = match panels {
-        PanelUse::Never => false,
-        PanelUse::Faster => reuse >= if density >= DENSE { DENSE_REUSE } else { REUSE } && candidate.pixels >= PIXELS,
-        PanelUse::Possible => true,
-    };
-    if !possible || !chosen {
+    let faster = reuse >= if density >= DENSE { DENSE_REUSE } else { REUSE } && candidate.pixels >= PIXELS;
+    if !always && !faster {
         return None;
     }
     let panels = Panels { rows: ROWS, dense: density >= DENSE };
@@ -72,11 +118,56 @@ fn cut(candidate: &Candidate, group: usize) -> Blocking {
     let all = candidate.outputs.div_ceil(group);
     let blocks = candidate.outputs.div_ceil(OUTPUTS);
     let groups = all.div_ceil(blocks);
-    let [most, fewest] = TILES;
+    let [most, fewest] = PIXELS_OF_UNIT.map(|pixels| pixels / tile / 4 * 4);
     let mut chunk_tiles = (ACCUMULATORS / (groups * group) / tile / 4 * 4).clamp(fewest, most);
     while chunk_tiles > fewest && candidate.pixels.div_ceil(chunk_tiles * tile) * blocks < UNITS {
         chunk_tiles = (chunk_tiles / 2).next_multiple_of(4).max(fewest);
     }
     let outputs = (groups * group).next_multiple_of(MAX_GROUP);
     Blocking { chunk_tiles, pass_tiles: PASS_TILES, outputs, prefetch: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::kernel::{Pattern, Sparsity};
+
+    fn candidate(nnz: usize, blocks: usize, pattern: Pattern) -> Candidate {
+        let (inputs, outputs, taps) = (128, 128, 9);
+        Candidate {
+            arithmetic: Arithmetic::U8S8,
+            sparsity: Sparsity { weights: inputs * outputs * taps, nnz, blocks, pattern },
+            inputs,
+            outputs,
+            pixels: 1600,
+            lines: inputs * 3,
+            rows: inputs * taps,
+            channel_groups: 1,
+        }
+    }
+
+    #[test]
+    fn full_blocks_are_computed_from_panels() {
+        let weights = 128 * 128 * 9;
+        let dense = candidate(weights, weights / QUAD, Pattern::Dense);
+        let blocks = candidate(weights / 2, weights / QUAD / 2, Pattern::Block4);
+        let scattered = candidate(weights * 35 / 100, weights / QUAD * 82 / 100, Pattern::Unstructured);
+        for (candidate, expected) in [(dense, true), (blocks, true), (scattered, false)] {
+            assert_eq!(choose(&candidate, PanelUse::Faster).is_some(), expected, "{candidate:?}");
+            assert!(choose(&candidate, PanelUse::Possible).is_some());
+            assert!(choose(&candidate, PanelUse::Never).is_none());
+        }
+        assert!(choose(&Candidate { channel_groups: 128, ..dense }, PanelUse::Possible).is_none());
+        assert!(choose(&Candidate { pixels: 1, ..dense }, PanelUse::Faster).is_none());
+    }
+
+    #[test]
+    fn units_fit_the_caches_and_the_kernel() {
+        for outputs in [1, 3, 64, 255, 512] {
+            let candidate = Candidate { outputs, ..candidate(1000, 250, Pattern::Dense) };
+            let blocking = choose(&candidate, PanelUse::Possible).expect("possible").blocking;
+            assert!(blocking.is_sane() && blocking.outputs <= u8s8_panels::MAX_UNIT, "{blocking:?}");
+            assert!(blocking.chunk_tiles * 32 * blocking.outputs <= ACCUMULATORS.max(192 * OUTPUTS), "{blocking:?}");
+        }
+    }
 }

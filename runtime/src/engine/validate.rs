@@ -242,19 +242,25 @@ impl Memory<'_> {
             outputs(&residual.map)?;
             ensure(residual.map.dtype == DType::F32 && !residual.map.is_split(), "its residual has the wrong form")?;
         }
-        let mut reach = table(&conv.table, entry, channels, dtype.size())?;
+        let quads = integer && conv.panels.is_some();
+        let mut reach = if quads {
+            outputs_of_groups(&conv.table, channels)?;
+            (0, 0)
+        } else {
+            table(&conv.table, entry, channels, dtype.size())?
+        };
         if let Some(quads) = &conv.quads {
             let (low, high) = table(quads, QUAD, channels, dtype.size())?;
             reach = (reach.0.min(low), reach.1.max(high));
         }
-        if integer {
+        if integer && !quads {
             parts(&conv.table)?;
         }
         if let Some(unrolled) = &conv.unrolled {
             outputs_of_groups(unrolled, channels)?;
         }
-        let floats = conv.arithmetic == Arithmetic::F32 && !conv.packed.is_empty();
-        ensure(conv.panels.is_none() || floats, "its panels have no rows")?;
+        ensure(conv.panels.is_none() || !conv.packed.is_empty(), "its panels have no rows")?;
+        ensure(!quads || (conv.quads.is_none() && conv.unrolled.is_none()), "it has other tables than its panels")?;
         let tile = conv.arithmetic.tile();
         let past = TILES_PAST_END.max(conv.blocking.pass_tiles);
         if !conv.packed.is_empty() {

@@ -4,9 +4,12 @@ use super::{Lowering, activation, unsupported, weights};
 use crate::ir::{self, Node, Tensor};
 use crate::plan::halo::Taps;
 use crate::plan::kernel::{Choice, Sparsity};
-use crate::plan::pack::{Row, pack_f32, pack_panels, pack_u8s8_pairs, pack_u8s8_quads, pack_u8s8_shared};
+use crate::plan::pack::{
+    Quads, Row, pack_f32, pack_panels, pack_quad_panels, pack_u8s8_pairs, pack_u8s8_quads, pack_u8s8_shared,
+};
 use crate::plan::{ConvNote, PlanError};
 use peristyle_runtime::engine::Kind;
+use peristyle_runtime::kernels::conv::u8s8_panels::QUAD;
 use peristyle_runtime::kernels::conv::{Arithmetic, Conv, Epilogue, Residual, ResidualAt};
 use peristyle_runtime::kernels::map::Map;
 
@@ -33,22 +36,29 @@ impl Lowering<'_> {
         }
         let too_far = || unsupported(node, "its weights reach over more than 2 GiB of its input");
         let mut packed = Vec::new();
-        let (table, quads, unrolled) = match choice.arithmetic {
-            Arithmetic::F32 => {
+        let (table, quads, unrolled) = match (choice.arithmetic, choice.panels) {
+            (Arithmetic::F32, panels) => {
                 let w = weights.as_f32().expect("float convolutions have f32 weights");
-                let zeros = choice.panels.is_some_and(|panels| panels.dense);
+                let zeros = panels.is_some_and(|panels| panels.dense);
                 let weight = |i: usize| (zeros || w[i] != 0.0).then_some(w[i]);
                 let mut rows = rows(&input, conv, weights, weight).ok_or_else(too_far)?;
                 if choice.packed {
                     packed = side_by_side(&mut rows, choice.blocking.pass_tiles * choice.arithmetic.tile() * 4);
                 }
-                let table = match choice.panels {
+                let table = match panels {
                     Some(panels) => pack_panels(&rows, panels, choice.blocking.pass_tiles, packed.len()),
                     None => pack_f32(&rows, choice.group),
                 };
                 (table, None, None)
             }
-            Arithmetic::U8S8 => {
+            (Arithmetic::U8S8, Some(panels)) => {
+                let w = weights.as_i8().expect("quantised convolutions have i8 weights");
+                let outputs;
+                (packed, outputs) = self::quads(&input, conv, weights, w).ok_or_else(too_far)?;
+                let [panel, quads] = [panels.rows, packed.len()].map(|rows| rows / QUAD);
+                (pack_quad_panels(&outputs, panel, quads, choice.blocking.outputs), None, None)
+            }
+            (Arithmetic::U8S8, None) => {
                 let w = weights.as_i8().expect("quantised convolutions have i8 weights");
                 let mut rows = rows(&input, conv, weights, |i| (w[i] != 0).then_some(w[i])).ok_or_else(too_far)?;
                 if choice.packed {
@@ -116,7 +126,6 @@ impl Lowering<'_> {
 fn rows<W>(input: &Map, conv: &ir::Conv, weights: &Tensor, weight: impl Fn(usize) -> Option<W>) -> Option<Vec<Row<W>>> {
     let [out, inputs, kh, kw] = weights.shape[..] else { unreachable!("weights have four axes (invariant 4)") };
     let taps = Taps::new(&conv.geometry);
-    let [sh, sw] = input.split;
     let per_group = out / conv.geometry.group;
     let row = |o: usize| {
         let mut row = Vec::new();
@@ -125,11 +134,7 @@ fn rows<W>(input: &Map, conv: &ir::Conv, weights: &Tensor, weight: impl Fn(usize
             for ky in 0..kh {
                 for kx in 0..kw {
                     let Some(w) = weight(((o * inputs + i) * kh + ky) * kw + kx) else { continue };
-                    let ((phase_y, y), (phase_x, x)) = (taps.rows[ky], taps.columns[kx]);
-                    let plane = (channel * sh + phase_y) * sw + phase_x;
-                    let element = (plane * input.plane) as isize + y * input.row as isize + x;
-                    let offset = element * input.dtype.size() as isize;
-                    row.push((i32::try_from(offset).ok()?, w));
+                    row.push((offset(input, &taps, channel, [ky, kx])?, w));
                 }
             }
         }
@@ -137,6 +142,42 @@ fn rows<W>(input: &Map, conv: &ir::Conv, weights: &Tensor, weight: impl Fn(usize
         Some(row)
     };
     (0..out).map(row).collect()
+}
+
+/// Byte offset of the input row of a channel and tap.
+fn offset(input: &Map, taps: &Taps, channel: usize, [ky, kx]: [usize; 2]) -> Option<i32> {
+    let [sh, sw] = input.split;
+    let ((phase_y, y), (phase_x, x)) = (taps.rows[ky], taps.columns[kx]);
+    let plane = (channel * sh + phase_y) * sw + phase_x;
+    let element = (plane * input.plane) as isize + y * input.row as isize + x;
+    i32::try_from(element * input.dtype.size() as isize).ok()
+}
+
+/// The rows of all quads that any output uses, and the weights of every output by quad: four consecutive channels of a
+/// tap, or else any four rows, the last of which may be filled up with one of them.
+fn quads(input: &Map, conv: &ir::Conv, weights: &Tensor, w: &[i8]) -> Option<(Vec<i32>, Vec<Quads>)> {
+    let [out, inputs, kh, kw] = weights.shape[..] else { unreachable!("weights have four axes (invariant 4)") };
+    let count = kh * kw;
+    let elements: Vec<usize> = if inputs.is_multiple_of(QUAD) {
+        let tap = |block: usize, tap: usize| (0..QUAD).map(move |i| (block * QUAD + i) * count + tap);
+        (0..inputs / QUAD).flat_map(|block| (0..count).flat_map(move |t| tap(block, t))).collect()
+    } else {
+        (0..inputs * count).collect()
+    };
+    let weight = |o: usize, element: usize| w[o * inputs * count + element];
+    let is_used = |quad: &&[usize]| (0..out).any(|o| quad.iter().any(|&element| weight(o, element) != 0));
+    let quads: Vec<&[usize]> = elements.chunks(QUAD).filter(is_used).collect();
+    let taps = Taps::new(&conv.geometry);
+    let rows = quads.iter().flat_map(|quad| (0..QUAD).map(|i| quad[i.min(quad.len() - 1)]));
+    let rows = rows.map(|element| offset(input, &taps, element / count, [element % count / kw, element % kw]));
+    let weights_of = |o: usize, quad: &[usize]| -> [i8; QUAD] {
+        std::array::from_fn(|i| quad.get(i).map_or(0, |&element| weight(o, element)))
+    };
+    let output = |o: usize| {
+        let quads = quads.iter().enumerate().map(|(number, quad)| (number, weights_of(o, quad)));
+        quads.filter(|(_, weights)| *weights != [0; QUAD]).collect()
+    };
+    Some((rows.collect::<Option<_>>()?, (0..out).map(output).collect()))
 }
 
 /// Numbers the rows that any output uses, replaces their offsets by those in a copy that has one every `pitch` bytes, and

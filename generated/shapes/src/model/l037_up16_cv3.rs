@@ -6,19 +6,21 @@
 //!
 //! 2253 of 4096 weights are not zero (density 0.550, unstructured); 0.90 of 1.64 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
+//! Kernel with AVX2: `u8s8_panels_1x64`: sparse, but 58 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
 //!
-//! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
+//! Kernel with AVX-512: `u8s8_panels_1x64_zmm`: sparse, but 58 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
+use peristyle_runtime::kernels::conv::Panels;
 use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
+<<<<<<< HEAD
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
     peristyle_95d18315e5d9d9a4_l037_g0 peristyle_95d18315e5d9d9a4_l037_g1
@@ -196,6 +198,26 @@ static UNROLLED_GROUPS: &[Group] = &[
         610,
         unrolled!(peristyle_95d18315e5d9d9a4_l037_g15),
     ),
+=======
+static TABLE: &Aligned<[u8; 8960]> = &Aligned(*include_bytes!("l037_up16_cv3.bin"));
+static GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 0), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (0, 0), 0, 0, None),
+    Group::new(&[8, 9, 10, 11], (0, 0), 0, 0, None),
+    Group::new(&[12, 13, 14, 15], (0, 0), 0, 0, None),
+    Group::new(&[16, 17, 18, 19], (0, 0), 0, 0, None),
+    Group::new(&[20, 21, 22, 23], (0, 0), 0, 0, None),
+    Group::new(&[24, 25, 26, 27], (0, 0), 0, 0, None),
+    Group::new(&[28, 29, 30, 31], (0, 0), 0, 0, None),
+    Group::new(&[32, 33, 34, 35], (0, 0), 0, 0, None),
+    Group::new(&[36, 37, 38, 39], (0, 0), 0, 0, None),
+    Group::new(&[40, 41, 42, 43], (0, 0), 0, 0, None),
+    Group::new(&[44, 45, 46, 47], (0, 0), 0, 0, None),
+    Group::new(&[48, 49, 50, 51], (0, 0), 0, 0, None),
+    Group::new(&[52, 53, 54, 55], (0, 0), 0, 0, None),
+    Group::new(&[56, 57, 58, 59], (0, 0), 0, 0, None),
+    Group::new(&[60, 61, 62, 63], (0, 0), 0, 0, None),
+>>>>>>> dense
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -212,8 +234,10 @@ pub static LAYER: Layer = Layer {
         weights: (4096, 2253),
         weight_bits: 8,
         macs: (1638400, 901200),
-        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
-        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
+        kernel: Cow::Borrowed("u8s8_panels_1x64"),
+        reason: Cow::Borrowed(
+            "sparse, but 58 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs",
+        ),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -232,8 +256,9 @@ pub static LAYER: Layer = Layer {
         out_height: 20,
         out_width: 20,
         table: Table {
-            group: 2,
+            group: 4,
             groups: Cow::Borrowed(GROUPS),
+<<<<<<< HEAD
             segments: Cow::Borrowed(TABLE.segments(0, 288)),
             offsets: Cow::Borrowed(TABLE.offsets(1152, 1972)),
             weights: Cow::Borrowed(TABLE.words(9088, 714)),
@@ -254,10 +279,20 @@ pub static LAYER: Layer = Layer {
         }),
         packed: Cow::Borrowed(TABLE.offsets(22464, 0)),
         panels: None,
+=======
+            segments: Cow::Borrowed(TABLE.segments(0, 448)),
+            offsets: Cow::Borrowed(TABLE.offsets(1792, 64)),
+            weights: Cow::Borrowed(TABLE.words(2048, 1663)),
+        },
+        quads: None,
+        unrolled: None,
+        packed: Cow::Borrowed(TABLE.offsets(8704, 64)),
+        panels: Some(Panels { rows: 384, dense: false }),
+>>>>>>> dense
         blocking: Blocking {
-            chunk_tiles: 60,
-            pass_tiles: 14,
-            outputs: 8,
+            chunk_tiles: 4,
+            pass_tiles: 2,
+            outputs: 64,
             prefetch: false,
         },
         epilogue: Epilogue {

@@ -44,7 +44,7 @@ const _: () = assert!(MAX_GROUP == 4 && PAIRS_GROUP == 2, "the names say how man
 
 /// Every kernel. A convolution runs the first one of its arithmetic and its machine's instruction set whose form it was
 /// compiled for.
-pub static KERNELS: [Kernel; 14] = [
+pub static KERNELS: [Kernel; 17] = [
     kernel("f32_spconv_4x96_rows", Isa::Avx512, Arithmetic::F32, Form::Rows, 96),
     kernel("f32_spconv_4x24_unrolled", Isa::Avx2, Arithmetic::F32, Form::Unrolled, 24),
     kernel("f32_spconv_4x24_rows", Isa::Avx2, Arithmetic::F32, Form::Rows, 24),
@@ -55,6 +55,9 @@ pub static KERNELS: [Kernel; 14] = [
     kernel("f32_panels_4x48", Isa::Avx512, Arithmetic::F32, Form::DensePanels, 48),
     kernel("f32_panels_4x24", Isa::Avx2, Arithmetic::F32, Form::DensePanels, 24),
     kernel("f32_panels_portable", Isa::Portable, Arithmetic::F32, Form::DensePanels, 48),
+    kernel("u8s8_panels_1x64_zmm", Isa::Avx512, Arithmetic::U8S8, Form::Panels, 64),
+    kernel("u8s8_panels_1x64", Isa::Avx2, Arithmetic::U8S8, Form::Panels, 64),
+    kernel("u8s8_panels_portable", Isa::Portable, Arithmetic::U8S8, Form::Panels, 64),
     kernel("u8s8_spconv_4x64_quads", Isa::Avx512, Arithmetic::U8S8, Form::Quads, 64),
     kernel("u8s8_spconv_4x32_unrolled", Isa::Avx2, Arithmetic::U8S8, Form::Unrolled, 32),
     kernel("u8s8_spconv_2x64_pairs", Isa::Avx2, Arithmetic::U8S8, Form::Pairs, 64),

@@ -10,6 +10,7 @@ pub mod f32_panels;
 pub mod f32_spconv;
 pub mod family;
 pub mod table;
+pub mod u8s8_panels;
 pub mod u8s8_spconv;
 
 pub use epilogue::{Epilogue, Residual, ResidualAt, StoreTo};
@@ -93,7 +94,7 @@ pub struct Conv {
     /// the tables then count from the copy, where row `k` starts at `k` times the bytes of a pass. Empty when the tables
     /// read the map.
     pub packed: Cow<'static, [i32]>,
-    /// `F32`: how the packed rows are taken in blocks, when they are.
+    /// How the packed rows are taken in blocks, when they are.
     pub panels: Option<Panels>,
     /// How the work is cut.
     pub blocking: Blocking,

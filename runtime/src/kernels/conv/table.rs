@@ -21,10 +21,11 @@ pub struct Table {
     pub groups: Cow<'static, [Group]>,
     /// Runs of entries that share a mask.
     pub segments: Cow<'static, [Segment]>,
-    /// Signed byte offsets of input rows, little-endian `i32`.
+    /// Signed byte offsets of input rows, little-endian `i32`; for panels of quads the first weight word of every part,
+    /// in the order of the segments.
     pub offsets: Cow<'static, [i32]>,
     /// Weights in the machine's byte order: one word an entry and output for rows and quads, half a word for pairs, whose
-    /// groups start at a whole word.
+    /// groups start at a whole word; for panels of quads the records of their blocks.
     pub weights: Cow<'static, [u32]>,
 }
 
@@ -47,7 +48,7 @@ pub struct Group {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Segment {
-    /// Bit `j` is set when output `j` of the group uses the rows.
+    /// Bit `j` is set when output `j` of the group uses the rows; for panels of quads the place of the output in its unit.
     pub mask: u8,
     /// Entries of a block: after every block sums of pairs leave 16 bits. 1 for rows and quads.
     pub block: u8,

@@ -16,7 +16,7 @@ mod avx512;
 mod portable;
 
 use super::table::{Group, Segment, Table};
-use super::{Conv, epilogue, f32_spconv};
+use super::{Arithmetic, Conv, epilogue, f32_spconv, u8s8_panels};
 use crate::simd::Isa;
 use std::ops::Range;
 
@@ -78,11 +78,17 @@ impl Panels {
 
     /// Bytes of scratch behind the accumulators: a panel and the cursors.
     pub(super) const fn scratch_bytes(&self, conv: &Conv) -> usize {
+        if matches!(conv.arithmetic, Arithmetic::U8S8) {
+            return u8s8_panels::scratch_bytes(self);
+        }
         self.rows * PASS * 4 + conv.blocking.outputs / self.group() * size_of::<Cursor>()
     }
 
     /// What keeps kernels from reading the tables of a layer, whose indices are known to lie within them.
     pub(crate) fn fault(&self, conv: &Conv) -> Option<&'static str> {
+        if conv.arithmetic == Arithmetic::U8S8 {
+            return u8s8_panels::fault(self, conv);
+        }
         let rows = conv.packed.len();
         if self.rows == 0 || rows == 0 || self.rows > 1 << 16 || conv.blocking.pass_tiles != PASS_TILES {
             return Some("its panels have no rows");
@@ -133,6 +139,10 @@ impl Panels {
         rows: &Range<usize>,
         unit: usize,
     ) {
+        if conv.arithmetic == Arithmetic::U8S8 {
+            // SAFETY: forwarded.
+            return unsafe { u8s8_panels::run_unit(self, conv, isa, arena, scratch, rows, unit) };
+        }
         let (begin, end, tiles) = conv.run(rows);
         let table = &conv.table;
         let (chunk, groups) = conv.part(table, unit);
