@@ -4,7 +4,9 @@ use super::{Lowering, activation, unsupported, weights};
 use crate::ir::{self, Node, Tensor};
 use crate::plan::halo::Taps;
 use crate::plan::kernel::{Choice, Sparsity};
-use crate::plan::pack::{Row, pack_f32, pack_panels, pack_u8s8_pairs, pack_u8s8_quads, pack_u8s8_shared};
+use crate::plan::pack::{
+    Row, pack_f32, pack_panels, pack_u8s8_pairs, pack_u8s8_quads, pack_u8s8_shared, pack_winograd,
+};
 use crate::plan::{ConvNote, PlanError};
 use peristyle_runtime::engine::Kind;
 use peristyle_runtime::kernels::conv::{Arithmetic, Conv, Epilogue, Residual, ResidualAt};
@@ -34,6 +36,7 @@ impl Lowering<'_> {
         let too_far = || unsupported(node, "its weights reach over more than 2 GiB of its input");
         let mut packed = Vec::new();
         let (table, quads, unrolled) = match choice.arithmetic {
+            Arithmetic::F32 if choice.winograd.is_some() => (pack_winograd(weights), None, None),
             Arithmetic::F32 => {
                 let w = weights.as_f32().expect("float convolutions have f32 weights");
                 let zeros = choice.panels.is_some_and(|panels| panels.dense);
@@ -96,6 +99,7 @@ impl Lowering<'_> {
             unrolled,
             packed: packed.into(),
             panels: choice.panels,
+            winograd: choice.winograd,
             blocking: choice.blocking,
             epilogue: Epilogue {
                 acc_bias: acc_bias.into(),
