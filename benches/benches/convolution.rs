@@ -2,7 +2,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use peristyle_benches::{Bench, Case, load};
-use peristyle_compiler::plan::{self, Columns, Options, PanelUse};
+use peristyle_compiler::plan::{self, Columns, Options, PanelUse, WinogradUse};
 
 const fn case(quantised: bool, kernel: usize, stride: usize, channels: [usize; 2], size: usize, zeros: u32) -> Case {
     Case { channels, size, kernel, stride, zeros, quantised }
@@ -27,15 +27,19 @@ fn convolution(criterion: &mut Criterion) {
     for case in CASES {
         let mut group = criterion.benchmark_group(case.name());
         group.throughput(Throughput::Elements(case.nnz_macs()));
-        for (form, code_budget, panels) in [
-            ("table", 0, PanelUse::Never),
-            ("unrolled", usize::MAX, PanelUse::Never),
-            ("panels", 0, PanelUse::Possible),
+        let never = (PanelUse::Never, WinogradUse::Never);
+        for (form, code_budget, (panels, winograd)) in [
+            ("table", 0, never),
+            ("unrolled", usize::MAX, never),
+            ("panels", 0, (PanelUse::Possible, WinogradUse::Never)),
+            ("points", 0, (PanelUse::Never, WinogradUse::Possible)),
         ] {
-            if case.zeros == 0 && code_budget > 0 {
+            let by_points = winograd == WinogradUse::Possible;
+            let missing = by_points && (case.quantised || case.kernel == 1);
+            if missing || case.zeros == 0 && code_budget > 0 {
                 continue;
             }
-            let options = Options { columns: Columns::Off, code_budget, panels };
+            let options = Options { columns: Columns::Off, code_budget, panels, winograd };
             let mut bench = Bench::new(load(plan::build(&case.graph(), &options).expect("planned")), 1);
             group.bench_function(form, |b| b.iter(|| bench.run()));
         }

@@ -7,7 +7,7 @@ use peristyle_compiler::interp;
 use peristyle_compiler::ir::{
     Activation, Conv, ConvGeometry, ConvQuant, DType, Data, Epilogue, Graph, Op, Residual, Store, Tensor, Type,
 };
-use peristyle_compiler::plan::{self, Columns, Options, PanelUse, Plan};
+use peristyle_compiler::plan::{self, Columns, Options, PanelUse, Plan, WinogradUse};
 use peristyle_runtime::engine::{Engine, Infer, Kind, Program, TensorMut, TensorRef};
 use peristyle_runtime::kernels::conv::u8s8_spconv::PAIR_SEGMENTS;
 use peristyle_runtime::kernels::conv::{Arithmetic, Panels, Unrolled};
@@ -317,6 +317,33 @@ fn panels() -> impl Iterator<Item = ConvProblem> {
     })
 }
 
+/// 3x3 windows of stride 1 over maps of every size, in several units and blocks of outputs.
+fn points(runner: &mut TestRunner) -> Vec<ConvProblem> {
+    let large = [(43, 37, [31, 33]), (130, 139, [9, 50]), (17, 2, [40, 41]), (300, 259, [9, 9])];
+    let large = large.map(|(channels, outputs, size)| (channels, outputs, size, [1; 4], Weights::Sparse(30)));
+    let weights = prop_oneof![(0u32..98).prop_map(Weights::Sparse), Just(Weights::Single), Just(Weights::Extreme)];
+    let pads = (0usize..3, 0usize..3, 0usize..3, 0usize..3).prop_map(<[usize; 4]>::from);
+    let any = (1usize..20, 1usize..20, (3usize..50, 3usize..50).prop_map(<[usize; 2]>::from), pads, weights);
+    let any: Vec<_> = (0..60).map(|_| any.new_tree(runner).expect("problems exist").current()).collect();
+    let problem = |(index, (channels, outputs, size, pad, weights))| ConvProblem {
+        quantised: false,
+        channels,
+        outputs,
+        group: 1,
+        size,
+        kernel: [3, 3],
+        stride: [1, 1],
+        pad,
+        dilation: [1, 1],
+        weights,
+        activation: [Activation::Identity, Activation::Silu][index % 2],
+        residual: index % 3 == 0,
+        zero: 7,
+        seed: index as u32,
+    };
+    large.into_iter().chain(any).enumerate().map(problem).collect()
+}
+
 /// The plan with its unrolled kernels taken from `library`.
 fn link(mut plan: Plan, library: &libloading::Library, symbol: impl Fn(usize) -> String) -> &'static Program {
     for layer in &mut plan.layers {
@@ -335,13 +362,19 @@ fn link(mut plan: Plan, library: &libloading::Library, symbol: impl Fn(usize) ->
 
 #[test]
 fn every_kernel_agrees_with_the_interpreter() {
-    let options = Options { columns: Columns::Off, code_budget: usize::MAX, panels: PanelUse::Never };
+    let options = Options {
+        columns: Columns::Off,
+        code_budget: usize::MAX,
+        panels: PanelUse::Never,
+        winograd: WinogradUse::Never,
+    };
     let mut runner = TestRunner::deterministic();
     let mut problems: Vec<ConvProblem> =
         (0..300).map(|_| problems().new_tree(&mut runner).expect("problems exist").current()).collect();
     problems.push(many_blocks());
     problems.extend(long_strided());
     problems.extend(panels());
+    problems.extend(points(&mut runner));
     let symbol = |problem: usize, group: usize| format!("problem_{problem}_{group}");
     let mut files = Vec::new();
     let mut plans = Vec::new();
@@ -369,7 +402,7 @@ fn every_kernel_agrees_with_the_interpreter() {
         eprintln!("SKIPPED: unrolled and AVX2 kernels; this machine has no AVX2");
         None
     };
-    let (mut panelled_layers, mut several_blocks) = ([0; 3], [0; 3]);
+    let (mut panelled_layers, mut several_blocks, mut point_layers) = ([0; 3], [0; 3], 0);
     for (index, (problem, (plan, inputs, expected))) in problems.iter().zip(plans).enumerate() {
         let linked = library.as_ref().map(|library| {
             let again = plan::build(&problem.graph(), &options).expect("planned before");
@@ -395,6 +428,15 @@ fn every_kernel_agrees_with_the_interpreter() {
         for isa in [Isa::Portable, Isa::Avx2, Isa::Avx512].into_iter().filter(|&isa| isa <= Isa::detect()) {
             compare(problem, "panels", &expected, &run(panelled, isa, &inputs, &expected));
         }
+        let by_points = plan::build(&problem.graph(), &Options { winograd: WinogradUse::Possible, ..options });
+        let by_points = by_points.expect("planned before").leak();
+        let is_by_points = |kind: &Kind| matches!(kind, Kind::Conv(conv) if conv.winograd.is_some());
+        if by_points.layers.iter().any(|layer| is_by_points(&layer.kind)) {
+            point_layers += 1;
+            for isa in [Isa::Portable, Isa::Avx2, Isa::Avx512].into_iter().filter(|&isa| isa <= Isa::detect()) {
+                compare(problem, "points", &expected, &run(by_points, isa, &inputs, &expected));
+            }
+        }
         if Isa::detect() >= Isa::Avx512 {
             compare(problem, "avx512 table", &expected, &run(tables, Isa::Avx512, &inputs, &expected));
         } else if index == 0 {
@@ -405,6 +447,7 @@ fn every_kernel_agrees_with_the_interpreter() {
         panelled_layers.iter().all(|&n| n > 10),
         "sparse, dense and quantised layers from panels: {panelled_layers:?}"
     );
+    assert!(point_layers > 20, "layers by points: {point_layers}");
     assert!(several_blocks.iter().all(|&n| n > 4), "layers of several blocks of rows: {several_blocks:?}");
 }
 

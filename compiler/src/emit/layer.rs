@@ -6,7 +6,7 @@ use crate::plan::{Note, Plan};
 use peristyle_runtime::engine::{Kind, Layer};
 use peristyle_runtime::kernels::conv::family::WIDE_REASON;
 use peristyle_runtime::kernels::conv::{
-    Arithmetic, Blocking, Conv, Group, Panels, Residual, ResidualAt, Segment, Table,
+    Arithmetic, Blocking, Conv, Group, Panels, Residual, ResidualAt, Segment, Table, Winograd,
 };
 use peristyle_runtime::kernels::detect_head::DetectHead;
 use proc_macro2::{Ident, Literal, Span, TokenStream};
@@ -103,7 +103,8 @@ fn docs(layer: &Layer, note: &Note) -> Vec<String> {
         lines.push(String::new());
         lines.push(format!(" Kernel with AVX2: `{}`: {}.", conv.choice.name(), conv.choice.reason));
         lines.push(String::new());
-        let reason = if conv.choice.panels.is_some() { &conv.choice.reason } else { WIDE_REASON };
+        let wide = conv.choice.panels.is_some() || conv.choice.winograd.is_some();
+        let reason = if wide { &conv.choice.reason } else { WIDE_REASON };
         lines.push(format!(" Kernel with AVX-512: `{}`: {reason}.", conv.choice.wide_name()));
     }
     lines
@@ -136,6 +137,9 @@ fn kind(
             }
             if conv.panels.is_some() {
                 imports.insert("kernels::conv::Panels");
+            }
+            if conv.winograd.is_some() {
+                imports.insert("kernels::conv::Winograd");
             }
             if conv.epilogue.residual.is_some() {
                 imports.insert("kernels::conv::{Residual, ResidualAt}");
@@ -285,6 +289,13 @@ fn conv(conv: &Conv, symbol: Option<Symbol<'_>>, name: &str, package: &mut Packa
         }
         None => quote!(None),
     };
+    let winograd = match conv.winograd {
+        Some(Winograd { tile_rows, pad }) => {
+            let (tile_rows, pad) = (size(tile_rows), literal::sizes(&pad));
+            quote!(Some(Winograd { tile_rows: #tile_rows, pad: #pad }))
+        }
+        None => quote!(None),
+    };
     let input = literal::map(&conv.input);
     let [height, width] = [conv.out_height, conv.out_width].map(size);
     let Blocking { chunk_tiles, pass_tiles, outputs, prefetch } = conv.blocking;
@@ -301,6 +312,7 @@ fn conv(conv: &Conv, symbol: Option<Symbol<'_>>, name: &str, package: &mut Packa
             unrolled: #unrolled,
             packed: Cow::Borrowed(TABLE.offsets(#at, #count)),
             panels: #panels,
+            winograd: #winograd,
             blocking: Blocking { chunk_tiles: #chunk, pass_tiles: #pass, outputs: #outputs, prefetch: #prefetch },
             epilogue: #epilogue,
         })

@@ -38,6 +38,19 @@ pub fn packs(candidate: &Candidate) -> bool {
     (strided || spread) && candidate.sparsity.density() > 0.15
 }
 
+/// What units of these costs, taken in order by whichever thread is free, cost teams of one, two and four threads: the
+/// time until the last one is done, times the threads, in all.
+pub fn shared_evenly(units: &[usize]) -> usize {
+    let team = |threads: usize| {
+        let mut busy = vec![0; threads];
+        for unit in units {
+            *busy.iter_mut().min().expect("a team has threads") += unit;
+        }
+        threads * busy.into_iter().max().expect("a team has threads")
+    };
+    [1, 2, 4].into_iter().map(team).sum()
+}
+
 /// Cuts a convolution for the caches.
 pub fn cut(candidate: &Candidate, group: usize) -> Blocking {
     let tile = candidate.arithmetic.tile();

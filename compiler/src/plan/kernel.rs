@@ -1,10 +1,10 @@
 //! What a convolution's zeros look like, and which kernel computes it.
 
-use super::{Options, blocking, panels};
+use super::{Options, blocking, panels, winograd};
 use crate::ir::{Conv, Data, Tensor};
 use peristyle_runtime::kernels::conv::family::find;
 use peristyle_runtime::kernels::conv::u8s8_panels::QUAD;
-use peristyle_runtime::kernels::conv::{Arithmetic, Blocking, MAX_GROUP, Panels, f32_spconv, u8s8_spconv};
+use peristyle_runtime::kernels::conv::{Arithmetic, Blocking, MAX_GROUP, Panels, Winograd, f32_spconv, u8s8_spconv};
 use peristyle_runtime::simd::Isa;
 use std::fmt;
 
@@ -104,6 +104,8 @@ pub struct Choice {
     pub packed: bool,
     /// How packed rows are taken in blocks, when they are.
     pub panels: Option<Panels>,
+    /// How the layer is computed by points, when it is.
+    pub winograd: Option<Winograd>,
     /// One sentence for the emitted documentation.
     pub reason: String,
 }
@@ -111,12 +113,12 @@ pub struct Choice {
 impl Choice {
     /// Name of the kernel for AVX2; the other instruction sets have tables only.
     pub fn name(&self) -> &'static str {
-        find(Isa::Avx2, self.arithmetic, self.unrolled, self.panels).name
+        find(Isa::Avx2, self.arithmetic, self.unrolled, self.panels, self.winograd).name
     }
 
     /// Name of the kernel for AVX-512 with VNNI.
     pub fn wide_name(&self) -> &'static str {
-        find(Isa::Avx512, self.arithmetic, self.unrolled, self.panels).name
+        find(Isa::Avx512, self.arithmetic, self.unrolled, self.panels, self.winograd).name
     }
 }
 
@@ -133,6 +135,18 @@ pub struct Candidate {
     pub outputs: usize,
     /// Output pixels.
     pub pixels: usize,
+    /// Rows and columns of them.
+    pub size: [usize; 2],
+    /// Elements between rows of the input.
+    pub input_row: usize,
+    /// Rows and columns of a window, of its steps, and between its pixels.
+    pub window: [usize; 2],
+    /// As `window`.
+    pub stride: [usize; 2],
+    /// As `window`.
+    pub dilation: [usize; 2],
+    /// Rows and columns by which the first window starts before the first pixel.
+    pub pad: [usize; 2],
     /// Rows of pixels that one output pixel's window reaches: input channels, kernel rows, and phases of its columns.
     pub lines: usize,
     /// Input rows of an output: input channels times window.
@@ -143,7 +157,7 @@ pub struct Candidate {
 
 impl Candidate {
     /// Describes a convolution.
-    pub fn new(conv: &Conv, weights: &Tensor, pixels: usize) -> Candidate {
+    pub fn new(conv: &Conv, weights: &Tensor, size: [usize; 2], input_row: usize) -> Candidate {
         let arithmetic = if conv.quant.is_some() { Arithmetic::U8S8 } else { Arithmetic::F32 };
         let [outputs, inputs, kh, kw] = weights.shape[..] else { unreachable!("weights have four axes (invariant 4)") };
         let lines = inputs * kh * kw.min(conv.geometry.stride[1]);
@@ -152,7 +166,13 @@ impl Candidate {
             sparsity: Sparsity::of(weights),
             inputs,
             outputs,
-            pixels,
+            pixels: size[0] * size[1],
+            size,
+            input_row,
+            window: [kh, kw],
+            stride: conv.geometry.stride,
+            dilation: conv.geometry.dilation,
+            pad: [conv.geometry.pad[0], conv.geometry.pad[1]],
             lines,
             rows: inputs * kh * kw,
             channel_groups: conv.geometry.group,
@@ -191,17 +211,18 @@ fn pays_unrolled(candidate: &Candidate) -> bool {
     candidate.sparsity.pattern != Pattern::Dense && !(integer && group > most)
 }
 
-/// Chooses a kernel for every convolution: panels where they pay, else unrolled code where a byte of it serves most
+/// Chooses a kernel for every convolution: points or panels where they pay, else unrolled code where a byte of it serves most
 /// pixels, up to the code budget in all, else tables.
 pub fn choose(candidates: &[Candidate], options: &Options) -> Vec<Choice> {
-    let from_panels: Vec<Option<Choice>> = candidates.iter().map(|c| panels::choose(c, options.panels)).collect();
+    let special = |c| winograd::choose(c, options.winograd).or_else(|| panels::choose(c, options.panels));
+    let special: Vec<Option<Choice>> = candidates.iter().map(special).collect();
     let mut order: Vec<usize> = (0..candidates.len()).collect();
     order.sort_by_key(|&i| (std::cmp::Reverse(candidates[i].pixels), i));
     let mut budget = options.code_budget;
     let mut unrolled = vec![false; candidates.len()];
     for i in order {
         let candidate = &candidates[i];
-        if pays_unrolled(candidate) && from_panels[i].is_none() && candidate.code_bytes() <= budget {
+        if pays_unrolled(candidate) && special[i].is_none() && candidate.code_bytes() <= budget {
             budget -= candidate.code_bytes();
             unrolled[i] = true;
         }
@@ -228,9 +249,10 @@ pub fn choose(candidates: &[Candidate], options: &Options) -> Vec<Choice> {
             blocking: blocking::cut(candidate, group),
             packed: blocking::packs(candidate),
             panels: None,
+            winograd: None,
             reason: reason.to_string(),
         }
     };
     let tables: Vec<Choice> = candidates.iter().zip(&unrolled).map(choice).collect();
-    from_panels.into_iter().zip(tables).map(|(panels, table)| panels.unwrap_or(table)).collect()
+    special.into_iter().zip(tables).map(|(special, table)| special.unwrap_or(table)).collect()
 }

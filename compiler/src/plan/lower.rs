@@ -21,13 +21,14 @@ use peristyle_runtime::kernels::transfer::{CopyMap, LoadInput};
 use peristyle_runtime::simd::math::Quantizer;
 
 /// For every draft that is a convolution, what its kernel is chosen from.
-pub fn candidates(graph: &Graph, drafts: &[Draft]) -> Vec<Option<Candidate>> {
+pub fn candidates(graph: &Graph, places: &Places, drafts: &[Draft]) -> Vec<Option<Candidate>> {
     let candidate = |draft: &Draft| {
         let Source::Node(index) = draft.source else { return None };
         let node = &graph.nodes[index];
         let Op::Conv(conv) = &node.op else { return None };
         let shape = &graph.ty(node.outputs[0]).shape;
-        Some(Candidate::new(conv, weights(graph, node), shape[2] * shape[3]))
+        let row = places.map(graph, node.inputs[0], places.placement(node.inputs[0], conv.geometry.stride)).row;
+        Some(Candidate::new(conv, weights(graph, node), [shape[2], shape[3]], row))
     };
     drafts.iter().map(candidate).collect()
 }

@@ -15,9 +15,11 @@ pub mod pack;
 mod panels;
 pub mod place;
 mod print;
+mod winograd;
 
 pub use column::Columns;
 pub use panels::PanelUse;
+pub use winograd::WinogradUse;
 
 use crate::ir::{DType, Graph, Type, ValueId};
 use column::Column;
@@ -36,11 +38,18 @@ pub struct Options {
     pub code_budget: usize,
     /// Which layers are computed from panels.
     pub panels: PanelUse,
+    /// Which `f32` layers are computed by Winograd's minimal filtering.
+    pub winograd: WinogradUse,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { columns: Columns::Auto, code_budget: 3 << 20, panels: PanelUse::Faster }
+        Options {
+            columns: Columns::Auto,
+            code_budget: 3 << 20,
+            panels: PanelUse::Faster,
+            winograd: WinogradUse::Faster,
+        }
     }
 }
 
@@ -157,7 +166,7 @@ pub fn build(graph: &Graph, options: &Options) -> Result<Plan, PlanErrors> {
     let columns = column::columns(&drafts, options.columns, &written);
     let schedule = column::schedule(graph, &drafts, &columns);
     let layout = memory::layout(&sizes, &lives(&drafts, &schedule, sizes.len()));
-    let candidates = lower::candidates(graph, &drafts);
+    let candidates = lower::candidates(graph, &places, &drafts);
     let known: Vec<Candidate> = candidates.iter().flatten().copied().collect();
     let mut choices = kernel::choose(&known, options).into_iter();
     let choices: Vec<Option<Choice>> =

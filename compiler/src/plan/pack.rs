@@ -5,12 +5,14 @@ mod panels;
 mod quad_panels;
 mod quads;
 mod shared;
+mod winograd;
 
 pub use pairs::pack_u8s8_pairs;
 pub use panels::pack_panels;
 pub use quad_panels::{Quads, pack_quad_panels};
 pub use quads::pack_u8s8_quads;
 pub use shared::pack_u8s8_shared;
+pub use winograd::pack_winograd;
 
 use peristyle_runtime::kernels::conv::{Group, Segment, Table};
 use std::collections::HashMap;

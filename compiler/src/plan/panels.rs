@@ -1,5 +1,6 @@
 //! Which convolutions are computed from panels, and how they are cut.
 
+use super::blocking::shared_evenly;
 use super::kernel::{Candidate, Choice};
 use peristyle_runtime::kernels::conv::f32_panels::{PASS, PASS_TILES};
 use peristyle_runtime::kernels::conv::u8s8_panels::{self, QUAD};
@@ -12,16 +13,16 @@ const QUADS: usize = 96;
 const QUAD_CYCLES: f64 = 6.7;
 const PACK_CYCLES: f64 = 16.0;
 const OUTPUT_CYCLES: f64 = 12.0;
-const PAIRED_CYCLES: f64 = 2.7;
-const PAIRED_OUTPUT_CYCLES: f64 = 40.0;
+const PAIRED_CYCLES: f64 = 2.5;
+const PAIRED_OUTPUT_CYCLES: f64 = 0.0;
 /// Rows of a panel: it and what streams past it share the first-level cache.
 const ROWS: usize = 128;
 /// Density from which multiplying by zeros costs less than skipping them.
 const DENSE: f64 = 0.85;
 /// Products that a packed row should serve for every pixel, or copying it costs more than it saves.
-const REUSE: f64 = 15.0;
+const REUSE: f64 = 12.0;
 /// As `REUSE`, for dense layers, whose tables are short.
-const DENSE_REUSE: f64 = 48.0;
+const DENSE_REUSE: f64 = 24.0;
 /// Pixels that a layer should have, or most of a pass is empty.
 const PIXELS: usize = PASS / 2;
 /// Most outputs of a unit: a block of their weights stays in the second-level cache from one pass to the next.
@@ -30,8 +31,10 @@ const OUTPUTS: usize = 128;
 const ACCUMULATORS: usize = 480 * OUTPUTS;
 /// Most and fewest pixels of a unit.
 const PIXELS_OF_UNIT: [usize; 2] = [1920, 192];
-/// Units that a layer should have at least, so that threads share it evenly.
-const UNITS: usize = 8;
+/// Tiles that a unit costs beside its own.
+const UNIT: usize = 1;
+/// Bytes of input from which a pass asks for that of the next.
+const LARGE_BYTES: usize = 512 << 10;
 
 /// Which layers are computed from panels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,9 +83,14 @@ fn bytes(candidate: &Candidate, always: bool) -> Option<Choice> {
         arithmetic: candidate.arithmetic,
         group: u8s8_panels::GROUP,
         unrolled: false,
-        blocking: Blocking { pass_tiles: u8s8_panels::PASS_TILES, ..cut(candidate, u8s8_panels::GROUP) },
+        blocking: Blocking {
+            pass_tiles: u8s8_panels::PASS_TILES,
+            prefetch: false,
+            ..cut(candidate, u8s8_panels::GROUP)
+        },
         packed: true,
         panels: Some(Panels { rows: QUADS * QUAD, dense: false }),
+        winograd: None,
         reason,
     })
 }
@@ -109,6 +117,7 @@ fn floats(candidate: &Candidate, always: bool) -> Option<Choice> {
         blocking: cut(candidate, panels.group()),
         packed: true,
         panels: Some(panels),
+        winograd: None,
         reason,
     })
 }
@@ -118,13 +127,20 @@ fn cut(candidate: &Candidate, group: usize) -> Blocking {
     let all = candidate.outputs.div_ceil(group);
     let blocks = candidate.outputs.div_ceil(OUTPUTS);
     let groups = all.div_ceil(blocks);
-    let [most, fewest] = PIXELS_OF_UNIT.map(|pixels| pixels / tile / 4 * 4);
-    let mut chunk_tiles = (ACCUMULATORS / (groups * group) / tile / 4 * 4).clamp(fewest, most);
-    while chunk_tiles > fewest && candidate.pixels.div_ceil(chunk_tiles * tile) * blocks < UNITS {
-        chunk_tiles = (chunk_tiles / 2).next_multiple_of(4).max(fewest);
-    }
+    let [most, fewest] = PIXELS_OF_UNIT.map(|pixels| pixels / tile / PASS_TILES * PASS_TILES);
+    let most = (ACCUMULATORS / (groups * group) / tile / PASS_TILES * PASS_TILES).clamp(fewest, most);
+    let tiles = (candidate.size[0] * candidate.input_row).div_ceil(tile);
+    let unit = |first: usize, chunk: usize| (tiles - first).min(chunk).next_multiple_of(PASS_TILES) + UNIT;
+    let cost = |&chunk: &usize| {
+        let units = (0..tiles).step_by(chunk).flat_map(|first| (0..blocks).map(move |_| unit(first, chunk)));
+        shared_evenly(&units.collect::<Vec<usize>>())
+    };
+    // Of equal costs the first one is taken: the longest chunk, which reads weights least often.
+    let chunks = (fewest..most + 1).step_by(PASS_TILES).rev();
+    let chunk_tiles = chunks.min_by_key(cost).expect("there is a shortest chunk");
     let outputs = (groups * group).next_multiple_of(MAX_GROUP);
-    Blocking { chunk_tiles, pass_tiles: PASS_TILES, outputs, prefetch: false }
+    let prefetch = candidate.inputs * candidate.pixels * candidate.element() > LARGE_BYTES;
+    Blocking { chunk_tiles, pass_tiles: PASS_TILES, outputs, prefetch }
 }
 
 #[cfg(test)]
@@ -140,6 +156,12 @@ mod tests {
             inputs,
             outputs,
             pixels: 1600,
+            size: [40, 40],
+            input_row: 41,
+            window: [3, 3],
+            stride: [1, 1],
+            dilation: [1, 1],
+            pad: [1, 1],
             lines: inputs * 3,
             rows: inputs * taps,
             channel_groups: 1,

@@ -89,7 +89,7 @@ impl Layer {
     pub fn reason(&self, isa: Isa) -> &str {
         match (&self.kind, isa) {
             (Kind::Conv(_), Isa::Portable) => "",
-            (Kind::Conv(conv), Isa::Avx512) if conv.panels.is_none() => WIDE_REASON,
+            (Kind::Conv(conv), Isa::Avx512) if conv.panels.is_none() && conv.winograd.is_none() => WIDE_REASON,
             _ => &self.info.reason,
         }
     }

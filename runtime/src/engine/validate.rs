@@ -228,6 +228,8 @@ impl Memory<'_> {
         ensure(input.dtype == dtype, "its input has the wrong element type")?;
         ensure((1..=MAX).contains(&conv.out_height) && conv.out_width > 0, "it has no output")?;
         ensure(conv.out_width <= input.row && conv.blocking.is_sane(), "its rows are too long")?;
+        let together = conv.panels.is_some() || conv.blocking.chunk_tiles.is_multiple_of(4);
+        ensure(together, "a kernel computes more tiles than it has room for")?;
         let channels = conv.epilogue.bias.len();
         let integer = conv.arithmetic == Arithmetic::U8S8;
         let scaled = conv.epilogue.acc_bias.len() == channels && conv.epilogue.scale.len() == channels;
@@ -258,6 +260,10 @@ impl Memory<'_> {
         }
         if let Some(unrolled) = &conv.unrolled {
             outputs_of_groups(unrolled, channels)?;
+        }
+        if let Some(winograd) = &conv.winograd {
+            ensure(!integer && conv.panels.is_none(), "it has two forms at once")?;
+            winograd.fault(conv).map_or(Ok(()), Err)?;
         }
         ensure(conv.panels.is_none() || !conv.packed.is_empty(), "its panels have no rows")?;
         ensure(!quads || (conv.quads.is_none() && conv.unrolled.is_none()), "it has other tables than its panels")?;

@@ -63,6 +63,32 @@ pub fn prefetch(at: *const u8) {
     let _ = at;
 }
 
+/// As [`prefetch`], into the second-level cache only.
+#[inline(always)]
+pub fn prefetch_second_level(at: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: as in `prefetch`.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
+/// As [`prefetch`], for a line that will be written.
+#[inline(always)]
+pub fn prefetch_to_write(at: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+        // SAFETY: as in `prefetch`; processors that lack the hint ignore it.
+        unsafe { _mm_prefetch::<_MM_HINT_ET0>(at.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
 /// Transposes a block of four rows of four elements.
 #[inline(always)]
 pub fn transpose4(rows: [[f32; 4]; 4]) -> [[f32; 4]; 4] {

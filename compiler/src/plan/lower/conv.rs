@@ -6,6 +6,7 @@ use crate::plan::halo::Taps;
 use crate::plan::kernel::{Choice, Sparsity};
 use crate::plan::pack::{
     Quads, Row, pack_f32, pack_panels, pack_quad_panels, pack_u8s8_pairs, pack_u8s8_quads, pack_u8s8_shared,
+    pack_winograd,
 };
 use crate::plan::{ConvNote, PlanError};
 use peristyle_runtime::engine::Kind;
@@ -37,6 +38,7 @@ impl Lowering<'_> {
         let too_far = || unsupported(node, "its weights reach over more than 2 GiB of its input");
         let mut packed = Vec::new();
         let (table, quads, unrolled) = match (choice.arithmetic, choice.panels) {
+            (Arithmetic::F32, _) if choice.winograd.is_some() => (pack_winograd(weights), None, None),
             (Arithmetic::F32, panels) => {
                 let w = weights.as_f32().expect("float convolutions have f32 weights");
                 let zeros = panels.is_some_and(|panels| panels.dense);
@@ -106,6 +108,7 @@ impl Lowering<'_> {
             unrolled,
             packed: packed.into(),
             panels: choice.panels,
+            winograd: choice.winograd,
             blocking: choice.blocking,
             epilogue: Epilogue {
                 acc_bias: acc_bias.into(),

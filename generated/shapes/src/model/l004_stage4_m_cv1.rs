@@ -6,24 +6,47 @@
 //!
 //! 36 of 64 weights are not zero (density 0.562, unstructured); 0.23 of 0.41 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_panels_1x64`: sparse, but 56 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
-//! Kernel with AVX-512: `u8s8_panels_1x64_zmm`: sparse, but 56 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
-use peristyle_runtime::kernels::conv::Panels;
 use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-static TABLE: &Aligned<[u8; 544]> = &Aligned(*include_bytes!("l004_stage4_m_cv1.bin"));
+use peristyle_runtime::{declare_unrolled, unrolled};
+declare_unrolled!(peristyle_c4e09b7f3c66f423_l004_g0 peristyle_c4e09b7f3c66f423_l004_g1);
+static TABLE: &Aligned<[u8; 768]> = &Aligned(*include_bytes!("l004_stage4_m_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 0), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (0, 0), 0, 0, None),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 12, 6, None),
+    Group::new(&[4, 5], (18, 9), 20, 10, None),
+    Group::new(&[6, 7], (27, 9), 28, 14, None),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 8, 8, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 4),
+        0,
+        0,
+        unrolled!(peristyle_c4e09b7f3c66f423_l004_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (4, 4),
+        8,
+        6,
+        unrolled!(peristyle_c4e09b7f3c66f423_l004_g1),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -55,10 +78,8 @@ pub static LAYER: Layer = Layer {
         weights: (64, 36),
         weight_bits: 8,
         macs: (409600, 230400),
-        kernel: Cow::Borrowed("u8s8_panels_1x64"),
-        reason: Cow::Borrowed(
-            "sparse, but 56 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs",
-        ),
+        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
+        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -77,26 +98,33 @@ pub static LAYER: Layer = Layer {
         out_height: 80,
         out_width: 80,
         table: Table {
-            group: 4,
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-<<<<<<< HEAD
             segments: Cow::Borrowed(TABLE.segments(0, 36)),
-            offsets: Cow::Borrowed(TABLE.offsets(192, 40)),
+            offsets: Cow::Borrowed(TABLE.offsets(192, 36)),
             weights: Cow::Borrowed(TABLE.words(384, 18)),
-=======
-            segments: Cow::Borrowed(TABLE.segments(0, 56)),
-            offsets: Cow::Borrowed(TABLE.offsets(256, 8)),
-            weights: Cow::Borrowed(TABLE.words(320, 45)),
->>>>>>> dense
         },
-        quads: None,
-        unrolled: None,
-        packed: Cow::Borrowed(TABLE.offsets(512, 8)),
-        panels: Some(Panels { rows: 384, dense: false }),
+        quads: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(512, 2)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 16)),
+            weights: Cow::Borrowed(TABLE.words(640, 16)),
+        }),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(704, 13)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(768, 0)),
+        panels: None,
+        winograd: None,
         blocking: Blocking {
-            chunk_tiles: 16,
-            pass_tiles: 2,
-            outputs: 8,
+            chunk_tiles: 60,
+            pass_tiles: 60,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

@@ -6,24 +6,47 @@
 //!
 //! 71 of 128 weights are not zero (density 0.555, unstructured); 0.45 of 0.82 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_panels_1x64`: sparse, but 57 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
-//! Kernel with AVX-512: `u8s8_panels_1x64_zmm`: sparse, but 57 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
-use peristyle_runtime::kernels::conv::Panels;
 use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-static TABLE: &Aligned<[u8; 896]> = &Aligned(*include_bytes!("l006_stage4_cv2.bin"));
+use peristyle_runtime::{declare_unrolled, unrolled};
+declare_unrolled!(peristyle_e12bb3e5f250d125_l006_g0 peristyle_e12bb3e5f250d125_l006_g1);
+static TABLE: &Aligned<[u8; 1152]> = &Aligned(*include_bytes!("l006_stage4_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 0), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (0, 0), 0, 0, None),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 16, 8, None),
+    Group::new(&[4, 5], (18, 9), 32, 16, None),
+    Group::new(&[6, 7], (27, 9), 56, 28, None),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 16, 16, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 11),
+        0,
+        0,
+        unrolled!(peristyle_e12bb3e5f250d125_l006_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (11, 12),
+        22,
+        14,
+        unrolled!(peristyle_e12bb3e5f250d125_l006_g1),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -40,10 +63,8 @@ pub static LAYER: Layer = Layer {
         weights: (128, 71),
         weight_bits: 8,
         macs: (819200, 454400),
-        kernel: Cow::Borrowed("u8s8_panels_1x64"),
-        reason: Cow::Borrowed(
-            "sparse, but 57 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs",
-        ),
+        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
+        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -62,26 +83,33 @@ pub static LAYER: Layer = Layer {
         out_height: 80,
         out_width: 80,
         table: Table {
-            group: 4,
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-<<<<<<< HEAD
             segments: Cow::Borrowed(TABLE.segments(0, 36)),
-            offsets: Cow::Borrowed(TABLE.offsets(192, 80)),
+            offsets: Cow::Borrowed(TABLE.offsets(192, 76)),
             weights: Cow::Borrowed(TABLE.words(512, 38)),
-=======
-            segments: Cow::Borrowed(TABLE.segments(0, 56)),
-            offsets: Cow::Borrowed(TABLE.offsets(256, 8)),
-            weights: Cow::Borrowed(TABLE.words(320, 115)),
->>>>>>> dense
         },
-        quads: None,
-        unrolled: None,
-        packed: Cow::Borrowed(TABLE.offsets(832, 16)),
-        panels: Some(Panels { rows: 384, dense: false }),
+        quads: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(704, 2)),
+            offsets: Cow::Borrowed(TABLE.offsets(768, 32)),
+            weights: Cow::Borrowed(TABLE.words(896, 32)),
+        }),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(1024, 29)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(1152, 0)),
+        panels: None,
+        winograd: None,
         blocking: Blocking {
-            chunk_tiles: 16,
-            pass_tiles: 2,
-            outputs: 8,
+            chunk_tiles: 60,
+            pass_tiles: 60,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

@@ -6,27 +6,25 @@
 //!
 //! 141 of 256 weights are not zero (density 0.551, unstructured); 0.90 of 1.64 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_panels_1x64`: sparse, but 56 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
-//! Kernel with AVX-512: `u8s8_panels_1x64_zmm`: sparse, but 56 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
-use peristyle_runtime::kernels::conv::Panels;
 use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-<<<<<<< HEAD
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_017b28a8492f728b_l007_g0 peristyle_017b28a8492f728b_l007_g1
-    peristyle_017b28a8492f728b_l007_g2 peristyle_017b28a8492f728b_l007_g3
+    peristyle_45d7c46bd5bcef35_l007_g0 peristyle_45d7c46bd5bcef35_l007_g1
+    peristyle_45d7c46bd5bcef35_l007_g2 peristyle_45d7c46bd5bcef35_l007_g3
 );
-static TABLE: &Aligned<[u8; 1792]> = &Aligned(*include_bytes!("l007_stage4_cv3.bin"));
+static TABLE: &Aligned<[u8; 1728]> = &Aligned(*include_bytes!("l007_stage4_cv3.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
     Group::new(&[2, 3], (9, 9), 16, 8, None),
@@ -49,37 +47,29 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 9),
         0,
         0,
-        unrolled!(peristyle_017b28a8492f728b_l007_g0),
+        unrolled!(peristyle_45d7c46bd5bcef35_l007_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (9, 8),
         18,
         11,
-        unrolled!(peristyle_017b28a8492f728b_l007_g1),
+        unrolled!(peristyle_45d7c46bd5bcef35_l007_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (17, 8),
         34,
         21,
-        unrolled!(peristyle_017b28a8492f728b_l007_g2),
+        unrolled!(peristyle_45d7c46bd5bcef35_l007_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (25, 8),
         50,
         32,
-        unrolled!(peristyle_017b28a8492f728b_l007_g3),
+        unrolled!(peristyle_45d7c46bd5bcef35_l007_g3),
     ),
-=======
-static TABLE: &Aligned<[u8; 1216]> = &Aligned(*include_bytes!("l007_stage4_cv3.bin"));
-static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 0), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (0, 0), 0, 0, None),
-    Group::new(&[8, 9, 10, 11], (0, 0), 0, 0, None),
-    Group::new(&[12, 13, 14, 15], (0, 0), 0, 0, None),
->>>>>>> dense
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -111,10 +101,8 @@ pub static LAYER: Layer = Layer {
         weights: (256, 141),
         weight_bits: 8,
         macs: (1638400, 902400),
-        kernel: Cow::Borrowed("u8s8_panels_1x64"),
-        reason: Cow::Borrowed(
-            "sparse, but 56 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs",
-        ),
+        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
+        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -133,43 +121,33 @@ pub static LAYER: Layer = Layer {
         out_height: 80,
         out_width: 80,
         table: Table {
-            group: 4,
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-<<<<<<< HEAD
             segments: Cow::Borrowed(TABLE.segments(0, 72)),
-            offsets: Cow::Borrowed(TABLE.offsets(320, 132)),
-            weights: Cow::Borrowed(TABLE.words(896, 64)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 128)),
+            weights: Cow::Borrowed(TABLE.words(832, 64)),
         },
         quads: Some(Table {
             group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(1152, 4)),
-            offsets: Cow::Borrowed(TABLE.offsets(1216, 32)),
-            weights: Cow::Borrowed(TABLE.words(1344, 64)),
+            segments: Cow::Borrowed(TABLE.segments(1088, 4)),
+            offsets: Cow::Borrowed(TABLE.offsets(1152, 32)),
+            weights: Cow::Borrowed(TABLE.words(1280, 64)),
         }),
         unrolled: Some(Table {
             group: 4,
             groups: Cow::Borrowed(UNROLLED_GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 0)),
             offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(1600, 43)),
+            weights: Cow::Borrowed(TABLE.words(1536, 43)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(1792, 0)),
+        packed: Cow::Borrowed(TABLE.offsets(1728, 0)),
         panels: None,
-=======
-            segments: Cow::Borrowed(TABLE.segments(0, 112)),
-            offsets: Cow::Borrowed(TABLE.offsets(448, 16)),
-            weights: Cow::Borrowed(TABLE.words(512, 150)),
-        },
-        quads: None,
-        unrolled: None,
-        packed: Cow::Borrowed(TABLE.offsets(1152, 16)),
-        panels: Some(Panels { rows: 384, dense: false }),
->>>>>>> dense
+        winograd: None,
         blocking: Blocking {
-            chunk_tiles: 16,
-            pass_tiles: 2,
-            outputs: 16,
+            chunk_tiles: 60,
+            pass_tiles: 60,
+            outputs: 8,
             prefetch: false,
         },
         epilogue: Epilogue {

@@ -170,6 +170,7 @@ pub static LAYER: Layer = Layer {
         }),
         packed: Cow::Borrowed(TABLE.offsets(17024, 144)),
         panels: None,
+        winograd: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 6,

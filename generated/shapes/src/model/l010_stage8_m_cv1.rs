@@ -6,26 +6,70 @@
 //!
 //! 141 of 256 weights are not zero (density 0.551, unstructured); 0.23 of 0.41 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_panels_1x64`: sparse, but 55 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
-//! Kernel with AVX-512: `u8s8_panels_1x64_zmm`: sparse, but 55 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
-use peristyle_runtime::kernels::conv::Panels;
 use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-static TABLE: &Aligned<[u8; 1408]> = &Aligned(*include_bytes!("l010_stage8_m_cv1.bin"));
+use peristyle_runtime::{declare_unrolled, unrolled};
+declare_unrolled!(
+    peristyle_5b4ffbb1072e5886_l010_g0 peristyle_5b4ffbb1072e5886_l010_g1
+    peristyle_5b4ffbb1072e5886_l010_g2 peristyle_5b4ffbb1072e5886_l010_g3
+);
+static TABLE: &Aligned<[u8; 1984]> = &Aligned(*include_bytes!("l010_stage8_m_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 0), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (0, 0), 0, 0, None),
-    Group::new(&[8, 9, 10, 11], (0, 0), 0, 0, None),
-    Group::new(&[12, 13, 14, 15], (0, 0), 0, 0, None),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 16, 8, None),
+    Group::new(&[4, 5], (18, 9), 32, 16, None),
+    Group::new(&[6, 7], (27, 9), 52, 26, None),
+    Group::new(&[8, 9], (36, 9), 72, 36, None),
+    Group::new(&[10, 11], (45, 9), 88, 44, None),
+    Group::new(&[12, 13], (54, 9), 104, 52, None),
+    Group::new(&[14, 15], (63, 9), 120, 60, None),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 16, 16, None),
+    Group::new(&[8, 9, 10, 11], (2, 1), 32, 32, None),
+    Group::new(&[12, 13, 14, 15], (3, 1), 0, 48, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 12),
+        0,
+        0,
+        unrolled!(peristyle_5b4ffbb1072e5886_l010_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (12, 11),
+        24,
+        16,
+        unrolled!(peristyle_5b4ffbb1072e5886_l010_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (23, 9),
+        46,
+        30,
+        unrolled!(peristyle_5b4ffbb1072e5886_l010_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (32, 11),
+        64,
+        41,
+        unrolled!(peristyle_5b4ffbb1072e5886_l010_g3),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -57,10 +101,8 @@ pub static LAYER: Layer = Layer {
         weights: (256, 141),
         weight_bits: 8,
         macs: (409600, 225600),
-        kernel: Cow::Borrowed("u8s8_panels_1x64"),
-        reason: Cow::Borrowed(
-            "sparse, but 55 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs",
-        ),
+        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
+        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -79,26 +121,33 @@ pub static LAYER: Layer = Layer {
         out_height: 40,
         out_width: 40,
         table: Table {
-            group: 4,
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-<<<<<<< HEAD
             segments: Cow::Borrowed(TABLE.segments(0, 72)),
-            offsets: Cow::Borrowed(TABLE.offsets(320, 140)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 136)),
             weights: Cow::Borrowed(TABLE.words(896, 68)),
-=======
-            segments: Cow::Borrowed(TABLE.segments(0, 112)),
-            offsets: Cow::Borrowed(TABLE.offsets(448, 16)),
-            weights: Cow::Borrowed(TABLE.words(512, 200)),
->>>>>>> dense
         },
-        quads: None,
-        unrolled: None,
-        packed: Cow::Borrowed(TABLE.offsets(1344, 16)),
-        panels: Some(Panels { rows: 384, dense: false }),
+        quads: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(1216, 4)),
+            offsets: Cow::Borrowed(TABLE.offsets(1280, 48)),
+            weights: Cow::Borrowed(TABLE.words(1472, 64)),
+        }),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(1728, 55)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(1984, 0)),
+        panels: None,
+        winograd: None,
         blocking: Blocking {
-            chunk_tiles: 4,
-            pass_tiles: 2,
-            outputs: 16,
+            chunk_tiles: 60,
+            pass_tiles: 60,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

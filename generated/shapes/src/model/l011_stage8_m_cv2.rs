@@ -131,6 +131,7 @@ pub static LAYER: Layer = Layer {
         }),
         packed: Cow::Borrowed(TABLE.offsets(8512, 0)),
         panels: None,
+        winograd: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 60,

@@ -6,26 +6,70 @@
 //!
 //! 282 of 512 weights are not zero (density 0.551, unstructured); 0.45 of 0.82 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_panels_1x64`: sparse, but 57 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
-//! Kernel with AVX-512: `u8s8_panels_1x64_zmm`: sparse, but 57 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
-use peristyle_runtime::kernels::conv::Panels;
 use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-static TABLE: &Aligned<[u8; 1600]> = &Aligned(*include_bytes!("l012_stage8_cv2.bin"));
+use peristyle_runtime::{declare_unrolled, unrolled};
+declare_unrolled!(
+    peristyle_84f792e774983992_l012_g0 peristyle_84f792e774983992_l012_g1
+    peristyle_84f792e774983992_l012_g2 peristyle_84f792e774983992_l012_g3
+);
+static TABLE: &Aligned<[u8; 3264]> = &Aligned(*include_bytes!("l012_stage8_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 0), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (0, 0), 0, 0, None),
-    Group::new(&[8, 9, 10, 11], (0, 0), 0, 0, None),
-    Group::new(&[12, 13, 14, 15], (0, 0), 0, 0, None),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 24, 10, None),
+    Group::new(&[4, 5], (18, 9), 52, 22, None),
+    Group::new(&[6, 7], (27, 9), 88, 37, None),
+    Group::new(&[8, 9], (36, 9), 116, 48, None),
+    Group::new(&[10, 11], (45, 9), 156, 64, None),
+    Group::new(&[12, 13], (54, 9), 184, 78, None),
+    Group::new(&[14, 15], (63, 9), 212, 92, None),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 32, 32, None),
+    Group::new(&[8, 9, 10, 11], (2, 1), 64, 64, None),
+    Group::new(&[12, 13, 14, 15], (3, 1), 96, 96, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 17),
+        0,
+        0,
+        unrolled!(peristyle_84f792e774983992_l012_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (17, 16),
+        34,
+        20,
+        unrolled!(peristyle_84f792e774983992_l012_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (33, 18),
+        66,
+        40,
+        unrolled!(peristyle_84f792e774983992_l012_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (51, 16),
+        102,
+        62,
+        unrolled!(peristyle_84f792e774983992_l012_g3),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -42,10 +86,8 @@ pub static LAYER: Layer = Layer {
         weights: (512, 282),
         weight_bits: 8,
         macs: (819200, 451200),
-        kernel: Cow::Borrowed("u8s8_panels_1x64"),
-        reason: Cow::Borrowed(
-            "sparse, but 57 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs",
-        ),
+        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
+        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -64,26 +106,33 @@ pub static LAYER: Layer = Layer {
         out_height: 40,
         out_width: 40,
         table: Table {
-            group: 4,
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-<<<<<<< HEAD
             segments: Cow::Borrowed(TABLE.segments(0, 72)),
-            offsets: Cow::Borrowed(TABLE.offsets(320, 248)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 244)),
             weights: Cow::Borrowed(TABLE.words(1344, 106)),
-=======
-            segments: Cow::Borrowed(TABLE.segments(0, 112)),
-            offsets: Cow::Borrowed(TABLE.offsets(448, 16)),
-            weights: Cow::Borrowed(TABLE.words(512, 225)),
->>>>>>> dense
         },
-        quads: None,
-        unrolled: None,
-        packed: Cow::Borrowed(TABLE.offsets(1472, 32)),
-        panels: Some(Panels { rows: 384, dense: false }),
+        quads: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(1792, 4)),
+            offsets: Cow::Borrowed(TABLE.offsets(1856, 128)),
+            weights: Cow::Borrowed(TABLE.words(2368, 128)),
+        }),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(2880, 81)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(3264, 0)),
+        panels: None,
+        winograd: None,
         blocking: Blocking {
-            chunk_tiles: 4,
-            pass_tiles: 2,
-            outputs: 16,
+            chunk_tiles: 60,
+            pass_tiles: 30,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

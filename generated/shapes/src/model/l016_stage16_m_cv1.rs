@@ -6,30 +6,112 @@
 //!
 //! 564 of 1024 weights are not zero (density 0.551, unstructured); 0.23 of 0.41 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_panels_1x64`: sparse, but 57 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
-//! Kernel with AVX-512: `u8s8_panels_1x64_zmm`: sparse, but 57 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
-use peristyle_runtime::kernels::conv::Panels;
 use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-static TABLE: &Aligned<[u8; 3136]> = &Aligned(*include_bytes!("l016_stage16_m_cv1.bin"));
+use peristyle_runtime::{declare_unrolled, unrolled};
+declare_unrolled!(
+    peristyle_f9ee9fca2ae2e667_l016_g0 peristyle_f9ee9fca2ae2e667_l016_g1
+    peristyle_f9ee9fca2ae2e667_l016_g2 peristyle_f9ee9fca2ae2e667_l016_g3
+    peristyle_f9ee9fca2ae2e667_l016_g4 peristyle_f9ee9fca2ae2e667_l016_g5
+    peristyle_f9ee9fca2ae2e667_l016_g6 peristyle_f9ee9fca2ae2e667_l016_g7
+);
+static TABLE: &Aligned<[u8; 6144]> = &Aligned(*include_bytes!("l016_stage16_m_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 0), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (0, 0), 0, 0, None),
-    Group::new(&[8, 9, 10, 11], (0, 0), 0, 0, None),
-    Group::new(&[12, 13, 14, 15], (0, 0), 0, 0, None),
-    Group::new(&[16, 17, 18, 19], (0, 0), 0, 0, None),
-    Group::new(&[20, 21, 22, 23], (0, 0), 0, 0, None),
-    Group::new(&[24, 25, 26, 27], (0, 0), 0, 0, None),
-    Group::new(&[28, 29, 30, 31], (0, 0), 0, 0, None),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 24, 12, None),
+    Group::new(&[4, 5], (18, 9), 60, 28, None),
+    Group::new(&[6, 7], (27, 9), 104, 41, None),
+    Group::new(&[8, 9], (36, 9), 136, 55, None),
+    Group::new(&[10, 11], (45, 9), 172, 67, None),
+    Group::new(&[12, 13], (54, 9), 204, 80, None),
+    Group::new(&[14, 15], (63, 9), 236, 96, None),
+    Group::new(&[16, 17], (72, 9), 268, 110, None),
+    Group::new(&[18, 19], (81, 9), 304, 123, None),
+    Group::new(&[20, 21], (90, 9), 328, 135, None),
+    Group::new(&[22, 23], (99, 9), 360, 149, None),
+    Group::new(&[24, 25], (108, 9), 392, 162, None),
+    Group::new(&[26, 27], (117, 9), 432, 179, None),
+    Group::new(&[28, 29], (126, 9), 464, 192, None),
+    Group::new(&[30, 31], (135, 9), 492, 206, None),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 32, 32, None),
+    Group::new(&[8, 9, 10, 11], (2, 1), 64, 64, None),
+    Group::new(&[12, 13, 14, 15], (3, 1), 96, 96, None),
+    Group::new(&[16, 17, 18, 19], (4, 1), 128, 128, None),
+    Group::new(&[20, 21, 22, 23], (5, 1), 156, 156, None),
+    Group::new(&[24, 25, 26, 27], (6, 1), 96, 188, None),
+    Group::new(&[28, 29, 30, 31], (7, 1), 32, 220, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 17),
+        0,
+        0,
+        unrolled!(peristyle_f9ee9fca2ae2e667_l016_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (17, 16),
+        34,
+        21,
+        unrolled!(peristyle_f9ee9fca2ae2e667_l016_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (33, 19),
+        66,
+        39,
+        unrolled!(peristyle_f9ee9fca2ae2e667_l016_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (52, 18),
+        104,
+        62,
+        unrolled!(peristyle_f9ee9fca2ae2e667_l016_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (70, 15),
+        140,
+        84,
+        unrolled!(peristyle_f9ee9fca2ae2e667_l016_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (85, 16),
+        170,
+        103,
+        unrolled!(peristyle_f9ee9fca2ae2e667_l016_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (101, 20),
+        202,
+        124,
+        unrolled!(peristyle_f9ee9fca2ae2e667_l016_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (121, 16),
+        242,
+        150,
+        unrolled!(peristyle_f9ee9fca2ae2e667_l016_g7),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -61,10 +143,8 @@ pub static LAYER: Layer = Layer {
         weights: (1024, 564),
         weight_bits: 8,
         macs: (409600, 225600),
-        kernel: Cow::Borrowed("u8s8_panels_1x64"),
-        reason: Cow::Borrowed(
-            "sparse, but 57 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs",
-        ),
+        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
+        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -83,26 +163,33 @@ pub static LAYER: Layer = Layer {
         out_height: 20,
         out_width: 20,
         table: Table {
-            group: 4,
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-<<<<<<< HEAD
             segments: Cow::Borrowed(TABLE.segments(0, 144)),
-            offsets: Cow::Borrowed(TABLE.offsets(576, 524)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 520)),
             weights: Cow::Borrowed(TABLE.words(2688, 218)),
-=======
-            segments: Cow::Borrowed(TABLE.segments(0, 224)),
-            offsets: Cow::Borrowed(TABLE.offsets(896, 32)),
-            weights: Cow::Borrowed(TABLE.words(1024, 495)),
->>>>>>> dense
         },
-        quads: None,
-        unrolled: None,
-        packed: Cow::Borrowed(TABLE.offsets(3008, 32)),
-        panels: Some(Panels { rows: 384, dense: false }),
+        quads: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(3584, 8)),
+            offsets: Cow::Borrowed(TABLE.offsets(3648, 188)),
+            weights: Cow::Borrowed(TABLE.words(4416, 252)),
+        }),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(5440, 168)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(6144, 0)),
+        panels: None,
+        winograd: None,
         blocking: Blocking {
-            chunk_tiles: 4,
-            pass_tiles: 2,
-            outputs: 32,
+            chunk_tiles: 60,
+            pass_tiles: 30,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

@@ -6,30 +6,112 @@
 //!
 //! 1127 of 2048 weights are not zero (density 0.550, unstructured); 0.45 of 0.82 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_panels_1x64`: sparse, but 57 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
-//! Kernel with AVX-512: `u8s8_panels_1x64_zmm`: sparse, but 57 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
-use peristyle_runtime::kernels::conv::Panels;
 use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-static TABLE: &Aligned<[u8; 4736]> = &Aligned(*include_bytes!("l018_stage16_cv2.bin"));
+use peristyle_runtime::{declare_unrolled, unrolled};
+declare_unrolled!(
+    peristyle_419ab72bcb0209da_l018_g0 peristyle_419ab72bcb0209da_l018_g1
+    peristyle_419ab72bcb0209da_l018_g2 peristyle_419ab72bcb0209da_l018_g3
+    peristyle_419ab72bcb0209da_l018_g4 peristyle_419ab72bcb0209da_l018_g5
+    peristyle_419ab72bcb0209da_l018_g6 peristyle_419ab72bcb0209da_l018_g7
+);
+static TABLE: &Aligned<[u8; 11392]> = &Aligned(*include_bytes!("l018_stage16_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 0), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (0, 0), 0, 0, None),
-    Group::new(&[8, 9, 10, 11], (0, 0), 0, 0, None),
-    Group::new(&[12, 13, 14, 15], (0, 0), 0, 0, None),
-    Group::new(&[16, 17, 18, 19], (0, 0), 0, 0, None),
-    Group::new(&[20, 21, 22, 23], (0, 0), 0, 0, None),
-    Group::new(&[24, 25, 26, 27], (0, 0), 0, 0, None),
-    Group::new(&[28, 29, 30, 31], (0, 0), 0, 0, None),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 60, 20, None),
+    Group::new(&[4, 5], (18, 9), 120, 41, None),
+    Group::new(&[6, 7], (27, 9), 196, 68, None),
+    Group::new(&[8, 9], (36, 9), 260, 91, None),
+    Group::new(&[10, 11], (45, 9), 316, 113, None),
+    Group::new(&[12, 13], (54, 9), 376, 132, None),
+    Group::new(&[14, 15], (63, 9), 440, 155, None),
+    Group::new(&[16, 17], (72, 9), 500, 177, None),
+    Group::new(&[18, 19], (81, 9), 560, 199, None),
+    Group::new(&[20, 21], (90, 9), 612, 217, None),
+    Group::new(&[22, 23], (99, 9), 676, 238, None),
+    Group::new(&[24, 25], (108, 9), 736, 259, None),
+    Group::new(&[26, 27], (117, 9), 800, 283, None),
+    Group::new(&[28, 29], (126, 9), 860, 304, None),
+    Group::new(&[30, 31], (135, 9), 916, 324, None),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 2), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (2, 1), 64, 58, None),
+    Group::new(&[8, 9, 10, 11], (3, 1), 128, 122, None),
+    Group::new(&[12, 13, 14, 15], (4, 2), 188, 182, None),
+    Group::new(&[16, 17, 18, 19], (6, 1), 252, 240, None),
+    Group::new(&[20, 21, 22, 23], (7, 1), 312, 300, None),
+    Group::new(&[24, 25, 26, 27], (8, 2), 376, 364, None),
+    Group::new(&[28, 29, 30, 31], (10, 1), 440, 420, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 31),
+        0,
+        0,
+        unrolled!(peristyle_419ab72bcb0209da_l018_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (31, 40),
+        62,
+        36,
+        unrolled!(peristyle_419ab72bcb0209da_l018_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (71, 30),
+        142,
+        83,
+        unrolled!(peristyle_419ab72bcb0209da_l018_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (101, 33),
+        202,
+        119,
+        unrolled!(peristyle_419ab72bcb0209da_l018_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (134, 38),
+        268,
+        162,
+        unrolled!(peristyle_419ab72bcb0209da_l018_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (172, 35),
+        344,
+        208,
+        unrolled!(peristyle_419ab72bcb0209da_l018_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (207, 35),
+        414,
+        248,
+        unrolled!(peristyle_419ab72bcb0209da_l018_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (242, 33),
+        484,
+        290,
+        unrolled!(peristyle_419ab72bcb0209da_l018_g7),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -46,10 +128,8 @@ pub static LAYER: Layer = Layer {
         weights: (2048, 1127),
         weight_bits: 8,
         macs: (819200, 450800),
-        kernel: Cow::Borrowed("u8s8_panels_1x64"),
-        reason: Cow::Borrowed(
-            "sparse, but 57 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs",
-        ),
+        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
+        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -68,26 +148,33 @@ pub static LAYER: Layer = Layer {
         out_height: 20,
         out_width: 20,
         table: Table {
-            group: 4,
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-<<<<<<< HEAD
             segments: Cow::Borrowed(TABLE.segments(0, 144)),
-            offsets: Cow::Borrowed(TABLE.offsets(576, 984)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 980)),
             weights: Cow::Borrowed(TABLE.words(4544, 346)),
-=======
-            segments: Cow::Borrowed(TABLE.segments(0, 224)),
-            offsets: Cow::Borrowed(TABLE.offsets(896, 32)),
-            weights: Cow::Borrowed(TABLE.words(1024, 854)),
->>>>>>> dense
         },
-        quads: None,
-        unrolled: None,
-        packed: Cow::Borrowed(TABLE.offsets(4480, 64)),
-        panels: Some(Panels { rows: 384, dense: false }),
+        quads: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(5952, 11)),
+            offsets: Cow::Borrowed(TABLE.offsets(6016, 504)),
+            weights: Cow::Borrowed(TABLE.words(8064, 484)),
+        }),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(10048, 331)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(11392, 0)),
+        panels: None,
+        winograd: None,
         blocking: Blocking {
-            chunk_tiles: 4,
-            pass_tiles: 2,
-            outputs: 32,
+            chunk_tiles: 60,
+            pass_tiles: 14,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

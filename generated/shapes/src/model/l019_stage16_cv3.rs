@@ -6,38 +6,196 @@
 //!
 //! 2253 of 4096 weights are not zero (density 0.550, unstructured); 0.90 of 1.64 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_panels_1x64`: sparse, but 57 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
-//! Kernel with AVX-512: `u8s8_panels_1x64_zmm`: sparse, but 57 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
-use peristyle_runtime::kernels::conv::Panels;
 use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-static TABLE: &Aligned<[u8; 7936]> = &Aligned(*include_bytes!("l019_stage16_cv3.bin"));
+use peristyle_runtime::{declare_unrolled, unrolled};
+declare_unrolled!(
+    peristyle_bce655f1209a108b_l019_g0 peristyle_bce655f1209a108b_l019_g1
+    peristyle_bce655f1209a108b_l019_g2 peristyle_bce655f1209a108b_l019_g3
+    peristyle_bce655f1209a108b_l019_g4 peristyle_bce655f1209a108b_l019_g5
+    peristyle_bce655f1209a108b_l019_g6 peristyle_bce655f1209a108b_l019_g7
+    peristyle_bce655f1209a108b_l019_g8 peristyle_bce655f1209a108b_l019_g9
+    peristyle_bce655f1209a108b_l019_g10 peristyle_bce655f1209a108b_l019_g11
+    peristyle_bce655f1209a108b_l019_g12 peristyle_bce655f1209a108b_l019_g13
+    peristyle_bce655f1209a108b_l019_g14 peristyle_bce655f1209a108b_l019_g15
+);
+static TABLE: &Aligned<[u8; 22080]> = &Aligned(*include_bytes!("l019_stage16_cv3.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 0), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (0, 0), 0, 0, None),
-    Group::new(&[8, 9, 10, 11], (0, 0), 0, 0, None),
-    Group::new(&[12, 13, 14, 15], (0, 0), 0, 0, None),
-    Group::new(&[16, 17, 18, 19], (0, 0), 0, 0, None),
-    Group::new(&[20, 21, 22, 23], (0, 0), 0, 0, None),
-    Group::new(&[24, 25, 26, 27], (0, 0), 0, 0, None),
-    Group::new(&[28, 29, 30, 31], (0, 0), 0, 0, None),
-    Group::new(&[32, 33, 34, 35], (0, 0), 0, 0, None),
-    Group::new(&[36, 37, 38, 39], (0, 0), 0, 0, None),
-    Group::new(&[40, 41, 42, 43], (0, 0), 0, 0, None),
-    Group::new(&[44, 45, 46, 47], (0, 0), 0, 0, None),
-    Group::new(&[48, 49, 50, 51], (0, 0), 0, 0, None),
-    Group::new(&[52, 53, 54, 55], (0, 0), 0, 0, None),
-    Group::new(&[56, 57, 58, 59], (0, 0), 0, 0, None),
-    Group::new(&[60, 61, 62, 63], (0, 0), 0, 0, None),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 60, 20, None),
+    Group::new(&[4, 5], (18, 9), 128, 43, None),
+    Group::new(&[6, 7], (27, 9), 184, 63, None),
+    Group::new(&[8, 9], (36, 9), 244, 84, None),
+    Group::new(&[10, 11], (45, 9), 308, 108, None),
+    Group::new(&[12, 13], (54, 9), 360, 127, None),
+    Group::new(&[14, 15], (63, 9), 408, 145, None),
+    Group::new(&[16, 17], (72, 9), 460, 167, None),
+    Group::new(&[18, 19], (81, 9), 516, 188, None),
+    Group::new(&[20, 21], (90, 9), 572, 208, None),
+    Group::new(&[22, 23], (99, 9), 636, 230, None),
+    Group::new(&[24, 25], (108, 9), 696, 251, None),
+    Group::new(&[26, 27], (117, 9), 752, 271, None),
+    Group::new(&[28, 29], (126, 9), 812, 295, None),
+    Group::new(&[30, 31], (135, 9), 872, 318, None),
+    Group::new(&[32, 33], (144, 9), 932, 340, None),
+    Group::new(&[34, 35], (153, 9), 992, 361, None),
+    Group::new(&[36, 37], (162, 9), 1052, 383, None),
+    Group::new(&[38, 39], (171, 9), 1108, 405, None),
+    Group::new(&[40, 41], (180, 9), 1164, 425, None),
+    Group::new(&[42, 43], (189, 9), 1216, 445, None),
+    Group::new(&[44, 45], (198, 9), 1280, 469, None),
+    Group::new(&[46, 47], (207, 9), 1344, 492, None),
+    Group::new(&[48, 49], (216, 9), 1400, 514, None),
+    Group::new(&[50, 51], (225, 9), 1464, 537, None),
+    Group::new(&[52, 53], (234, 9), 1520, 559, None),
+    Group::new(&[54, 55], (243, 9), 1576, 581, None),
+    Group::new(&[56, 57], (252, 9), 1640, 606, None),
+    Group::new(&[58, 59], (261, 9), 1700, 627, None),
+    Group::new(&[60, 61], (270, 9), 1760, 651, None),
+    Group::new(&[62, 63], (279, 9), 1828, 673, None),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 64, 64, None),
+    Group::new(&[8, 9, 10, 11], (2, 1), 128, 128, None),
+    Group::new(&[12, 13, 14, 15], (3, 1), 188, 188, None),
+    Group::new(&[16, 17, 18, 19], (4, 2), 248, 248, None),
+    Group::new(&[20, 21, 22, 23], (6, 1), 312, 305, None),
+    Group::new(&[24, 25, 26, 27], (7, 1), 376, 369, None),
+    Group::new(&[28, 29, 30, 31], (8, 2), 436, 429, None),
+    Group::new(&[32, 33, 34, 35], (10, 1), 500, 486, None),
+    Group::new(&[36, 37, 38, 39], (11, 1), 560, 546, None),
+    Group::new(&[40, 41, 42, 43], (12, 1), 620, 606, None),
+    Group::new(&[44, 45, 46, 47], (13, 1), 680, 666, None),
+    Group::new(&[48, 49, 50, 51], (14, 1), 744, 730, None),
+    Group::new(&[52, 53, 54, 55], (15, 1), 808, 794, None),
+    Group::new(&[56, 57, 58, 59], (16, 1), 872, 858, None),
+    Group::new(&[60, 61, 62, 63], (17, 1), 936, 922, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 33),
+        0,
+        0,
+        unrolled!(peristyle_bce655f1209a108b_l019_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (33, 32),
+        66,
+        39,
+        unrolled!(peristyle_bce655f1209a108b_l019_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (65, 30),
+        130,
+        75,
+        unrolled!(peristyle_bce655f1209a108b_l019_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (95, 30),
+        190,
+        110,
+        unrolled!(peristyle_bce655f1209a108b_l019_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (125, 31),
+        250,
+        147,
+        unrolled!(peristyle_bce655f1209a108b_l019_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (156, 34),
+        312,
+        183,
+        unrolled!(peristyle_bce655f1209a108b_l019_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (190, 30),
+        380,
+        225,
+        unrolled!(peristyle_bce655f1209a108b_l019_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (220, 31),
+        440,
+        261,
+        unrolled!(peristyle_bce655f1209a108b_l019_g7),
+    ),
+    Group::new(
+        &[32, 33, 34, 35],
+        (251, 31),
+        502,
+        298,
+        unrolled!(peristyle_bce655f1209a108b_l019_g8),
+    ),
+    Group::new(
+        &[36, 37, 38, 39],
+        (282, 30),
+        564,
+        337,
+        unrolled!(peristyle_bce655f1209a108b_l019_g9),
+    ),
+    Group::new(
+        &[40, 41, 42, 43],
+        (312, 30),
+        624,
+        374,
+        unrolled!(peristyle_bce655f1209a108b_l019_g10),
+    ),
+    Group::new(
+        &[44, 45, 46, 47],
+        (342, 31),
+        684,
+        407,
+        unrolled!(peristyle_bce655f1209a108b_l019_g11),
+    ),
+    Group::new(
+        &[48, 49, 50, 51],
+        (373, 31),
+        746,
+        445,
+        unrolled!(peristyle_bce655f1209a108b_l019_g12),
+    ),
+    Group::new(
+        &[52, 53, 54, 55],
+        (404, 32),
+        808,
+        482,
+        unrolled!(peristyle_bce655f1209a108b_l019_g13),
+    ),
+    Group::new(
+        &[56, 57, 58, 59],
+        (436, 31),
+        872,
+        520,
+        unrolled!(peristyle_bce655f1209a108b_l019_g14),
+    ),
+    Group::new(
+        &[60, 61, 62, 63],
+        (467, 32),
+        934,
+        558,
+        unrolled!(peristyle_bce655f1209a108b_l019_g15),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -71,10 +229,8 @@ pub static LAYER: Layer = Layer {
         weights: (4096, 2253),
         weight_bits: 8,
         macs: (1638400, 901200),
-        kernel: Cow::Borrowed("u8s8_panels_1x64"),
-        reason: Cow::Borrowed(
-            "sparse, but 57 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs",
-        ),
+        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
+        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -93,26 +249,33 @@ pub static LAYER: Layer = Layer {
         out_height: 20,
         out_width: 20,
         table: Table {
-            group: 4,
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-<<<<<<< HEAD
             segments: Cow::Borrowed(TABLE.segments(0, 288)),
-            offsets: Cow::Borrowed(TABLE.offsets(1152, 1888)),
+            offsets: Cow::Borrowed(TABLE.offsets(1152, 1884)),
             weights: Cow::Borrowed(TABLE.words(8704, 695)),
-=======
-            segments: Cow::Borrowed(TABLE.segments(0, 448)),
-            offsets: Cow::Borrowed(TABLE.offsets(1792, 64)),
-            weights: Cow::Borrowed(TABLE.words(2048, 1398)),
->>>>>>> dense
         },
-        quads: None,
-        unrolled: None,
-        packed: Cow::Borrowed(TABLE.offsets(7680, 64)),
-        panels: Some(Panels { rows: 384, dense: false }),
+        quads: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(11520, 18)),
+            offsets: Cow::Borrowed(TABLE.offsets(11648, 1000)),
+            weights: Cow::Borrowed(TABLE.words(15680, 986)),
+        }),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(19648, 596)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(22080, 0)),
+        panels: None,
+        winograd: None,
         blocking: Blocking {
-            chunk_tiles: 4,
-            pass_tiles: 2,
-            outputs: 64,
+            chunk_tiles: 60,
+            pass_tiles: 14,
+            outputs: 8,
             prefetch: false,
         },
         epilogue: Epilogue {

@@ -338,6 +338,7 @@ pub static LAYER: Layer = Layer {
         }),
         packed: Cow::Borrowed(TABLE.offsets(95616, 576)),
         panels: None,
+        winograd: None,
         blocking: Blocking {
             chunk_tiles: 20,
             pass_tiles: 2,

@@ -6,34 +6,154 @@
 //!
 //! 2535 of 4608 weights are not zero (density 0.550, unstructured); 0.25 of 0.46 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_panels_1x64`: sparse, but 58 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
-//! Kernel with AVX-512: `u8s8_panels_1x64_zmm`: sparse, but 58 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
-use peristyle_runtime::kernels::conv::Panels;
 use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-static TABLE: &Aligned<[u8; 8320]> = &Aligned(*include_bytes!("l021_stage32_cv1.bin"));
+use peristyle_runtime::{declare_unrolled, unrolled};
+declare_unrolled!(
+    peristyle_9efd152c182b7904_l021_g0 peristyle_9efd152c182b7904_l021_g1
+    peristyle_9efd152c182b7904_l021_g2 peristyle_9efd152c182b7904_l021_g3
+    peristyle_9efd152c182b7904_l021_g4 peristyle_9efd152c182b7904_l021_g5
+    peristyle_9efd152c182b7904_l021_g6 peristyle_9efd152c182b7904_l021_g7
+    peristyle_9efd152c182b7904_l021_g8 peristyle_9efd152c182b7904_l021_g9
+    peristyle_9efd152c182b7904_l021_g10 peristyle_9efd152c182b7904_l021_g11
+);
+static TABLE: &Aligned<[u8; 23808]> = &Aligned(*include_bytes!("l021_stage32_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 0), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (0, 0), 0, 0, None),
-    Group::new(&[8, 9, 10, 11], (0, 0), 0, 0, None),
-    Group::new(&[12, 13, 14, 15], (0, 0), 0, 0, None),
-    Group::new(&[16, 17, 18, 19], (0, 0), 0, 0, None),
-    Group::new(&[20, 21, 22, 23], (0, 0), 0, 0, None),
-    Group::new(&[24, 25, 26, 27], (0, 0), 0, 0, None),
-    Group::new(&[28, 29, 30, 31], (0, 0), 0, 0, None),
-    Group::new(&[32, 33, 34, 35], (0, 0), 0, 0, None),
-    Group::new(&[36, 37, 38, 39], (0, 0), 0, 0, None),
-    Group::new(&[40, 41, 42, 43], (0, 0), 0, 0, None),
-    Group::new(&[44, 45, 46, 47], (0, 0), 0, 0, None),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 80, 29, None),
+    Group::new(&[4, 5], (18, 9), 176, 61, None),
+    Group::new(&[6, 7], (27, 9), 276, 98, None),
+    Group::new(&[8, 9], (36, 9), 360, 129, None),
+    Group::new(&[10, 11], (45, 9), 452, 161, None),
+    Group::new(&[12, 13], (54, 9), 536, 192, None),
+    Group::new(&[14, 15], (63, 9), 620, 223, None),
+    Group::new(&[16, 17], (72, 9), 724, 260, None),
+    Group::new(&[18, 19], (81, 9), 804, 290, None),
+    Group::new(&[20, 21], (90, 9), 896, 324, None),
+    Group::new(&[22, 23], (99, 9), 992, 356, None),
+    Group::new(&[24, 25], (108, 9), 1080, 388, None),
+    Group::new(&[26, 27], (117, 9), 1164, 418, None),
+    Group::new(&[28, 29], (126, 9), 1252, 448, None),
+    Group::new(&[30, 31], (135, 9), 1332, 474, None),
+    Group::new(&[32, 33], (144, 9), 1416, 506, None),
+    Group::new(&[34, 35], (153, 9), 1508, 540, None),
+    Group::new(&[36, 37], (162, 9), 1600, 572, None),
+    Group::new(&[38, 39], (171, 9), 1684, 602, None),
+    Group::new(&[40, 41], (180, 9), 1772, 629, None),
+    Group::new(&[42, 43], (189, 9), 1856, 657, None),
+    Group::new(&[44, 45], (198, 9), 1932, 685, None),
+    Group::new(&[46, 47], (207, 9), 2016, 717, None),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 2), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (2, 2), 92, 84, None),
+    Group::new(&[8, 9, 10, 11], (4, 3), 188, 173, None),
+    Group::new(&[12, 13, 14, 15], (7, 2), 284, 251, None),
+    Group::new(&[16, 17, 18, 19], (9, 2), 380, 340, None),
+    Group::new(&[20, 21, 22, 23], (11, 3), 472, 424, None),
+    Group::new(&[24, 25, 26, 27], (14, 2), 568, 503, None),
+    Group::new(&[28, 29, 30, 31], (16, 2), 660, 583, None),
+    Group::new(&[32, 33, 34, 35], (18, 1), 756, 670, None),
+    Group::new(&[36, 37, 38, 39], (19, 3), 848, 762, None),
+    Group::new(&[40, 41, 42, 43], (22, 1), 944, 838, None),
+    Group::new(&[44, 45, 46, 47], (23, 2), 1036, 930, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 46),
+        0,
+        0,
+        unrolled!(peristyle_9efd152c182b7904_l021_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (46, 48),
+        92,
+        52,
+        unrolled!(peristyle_9efd152c182b7904_l021_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (94, 49),
+        188,
+        112,
+        unrolled!(peristyle_9efd152c182b7904_l021_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (143, 50),
+        286,
+        169,
+        unrolled!(peristyle_9efd152c182b7904_l021_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (193, 46),
+        386,
+        231,
+        unrolled!(peristyle_9efd152c182b7904_l021_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (239, 50),
+        478,
+        289,
+        unrolled!(peristyle_9efd152c182b7904_l021_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (289, 46),
+        578,
+        348,
+        unrolled!(peristyle_9efd152c182b7904_l021_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (335, 48),
+        670,
+        401,
+        unrolled!(peristyle_9efd152c182b7904_l021_g7),
+    ),
+    Group::new(
+        &[32, 33, 34, 35],
+        (383, 47),
+        766,
+        454,
+        unrolled!(peristyle_9efd152c182b7904_l021_g8),
+    ),
+    Group::new(
+        &[36, 37, 38, 39],
+        (430, 49),
+        860,
+        509,
+        unrolled!(peristyle_9efd152c182b7904_l021_g9),
+    ),
+    Group::new(
+        &[40, 41, 42, 43],
+        (479, 47),
+        958,
+        564,
+        unrolled!(peristyle_9efd152c182b7904_l021_g10),
+    ),
+    Group::new(
+        &[44, 45, 46, 47],
+        (526, 47),
+        1052,
+        614,
+        unrolled!(peristyle_9efd152c182b7904_l021_g11),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -52,10 +172,8 @@ pub static LAYER: Layer = Layer {
         weights: (4608, 2535),
         weight_bits: 8,
         macs: (460800, 253500),
-        kernel: Cow::Borrowed("u8s8_panels_1x64"),
-        reason: Cow::Borrowed(
-            "sparse, but 58 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs",
-        ),
+        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
+        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -74,26 +192,33 @@ pub static LAYER: Layer = Layer {
         out_height: 10,
         out_width: 10,
         table: Table {
-            group: 4,
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-<<<<<<< HEAD
             segments: Cow::Borrowed(TABLE.segments(0, 216)),
-            offsets: Cow::Borrowed(TABLE.offsets(896, 2112)),
+            offsets: Cow::Borrowed(TABLE.offsets(896, 2108)),
             weights: Cow::Borrowed(TABLE.words(9344, 750)),
-=======
-            segments: Cow::Borrowed(TABLE.segments(0, 336)),
-            offsets: Cow::Borrowed(TABLE.offsets(1344, 48)),
-            weights: Cow::Borrowed(TABLE.words(1536, 1590)),
->>>>>>> dense
         },
-        quads: None,
-        unrolled: None,
-        packed: Cow::Borrowed(TABLE.offsets(7936, 96)),
-        panels: Some(Panels { rows: 384, dense: false }),
+        quads: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(12352, 25)),
+            offsets: Cow::Borrowed(TABLE.offsets(12480, 1132)),
+            weights: Cow::Borrowed(TABLE.words(17024, 1017)),
+        }),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(21120, 670)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(23808, 0)),
+        panels: None,
+        winograd: None,
         blocking: Blocking {
-            chunk_tiles: 4,
-            pass_tiles: 2,
-            outputs: 48,
+            chunk_tiles: 60,
+            pass_tiles: 8,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

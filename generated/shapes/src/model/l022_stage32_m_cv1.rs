@@ -6,34 +6,156 @@
 //!
 //! 1268 of 2304 weights are not zero (density 0.550, unstructured); 0.13 of 0.23 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_panels_1x64`: sparse, but 57 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
-//! Kernel with AVX-512: `u8s8_panels_1x64_zmm`: sparse, but 57 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
-use peristyle_runtime::kernels::conv::Panels;
 use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-static TABLE: &Aligned<[u8; 5696]> = &Aligned(*include_bytes!("l022_stage32_m_cv1.bin"));
+use peristyle_runtime::{declare_unrolled, unrolled};
+declare_unrolled!(
+    peristyle_c14d795050b4f23d_l022_g0 peristyle_c14d795050b4f23d_l022_g1
+    peristyle_c14d795050b4f23d_l022_g2 peristyle_c14d795050b4f23d_l022_g3
+    peristyle_c14d795050b4f23d_l022_g4 peristyle_c14d795050b4f23d_l022_g5
+    peristyle_c14d795050b4f23d_l022_g6 peristyle_c14d795050b4f23d_l022_g7
+    peristyle_c14d795050b4f23d_l022_g8 peristyle_c14d795050b4f23d_l022_g9
+    peristyle_c14d795050b4f23d_l022_g10 peristyle_c14d795050b4f23d_l022_g11
+);
+static TABLE: &Aligned<[u8; 13120]> = &Aligned(
+    *include_bytes!("l022_stage32_m_cv1.bin"),
+);
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 0), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (0, 0), 0, 0, None),
-    Group::new(&[8, 9, 10, 11], (0, 0), 0, 0, None),
-    Group::new(&[12, 13, 14, 15], (0, 0), 0, 0, None),
-    Group::new(&[16, 17, 18, 19], (0, 0), 0, 0, None),
-    Group::new(&[20, 21, 22, 23], (0, 0), 0, 0, None),
-    Group::new(&[24, 25, 26, 27], (0, 0), 0, 0, None),
-    Group::new(&[28, 29, 30, 31], (0, 0), 0, 0, None),
-    Group::new(&[32, 33, 34, 35], (0, 0), 0, 0, None),
-    Group::new(&[36, 37, 38, 39], (0, 0), 0, 0, None),
-    Group::new(&[40, 41, 42, 43], (0, 0), 0, 0, None),
-    Group::new(&[44, 45, 46, 47], (0, 0), 0, 0, None),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 56, 23, None),
+    Group::new(&[4, 5], (18, 9), 100, 41, None),
+    Group::new(&[6, 7], (27, 9), 144, 59, None),
+    Group::new(&[8, 9], (36, 9), 188, 74, None),
+    Group::new(&[10, 11], (45, 9), 240, 94, None),
+    Group::new(&[12, 13], (54, 9), 296, 113, None),
+    Group::new(&[14, 15], (63, 9), 340, 131, None),
+    Group::new(&[16, 17], (72, 9), 380, 146, None),
+    Group::new(&[18, 19], (81, 9), 424, 161, None),
+    Group::new(&[20, 21], (90, 9), 464, 175, None),
+    Group::new(&[22, 23], (99, 9), 516, 195, None),
+    Group::new(&[24, 25], (108, 9), 564, 213, None),
+    Group::new(&[26, 27], (117, 9), 612, 231, None),
+    Group::new(&[28, 29], (126, 9), 656, 247, None),
+    Group::new(&[30, 31], (135, 9), 696, 260, None),
+    Group::new(&[32, 33], (144, 9), 744, 277, None),
+    Group::new(&[34, 35], (153, 9), 796, 294, None),
+    Group::new(&[36, 37], (162, 9), 836, 314, None),
+    Group::new(&[38, 39], (171, 9), 880, 328, None),
+    Group::new(&[40, 41], (180, 9), 924, 343, None),
+    Group::new(&[42, 43], (189, 9), 968, 359, None),
+    Group::new(&[44, 45], (198, 9), 1024, 378, None),
+    Group::new(&[46, 47], (207, 9), 1080, 401, None),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 48, 48, None),
+    Group::new(&[8, 9, 10, 11], (2, 1), 48, 96, None),
+    Group::new(&[12, 13, 14, 15], (3, 1), 96, 144, None),
+    Group::new(&[16, 17, 18, 19], (4, 1), 144, 192, None),
+    Group::new(&[20, 21, 22, 23], (5, 1), 192, 240, None),
+    Group::new(&[24, 25, 26, 27], (6, 1), 240, 288, None),
+    Group::new(&[28, 29, 30, 31], (7, 1), 288, 336, None),
+    Group::new(&[32, 33, 34, 35], (8, 1), 336, 384, None),
+    Group::new(&[36, 37, 38, 39], (9, 1), 384, 432, None),
+    Group::new(&[40, 41, 42, 43], (10, 1), 432, 480, None),
+    Group::new(&[44, 45, 46, 47], (11, 1), 480, 528, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 27),
+        0,
+        0,
+        unrolled!(peristyle_c14d795050b4f23d_l022_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (27, 25),
+        54,
+        33,
+        unrolled!(peristyle_c14d795050b4f23d_l022_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (52, 26),
+        104,
+        63,
+        unrolled!(peristyle_c14d795050b4f23d_l022_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (78, 23),
+        156,
+        97,
+        unrolled!(peristyle_c14d795050b4f23d_l022_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (101, 23),
+        202,
+        126,
+        unrolled!(peristyle_c14d795050b4f23d_l022_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (124, 25),
+        248,
+        152,
+        unrolled!(peristyle_c14d795050b4f23d_l022_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (149, 24),
+        298,
+        183,
+        unrolled!(peristyle_c14d795050b4f23d_l022_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (173, 23),
+        346,
+        209,
+        unrolled!(peristyle_c14d795050b4f23d_l022_g7),
+    ),
+    Group::new(
+        &[32, 33, 34, 35],
+        (196, 25),
+        392,
+        236,
+        unrolled!(peristyle_c14d795050b4f23d_l022_g8),
+    ),
+    Group::new(
+        &[36, 37, 38, 39],
+        (221, 25),
+        442,
+        265,
+        unrolled!(peristyle_c14d795050b4f23d_l022_g9),
+    ),
+    Group::new(
+        &[40, 41, 42, 43],
+        (246, 25),
+        492,
+        294,
+        unrolled!(peristyle_c14d795050b4f23d_l022_g10),
+    ),
+    Group::new(
+        &[44, 45, 46, 47],
+        (271, 26),
+        542,
+        324,
+        unrolled!(peristyle_c14d795050b4f23d_l022_g11),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -65,10 +187,8 @@ pub static LAYER: Layer = Layer {
         weights: (2304, 1268),
         weight_bits: 8,
         macs: (230400, 126800),
-        kernel: Cow::Borrowed("u8s8_panels_1x64"),
-        reason: Cow::Borrowed(
-            "sparse, but 57 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs",
-        ),
+        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
+        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -87,26 +207,33 @@ pub static LAYER: Layer = Layer {
         out_height: 10,
         out_width: 10,
         table: Table {
-            group: 4,
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-<<<<<<< HEAD
             segments: Cow::Borrowed(TABLE.segments(0, 216)),
-            offsets: Cow::Borrowed(TABLE.offsets(896, 1132)),
+            offsets: Cow::Borrowed(TABLE.offsets(896, 1128)),
             weights: Cow::Borrowed(TABLE.words(5440, 419)),
-=======
-            segments: Cow::Borrowed(TABLE.segments(0, 336)),
-            offsets: Cow::Borrowed(TABLE.offsets(1344, 48)),
-            weights: Cow::Borrowed(TABLE.words(1536, 985)),
->>>>>>> dense
         },
-        quads: None,
-        unrolled: None,
-        packed: Cow::Borrowed(TABLE.offsets(5504, 48)),
-        panels: Some(Panels { rows: 384, dense: false }),
+        quads: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(7168, 12)),
+            offsets: Cow::Borrowed(TABLE.offsets(7232, 528)),
+            weights: Cow::Borrowed(TABLE.words(9344, 576)),
+        }),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(11648, 357)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(13120, 0)),
+        panels: None,
+        winograd: None,
         blocking: Blocking {
-            chunk_tiles: 4,
-            pass_tiles: 2,
-            outputs: 48,
+            chunk_tiles: 60,
+            pass_tiles: 18,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

@@ -6,34 +6,154 @@
 //!
 //! 2535 of 4608 weights are not zero (density 0.550, unstructured); 0.25 of 0.46 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_panels_1x64`: sparse, but 57 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
-//! Kernel with AVX-512: `u8s8_panels_1x64_zmm`: sparse, but 57 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
-use peristyle_runtime::kernels::conv::Panels;
 use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-static TABLE: &Aligned<[u8; 8256]> = &Aligned(*include_bytes!("l024_stage32_cv2.bin"));
+use peristyle_runtime::{declare_unrolled, unrolled};
+declare_unrolled!(
+    peristyle_44a903295e1f8d5f_l024_g0 peristyle_44a903295e1f8d5f_l024_g1
+    peristyle_44a903295e1f8d5f_l024_g2 peristyle_44a903295e1f8d5f_l024_g3
+    peristyle_44a903295e1f8d5f_l024_g4 peristyle_44a903295e1f8d5f_l024_g5
+    peristyle_44a903295e1f8d5f_l024_g6 peristyle_44a903295e1f8d5f_l024_g7
+    peristyle_44a903295e1f8d5f_l024_g8 peristyle_44a903295e1f8d5f_l024_g9
+    peristyle_44a903295e1f8d5f_l024_g10 peristyle_44a903295e1f8d5f_l024_g11
+);
+static TABLE: &Aligned<[u8; 23680]> = &Aligned(*include_bytes!("l024_stage32_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 0), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (0, 0), 0, 0, None),
-    Group::new(&[8, 9, 10, 11], (0, 0), 0, 0, None),
-    Group::new(&[12, 13, 14, 15], (0, 0), 0, 0, None),
-    Group::new(&[16, 17, 18, 19], (0, 0), 0, 0, None),
-    Group::new(&[20, 21, 22, 23], (0, 0), 0, 0, None),
-    Group::new(&[24, 25, 26, 27], (0, 0), 0, 0, None),
-    Group::new(&[28, 29, 30, 31], (0, 0), 0, 0, None),
-    Group::new(&[32, 33, 34, 35], (0, 0), 0, 0, None),
-    Group::new(&[36, 37, 38, 39], (0, 0), 0, 0, None),
-    Group::new(&[40, 41, 42, 43], (0, 0), 0, 0, None),
-    Group::new(&[44, 45, 46, 47], (0, 0), 0, 0, None),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 84, 29, None),
+    Group::new(&[4, 5], (18, 9), 180, 69, None),
+    Group::new(&[6, 7], (27, 9), 264, 99, None),
+    Group::new(&[8, 9], (36, 9), 352, 130, None),
+    Group::new(&[10, 11], (45, 9), 432, 157, None),
+    Group::new(&[12, 13], (54, 9), 516, 184, None),
+    Group::new(&[14, 15], (63, 9), 604, 216, None),
+    Group::new(&[16, 17], (72, 9), 688, 247, None),
+    Group::new(&[18, 19], (81, 9), 780, 283, None),
+    Group::new(&[20, 21], (90, 9), 872, 318, None),
+    Group::new(&[22, 23], (99, 9), 964, 352, None),
+    Group::new(&[24, 25], (108, 9), 1048, 384, None),
+    Group::new(&[26, 27], (117, 9), 1132, 412, None),
+    Group::new(&[28, 29], (126, 9), 1224, 446, None),
+    Group::new(&[30, 31], (135, 9), 1312, 477, None),
+    Group::new(&[32, 33], (144, 9), 1412, 510, None),
+    Group::new(&[34, 35], (153, 9), 1500, 542, None),
+    Group::new(&[36, 37], (162, 9), 1584, 571, None),
+    Group::new(&[38, 39], (171, 9), 1660, 601, None),
+    Group::new(&[40, 41], (180, 9), 1752, 632, None),
+    Group::new(&[42, 43], (189, 9), 1836, 663, None),
+    Group::new(&[44, 45], (198, 9), 1908, 691, None),
+    Group::new(&[46, 47], (207, 9), 2000, 724, None),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 3), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (3, 3), 92, 77, None),
+    Group::new(&[8, 9, 10, 11], (6, 2), 188, 160, None),
+    Group::new(&[12, 13, 14, 15], (8, 2), 280, 240, None),
+    Group::new(&[16, 17, 18, 19], (10, 2), 372, 325, None),
+    Group::new(&[20, 21, 22, 23], (12, 3), 468, 414, None),
+    Group::new(&[24, 25, 26, 27], (15, 3), 560, 491, None),
+    Group::new(&[28, 29, 30, 31], (18, 2), 656, 566, None),
+    Group::new(&[32, 33, 34, 35], (20, 2), 748, 651, None),
+    Group::new(&[36, 37, 38, 39], (22, 1), 840, 735, None),
+    Group::new(&[40, 41, 42, 43], (23, 4), 936, 831, None),
+    Group::new(&[44, 45, 46, 47], (27, 3), 1032, 904, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 46),
+        0,
+        0,
+        unrolled!(peristyle_44a903295e1f8d5f_l024_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (46, 48),
+        92,
+        56,
+        unrolled!(peristyle_44a903295e1f8d5f_l024_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (94, 47),
+        188,
+        113,
+        unrolled!(peristyle_44a903295e1f8d5f_l024_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (141, 46),
+        282,
+        164,
+        unrolled!(peristyle_44a903295e1f8d5f_l024_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (187, 48),
+        374,
+        218,
+        unrolled!(peristyle_44a903295e1f8d5f_l024_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (235, 46),
+        470,
+        277,
+        unrolled!(peristyle_44a903295e1f8d5f_l024_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (281, 49),
+        562,
+        331,
+        unrolled!(peristyle_44a903295e1f8d5f_l024_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (330, 50),
+        660,
+        386,
+        unrolled!(peristyle_44a903295e1f8d5f_l024_g7),
+    ),
+    Group::new(
+        &[32, 33, 34, 35],
+        (380, 46),
+        760,
+        448,
+        unrolled!(peristyle_44a903295e1f8d5f_l024_g8),
+    ),
+    Group::new(
+        &[36, 37, 38, 39],
+        (426, 47),
+        852,
+        501,
+        unrolled!(peristyle_44a903295e1f8d5f_l024_g9),
+    ),
+    Group::new(
+        &[40, 41, 42, 43],
+        (473, 47),
+        946,
+        557,
+        unrolled!(peristyle_44a903295e1f8d5f_l024_g10),
+    ),
+    Group::new(
+        &[44, 45, 46, 47],
+        (520, 47),
+        1040,
+        610,
+        unrolled!(peristyle_44a903295e1f8d5f_l024_g11),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -50,10 +170,8 @@ pub static LAYER: Layer = Layer {
         weights: (4608, 2535),
         weight_bits: 8,
         macs: (460800, 253500),
-        kernel: Cow::Borrowed("u8s8_panels_1x64"),
-        reason: Cow::Borrowed(
-            "sparse, but 57 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs",
-        ),
+        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
+        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -72,26 +190,33 @@ pub static LAYER: Layer = Layer {
         out_height: 10,
         out_width: 10,
         table: Table {
-            group: 4,
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-<<<<<<< HEAD
             segments: Cow::Borrowed(TABLE.segments(0, 216)),
-            offsets: Cow::Borrowed(TABLE.offsets(896, 2092)),
+            offsets: Cow::Borrowed(TABLE.offsets(896, 2088)),
             weights: Cow::Borrowed(TABLE.words(9280, 753)),
-=======
-            segments: Cow::Borrowed(TABLE.segments(0, 336)),
-            offsets: Cow::Borrowed(TABLE.offsets(1344, 48)),
-            weights: Cow::Borrowed(TABLE.words(1536, 1569)),
->>>>>>> dense
         },
-        quads: None,
-        unrolled: None,
-        packed: Cow::Borrowed(TABLE.offsets(7872, 96)),
-        panels: Some(Panels { rows: 384, dense: false }),
+        quads: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(12352, 30)),
+            offsets: Cow::Borrowed(TABLE.offsets(12480, 1124)),
+            weights: Cow::Borrowed(TABLE.words(17024, 982)),
+        }),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(20992, 666)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(23680, 0)),
+        panels: None,
+        winograd: None,
         blocking: Blocking {
-            chunk_tiles: 4,
-            pass_tiles: 2,
-            outputs: 48,
+            chunk_tiles: 60,
+            pass_tiles: 8,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

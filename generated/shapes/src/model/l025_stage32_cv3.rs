@@ -338,6 +338,7 @@ pub static LAYER: Layer = Layer {
         }),
         packed: Cow::Borrowed(TABLE.offsets(43136, 0)),
         panels: None,
+        winograd: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 8,

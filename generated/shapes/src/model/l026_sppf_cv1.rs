@@ -6,34 +6,154 @@
 //!
 //! 2535 of 4608 weights are not zero (density 0.550, unstructured); 0.25 of 0.46 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_panels_1x64`: sparse, but 57 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
-//! Kernel with AVX-512: `u8s8_panels_1x64_zmm`: sparse, but 57 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
-use peristyle_runtime::kernels::conv::Panels;
 use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-static TABLE: &Aligned<[u8; 7936]> = &Aligned(*include_bytes!("l026_sppf_cv1.bin"));
+use peristyle_runtime::{declare_unrolled, unrolled};
+declare_unrolled!(
+    peristyle_42bac84a2e51e98f_l026_g0 peristyle_42bac84a2e51e98f_l026_g1
+    peristyle_42bac84a2e51e98f_l026_g2 peristyle_42bac84a2e51e98f_l026_g3
+    peristyle_42bac84a2e51e98f_l026_g4 peristyle_42bac84a2e51e98f_l026_g5
+    peristyle_42bac84a2e51e98f_l026_g6 peristyle_42bac84a2e51e98f_l026_g7
+    peristyle_42bac84a2e51e98f_l026_g8 peristyle_42bac84a2e51e98f_l026_g9
+    peristyle_42bac84a2e51e98f_l026_g10 peristyle_42bac84a2e51e98f_l026_g11
+);
+static TABLE: &Aligned<[u8; 23360]> = &Aligned(*include_bytes!("l026_sppf_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 0), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (0, 0), 0, 0, None),
-    Group::new(&[8, 9, 10, 11], (0, 0), 0, 0, None),
-    Group::new(&[12, 13, 14, 15], (0, 0), 0, 0, None),
-    Group::new(&[16, 17, 18, 19], (0, 0), 0, 0, None),
-    Group::new(&[20, 21, 22, 23], (0, 0), 0, 0, None),
-    Group::new(&[24, 25, 26, 27], (0, 0), 0, 0, None),
-    Group::new(&[28, 29, 30, 31], (0, 0), 0, 0, None),
-    Group::new(&[32, 33, 34, 35], (0, 0), 0, 0, None),
-    Group::new(&[36, 37, 38, 39], (0, 0), 0, 0, None),
-    Group::new(&[40, 41, 42, 43], (0, 0), 0, 0, None),
-    Group::new(&[44, 45, 46, 47], (0, 0), 0, 0, None),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 84, 29, None),
+    Group::new(&[4, 5], (18, 9), 164, 59, None),
+    Group::new(&[6, 7], (27, 9), 240, 87, None),
+    Group::new(&[8, 9], (36, 9), 332, 121, None),
+    Group::new(&[10, 11], (45, 9), 420, 149, None),
+    Group::new(&[12, 13], (54, 9), 496, 177, None),
+    Group::new(&[14, 15], (63, 9), 588, 210, None),
+    Group::new(&[16, 17], (72, 9), 676, 244, None),
+    Group::new(&[18, 19], (81, 9), 764, 273, None),
+    Group::new(&[20, 21], (90, 9), 860, 304, None),
+    Group::new(&[22, 23], (99, 9), 944, 336, None),
+    Group::new(&[24, 25], (108, 9), 1032, 365, None),
+    Group::new(&[26, 27], (117, 9), 1112, 397, None),
+    Group::new(&[28, 29], (126, 9), 1204, 432, None),
+    Group::new(&[30, 31], (135, 9), 1292, 463, None),
+    Group::new(&[32, 33], (144, 9), 1376, 494, None),
+    Group::new(&[34, 35], (153, 9), 1460, 525, None),
+    Group::new(&[36, 37], (162, 9), 1544, 555, None),
+    Group::new(&[38, 39], (171, 9), 1624, 585, None),
+    Group::new(&[40, 41], (180, 9), 1708, 617, None),
+    Group::new(&[42, 43], (189, 9), 1792, 646, None),
+    Group::new(&[44, 45], (198, 9), 1884, 677, None),
+    Group::new(&[46, 47], (207, 9), 1968, 707, None),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 2), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (2, 3), 92, 82, None),
+    Group::new(&[8, 9, 10, 11], (5, 3), 184, 158, None),
+    Group::new(&[12, 13, 14, 15], (8, 2), 276, 234, None),
+    Group::new(&[16, 17, 18, 19], (10, 1), 368, 317, None),
+    Group::new(&[20, 21, 22, 23], (11, 2), 460, 409, None),
+    Group::new(&[24, 25, 26, 27], (13, 2), 552, 494, None),
+    Group::new(&[28, 29, 30, 31], (15, 2), 648, 580, None),
+    Group::new(&[32, 33, 34, 35], (17, 3), 744, 666, None),
+    Group::new(&[36, 37, 38, 39], (20, 3), 836, 740, None),
+    Group::new(&[40, 41, 42, 43], (23, 2), 932, 817, None),
+    Group::new(&[44, 45, 46, 47], (25, 2), 1024, 901, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 45),
+        0,
+        0,
+        unrolled!(peristyle_42bac84a2e51e98f_l026_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (45, 45),
+        90,
+        51,
+        unrolled!(peristyle_42bac84a2e51e98f_l026_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (90, 45),
+        180,
+        104,
+        unrolled!(peristyle_42bac84a2e51e98f_l026_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (135, 46),
+        270,
+        155,
+        unrolled!(peristyle_42bac84a2e51e98f_l026_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (181, 47),
+        362,
+        211,
+        unrolled!(peristyle_42bac84a2e51e98f_l026_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (228, 46),
+        456,
+        263,
+        unrolled!(peristyle_42bac84a2e51e98f_l026_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (274, 47),
+        548,
+        318,
+        unrolled!(peristyle_42bac84a2e51e98f_l026_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (321, 47),
+        642,
+        379,
+        unrolled!(peristyle_42bac84a2e51e98f_l026_g7),
+    ),
+    Group::new(
+        &[32, 33, 34, 35],
+        (368, 46),
+        736,
+        437,
+        unrolled!(peristyle_42bac84a2e51e98f_l026_g8),
+    ),
+    Group::new(
+        &[36, 37, 38, 39],
+        (414, 47),
+        828,
+        491,
+        unrolled!(peristyle_42bac84a2e51e98f_l026_g9),
+    ),
+    Group::new(
+        &[40, 41, 42, 43],
+        (461, 46),
+        922,
+        546,
+        unrolled!(peristyle_42bac84a2e51e98f_l026_g10),
+    ),
+    Group::new(
+        &[44, 45, 46, 47],
+        (507, 49),
+        1014,
+        599,
+        unrolled!(peristyle_42bac84a2e51e98f_l026_g11),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -50,10 +170,8 @@ pub static LAYER: Layer = Layer {
         weights: (4608, 2535),
         weight_bits: 8,
         macs: (460800, 253500),
-        kernel: Cow::Borrowed("u8s8_panels_1x64"),
-        reason: Cow::Borrowed(
-            "sparse, but 57 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs",
-        ),
+        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
+        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -72,26 +190,33 @@ pub static LAYER: Layer = Layer {
         out_height: 10,
         out_width: 10,
         table: Table {
-            group: 4,
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-<<<<<<< HEAD
             segments: Cow::Borrowed(TABLE.segments(0, 216)),
-            offsets: Cow::Borrowed(TABLE.offsets(896, 2060)),
+            offsets: Cow::Borrowed(TABLE.offsets(896, 2056)),
             weights: Cow::Borrowed(TABLE.words(9152, 741)),
-=======
-            segments: Cow::Borrowed(TABLE.segments(0, 336)),
-            offsets: Cow::Borrowed(TABLE.offsets(1344, 48)),
-            weights: Cow::Borrowed(TABLE.words(1536, 1496)),
->>>>>>> dense
         },
-        quads: None,
-        unrolled: None,
-        packed: Cow::Borrowed(TABLE.offsets(7552, 96)),
-        panels: Some(Panels { rows: 384, dense: false }),
+        quads: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(12160, 27)),
+            offsets: Cow::Borrowed(TABLE.offsets(12288, 1120)),
+            weights: Cow::Borrowed(TABLE.words(16768, 986)),
+        }),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(20736, 655)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(23360, 0)),
+        panels: None,
+        winograd: None,
         blocking: Blocking {
-            chunk_tiles: 4,
-            pass_tiles: 2,
-            outputs: 48,
+            chunk_tiles: 60,
+            pass_tiles: 8,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

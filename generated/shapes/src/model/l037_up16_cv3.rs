@@ -6,33 +6,31 @@
 //!
 //! 2253 of 4096 weights are not zero (density 0.550, unstructured); 0.90 of 1.64 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_panels_1x64`: sparse, but 58 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
-//! Kernel with AVX-512: `u8s8_panels_1x64_zmm`: sparse, but 58 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
-use peristyle_runtime::kernels::conv::Panels;
 use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-<<<<<<< HEAD
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_95d18315e5d9d9a4_l037_g0 peristyle_95d18315e5d9d9a4_l037_g1
-    peristyle_95d18315e5d9d9a4_l037_g2 peristyle_95d18315e5d9d9a4_l037_g3
-    peristyle_95d18315e5d9d9a4_l037_g4 peristyle_95d18315e5d9d9a4_l037_g5
-    peristyle_95d18315e5d9d9a4_l037_g6 peristyle_95d18315e5d9d9a4_l037_g7
-    peristyle_95d18315e5d9d9a4_l037_g8 peristyle_95d18315e5d9d9a4_l037_g9
-    peristyle_95d18315e5d9d9a4_l037_g10 peristyle_95d18315e5d9d9a4_l037_g11
-    peristyle_95d18315e5d9d9a4_l037_g12 peristyle_95d18315e5d9d9a4_l037_g13
-    peristyle_95d18315e5d9d9a4_l037_g14 peristyle_95d18315e5d9d9a4_l037_g15
+    peristyle_33b46ebf52eaf6c5_l037_g0 peristyle_33b46ebf52eaf6c5_l037_g1
+    peristyle_33b46ebf52eaf6c5_l037_g2 peristyle_33b46ebf52eaf6c5_l037_g3
+    peristyle_33b46ebf52eaf6c5_l037_g4 peristyle_33b46ebf52eaf6c5_l037_g5
+    peristyle_33b46ebf52eaf6c5_l037_g6 peristyle_33b46ebf52eaf6c5_l037_g7
+    peristyle_33b46ebf52eaf6c5_l037_g8 peristyle_33b46ebf52eaf6c5_l037_g9
+    peristyle_33b46ebf52eaf6c5_l037_g10 peristyle_33b46ebf52eaf6c5_l037_g11
+    peristyle_33b46ebf52eaf6c5_l037_g12 peristyle_33b46ebf52eaf6c5_l037_g13
+    peristyle_33b46ebf52eaf6c5_l037_g14 peristyle_33b46ebf52eaf6c5_l037_g15
 );
-static TABLE: &Aligned<[u8; 22464]> = &Aligned(*include_bytes!("l037_up16_cv3.bin"));
+static TABLE: &Aligned<[u8; 22400]> = &Aligned(*include_bytes!("l037_up16_cv3.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
     Group::new(&[2, 3], (9, 9), 56, 18, None),
@@ -91,133 +89,113 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 38),
         0,
         0,
-        unrolled!(peristyle_95d18315e5d9d9a4_l037_g0),
+        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (38, 34),
         76,
         45,
-        unrolled!(peristyle_95d18315e5d9d9a4_l037_g1),
+        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (72, 35),
         144,
         83,
-        unrolled!(peristyle_95d18315e5d9d9a4_l037_g2),
+        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (107, 31),
         214,
         132,
-        unrolled!(peristyle_95d18315e5d9d9a4_l037_g3),
+        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (138, 36),
         276,
         167,
-        unrolled!(peristyle_95d18315e5d9d9a4_l037_g4),
+        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (174, 33),
         348,
         208,
-        unrolled!(peristyle_95d18315e5d9d9a4_l037_g5),
+        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (207, 33),
         414,
         250,
-        unrolled!(peristyle_95d18315e5d9d9a4_l037_g6),
+        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (240, 41),
         480,
         290,
-        unrolled!(peristyle_95d18315e5d9d9a4_l037_g7),
+        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (281, 32),
         562,
         337,
-        unrolled!(peristyle_95d18315e5d9d9a4_l037_g8),
+        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (313, 33),
         626,
         377,
-        unrolled!(peristyle_95d18315e5d9d9a4_l037_g9),
+        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (346, 34),
         692,
         414,
-        unrolled!(peristyle_95d18315e5d9d9a4_l037_g10),
+        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (380, 32),
         760,
         456,
-        unrolled!(peristyle_95d18315e5d9d9a4_l037_g11),
+        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g11),
     ),
     Group::new(
         &[48, 49, 50, 51],
         (412, 31),
         824,
         494,
-        unrolled!(peristyle_95d18315e5d9d9a4_l037_g12),
+        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g12),
     ),
     Group::new(
         &[52, 53, 54, 55],
         (443, 32),
         886,
         531,
-        unrolled!(peristyle_95d18315e5d9d9a4_l037_g13),
+        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g13),
     ),
     Group::new(
         &[56, 57, 58, 59],
         (475, 32),
         950,
         570,
-        unrolled!(peristyle_95d18315e5d9d9a4_l037_g14),
+        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g14),
     ),
     Group::new(
         &[60, 61, 62, 63],
         (507, 30),
         1014,
         610,
-        unrolled!(peristyle_95d18315e5d9d9a4_l037_g15),
+        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g15),
     ),
-=======
-static TABLE: &Aligned<[u8; 8960]> = &Aligned(*include_bytes!("l037_up16_cv3.bin"));
-static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 0), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (0, 0), 0, 0, None),
-    Group::new(&[8, 9, 10, 11], (0, 0), 0, 0, None),
-    Group::new(&[12, 13, 14, 15], (0, 0), 0, 0, None),
-    Group::new(&[16, 17, 18, 19], (0, 0), 0, 0, None),
-    Group::new(&[20, 21, 22, 23], (0, 0), 0, 0, None),
-    Group::new(&[24, 25, 26, 27], (0, 0), 0, 0, None),
-    Group::new(&[28, 29, 30, 31], (0, 0), 0, 0, None),
-    Group::new(&[32, 33, 34, 35], (0, 0), 0, 0, None),
-    Group::new(&[36, 37, 38, 39], (0, 0), 0, 0, None),
-    Group::new(&[40, 41, 42, 43], (0, 0), 0, 0, None),
-    Group::new(&[44, 45, 46, 47], (0, 0), 0, 0, None),
-    Group::new(&[48, 49, 50, 51], (0, 0), 0, 0, None),
-    Group::new(&[52, 53, 54, 55], (0, 0), 0, 0, None),
-    Group::new(&[56, 57, 58, 59], (0, 0), 0, 0, None),
-    Group::new(&[60, 61, 62, 63], (0, 0), 0, 0, None),
->>>>>>> dense
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -234,10 +212,8 @@ pub static LAYER: Layer = Layer {
         weights: (4096, 2253),
         weight_bits: 8,
         macs: (1638400, 901200),
-        kernel: Cow::Borrowed("u8s8_panels_1x64"),
-        reason: Cow::Borrowed(
-            "sparse, but 58 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs",
-        ),
+        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
+        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -256,43 +232,33 @@ pub static LAYER: Layer = Layer {
         out_height: 20,
         out_width: 20,
         table: Table {
-            group: 4,
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-<<<<<<< HEAD
             segments: Cow::Borrowed(TABLE.segments(0, 288)),
-            offsets: Cow::Borrowed(TABLE.offsets(1152, 1972)),
-            weights: Cow::Borrowed(TABLE.words(9088, 714)),
+            offsets: Cow::Borrowed(TABLE.offsets(1152, 1968)),
+            weights: Cow::Borrowed(TABLE.words(9024, 714)),
         },
         quads: Some(Table {
             group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(11968, 19)),
-            offsets: Cow::Borrowed(TABLE.offsets(12096, 940)),
-            weights: Cow::Borrowed(TABLE.words(15872, 985)),
+            segments: Cow::Borrowed(TABLE.segments(11904, 19)),
+            offsets: Cow::Borrowed(TABLE.offsets(12032, 940)),
+            weights: Cow::Borrowed(TABLE.words(15808, 985)),
         }),
         unrolled: Some(Table {
             group: 4,
             groups: Cow::Borrowed(UNROLLED_GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 0)),
             offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(19840, 644)),
+            weights: Cow::Borrowed(TABLE.words(19776, 644)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(22464, 0)),
+        packed: Cow::Borrowed(TABLE.offsets(22400, 0)),
         panels: None,
-=======
-            segments: Cow::Borrowed(TABLE.segments(0, 448)),
-            offsets: Cow::Borrowed(TABLE.offsets(1792, 64)),
-            weights: Cow::Borrowed(TABLE.words(2048, 1663)),
-        },
-        quads: None,
-        unrolled: None,
-        packed: Cow::Borrowed(TABLE.offsets(8704, 64)),
-        panels: Some(Panels { rows: 384, dense: false }),
->>>>>>> dense
+        winograd: None,
         blocking: Blocking {
-            chunk_tiles: 4,
-            pass_tiles: 2,
-            outputs: 64,
+            chunk_tiles: 60,
+            pass_tiles: 14,
+            outputs: 8,
             prefetch: false,
         },
         epilogue: Epilogue {

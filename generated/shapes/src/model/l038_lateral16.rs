@@ -6,30 +6,112 @@
 //!
 //! 1127 of 2048 weights are not zero (density 0.550, unstructured); 0.45 of 0.82 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_panels_1x64`: sparse, but 56 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
-//! Kernel with AVX-512: `u8s8_panels_1x64_zmm`: sparse, but 56 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
-use peristyle_runtime::kernels::conv::Panels;
 use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-static TABLE: &Aligned<[u8; 4096]> = &Aligned(*include_bytes!("l038_lateral16.bin"));
+use peristyle_runtime::{declare_unrolled, unrolled};
+declare_unrolled!(
+    peristyle_94b028cac24c6406_l038_g0 peristyle_94b028cac24c6406_l038_g1
+    peristyle_94b028cac24c6406_l038_g2 peristyle_94b028cac24c6406_l038_g3
+    peristyle_94b028cac24c6406_l038_g4 peristyle_94b028cac24c6406_l038_g5
+    peristyle_94b028cac24c6406_l038_g6 peristyle_94b028cac24c6406_l038_g7
+);
+static TABLE: &Aligned<[u8; 11136]> = &Aligned(*include_bytes!("l038_lateral16.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 0), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (0, 0), 0, 0, None),
-    Group::new(&[8, 9, 10, 11], (0, 0), 0, 0, None),
-    Group::new(&[12, 13, 14, 15], (0, 0), 0, 0, None),
-    Group::new(&[16, 17, 18, 19], (0, 0), 0, 0, None),
-    Group::new(&[20, 21, 22, 23], (0, 0), 0, 0, None),
-    Group::new(&[24, 25, 26, 27], (0, 0), 0, 0, None),
-    Group::new(&[28, 29, 30, 31], (0, 0), 0, 0, None),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 56, 22, None),
+    Group::new(&[4, 5], (18, 9), 116, 44, None),
+    Group::new(&[6, 7], (27, 9), 172, 64, None),
+    Group::new(&[8, 9], (36, 9), 228, 84, None),
+    Group::new(&[10, 11], (45, 9), 280, 104, None),
+    Group::new(&[12, 13], (54, 9), 340, 130, None),
+    Group::new(&[14, 15], (63, 9), 396, 152, None),
+    Group::new(&[16, 17], (72, 9), 452, 175, None),
+    Group::new(&[18, 19], (81, 9), 512, 197, None),
+    Group::new(&[20, 21], (90, 9), 576, 220, None),
+    Group::new(&[22, 23], (99, 9), 636, 246, None),
+    Group::new(&[24, 25], (108, 9), 700, 267, None),
+    Group::new(&[26, 27], (117, 9), 764, 290, None),
+    Group::new(&[28, 29], (126, 9), 820, 310, None),
+    Group::new(&[30, 31], (135, 9), 884, 334, None),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 64, 64, None),
+    Group::new(&[8, 9, 10, 11], (2, 2), 128, 128, None),
+    Group::new(&[12, 13, 14, 15], (4, 1), 192, 185, None),
+    Group::new(&[16, 17, 18, 19], (5, 1), 256, 249, None),
+    Group::new(&[20, 21, 22, 23], (6, 2), 320, 313, None),
+    Group::new(&[24, 25, 26, 27], (8, 1), 384, 371, None),
+    Group::new(&[28, 29, 30, 31], (9, 2), 448, 435, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 33),
+        0,
+        0,
+        unrolled!(peristyle_94b028cac24c6406_l038_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (33, 31),
+        66,
+        37,
+        unrolled!(peristyle_94b028cac24c6406_l038_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (64, 31),
+        128,
+        71,
+        unrolled!(peristyle_94b028cac24c6406_l038_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (95, 31),
+        190,
+        109,
+        unrolled!(peristyle_94b028cac24c6406_l038_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (126, 32),
+        252,
+        147,
+        unrolled!(peristyle_94b028cac24c6406_l038_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (158, 31),
+        316,
+        185,
+        unrolled!(peristyle_94b028cac24c6406_l038_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (189, 32),
+        378,
+        221,
+        unrolled!(peristyle_94b028cac24c6406_l038_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (221, 32),
+        442,
+        259,
+        unrolled!(peristyle_94b028cac24c6406_l038_g7),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -48,10 +130,8 @@ pub static LAYER: Layer = Layer {
         weights: (2048, 1127),
         weight_bits: 8,
         macs: (819200, 450800),
-        kernel: Cow::Borrowed("u8s8_panels_1x64"),
-        reason: Cow::Borrowed(
-            "sparse, but 56 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs",
-        ),
+        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
+        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -70,26 +150,33 @@ pub static LAYER: Layer = Layer {
         out_height: 20,
         out_width: 20,
         table: Table {
-            group: 4,
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-<<<<<<< HEAD
             segments: Cow::Borrowed(TABLE.segments(0, 144)),
-            offsets: Cow::Borrowed(TABLE.offsets(576, 944)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 940)),
             weights: Cow::Borrowed(TABLE.words(4352, 356)),
-=======
-            segments: Cow::Borrowed(TABLE.segments(0, 224)),
-            offsets: Cow::Borrowed(TABLE.offsets(896, 32)),
-            weights: Cow::Borrowed(TABLE.words(1024, 694)),
->>>>>>> dense
         },
-        quads: None,
-        unrolled: None,
-        packed: Cow::Borrowed(TABLE.offsets(3840, 64)),
-        panels: Some(Panels { rows: 384, dense: false }),
+        quads: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(5824, 11)),
+            offsets: Cow::Borrowed(TABLE.offsets(5888, 512)),
+            weights: Cow::Borrowed(TABLE.words(7936, 491)),
+        }),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(9920, 298)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(11136, 0)),
+        panels: None,
+        winograd: None,
         blocking: Blocking {
-            chunk_tiles: 4,
-            pass_tiles: 2,
-            outputs: 32,
+            chunk_tiles: 60,
+            pass_tiles: 14,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

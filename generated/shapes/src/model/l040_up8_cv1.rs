@@ -6,26 +6,70 @@
 //!
 //! 564 of 1024 weights are not zero (density 0.551, unstructured); 0.90 of 1.64 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_panels_1x64`: sparse, but 58 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
-//! Kernel with AVX-512: `u8s8_panels_1x64_zmm`: sparse, but 58 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
-use peristyle_runtime::kernels::conv::Panels;
 use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-static TABLE: &Aligned<[u8; 2176]> = &Aligned(*include_bytes!("l040_up8_cv1.bin"));
+use peristyle_runtime::{declare_unrolled, unrolled};
+declare_unrolled!(
+    peristyle_d1c747b801a8b38e_l040_g0 peristyle_d1c747b801a8b38e_l040_g1
+    peristyle_d1c747b801a8b38e_l040_g2 peristyle_d1c747b801a8b38e_l040_g3
+);
+static TABLE: &Aligned<[u8; 5632]> = &Aligned(*include_bytes!("l040_up8_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 0), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (0, 0), 0, 0, None),
-    Group::new(&[8, 9, 10, 11], (0, 0), 0, 0, None),
-    Group::new(&[12, 13, 14, 15], (0, 0), 0, 0, None),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 56, 24, None),
+    Group::new(&[4, 5], (18, 9), 112, 46, None),
+    Group::new(&[6, 7], (27, 9), 164, 66, None),
+    Group::new(&[8, 9], (36, 9), 224, 90, None),
+    Group::new(&[10, 11], (45, 9), 288, 114, None),
+    Group::new(&[12, 13], (54, 9), 344, 134, None),
+    Group::new(&[14, 15], (63, 9), 408, 158, None),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 2), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (2, 2), 64, 56, None),
+    Group::new(&[8, 9, 10, 11], (4, 1), 128, 112, None),
+    Group::new(&[12, 13, 14, 15], (5, 1), 192, 176, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 33),
+        0,
+        0,
+        unrolled!(peristyle_d1c747b801a8b38e_l040_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (33, 32),
+        66,
+        37,
+        unrolled!(peristyle_d1c747b801a8b38e_l040_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (65, 31),
+        130,
+        75,
+        unrolled!(peristyle_d1c747b801a8b38e_l040_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (96, 30),
+        192,
+        113,
+        unrolled!(peristyle_d1c747b801a8b38e_l040_g3),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -42,10 +86,8 @@ pub static LAYER: Layer = Layer {
         weights: (1024, 564),
         weight_bits: 8,
         macs: (1638400, 902400),
-        kernel: Cow::Borrowed("u8s8_panels_1x64"),
-        reason: Cow::Borrowed(
-            "sparse, but 58 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs",
-        ),
+        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
+        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -64,26 +106,33 @@ pub static LAYER: Layer = Layer {
         out_height: 40,
         out_width: 40,
         table: Table {
-            group: 4,
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-<<<<<<< HEAD
             segments: Cow::Borrowed(TABLE.segments(0, 72)),
-            offsets: Cow::Borrowed(TABLE.offsets(320, 464)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 460)),
             weights: Cow::Borrowed(TABLE.words(2176, 178)),
-=======
-            segments: Cow::Borrowed(TABLE.segments(0, 112)),
-            offsets: Cow::Borrowed(TABLE.offsets(448, 16)),
-            weights: Cow::Borrowed(TABLE.words(512, 339)),
->>>>>>> dense
         },
-        quads: None,
-        unrolled: None,
-        packed: Cow::Borrowed(TABLE.offsets(1920, 64)),
-        panels: Some(Panels { rows: 384, dense: false }),
+        quads: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(2944, 6)),
+            offsets: Cow::Borrowed(TABLE.offsets(3008, 252)),
+            weights: Cow::Borrowed(TABLE.words(4032, 236)),
+        }),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(4992, 150)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(5632, 0)),
+        panels: None,
+        winograd: None,
         blocking: Blocking {
-            chunk_tiles: 4,
-            pass_tiles: 2,
-            outputs: 16,
+            chunk_tiles: 60,
+            pass_tiles: 14,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

@@ -6,27 +6,25 @@
 //!
 //! 564 of 1024 weights are not zero (density 0.551, unstructured); 0.90 of 1.64 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_panels_1x64`: sparse, but 59 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
-//! Kernel with AVX-512: `u8s8_panels_1x64_zmm`: sparse, but 59 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
-use peristyle_runtime::kernels::conv::Panels;
 use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-<<<<<<< HEAD
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_62dba143d2744905_l043_g0 peristyle_62dba143d2744905_l043_g1
-    peristyle_62dba143d2744905_l043_g2 peristyle_62dba143d2744905_l043_g3
+    peristyle_1f57a561709b9a97_l043_g0 peristyle_1f57a561709b9a97_l043_g1
+    peristyle_1f57a561709b9a97_l043_g2 peristyle_1f57a561709b9a97_l043_g3
 );
-static TABLE: &Aligned<[u8; 5696]> = &Aligned(*include_bytes!("l043_up8_cv2.bin"));
+static TABLE: &Aligned<[u8; 5632]> = &Aligned(*include_bytes!("l043_up8_cv2.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
     Group::new(&[2, 3], (9, 9), 48, 20, None),
@@ -49,37 +47,29 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 32),
         0,
         0,
-        unrolled!(peristyle_62dba143d2744905_l043_g0),
+        unrolled!(peristyle_1f57a561709b9a97_l043_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (32, 31),
         64,
         40,
-        unrolled!(peristyle_62dba143d2744905_l043_g1),
+        unrolled!(peristyle_1f57a561709b9a97_l043_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (63, 31),
         126,
         79,
-        unrolled!(peristyle_62dba143d2744905_l043_g2),
+        unrolled!(peristyle_1f57a561709b9a97_l043_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (94, 30),
         188,
         117,
-        unrolled!(peristyle_62dba143d2744905_l043_g3),
+        unrolled!(peristyle_1f57a561709b9a97_l043_g3),
     ),
-=======
-static TABLE: &Aligned<[u8; 2176]> = &Aligned(*include_bytes!("l043_up8_cv2.bin"));
-static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 0), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (0, 0), 0, 0, None),
-    Group::new(&[8, 9, 10, 11], (0, 0), 0, 0, None),
-    Group::new(&[12, 13, 14, 15], (0, 0), 0, 0, None),
->>>>>>> dense
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -96,10 +86,8 @@ pub static LAYER: Layer = Layer {
         weights: (1024, 564),
         weight_bits: 8,
         macs: (1638400, 902400),
-        kernel: Cow::Borrowed("u8s8_panels_1x64"),
-        reason: Cow::Borrowed(
-            "sparse, but 59 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs",
-        ),
+        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
+        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -118,43 +106,33 @@ pub static LAYER: Layer = Layer {
         out_height: 40,
         out_width: 40,
         table: Table {
-            group: 4,
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-<<<<<<< HEAD
             segments: Cow::Borrowed(TABLE.segments(0, 72)),
-            offsets: Cow::Borrowed(TABLE.offsets(320, 468)),
-            weights: Cow::Borrowed(TABLE.words(2240, 179)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 464)),
+            weights: Cow::Borrowed(TABLE.words(2176, 179)),
         },
         quads: Some(Table {
             group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(3008, 7)),
-            offsets: Cow::Borrowed(TABLE.offsets(3072, 252)),
-            weights: Cow::Borrowed(TABLE.words(4096, 234)),
+            segments: Cow::Borrowed(TABLE.segments(2944, 7)),
+            offsets: Cow::Borrowed(TABLE.offsets(3008, 252)),
+            weights: Cow::Borrowed(TABLE.words(4032, 234)),
         }),
         unrolled: Some(Table {
             group: 4,
             groups: Cow::Borrowed(UNROLLED_GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 0)),
             offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(5056, 149)),
+            weights: Cow::Borrowed(TABLE.words(4992, 149)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(5696, 0)),
+        packed: Cow::Borrowed(TABLE.offsets(5632, 0)),
         panels: None,
-=======
-            segments: Cow::Borrowed(TABLE.segments(0, 112)),
-            offsets: Cow::Borrowed(TABLE.offsets(448, 16)),
-            weights: Cow::Borrowed(TABLE.words(512, 342)),
-        },
-        quads: None,
-        unrolled: None,
-        packed: Cow::Borrowed(TABLE.offsets(1920, 64)),
-        panels: Some(Panels { rows: 384, dense: false }),
->>>>>>> dense
+        winograd: None,
         blocking: Blocking {
-            chunk_tiles: 4,
-            pass_tiles: 2,
-            outputs: 16,
+            chunk_tiles: 60,
+            pass_tiles: 14,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

@@ -6,30 +6,112 @@
 //!
 //! 564 of 1024 weights are not zero (density 0.551, unstructured); 0.90 of 1.64 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_panels_1x64`: sparse, but 57 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
-//! Kernel with AVX-512: `u8s8_panels_1x64_zmm`: sparse, but 57 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
-use peristyle_runtime::kernels::conv::Panels;
 use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-static TABLE: &Aligned<[u8; 2624]> = &Aligned(*include_bytes!("l044_up8_cv3.bin"));
+use peristyle_runtime::{declare_unrolled, unrolled};
+declare_unrolled!(
+    peristyle_49900178990916f6_l044_g0 peristyle_49900178990916f6_l044_g1
+    peristyle_49900178990916f6_l044_g2 peristyle_49900178990916f6_l044_g3
+    peristyle_49900178990916f6_l044_g4 peristyle_49900178990916f6_l044_g5
+    peristyle_49900178990916f6_l044_g6 peristyle_49900178990916f6_l044_g7
+);
+static TABLE: &Aligned<[u8; 6016]> = &Aligned(*include_bytes!("l044_up8_cv3.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 0), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (0, 0), 0, 0, None),
-    Group::new(&[8, 9, 10, 11], (0, 0), 0, 0, None),
-    Group::new(&[12, 13, 14, 15], (0, 0), 0, 0, None),
-    Group::new(&[16, 17, 18, 19], (0, 0), 0, 0, None),
-    Group::new(&[20, 21, 22, 23], (0, 0), 0, 0, None),
-    Group::new(&[24, 25, 26, 27], (0, 0), 0, 0, None),
-    Group::new(&[28, 29, 30, 31], (0, 0), 0, 0, None),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 28, 12, None),
+    Group::new(&[4, 5], (18, 9), 60, 26, None),
+    Group::new(&[6, 7], (27, 9), 92, 38, None),
+    Group::new(&[8, 9], (36, 9), 120, 50, None),
+    Group::new(&[10, 11], (45, 9), 144, 60, None),
+    Group::new(&[12, 13], (54, 9), 172, 74, None),
+    Group::new(&[14, 15], (63, 9), 204, 88, None),
+    Group::new(&[16, 17], (72, 9), 236, 102, None),
+    Group::new(&[18, 19], (81, 9), 268, 114, None),
+    Group::new(&[20, 21], (90, 9), 304, 132, None),
+    Group::new(&[22, 23], (99, 9), 336, 146, None),
+    Group::new(&[24, 25], (108, 9), 360, 156, None),
+    Group::new(&[26, 27], (117, 9), 388, 167, None),
+    Group::new(&[28, 29], (126, 9), 412, 179, None),
+    Group::new(&[30, 31], (135, 9), 440, 190, None),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 32, 32, None),
+    Group::new(&[8, 9, 10, 11], (2, 1), 64, 64, None),
+    Group::new(&[12, 13, 14, 15], (3, 1), 92, 92, None),
+    Group::new(&[16, 17, 18, 19], (4, 1), 124, 124, None),
+    Group::new(&[20, 21, 22, 23], (5, 1), 156, 156, None),
+    Group::new(&[24, 25, 26, 27], (6, 1), 188, 188, None),
+    Group::new(&[28, 29, 30, 31], (7, 1), 124, 220, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 16),
+        0,
+        0,
+        unrolled!(peristyle_49900178990916f6_l044_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (16, 16),
+        32,
+        20,
+        unrolled!(peristyle_49900178990916f6_l044_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (32, 13),
+        64,
+        41,
+        unrolled!(peristyle_49900178990916f6_l044_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (45, 16),
+        90,
+        58,
+        unrolled!(peristyle_49900178990916f6_l044_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (61, 18),
+        122,
+        78,
+        unrolled!(peristyle_49900178990916f6_l044_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (79, 15),
+        158,
+        103,
+        unrolled!(peristyle_49900178990916f6_l044_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (94, 17),
+        188,
+        123,
+        unrolled!(peristyle_49900178990916f6_l044_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (111, 17),
+        222,
+        144,
+        unrolled!(peristyle_49900178990916f6_l044_g7),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -61,10 +143,8 @@ pub static LAYER: Layer = Layer {
         weights: (1024, 564),
         weight_bits: 8,
         macs: (1638400, 902400),
-        kernel: Cow::Borrowed("u8s8_panels_1x64"),
-        reason: Cow::Borrowed(
-            "sparse, but 57 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs",
-        ),
+        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
+        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -83,26 +163,33 @@ pub static LAYER: Layer = Layer {
         out_height: 40,
         out_width: 40,
         table: Table {
-            group: 4,
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-<<<<<<< HEAD
             segments: Cow::Borrowed(TABLE.segments(0, 144)),
-            offsets: Cow::Borrowed(TABLE.offsets(576, 472)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 468)),
             weights: Cow::Borrowed(TABLE.words(2496, 202)),
-=======
-            segments: Cow::Borrowed(TABLE.segments(0, 224)),
-            offsets: Cow::Borrowed(TABLE.offsets(896, 32)),
-            weights: Cow::Borrowed(TABLE.words(1024, 368)),
->>>>>>> dense
         },
-        quads: None,
-        unrolled: None,
-        packed: Cow::Borrowed(TABLE.offsets(2496, 32)),
-        panels: Some(Panels { rows: 384, dense: false }),
+        quads: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(3328, 8)),
+            offsets: Cow::Borrowed(TABLE.offsets(3392, 220)),
+            weights: Cow::Borrowed(TABLE.words(4288, 252)),
+        }),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(5312, 163)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(6016, 0)),
+        panels: None,
+        winograd: None,
         blocking: Blocking {
-            chunk_tiles: 4,
-            pass_tiles: 2,
-            outputs: 32,
+            chunk_tiles: 60,
+            pass_tiles: 30,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

@@ -6,30 +6,112 @@
 //!
 //! 1127 of 2048 weights are not zero (density 0.550, unstructured); 0.45 of 0.82 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_panels_1x64`: sparse, but 57 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
-//! Kernel with AVX-512: `u8s8_panels_1x64_zmm`: sparse, but 57 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
-use peristyle_runtime::kernels::conv::Panels;
 use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-static TABLE: &Aligned<[u8; 4352]> = &Aligned(*include_bytes!("l049_out16_cv2.bin"));
+use peristyle_runtime::{declare_unrolled, unrolled};
+declare_unrolled!(
+    peristyle_e49403d8d6d93e30_l049_g0 peristyle_e49403d8d6d93e30_l049_g1
+    peristyle_e49403d8d6d93e30_l049_g2 peristyle_e49403d8d6d93e30_l049_g3
+    peristyle_e49403d8d6d93e30_l049_g4 peristyle_e49403d8d6d93e30_l049_g5
+    peristyle_e49403d8d6d93e30_l049_g6 peristyle_e49403d8d6d93e30_l049_g7
+);
+static TABLE: &Aligned<[u8; 11264]> = &Aligned(*include_bytes!("l049_out16_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 0), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (0, 0), 0, 0, None),
-    Group::new(&[8, 9, 10, 11], (0, 0), 0, 0, None),
-    Group::new(&[12, 13, 14, 15], (0, 0), 0, 0, None),
-    Group::new(&[16, 17, 18, 19], (0, 0), 0, 0, None),
-    Group::new(&[20, 21, 22, 23], (0, 0), 0, 0, None),
-    Group::new(&[24, 25, 26, 27], (0, 0), 0, 0, None),
-    Group::new(&[28, 29, 30, 31], (0, 0), 0, 0, None),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 60, 20, None),
+    Group::new(&[4, 5], (18, 9), 120, 43, None),
+    Group::new(&[6, 7], (27, 9), 180, 64, None),
+    Group::new(&[8, 9], (36, 9), 232, 86, None),
+    Group::new(&[10, 11], (45, 9), 300, 109, None),
+    Group::new(&[12, 13], (54, 9), 364, 132, None),
+    Group::new(&[14, 15], (63, 9), 428, 157, None),
+    Group::new(&[16, 17], (72, 9), 492, 180, None),
+    Group::new(&[18, 19], (81, 9), 548, 202, None),
+    Group::new(&[20, 21], (90, 9), 600, 224, None),
+    Group::new(&[22, 23], (99, 9), 656, 245, None),
+    Group::new(&[24, 25], (108, 9), 712, 269, None),
+    Group::new(&[26, 27], (117, 9), 768, 289, None),
+    Group::new(&[28, 29], (126, 9), 832, 311, None),
+    Group::new(&[30, 31], (135, 9), 892, 332, None),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 2), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (2, 1), 64, 56, None),
+    Group::new(&[8, 9, 10, 11], (3, 1), 128, 120, None),
+    Group::new(&[12, 13, 14, 15], (4, 1), 192, 184, None),
+    Group::new(&[16, 17, 18, 19], (5, 1), 256, 248, None),
+    Group::new(&[20, 21, 22, 23], (6, 1), 320, 312, None),
+    Group::new(&[24, 25, 26, 27], (7, 1), 384, 376, None),
+    Group::new(&[28, 29, 30, 31], (8, 2), 448, 440, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 34),
+        0,
+        0,
+        unrolled!(peristyle_e49403d8d6d93e30_l049_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (34, 37),
+        68,
+        38,
+        unrolled!(peristyle_e49403d8d6d93e30_l049_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (71, 32),
+        142,
+        82,
+        unrolled!(peristyle_e49403d8d6d93e30_l049_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (103, 32),
+        206,
+        120,
+        unrolled!(peristyle_e49403d8d6d93e30_l049_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (135, 32),
+        270,
+        158,
+        unrolled!(peristyle_e49403d8d6d93e30_l049_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (167, 31),
+        334,
+        197,
+        unrolled!(peristyle_e49403d8d6d93e30_l049_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (198, 34),
+        396,
+        236,
+        unrolled!(peristyle_e49403d8d6d93e30_l049_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (232, 33),
+        464,
+        274,
+        unrolled!(peristyle_e49403d8d6d93e30_l049_g7),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -46,10 +128,8 @@ pub static LAYER: Layer = Layer {
         weights: (2048, 1127),
         weight_bits: 8,
         macs: (819200, 450800),
-        kernel: Cow::Borrowed("u8s8_panels_1x64"),
-        reason: Cow::Borrowed(
-            "sparse, but 57 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs",
-        ),
+        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
+        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -68,26 +148,33 @@ pub static LAYER: Layer = Layer {
         out_height: 20,
         out_width: 20,
         table: Table {
-            group: 4,
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-<<<<<<< HEAD
             segments: Cow::Borrowed(TABLE.segments(0, 144)),
-            offsets: Cow::Borrowed(TABLE.offsets(576, 960)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 956)),
             weights: Cow::Borrowed(TABLE.words(4416, 354)),
-=======
-            segments: Cow::Borrowed(TABLE.segments(0, 224)),
-            offsets: Cow::Borrowed(TABLE.offsets(896, 32)),
-            weights: Cow::Borrowed(TABLE.words(1024, 763)),
->>>>>>> dense
         },
-        quads: None,
-        unrolled: None,
-        packed: Cow::Borrowed(TABLE.offsets(4096, 64)),
-        panels: Some(Panels { rows: 384, dense: false }),
+        quads: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(5888, 10)),
+            offsets: Cow::Borrowed(TABLE.offsets(5952, 508)),
+            weights: Cow::Borrowed(TABLE.words(8000, 494)),
+        }),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(9984, 314)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(11264, 0)),
+        panels: None,
+        winograd: None,
         blocking: Blocking {
-            chunk_tiles: 4,
-            pass_tiles: 2,
-            outputs: 32,
+            chunk_tiles: 60,
+            pass_tiles: 14,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

@@ -6,33 +6,31 @@
 //!
 //! 2253 of 4096 weights are not zero (density 0.550, unstructured); 0.90 of 1.64 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_panels_1x64`: sparse, but 58 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
-//! Kernel with AVX-512: `u8s8_panels_1x64_zmm`: sparse, but 58 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
-use peristyle_runtime::kernels::conv::Panels;
 use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-<<<<<<< HEAD
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_30396f84f3ebb8b8_l050_g0 peristyle_30396f84f3ebb8b8_l050_g1
-    peristyle_30396f84f3ebb8b8_l050_g2 peristyle_30396f84f3ebb8b8_l050_g3
-    peristyle_30396f84f3ebb8b8_l050_g4 peristyle_30396f84f3ebb8b8_l050_g5
-    peristyle_30396f84f3ebb8b8_l050_g6 peristyle_30396f84f3ebb8b8_l050_g7
-    peristyle_30396f84f3ebb8b8_l050_g8 peristyle_30396f84f3ebb8b8_l050_g9
-    peristyle_30396f84f3ebb8b8_l050_g10 peristyle_30396f84f3ebb8b8_l050_g11
-    peristyle_30396f84f3ebb8b8_l050_g12 peristyle_30396f84f3ebb8b8_l050_g13
-    peristyle_30396f84f3ebb8b8_l050_g14 peristyle_30396f84f3ebb8b8_l050_g15
+    peristyle_410483056a19416f_l050_g0 peristyle_410483056a19416f_l050_g1
+    peristyle_410483056a19416f_l050_g2 peristyle_410483056a19416f_l050_g3
+    peristyle_410483056a19416f_l050_g4 peristyle_410483056a19416f_l050_g5
+    peristyle_410483056a19416f_l050_g6 peristyle_410483056a19416f_l050_g7
+    peristyle_410483056a19416f_l050_g8 peristyle_410483056a19416f_l050_g9
+    peristyle_410483056a19416f_l050_g10 peristyle_410483056a19416f_l050_g11
+    peristyle_410483056a19416f_l050_g12 peristyle_410483056a19416f_l050_g13
+    peristyle_410483056a19416f_l050_g14 peristyle_410483056a19416f_l050_g15
 );
-static TABLE: &Aligned<[u8; 21888]> = &Aligned(*include_bytes!("l050_out16_cv3.bin"));
+static TABLE: &Aligned<[u8; 21824]> = &Aligned(*include_bytes!("l050_out16_cv3.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
     Group::new(&[2, 3], (9, 9), 52, 19, None),
@@ -91,133 +89,113 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 31),
         0,
         0,
-        unrolled!(peristyle_30396f84f3ebb8b8_l050_g0),
+        unrolled!(peristyle_410483056a19416f_l050_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (31, 31),
         62,
         39,
-        unrolled!(peristyle_30396f84f3ebb8b8_l050_g1),
+        unrolled!(peristyle_410483056a19416f_l050_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (62, 34),
         124,
         75,
-        unrolled!(peristyle_30396f84f3ebb8b8_l050_g2),
+        unrolled!(peristyle_410483056a19416f_l050_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (96, 33),
         192,
         115,
-        unrolled!(peristyle_30396f84f3ebb8b8_l050_g3),
+        unrolled!(peristyle_410483056a19416f_l050_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (129, 30),
         258,
         154,
-        unrolled!(peristyle_30396f84f3ebb8b8_l050_g4),
+        unrolled!(peristyle_410483056a19416f_l050_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (159, 32),
         318,
         191,
-        unrolled!(peristyle_30396f84f3ebb8b8_l050_g5),
+        unrolled!(peristyle_410483056a19416f_l050_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (191, 31),
         382,
         230,
-        unrolled!(peristyle_30396f84f3ebb8b8_l050_g6),
+        unrolled!(peristyle_410483056a19416f_l050_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (222, 31),
         444,
         266,
-        unrolled!(peristyle_30396f84f3ebb8b8_l050_g7),
+        unrolled!(peristyle_410483056a19416f_l050_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (253, 32),
         506,
         305,
-        unrolled!(peristyle_30396f84f3ebb8b8_l050_g8),
+        unrolled!(peristyle_410483056a19416f_l050_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (285, 32),
         570,
         345,
-        unrolled!(peristyle_30396f84f3ebb8b8_l050_g9),
+        unrolled!(peristyle_410483056a19416f_l050_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (317, 32),
         634,
         383,
-        unrolled!(peristyle_30396f84f3ebb8b8_l050_g10),
+        unrolled!(peristyle_410483056a19416f_l050_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (349, 31),
         698,
         417,
-        unrolled!(peristyle_30396f84f3ebb8b8_l050_g11),
+        unrolled!(peristyle_410483056a19416f_l050_g11),
     ),
     Group::new(
         &[48, 49, 50, 51],
         (380, 31),
         760,
         453,
-        unrolled!(peristyle_30396f84f3ebb8b8_l050_g12),
+        unrolled!(peristyle_410483056a19416f_l050_g12),
     ),
     Group::new(
         &[52, 53, 54, 55],
         (411, 29),
         822,
         494,
-        unrolled!(peristyle_30396f84f3ebb8b8_l050_g13),
+        unrolled!(peristyle_410483056a19416f_l050_g13),
     ),
     Group::new(
         &[56, 57, 58, 59],
         (440, 30),
         880,
         527,
-        unrolled!(peristyle_30396f84f3ebb8b8_l050_g14),
+        unrolled!(peristyle_410483056a19416f_l050_g14),
     ),
     Group::new(
         &[60, 61, 62, 63],
         (470, 30),
         940,
         563,
-        unrolled!(peristyle_30396f84f3ebb8b8_l050_g15),
+        unrolled!(peristyle_410483056a19416f_l050_g15),
     ),
-=======
-static TABLE: &Aligned<[u8; 7488]> = &Aligned(*include_bytes!("l050_out16_cv3.bin"));
-static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 0), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (0, 0), 0, 0, None),
-    Group::new(&[8, 9, 10, 11], (0, 0), 0, 0, None),
-    Group::new(&[12, 13, 14, 15], (0, 0), 0, 0, None),
-    Group::new(&[16, 17, 18, 19], (0, 0), 0, 0, None),
-    Group::new(&[20, 21, 22, 23], (0, 0), 0, 0, None),
-    Group::new(&[24, 25, 26, 27], (0, 0), 0, 0, None),
-    Group::new(&[28, 29, 30, 31], (0, 0), 0, 0, None),
-    Group::new(&[32, 33, 34, 35], (0, 0), 0, 0, None),
-    Group::new(&[36, 37, 38, 39], (0, 0), 0, 0, None),
-    Group::new(&[40, 41, 42, 43], (0, 0), 0, 0, None),
-    Group::new(&[44, 45, 46, 47], (0, 0), 0, 0, None),
-    Group::new(&[48, 49, 50, 51], (0, 0), 0, 0, None),
-    Group::new(&[52, 53, 54, 55], (0, 0), 0, 0, None),
-    Group::new(&[56, 57, 58, 59], (0, 0), 0, 0, None),
-    Group::new(&[60, 61, 62, 63], (0, 0), 0, 0, None),
->>>>>>> dense
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -249,10 +227,8 @@ pub static LAYER: Layer = Layer {
         weights: (4096, 2253),
         weight_bits: 8,
         macs: (1638400, 901200),
-        kernel: Cow::Borrowed("u8s8_panels_1x64"),
-        reason: Cow::Borrowed(
-            "sparse, but 58 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs",
-        ),
+        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
+        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -271,43 +247,33 @@ pub static LAYER: Layer = Layer {
         out_height: 20,
         out_width: 20,
         table: Table {
-            group: 4,
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-<<<<<<< HEAD
             segments: Cow::Borrowed(TABLE.segments(0, 288)),
-            offsets: Cow::Borrowed(TABLE.offsets(1152, 1844)),
-            weights: Cow::Borrowed(TABLE.words(8576, 703)),
+            offsets: Cow::Borrowed(TABLE.offsets(1152, 1840)),
+            weights: Cow::Borrowed(TABLE.words(8512, 703)),
         },
         quads: Some(Table {
             group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(11392, 20)),
-            offsets: Cow::Borrowed(TABLE.offsets(11520, 1000)),
-            weights: Cow::Borrowed(TABLE.words(15552, 970)),
+            segments: Cow::Borrowed(TABLE.segments(11328, 20)),
+            offsets: Cow::Borrowed(TABLE.offsets(11456, 1000)),
+            weights: Cow::Borrowed(TABLE.words(15488, 970)),
         }),
         unrolled: Some(Table {
             group: 4,
             groups: Cow::Borrowed(UNROLLED_GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 0)),
             offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(19456, 599)),
+            weights: Cow::Borrowed(TABLE.words(19392, 599)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(21888, 0)),
+        packed: Cow::Borrowed(TABLE.offsets(21824, 0)),
         panels: None,
-=======
-            segments: Cow::Borrowed(TABLE.segments(0, 448)),
-            offsets: Cow::Borrowed(TABLE.offsets(1792, 64)),
-            weights: Cow::Borrowed(TABLE.words(2048, 1286)),
-        },
-        quads: None,
-        unrolled: None,
-        packed: Cow::Borrowed(TABLE.offsets(7232, 64)),
-        panels: Some(Panels { rows: 384, dense: false }),
->>>>>>> dense
+        winograd: None,
         blocking: Blocking {
-            chunk_tiles: 4,
-            pass_tiles: 2,
-            outputs: 64,
+            chunk_tiles: 60,
+            pass_tiles: 14,
+            outputs: 8,
             prefetch: false,
         },
         epilogue: Epilogue {

@@ -254,6 +254,7 @@ pub static LAYER: Layer = Layer {
         }),
         packed: Cow::Borrowed(TABLE.offsets(60608, 569)),
         panels: None,
+        winograd: None,
         blocking: Blocking {
             chunk_tiles: 28,
             pass_tiles: 2,

@@ -212,6 +212,7 @@ pub static LAYER: Layer = Layer {
         }),
         packed: Cow::Borrowed(TABLE.offsets(25856, 0)),
         panels: None,
+        winograd: None,
         blocking: Blocking {
             chunk_tiles: 60,
             pass_tiles: 6,

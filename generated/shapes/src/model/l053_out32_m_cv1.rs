@@ -6,34 +6,154 @@
 //!
 //! 1268 of 2304 weights are not zero (density 0.550, unstructured); 0.13 of 0.23 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_panels_1x64`: sparse, but 57 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
-//! Kernel with AVX-512: `u8s8_panels_1x64_zmm`: sparse, but 57 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
-use peristyle_runtime::kernels::conv::Panels;
 use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-static TABLE: &Aligned<[u8; 5248]> = &Aligned(*include_bytes!("l053_out32_m_cv1.bin"));
+use peristyle_runtime::{declare_unrolled, unrolled};
+declare_unrolled!(
+    peristyle_0990b32e68d0851d_l053_g0 peristyle_0990b32e68d0851d_l053_g1
+    peristyle_0990b32e68d0851d_l053_g2 peristyle_0990b32e68d0851d_l053_g3
+    peristyle_0990b32e68d0851d_l053_g4 peristyle_0990b32e68d0851d_l053_g5
+    peristyle_0990b32e68d0851d_l053_g6 peristyle_0990b32e68d0851d_l053_g7
+    peristyle_0990b32e68d0851d_l053_g8 peristyle_0990b32e68d0851d_l053_g9
+    peristyle_0990b32e68d0851d_l053_g10 peristyle_0990b32e68d0851d_l053_g11
+);
+static TABLE: &Aligned<[u8; 13184]> = &Aligned(*include_bytes!("l053_out32_m_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 0), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (0, 0), 0, 0, None),
-    Group::new(&[8, 9, 10, 11], (0, 0), 0, 0, None),
-    Group::new(&[12, 13, 14, 15], (0, 0), 0, 0, None),
-    Group::new(&[16, 17, 18, 19], (0, 0), 0, 0, None),
-    Group::new(&[20, 21, 22, 23], (0, 0), 0, 0, None),
-    Group::new(&[24, 25, 26, 27], (0, 0), 0, 0, None),
-    Group::new(&[28, 29, 30, 31], (0, 0), 0, 0, None),
-    Group::new(&[32, 33, 34, 35], (0, 0), 0, 0, None),
-    Group::new(&[36, 37, 38, 39], (0, 0), 0, 0, None),
-    Group::new(&[40, 41, 42, 43], (0, 0), 0, 0, None),
-    Group::new(&[44, 45, 46, 47], (0, 0), 0, 0, None),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 44, 15, None),
+    Group::new(&[4, 5], (18, 9), 88, 33, None),
+    Group::new(&[6, 7], (27, 9), 136, 51, None),
+    Group::new(&[8, 9], (36, 9), 180, 69, None),
+    Group::new(&[10, 11], (45, 9), 232, 91, None),
+    Group::new(&[12, 13], (54, 9), 276, 110, None),
+    Group::new(&[14, 15], (63, 9), 328, 127, None),
+    Group::new(&[16, 17], (72, 9), 376, 143, None),
+    Group::new(&[18, 19], (81, 9), 424, 160, None),
+    Group::new(&[20, 21], (90, 9), 476, 179, None),
+    Group::new(&[22, 23], (99, 9), 520, 196, None),
+    Group::new(&[24, 25], (108, 9), 572, 215, None),
+    Group::new(&[26, 27], (117, 9), 612, 233, None),
+    Group::new(&[28, 29], (126, 9), 660, 253, None),
+    Group::new(&[30, 31], (135, 9), 708, 269, None),
+    Group::new(&[32, 33], (144, 9), 752, 283, None),
+    Group::new(&[34, 35], (153, 9), 792, 296, None),
+    Group::new(&[36, 37], (162, 9), 840, 315, None),
+    Group::new(&[38, 39], (171, 9), 884, 333, None),
+    Group::new(&[40, 41], (180, 9), 932, 351, None),
+    Group::new(&[42, 43], (189, 9), 976, 366, None),
+    Group::new(&[44, 45], (198, 9), 1016, 380, None),
+    Group::new(&[46, 47], (207, 9), 1068, 399, None),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 44, 44, None),
+    Group::new(&[8, 9, 10, 11], (2, 1), 92, 92, None),
+    Group::new(&[12, 13, 14, 15], (3, 1), 140, 140, None),
+    Group::new(&[16, 17, 18, 19], (4, 1), 188, 188, None),
+    Group::new(&[20, 21, 22, 23], (5, 1), 236, 236, None),
+    Group::new(&[24, 25, 26, 27], (6, 1), 284, 284, None),
+    Group::new(&[28, 29, 30, 31], (7, 1), 332, 332, None),
+    Group::new(&[32, 33, 34, 35], (8, 1), 380, 380, None),
+    Group::new(&[36, 37, 38, 39], (9, 1), 428, 428, None),
+    Group::new(&[40, 41, 42, 43], (10, 1), 476, 476, None),
+    Group::new(&[44, 45, 46, 47], (11, 1), 524, 524, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 24),
+        0,
+        0,
+        unrolled!(peristyle_0990b32e68d0851d_l053_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (24, 23),
+        48,
+        28,
+        unrolled!(peristyle_0990b32e68d0851d_l053_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (47, 23),
+        94,
+        56,
+        unrolled!(peristyle_0990b32e68d0851d_l053_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (70, 23),
+        140,
+        86,
+        unrolled!(peristyle_0990b32e68d0851d_l053_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (93, 24),
+        186,
+        114,
+        unrolled!(peristyle_0990b32e68d0851d_l053_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (117, 25),
+        234,
+        144,
+        unrolled!(peristyle_0990b32e68d0851d_l053_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (142, 24),
+        284,
+        174,
+        unrolled!(peristyle_0990b32e68d0851d_l053_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (166, 25),
+        332,
+        204,
+        unrolled!(peristyle_0990b32e68d0851d_l053_g7),
+    ),
+    Group::new(
+        &[32, 33, 34, 35],
+        (191, 25),
+        382,
+        232,
+        unrolled!(peristyle_0990b32e68d0851d_l053_g8),
+    ),
+    Group::new(
+        &[36, 37, 38, 39],
+        (216, 23),
+        432,
+        259,
+        unrolled!(peristyle_0990b32e68d0851d_l053_g9),
+    ),
+    Group::new(
+        &[40, 41, 42, 43],
+        (239, 24),
+        478,
+        287,
+        unrolled!(peristyle_0990b32e68d0851d_l053_g10),
+    ),
+    Group::new(
+        &[44, 45, 46, 47],
+        (263, 24),
+        526,
+        315,
+        unrolled!(peristyle_0990b32e68d0851d_l053_g11),
+    ),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -65,10 +185,8 @@ pub static LAYER: Layer = Layer {
         weights: (2304, 1268),
         weight_bits: 8,
         macs: (230400, 126800),
-        kernel: Cow::Borrowed("u8s8_panels_1x64"),
-        reason: Cow::Borrowed(
-            "sparse, but 57 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs",
-        ),
+        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
+        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -87,26 +205,33 @@ pub static LAYER: Layer = Layer {
         out_height: 10,
         out_width: 10,
         table: Table {
-            group: 4,
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-<<<<<<< HEAD
             segments: Cow::Borrowed(TABLE.segments(0, 216)),
-            offsets: Cow::Borrowed(TABLE.offsets(896, 1120)),
+            offsets: Cow::Borrowed(TABLE.offsets(896, 1116)),
             weights: Cow::Borrowed(TABLE.words(5376, 417)),
-=======
-            segments: Cow::Borrowed(TABLE.segments(0, 336)),
-            offsets: Cow::Borrowed(TABLE.offsets(1344, 48)),
-            weights: Cow::Borrowed(TABLE.words(1536, 874)),
->>>>>>> dense
         },
-        quads: None,
-        unrolled: None,
-        packed: Cow::Borrowed(TABLE.offsets(5056, 48)),
-        panels: Some(Panels { rows: 384, dense: false }),
+        quads: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(7104, 12)),
+            offsets: Cow::Borrowed(TABLE.offsets(7168, 572)),
+            weights: Cow::Borrowed(TABLE.words(9472, 572)),
+        }),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(11776, 347)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(13184, 0)),
+        panels: None,
+        winograd: None,
         blocking: Blocking {
-            chunk_tiles: 4,
-            pass_tiles: 2,
-            outputs: 48,
+            chunk_tiles: 60,
+            pass_tiles: 18,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

@@ -6,31 +6,116 @@
 //!
 //! 740 of 1056 weights are not zero (density 0.701, unstructured); 1.18 of 1.69 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_panels_1x64`: sparse, but 72 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
-//! Kernel with AVX-512: `u8s8_panels_1x64_zmm`: sparse, but 72 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
-use peristyle_runtime::kernels::conv::Panels;
 use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-static TABLE: &Aligned<[u8; 3200]> = &Aligned(*include_bytes!("l057_heads_0.bin"));
+use peristyle_runtime::{declare_unrolled, unrolled};
+declare_unrolled!(
+    peristyle_e938b8aefcf43211_l057_g0 peristyle_e938b8aefcf43211_l057_g1
+    peristyle_e938b8aefcf43211_l057_g2 peristyle_e938b8aefcf43211_l057_g3
+    peristyle_e938b8aefcf43211_l057_g4 peristyle_e938b8aefcf43211_l057_g5
+    peristyle_e938b8aefcf43211_l057_g6 peristyle_e938b8aefcf43211_l057_g7
+    peristyle_e938b8aefcf43211_l057_g8
+);
+static TABLE: &Aligned<[u8; 6592]> = &Aligned(*include_bytes!("l057_heads_0.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 0), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (0, 0), 0, 0, None),
-    Group::new(&[8, 9, 10, 11], (0, 0), 0, 0, None),
-    Group::new(&[12, 13, 14, 15], (0, 0), 0, 0, None),
-    Group::new(&[16, 17, 18, 19], (0, 0), 0, 0, None),
-    Group::new(&[20, 21, 22, 23], (0, 0), 0, 0, None),
-    Group::new(&[24, 25, 26, 27], (0, 0), 0, 0, None),
-    Group::new(&[28, 29, 30, 31], (0, 0), 0, 0, None),
-    Group::new(&[32], (0, 0), 0, 0, None),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 28, 12, None),
+    Group::new(&[4, 5], (18, 9), 52, 24, None),
+    Group::new(&[6, 7], (27, 9), 96, 46, None),
+    Group::new(&[8, 9], (36, 9), 128, 62, None),
+    Group::new(&[10, 11], (45, 9), 160, 78, None),
+    Group::new(&[12, 13], (54, 9), 196, 94, None),
+    Group::new(&[14, 15], (63, 9), 220, 104, None),
+    Group::new(&[16, 17], (72, 9), 264, 124, None),
+    Group::new(&[18, 19], (81, 9), 296, 140, None),
+    Group::new(&[20, 21], (90, 9), 332, 158, None),
+    Group::new(&[22, 23], (99, 9), 364, 174, None),
+    Group::new(&[24, 25], (108, 9), 396, 188, None),
+    Group::new(&[26, 27], (117, 9), 416, 198, None),
+    Group::new(&[28, 29], (126, 9), 452, 216, None),
+    Group::new(&[30, 31], (135, 9), 484, 232, None),
+    Group::new(&[32], (144, 9), 520, 250, None),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 32, 32, None),
+    Group::new(&[8, 9, 10, 11], (2, 1), 32, 64, None),
+    Group::new(&[12, 13, 14, 15], (3, 1), 64, 96, None),
+    Group::new(&[16, 17, 18, 19], (4, 1), 32, 128, None),
+    Group::new(&[20, 21, 22, 23], (5, 1), 96, 160, None),
+    Group::new(&[24, 25, 26, 27], (6, 1), 32, 192, None),
+    Group::new(&[28, 29, 30, 31], (7, 1), 32, 224, None),
+    Group::new(&[32], (8, 1), 128, 256, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 15),
+        0,
+        0,
+        unrolled!(peristyle_e938b8aefcf43211_l057_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (15, 18),
+        30,
+        19,
+        unrolled!(peristyle_e938b8aefcf43211_l057_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (33, 18),
+        66,
+        49,
+        unrolled!(peristyle_e938b8aefcf43211_l057_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (51, 16),
+        102,
+        78,
+        unrolled!(peristyle_e938b8aefcf43211_l057_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (67, 17),
+        134,
+        99,
+        unrolled!(peristyle_e938b8aefcf43211_l057_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (84, 15),
+        168,
+        128,
+        unrolled!(peristyle_e938b8aefcf43211_l057_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (99, 17),
+        198,
+        150,
+        unrolled!(peristyle_e938b8aefcf43211_l057_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (116, 16),
+        232,
+        171,
+        unrolled!(peristyle_e938b8aefcf43211_l057_g7),
+    ),
+    Group::new(&[32], (132, 15), 264, 198, unrolled!(peristyle_e938b8aefcf43211_l057_g8)),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -47,10 +132,8 @@ pub static LAYER: Layer = Layer {
         weights: (1056, 740),
         weight_bits: 8,
         macs: (1689600, 1184000),
-        kernel: Cow::Borrowed("u8s8_panels_1x64"),
-        reason: Cow::Borrowed(
-            "sparse, but 72 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs",
-        ),
+        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
+        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -69,26 +152,33 @@ pub static LAYER: Layer = Layer {
         out_height: 40,
         out_width: 40,
         table: Table {
-            group: 4,
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-<<<<<<< HEAD
             segments: Cow::Borrowed(TABLE.segments(0, 153)),
-            offsets: Cow::Borrowed(TABLE.offsets(640, 556)),
+            offsets: Cow::Borrowed(TABLE.offsets(640, 552)),
             weights: Cow::Borrowed(TABLE.words(2880, 258)),
-=======
-            segments: Cow::Borrowed(TABLE.segments(0, 231)),
-            offsets: Cow::Borrowed(TABLE.offsets(960, 33)),
-            weights: Cow::Borrowed(TABLE.words(1152, 471)),
->>>>>>> dense
         },
-        quads: None,
-        unrolled: None,
-        packed: Cow::Borrowed(TABLE.offsets(3072, 32)),
-        panels: Some(Panels { rows: 384, dense: false }),
+        quads: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(3968, 9)),
+            offsets: Cow::Borrowed(TABLE.offsets(4032, 160)),
+            weights: Cow::Borrowed(TABLE.words(4672, 264)),
+        }),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(5760, 206)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(6592, 0)),
+        panels: None,
+        winograd: None,
         blocking: Blocking {
-            chunk_tiles: 4,
-            pass_tiles: 2,
-            outputs: 36,
+            chunk_tiles: 60,
+            pass_tiles: 30,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

@@ -6,31 +6,116 @@
 //!
 //! 1479 of 2112 weights are not zero (density 0.700, unstructured); 0.59 of 0.84 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_panels_1x64`: sparse, but 72 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
-//! Kernel with AVX-512: `u8s8_panels_1x64_zmm`: sparse, but 72 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
-use peristyle_runtime::kernels::conv::Panels;
 use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-static TABLE: &Aligned<[u8; 4480]> = &Aligned(*include_bytes!("l058_heads_1.bin"));
+use peristyle_runtime::{declare_unrolled, unrolled};
+declare_unrolled!(
+    peristyle_1f0fe324381625ec_l058_g0 peristyle_1f0fe324381625ec_l058_g1
+    peristyle_1f0fe324381625ec_l058_g2 peristyle_1f0fe324381625ec_l058_g3
+    peristyle_1f0fe324381625ec_l058_g4 peristyle_1f0fe324381625ec_l058_g5
+    peristyle_1f0fe324381625ec_l058_g6 peristyle_1f0fe324381625ec_l058_g7
+    peristyle_1f0fe324381625ec_l058_g8
+);
+static TABLE: &Aligned<[u8; 11648]> = &Aligned(*include_bytes!("l058_heads_1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 0), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (0, 0), 0, 0, None),
-    Group::new(&[8, 9, 10, 11], (0, 0), 0, 0, None),
-    Group::new(&[12, 13, 14, 15], (0, 0), 0, 0, None),
-    Group::new(&[16, 17, 18, 19], (0, 0), 0, 0, None),
-    Group::new(&[20, 21, 22, 23], (0, 0), 0, 0, None),
-    Group::new(&[24, 25, 26, 27], (0, 0), 0, 0, None),
-    Group::new(&[28, 29, 30, 31], (0, 0), 0, 0, None),
-    Group::new(&[32], (0, 0), 0, 0, None),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 48, 22, None),
+    Group::new(&[4, 5], (18, 9), 92, 40, None),
+    Group::new(&[6, 7], (27, 9), 160, 70, None),
+    Group::new(&[8, 9], (36, 9), 224, 98, None),
+    Group::new(&[10, 11], (45, 9), 288, 128, None),
+    Group::new(&[12, 13], (54, 9), 360, 157, None),
+    Group::new(&[14, 15], (63, 9), 404, 173, None),
+    Group::new(&[16, 17], (72, 9), 464, 195, None),
+    Group::new(&[18, 19], (81, 9), 532, 225, None),
+    Group::new(&[20, 21], (90, 9), 600, 257, None),
+    Group::new(&[22, 23], (99, 9), 660, 287, None),
+    Group::new(&[24, 25], (108, 9), 712, 311, None),
+    Group::new(&[26, 27], (117, 9), 748, 327, None),
+    Group::new(&[28, 29], (126, 9), 824, 360, None),
+    Group::new(&[30, 31], (135, 9), 888, 388, None),
+    Group::new(&[32], (144, 9), 956, 418, None),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (1, 1), 56, 56, None),
+    Group::new(&[8, 9, 10, 11], (2, 1), 120, 120, None),
+    Group::new(&[12, 13, 14, 15], (3, 1), 184, 184, None),
+    Group::new(&[16, 17, 18, 19], (4, 1), 56, 244, None),
+    Group::new(&[20, 21, 22, 23], (5, 1), 56, 308, None),
+    Group::new(&[24, 25, 26, 27], (6, 2), 244, 372, None),
+    Group::new(&[28, 29, 30, 31], (8, 1), 56, 422, None),
+    Group::new(&[32], (9, 1), 308, 486, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 28),
+        0,
+        0,
+        unrolled!(peristyle_1f0fe324381625ec_l058_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (28, 34),
+        56,
+        34,
+        unrolled!(peristyle_1f0fe324381625ec_l058_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (62, 32),
+        124,
+        91,
+        unrolled!(peristyle_1f0fe324381625ec_l058_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (94, 30),
+        188,
+        141,
+        unrolled!(peristyle_1f0fe324381625ec_l058_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (124, 33),
+        248,
+        179,
+        unrolled!(peristyle_1f0fe324381625ec_l058_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (157, 33),
+        314,
+        233,
+        unrolled!(peristyle_1f0fe324381625ec_l058_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (190, 34),
+        380,
+        282,
+        unrolled!(peristyle_1f0fe324381625ec_l058_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (224, 33),
+        448,
+        325,
+        unrolled!(peristyle_1f0fe324381625ec_l058_g7),
+    ),
+    Group::new(&[32], (257, 27), 514, 378, unrolled!(peristyle_1f0fe324381625ec_l058_g8)),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -47,10 +132,8 @@ pub static LAYER: Layer = Layer {
         weights: (2112, 1479),
         weight_bits: 8,
         macs: (844800, 591600),
-        kernel: Cow::Borrowed("u8s8_panels_1x64"),
-        reason: Cow::Borrowed(
-            "sparse, but 72 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs",
-        ),
+        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
+        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -69,26 +152,33 @@ pub static LAYER: Layer = Layer {
         out_height: 20,
         out_width: 20,
         table: Table {
-            group: 4,
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-<<<<<<< HEAD
             segments: Cow::Borrowed(TABLE.segments(0, 153)),
-            offsets: Cow::Borrowed(TABLE.offsets(640, 1016)),
+            offsets: Cow::Borrowed(TABLE.offsets(640, 1012)),
             weights: Cow::Borrowed(TABLE.words(4736, 432)),
-=======
-            segments: Cow::Borrowed(TABLE.segments(0, 231)),
-            offsets: Cow::Borrowed(TABLE.offsets(960, 33)),
-            weights: Cow::Borrowed(TABLE.words(1152, 755)),
->>>>>>> dense
         },
-        quads: None,
-        unrolled: None,
-        packed: Cow::Borrowed(TABLE.offsets(4224, 64)),
-        panels: Some(Panels { rows: 384, dense: false }),
+        quads: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(6464, 10)),
+            offsets: Cow::Borrowed(TABLE.offsets(6528, 364)),
+            weights: Cow::Borrowed(TABLE.words(8000, 500)),
+        }),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(10048, 392)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(11648, 0)),
+        panels: None,
+        winograd: None,
         blocking: Blocking {
-            chunk_tiles: 4,
-            pass_tiles: 2,
-            outputs: 36,
+            chunk_tiles: 60,
+            pass_tiles: 14,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

@@ -6,31 +6,116 @@
 //!
 //! 2217 of 3168 weights are not zero (density 0.700, unstructured); 0.22 of 0.32 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_panels_1x64`: sparse, but 71 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
-//! Kernel with AVX-512: `u8s8_panels_1x64_zmm`: sparse, but 71 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs.
+//! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::Activation;
-use peristyle_runtime::kernels::conv::Panels;
 use peristyle_runtime::kernels::conv::{
     Aligned, Arithmetic, Blocking, Conv, Epilogue, Group, StoreTo, Table,
 };
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-static TABLE: &Aligned<[u8; 5568]> = &Aligned(*include_bytes!("l059_heads_2.bin"));
+use peristyle_runtime::{declare_unrolled, unrolled};
+declare_unrolled!(
+    peristyle_6fd4093cc6aa2a41_l059_g0 peristyle_6fd4093cc6aa2a41_l059_g1
+    peristyle_6fd4093cc6aa2a41_l059_g2 peristyle_6fd4093cc6aa2a41_l059_g3
+    peristyle_6fd4093cc6aa2a41_l059_g4 peristyle_6fd4093cc6aa2a41_l059_g5
+    peristyle_6fd4093cc6aa2a41_l059_g6 peristyle_6fd4093cc6aa2a41_l059_g7
+    peristyle_6fd4093cc6aa2a41_l059_g8
+);
+static TABLE: &Aligned<[u8; 17728]> = &Aligned(*include_bytes!("l059_heads_2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 0), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (0, 0), 0, 0, None),
-    Group::new(&[8, 9, 10, 11], (0, 0), 0, 0, None),
-    Group::new(&[12, 13, 14, 15], (0, 0), 0, 0, None),
-    Group::new(&[16, 17, 18, 19], (0, 0), 0, 0, None),
-    Group::new(&[20, 21, 22, 23], (0, 0), 0, 0, None),
-    Group::new(&[24, 25, 26, 27], (0, 0), 0, 0, None),
-    Group::new(&[28, 29, 30, 31], (0, 0), 0, 0, None),
-    Group::new(&[32], (0, 0), 0, 0, None),
+    Group::new(&[0, 1], (0, 9), 0, 0, None),
+    Group::new(&[2, 3], (9, 9), 76, 28, None),
+    Group::new(&[4, 5], (18, 9), 140, 52, None),
+    Group::new(&[6, 7], (27, 9), 240, 98, None),
+    Group::new(&[8, 9], (36, 9), 332, 140, None),
+    Group::new(&[10, 11], (45, 9), 428, 184, None),
+    Group::new(&[12, 13], (54, 9), 524, 222, None),
+    Group::new(&[14, 15], (63, 9), 596, 248, None),
+    Group::new(&[16, 17], (72, 9), 684, 282, None),
+    Group::new(&[18, 19], (81, 9), 780, 324, None),
+    Group::new(&[20, 21], (90, 9), 876, 366, None),
+    Group::new(&[22, 23], (99, 9), 968, 410, None),
+    Group::new(&[24, 25], (108, 9), 1044, 438, None),
+    Group::new(&[26, 27], (117, 9), 1108, 464, None),
+    Group::new(&[28, 29], (126, 9), 1204, 507, None),
+    Group::new(&[30, 31], (135, 9), 1296, 549, None),
+    Group::new(&[32], (144, 9), 1396, 589, None),
+];
+static QUAD_GROUPS: &[Group] = &[
+    Group::new(&[0, 1, 2, 3], (0, 2), 0, 0, None),
+    Group::new(&[4, 5, 6, 7], (2, 1), 88, 81, None),
+    Group::new(&[8, 9, 10, 11], (3, 2), 184, 177, None),
+    Group::new(&[12, 13, 14, 15], (5, 2), 280, 263, None),
+    Group::new(&[16, 17, 18, 19], (7, 1), 368, 340, None),
+    Group::new(&[20, 21, 22, 23], (8, 3), 464, 436, None),
+    Group::new(&[24, 25, 26, 27], (11, 2), 564, 520, None),
+    Group::new(&[28, 29, 30, 31], (13, 1), 660, 602, None),
+    Group::new(&[32], (14, 1), 756, 698, None),
+];
+static UNROLLED_GROUPS: &[Group] = &[
+    Group::new(
+        &[0, 1, 2, 3],
+        (0, 43),
+        0,
+        0,
+        unrolled!(peristyle_6fd4093cc6aa2a41_l059_g0),
+    ),
+    Group::new(
+        &[4, 5, 6, 7],
+        (43, 48),
+        86,
+        50,
+        unrolled!(peristyle_6fd4093cc6aa2a41_l059_g1),
+    ),
+    Group::new(
+        &[8, 9, 10, 11],
+        (91, 48),
+        182,
+        132,
+        unrolled!(peristyle_6fd4093cc6aa2a41_l059_g2),
+    ),
+    Group::new(
+        &[12, 13, 14, 15],
+        (139, 44),
+        278,
+        204,
+        unrolled!(peristyle_6fd4093cc6aa2a41_l059_g3),
+    ),
+    Group::new(
+        &[16, 17, 18, 19],
+        (183, 49),
+        366,
+        260,
+        unrolled!(peristyle_6fd4093cc6aa2a41_l059_g4),
+    ),
+    Group::new(
+        &[20, 21, 22, 23],
+        (232, 48),
+        464,
+        341,
+        unrolled!(peristyle_6fd4093cc6aa2a41_l059_g5),
+    ),
+    Group::new(
+        &[24, 25, 26, 27],
+        (280, 48),
+        560,
+        409,
+        unrolled!(peristyle_6fd4093cc6aa2a41_l059_g6),
+    ),
+    Group::new(
+        &[28, 29, 30, 31],
+        (328, 48),
+        656,
+        474,
+        unrolled!(peristyle_6fd4093cc6aa2a41_l059_g7),
+    ),
+    Group::new(&[32], (376, 39), 752, 550, unrolled!(peristyle_6fd4093cc6aa2a41_l059_g8)),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -47,10 +132,8 @@ pub static LAYER: Layer = Layer {
         weights: (3168, 2217),
         weight_bits: 8,
         macs: (316800, 221700),
-        kernel: Cow::Borrowed("u8s8_panels_1x64"),
-        reason: Cow::Borrowed(
-            "sparse, but 71 % of the weights are not zero in those blocks of four that are multiplied: panels of packed quads stay in the first-level cache for all outputs",
-        ),
+        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
+        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -69,26 +152,33 @@ pub static LAYER: Layer = Layer {
         out_height: 10,
         out_width: 10,
         table: Table {
-            group: 4,
+            group: 2,
             groups: Cow::Borrowed(GROUPS),
-<<<<<<< HEAD
             segments: Cow::Borrowed(TABLE.segments(0, 153)),
-            offsets: Cow::Borrowed(TABLE.offsets(640, 1480)),
+            offsets: Cow::Borrowed(TABLE.offsets(640, 1476)),
             weights: Cow::Borrowed(TABLE.words(6592, 609)),
-=======
-            segments: Cow::Borrowed(TABLE.segments(0, 231)),
-            offsets: Cow::Borrowed(TABLE.offsets(960, 33)),
-            weights: Cow::Borrowed(TABLE.words(1152, 994)),
->>>>>>> dense
         },
-        quads: None,
-        unrolled: None,
-        packed: Cow::Borrowed(TABLE.offsets(5184, 96)),
-        panels: Some(Panels { rows: 384, dense: false }),
+        quads: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(QUAD_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(9088, 15)),
+            offsets: Cow::Borrowed(TABLE.offsets(9152, 836)),
+            weights: Cow::Borrowed(TABLE.words(12544, 718)),
+        }),
+        unrolled: Some(Table {
+            group: 4,
+            groups: Cow::Borrowed(UNROLLED_GROUPS),
+            segments: Cow::Borrowed(TABLE.segments(0, 0)),
+            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
+            weights: Cow::Borrowed(TABLE.words(15424, 570)),
+        }),
+        packed: Cow::Borrowed(TABLE.offsets(17728, 0)),
+        panels: None,
+        winograd: None,
         blocking: Blocking {
-            chunk_tiles: 4,
-            pass_tiles: 2,
-            outputs: 36,
+            chunk_tiles: 60,
+            pass_tiles: 8,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {

@@ -1,7 +1,7 @@
 //! The kernels that accumulate convolutions, in one table.
 
 use super::u8s8_spconv::PAIRS_GROUP;
-use super::{Arithmetic, Conv, MAX_GROUP, Panels};
+use super::{Arithmetic, Conv, MAX_GROUP, Panels, Winograd};
 use crate::simd::Isa;
 
 /// How a kernel gets at its nonzeros.
@@ -19,6 +19,8 @@ pub enum Form {
     Panels,
     /// A loop over all rows of a panel.
     DensePanels,
+    /// A loop over all channels of a point.
+    Points,
 }
 
 /// One kernel.
@@ -44,7 +46,7 @@ const _: () = assert!(MAX_GROUP == 4 && PAIRS_GROUP == 2, "the names say how man
 
 /// Every kernel. A convolution runs the first one of its arithmetic and its machine's instruction set whose form it was
 /// compiled for.
-pub static KERNELS: [Kernel; 17] = [
+pub static KERNELS: [Kernel; 20] = [
     kernel("f32_spconv_4x96_rows", Isa::Avx512, Arithmetic::F32, Form::Rows, 96),
     kernel("f32_spconv_4x24_unrolled", Isa::Avx2, Arithmetic::F32, Form::Unrolled, 24),
     kernel("f32_spconv_4x24_rows", Isa::Avx2, Arithmetic::F32, Form::Rows, 24),
@@ -58,6 +60,9 @@ pub static KERNELS: [Kernel; 17] = [
     kernel("u8s8_panels_1x64_zmm", Isa::Avx512, Arithmetic::U8S8, Form::Panels, 64),
     kernel("u8s8_panels_1x64", Isa::Avx2, Arithmetic::U8S8, Form::Panels, 64),
     kernel("u8s8_panels_portable", Isa::Portable, Arithmetic::U8S8, Form::Panels, 64),
+    kernel("f32_winograd_4x4_3x3", Isa::Avx512, Arithmetic::F32, Form::Points, 24),
+    kernel("f32_winograd_4x4_3x3", Isa::Avx2, Arithmetic::F32, Form::Points, 24),
+    kernel("f32_winograd_portable", Isa::Portable, Arithmetic::F32, Form::Points, 24),
     kernel("u8s8_spconv_4x64_quads", Isa::Avx512, Arithmetic::U8S8, Form::Quads, 64),
     kernel("u8s8_spconv_4x32_unrolled", Isa::Avx2, Arithmetic::U8S8, Form::Unrolled, 32),
     kernel("u8s8_spconv_2x64_pairs", Isa::Avx2, Arithmetic::U8S8, Form::Pairs, 64),
@@ -73,11 +78,23 @@ pub fn widest(arithmetic: Arithmetic) -> usize {
     pixels.map_or(1, |pixels| pixels / arithmetic.tile())
 }
 
-/// The kernel for an instruction set, an arithmetic, and a layer that was unrolled or not, or is computed from panels.
-pub fn find(isa: Isa, arithmetic: Arithmetic, unrolled: bool, panels: Option<Panels>) -> &'static Kernel {
-    let form = |form| match panels {
-        Some(Panels { dense, .. }) => form == if dense { Form::DensePanels } else { Form::Panels },
-        None => !matches!(form, Form::Panels | Form::DensePanels) && (unrolled || form != Form::Unrolled),
+/// The kernel for an instruction set, an arithmetic, and a layer that was unrolled or not, or is computed from panels or
+/// by points.
+pub fn find(
+    isa: Isa,
+    arithmetic: Arithmetic,
+    unrolled: bool,
+    panels: Option<Panels>,
+    winograd: Option<Winograd>,
+) -> &'static Kernel {
+    let form = |form| match (panels, winograd) {
+        (_, Some(_)) => form == Form::Points,
+        (Some(Panels { dense, .. }), None) => form == if dense { Form::DensePanels } else { Form::Panels },
+        (None, None) => match form {
+            Form::Panels | Form::DensePanels | Form::Points => false,
+            Form::Unrolled => unrolled,
+            Form::Rows | Form::Pairs | Form::Quads => true,
+        },
     };
     let serves = |k: &&Kernel| k.isa == isa && k.arithmetic == arithmetic && form(k.form);
     KERNELS.iter().find(serves).expect("there is a table kernel for every instruction set and arithmetic")
@@ -86,7 +103,8 @@ pub fn find(isa: Isa, arithmetic: Arithmetic, unrolled: bool, panels: Option<Pan
 impl Conv {
     /// The kernel that runs this layer on a machine with `isa`.
     pub fn kernel(&self, isa: Isa) -> &'static Kernel {
-        find(isa, self.arithmetic, self.table(isa).groups.iter().all(|g| g.unrolled.is_some()), self.panels)
+        let unrolled = self.table(isa).groups.iter().all(|g| g.unrolled.is_some());
+        find(isa, self.arithmetic, unrolled, self.panels, self.winograd)
     }
 }
 
@@ -100,7 +118,8 @@ mod tests {
             let unrolled = kernel.form == Form::Unrolled;
             let dense = kernel.form == Form::DensePanels;
             let panels = (dense || kernel.form == Form::Panels).then_some(Panels { rows: 1, dense });
-            assert_eq!(find(kernel.isa, kernel.arithmetic, unrolled, panels), kernel);
+            let winograd = (kernel.form == Form::Points).then_some(Winograd { tile_rows: 1, pad: [1, 1] });
+            assert_eq!(find(kernel.isa, kernel.arithmetic, unrolled, panels, winograd), kernel);
         }
     }
 }

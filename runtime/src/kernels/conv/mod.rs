@@ -8,6 +8,7 @@
 pub(crate) mod epilogue;
 pub mod f32_panels;
 pub mod f32_spconv;
+pub mod f32_winograd;
 pub mod family;
 pub mod table;
 pub mod u8s8_panels;
@@ -15,6 +16,7 @@ pub mod u8s8_spconv;
 
 pub use epilogue::{Epilogue, Residual, ResidualAt, StoreTo};
 pub use f32_panels::Panels;
+pub use f32_winograd::Winograd;
 pub use table::{Aligned, Group, Segment, Table, Unrolled};
 
 use super::map::Map;
@@ -51,7 +53,7 @@ impl Arithmetic {
 /// stay in the second-level cache until the epilogue of the unit reads them. A pass may be the whole chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blocking {
-    /// Tiles of a unit, a multiple of 4.
+    /// Tiles of a unit, a multiple of 4, or of 2 where panels are computed.
     pub chunk_tiles: usize,
     /// Tiles of a pass, a multiple of what a kernel computes at once: 4 (`F32`) or 2 (`U8S8`).
     pub pass_tiles: usize,
@@ -67,7 +69,7 @@ impl Blocking {
     pub fn is_sane(&self) -> bool {
         let small = [self.chunk_tiles, self.pass_tiles, self.outputs].iter().all(|n| (1..=1 << 20).contains(n));
         small
-            && self.chunk_tiles.is_multiple_of(4)
+            && self.chunk_tiles.is_multiple_of(2)
             && self.pass_tiles.is_multiple_of(2)
             && self.outputs.is_multiple_of(MAX_GROUP)
     }
@@ -96,6 +98,8 @@ pub struct Conv {
     pub packed: Cow<'static, [i32]>,
     /// How the packed rows are taken in blocks, when they are.
     pub panels: Option<Panels>,
+    /// `F32`: how the convolution is computed by points, when it is.
+    pub winograd: Option<Winograd>,
     /// How the work is cut.
     pub blocking: Blocking,
     /// What happens to every accumulated element.
@@ -110,6 +114,9 @@ impl Conv {
 
     /// Bytes of scratch one thread needs: accumulators of a block of groups, a row for the epilogue, packed input.
     pub fn scratch_bytes(&self) -> usize {
+        if let Some(winograd) = &self.winograd {
+            return winograd.scratch_bytes(self);
+        }
         let packed = match &self.panels {
             Some(panels) => panels.scratch_bytes(self),
             None => self.packed.len() * self.pass_bytes(),
@@ -147,6 +154,9 @@ impl Conv {
 
     /// Units of work in the output rows `rows`.
     pub fn units(&self, isa: Isa, rows: &Range<usize>) -> usize {
+        if let Some(winograd) = &self.winograd {
+            return winograd.units(self, rows);
+        }
         let (_, _, tiles) = self.run(rows);
         let table = self.table(isa);
         tiles.div_ceil(self.blocking.chunk_tiles) * table.groups.len().div_ceil(self.blocking.outputs / table.group)
@@ -167,6 +177,10 @@ impl Conv {
     /// be 64-byte aligned and have [`Conv::scratch_bytes`] bytes, no two threads may compute the same unit at
     /// once, and the machine must have `isa`.
     pub unsafe fn run_unit(&self, isa: Isa, arena: *mut u8, scratch: *mut u8, rows: &Range<usize>, unit: usize) {
+        if let Some(winograd) = &self.winograd {
+            // SAFETY: forwarded.
+            return unsafe { winograd.run_unit(self, isa, arena, scratch, rows, unit) };
+        }
         if let Some(panels) = &self.panels {
             // SAFETY: forwarded.
             return unsafe { panels.run_unit(self, isa, arena, scratch, rows, unit) };

@@ -6,10 +6,13 @@ use crate::engine::DType;
 use crate::kernels::Activation;
 use crate::kernels::conv::table::Group;
 use crate::kernels::conv::{Arithmetic, Conv};
+use crate::kernels::map::Map;
 use crate::simd::math::{Quantizer, avx2};
+use crate::simd::prefetch_to_write;
 use std::arch::x86_64::{
-    __m256, _mm256_add_epi32, _mm256_add_ps, _mm256_castps_si256, _mm256_cvtepi32_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
-    _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps, _mm256_storeu_si256,
+    __m256, _mm_storeu_ps, _mm256_add_epi32, _mm256_add_ps, _mm256_castpd_ps, _mm256_castps_pd, _mm256_castps_si256,
+    _mm256_castps256_ps128, _mm256_cvtepi32_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_permute4x64_pd,
+    _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps, _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_storeu_si256,
 };
 use std::mem::transmute;
 use std::ops::Range;
@@ -25,6 +28,8 @@ struct Pass {
     activation: Activation,
     residual: Option<(*const f32, ResidualAt)>,
     floats: Option<*mut f32>,
+    /// Where the next row of floats goes, which is asked for meanwhile.
+    next: Option<*mut f32>,
     bytes: Option<(*mut u8, Quantizer)>,
 }
 
@@ -92,6 +97,8 @@ impl Epilogue {
                         Some(store) => Some(run.linear(&store.map, channel, arena)),
                         None => row_of_floats.then_some(row),
                     },
+                    next: only_floats
+                        .map(|store| run.linear::<f32>(&store.map, channel, arena).wrapping_add(store.map.plane)),
                     bytes: quantizer.map(|quantizer| match only_bytes {
                         Some(store) => (run.linear(&store.map, channel, arena), quantizer),
                         None => (scratch.bytes, quantizer),
@@ -104,6 +111,7 @@ impl Epilogue {
                     let map = &store.map;
                     match map.dtype {
                         DType::F32 if only_floats.is_some() => run.restore_padding(map, channel, arena, 0.0f32),
+                        DType::F32 if map.split[1] == 2 => store_halves(&run, map, channel, arena, floats),
                         DType::F32 => run.store_floats(map, channel, arena, floats),
                         DType::U8 if only_bytes.is_some() => run.restore_padding(map, channel, arena, map.pad_value),
                         DType::U8 => {
@@ -115,6 +123,7 @@ impl Epilogue {
                                     activation: Activation::Identity,
                                     residual: None,
                                     floats: None,
+                                    next: None,
                                     bytes: Some((scratch.bytes, store.quantizer)),
                                 }
                                 .run(run.len());
@@ -210,6 +219,11 @@ impl Pass {
                 if let Some((from, ResidualAt::AfterActivation)) = self.residual {
                     lanes = add(lanes, load(if whole { from.add(at) } else { addends.as_ptr() }));
                 }
+                if let Some(next) = self.next {
+                    for line in (0..LANES).step_by(16) {
+                        prefetch_to_write(next.wrapping_add(at + line).cast());
+                    }
+                }
                 if let Some(to) = self.floats {
                     let to = if whole { to.add(at) } else { floats.as_mut_ptr() };
                     for (i, x) in lanes.iter().enumerate() {
@@ -226,6 +240,54 @@ impl Pass {
             }
             if let Some((to, _)) = self.bytes {
                 bytes.as_ptr().copy_to_nonoverlapping(to.add(len - rest), rest);
+            }
+        }
+    }
+}
+
+/// Puts the quarters of a vector in order after a shuffle, which works in halves.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn in_order(v: __m256) -> __m256 {
+    _mm256_castpd_ps(_mm256_permute4x64_pd::<0xd8>(_mm256_castps_pd(v)))
+}
+
+/// Writes a run of numbers to a map with two column phases, and asks for where those of the next channel go.
+///
+/// # Safety
+/// As for [`Run::store_floats`].
+#[target_feature(enable = "avx2,fma")]
+unsafe fn store_halves(run: &Run, map: &Map, channel: usize, arena: *mut u8, values: &[f32]) {
+    const PAIRS: usize = 8;
+    for (y, x, part) in run.rows() {
+        let values = &values[part];
+        // SAFETY: by the contract; the pixels of a row that have the phase of the first lie side by side, and so do the
+        // others.
+        unsafe {
+            let base = map.ptr::<f32>(arena);
+            let first = base.add(map.index(channel, y, x));
+            let second = base.add(map.index(channel, y, x + 1));
+            let next = map.split[0] * map.split[1] * map.plane;
+            let (whole, rest) = values.as_chunks::<{ 2 * PAIRS }>();
+            for (i, values) in whole.iter().enumerate() {
+                let (a, b) = (_mm256_loadu_ps(values.as_ptr()), _mm256_loadu_ps(values.as_ptr().add(PAIRS)));
+                let (even, odd) = (_mm256_shuffle_ps::<0x88>(a, b), _mm256_shuffle_ps::<0xdd>(a, b));
+                for (to, values) in [(first, even), (second, odd)] {
+                    let to = to.add(i * PAIRS);
+                    _mm256_storeu_ps(to, in_order(values));
+                    prefetch_to_write(to.wrapping_add(next).cast());
+                }
+            }
+            let mut at = whole.len() * PAIRS;
+            let (half, rest) = rest.as_chunks::<PAIRS>();
+            for values in half {
+                let v = _mm256_loadu_ps(values.as_ptr());
+                _mm_storeu_ps(first.add(at), _mm256_castps256_ps128(in_order(_mm256_shuffle_ps::<0x88>(v, v))));
+                _mm_storeu_ps(second.add(at), _mm256_castps256_ps128(in_order(_mm256_shuffle_ps::<0xdd>(v, v))));
+                at += PAIRS / 2;
+            }
+            for (i, &value) in rest.iter().enumerate() {
+                [first, second][i % 2].add(at + i / 2).write(value);
             }
         }
     }

@@ -31,7 +31,7 @@ impl Run {
 
     /// The parts that are output pixels: row, first column, and range within the run.
     #[inline(always)]
-    fn rows(&self) -> impl Iterator<Item = (usize, usize, Range<usize>)> + use<> {
+    pub(super) fn rows(&self) -> impl Iterator<Item = (usize, usize, Range<usize>)> + use<> {
         let Run { row, width, mut start, .. } = *self;
         let (mut at, len) = (0, self.len());
         std::iter::from_fn(move || {

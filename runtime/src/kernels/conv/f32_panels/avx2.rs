@@ -4,7 +4,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::{DENSE_GROUP, PASS, Pass, SEGMENTS, SPARSE_GROUP, f32_spconv};
-use crate::simd::prefetch;
+use crate::simd::{prefetch, prefetch_second_level};
 use std::arch::asm;
 use std::arch::x86_64::*;
 
@@ -13,12 +13,17 @@ const TILE: usize = f32_spconv::TILE;
 /// # Safety
 /// As for [`super::pack`]; the machine must have AVX2.
 #[target_feature(enable = "avx2")]
-pub unsafe fn pack(offsets: &[i32], x: *const u8, to: *mut f32) {
+pub unsafe fn pack(offsets: &[i32], x: *const u8, to: *mut f32, ask_for_next: bool) {
     let mut to = to;
     for &offset in offsets {
         // SAFETY: forwarded.
         unsafe {
             let row = x.offset(offset as isize).cast::<f32>();
+            if ask_for_next {
+                for at in (PASS..2 * PASS).step_by(16) {
+                    prefetch_second_level(row.wrapping_add(at).cast());
+                }
+            }
             for t in 0..PASS / 8 {
                 _mm256_store_ps(to.add(t * 8), _mm256_loadu_ps(row.add(t * 8)));
             }

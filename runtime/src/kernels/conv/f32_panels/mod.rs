@@ -161,7 +161,7 @@ impl Panels {
             for (block, offsets) in conv.packed.chunks(self.rows).enumerate() {
                 for pass in (0..count).step_by(PASS_TILES) {
                     let tiles = PASS_TILES.min(count - pass);
-                    pack(isa, offsets, x.add(pass * tile * 4), panel.cast());
+                    pack(isa, offsets, x.add(pass * tile * 4), panel.cast(), conv.blocking.prefetch);
                     let pass = Pass {
                         table,
                         groups,
@@ -220,16 +220,16 @@ impl Panels {
     }
 }
 
-/// Copies the pixels of a pass at `x` of every row side by side.
+/// Copies the pixels of a pass at `x` of every row side by side, and may ask for those of the next pass.
 ///
 /// # Safety
 /// A pass from every offset must be readable, and `to` have room for all, aligned to a cache line.
-unsafe fn pack(isa: Isa, offsets: &[i32], x: *const u8, to: *mut f32) {
+unsafe fn pack(isa: Isa, offsets: &[i32], x: *const u8, to: *mut f32, ask_for_next: bool) {
     // SAFETY: forwarded.
     unsafe {
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 | Isa::Avx512 => avx2::pack(offsets, x, to),
+            Isa::Avx2 | Isa::Avx512 => avx2::pack(offsets, x, to, ask_for_next),
             _ => {
                 for (k, &offset) in offsets.iter().enumerate() {
                     let row = x.offset(offset as isize).cast::<[f32; PASS]>();

@@ -119,6 +119,7 @@ fn fused_is_the_definition() {
                     quads: None,
                     unrolled: None,
                     panels: None,
+                    winograd: None,
                     packed: vec![].into(),
                     blocking: Blocking { chunk_tiles: 16, pass_tiles: 4, outputs: 4, prefetch: false },
                     epilogue: Epilogue {
