@@ -4,8 +4,8 @@
     python3 benches/serve.py --detector ./detector --model model.onnx --images PHOTOGRAPHS
 
 Needs `wrk`. All services run at the same time and take turns under load, on loopback: every client sends a JPEG file
-as a multipart form, waits for the answer, and sends the next. Before it counts, every service must find objects in a
-photograph. Virtual environments of the others are made under target/serve.
+as a multipart form, waits for the answer, and sends the next. A service is left alone until it rests before the next
+one's turn. Before it counts, every service must find objects in a photograph. Virtual environments of the others are made under target/serve.
 """
 
 import argparse
@@ -130,19 +130,30 @@ class Service:
                     raise SystemExit(f"{self.name} does not serve ({error}); its log is {self.log.name}")
                 time.sleep(0.2)
 
-    def memory(self):
-        """Resident bytes of the process and its children."""
-        parents = {}
+    def usage(self):
+        """Seconds of processor time so far and resident bytes, of the process and its children."""
+        found = {}
         for stat in Path("/proc").glob("[0-9]*/stat"):
             try:
                 fields = stat.read_text().rpartition(")")[2].split()
-                parents[int(stat.parent.name)] = (int(fields[1]), int(fields[21]) * os.sysconf("SC_PAGE_SIZE"))
             except OSError:
                 continue
+            busy = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            found[int(stat.parent.name)] = int(fields[1]), busy, int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
         ours = {self.process.pid}
-        while more := {pid for pid, (parent, _) in parents.items() if parent in ours} - ours:
+        while more := {pid for pid, (parent, *_) in found.items() if parent in ours} - ours:
             ours |= more
-        return sum(parents[pid][1] for pid in ours if pid in parents)
+        return [sum(found[pid][at] for pid in ours if pid in found) for at in (1, 2)]
+
+    def settle(self):
+        """Waits until requests whose clients went away are no longer worked on."""
+        end = time.monotonic() + 120
+        busy = self.usage()[0]
+        while time.monotonic() < end:
+            time.sleep(0.3)
+            before, busy = busy, self.usage()[0]
+            if busy - before < 0.03:
+                return
 
     def load(self, connections, seconds, script, files):
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "60s", "-s", script, self.url, "--", *files]
@@ -151,7 +162,7 @@ class Service:
             raise SystemExit(f"wrk failed on {self.name}: {done.stderr or done.stdout}")
         row = json.loads(done.stderr)
         row["rate"] = (row["requests"] - row["errors"]) / row["seconds"]
-        row["memory"] = self.memory()
+        row["memory"] = self.usage()[1]
         self.rows.setdefault(connections, []).append(row)
         say(f"{connections:3} {self.name}: {row['rate']:.1f} requests/s, p99 {row['p99_ms']:.0f} ms, {row['errors']} errors")
 
@@ -200,6 +211,7 @@ def main():
                 for connections in args.connections:
                     for service in running:
                         service.load(connections, args.seconds, script, forms)
+                        service.settle()
         finally:
             for service in running:
                 service.end()
