@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn traces_go_on_with_a_span_of_our_own() {
-        let of = |text| Trace::of(&headers("traceparent", text));
+        let of = |text: &str| Trace::of(&headers("traceparent", text));
         let id = "4bf92f3577b34da6a3ce929d0e0e4736";
         let trace = of(&format!("00-{id}-00f067aa0ba902b7-01")).unwrap();
         let header = trace.header();
