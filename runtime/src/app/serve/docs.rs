@@ -10,7 +10,8 @@ use crate::app::Compiled;
 /// The description, kept by hand; a test holds it against the routes.
 const OPENAPI: &str = include_str!("openapi.json");
 
-const STYLE: &str = include_str!("docs.css");
+/// The page around its sections.
+const PAGE: &str = include_str!("docs.html");
 
 /// The methods of a path in the description.
 const METHODS: [&str; 2] = ["get", "post"];
@@ -58,22 +59,17 @@ pub fn page(settings: &Settings, models: &[Compiled]) -> Vec<u8> {
     let title = escaped(document["info"]["title"].as_str().unwrap_or_default());
     let model = escaped(models[0].spec.source);
     let about = escaped(document["info"]["description"].as_str().unwrap_or_default());
-    let mut html = format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width, initial-scale=1\"><title>{title}</title><style>{STYLE}</style></head><body>\
-         <main><h1>{title}</h1><p>Model: <code>{model}</code></p><p>{about}</p><p>For programs: \
-         <a href=\"/openapi.json\">openapi.json</a></p>"
-    );
+    let mut sections = String::new();
     let none = Map::new();
     for (path, methods) in document["paths"].as_object().unwrap_or(&none) {
         for method in METHODS {
             if let Some(operation) = methods.get(method) {
-                html += &section(path, method, operation, &document);
+                sections += &section(path, method, operation, &document);
             }
         }
     }
-    html += "</main></body></html>";
-    html.into_bytes()
+    let texts = [("{title}", title), ("{model}", model), ("{about}", about), ("{sections}", sections)];
+    texts.iter().fold(PAGE.to_owned(), |page, (place, text)| page.replace(place, text)).into_bytes()
 }
 
 fn section(path: &str, method: &str, operation: &Value, document: &Value) -> String {

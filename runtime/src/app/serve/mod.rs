@@ -32,7 +32,7 @@ mod worker;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Barrier, OnceLock};
 
 use super::Compiled;
 use super::failure::Failure;
@@ -112,19 +112,19 @@ fn start_workers(app: &Arc<App>) -> Result<(), Failure> {
         metrics: app.metrics.clone(),
         limits: app.settings.limits,
     });
-    let (proved, wait) = std::sync::mpsc::channel::<()>();
-    let wait = Arc::new(std::sync::Mutex::new(wait));
     let streams = app.settings.scheduling.streams;
+    let proved = Arc::new(Barrier::new(streams));
     for index in 0..streams {
-        let (app, workshop, proved, wait) = (app.clone(), workshop.clone(), proved.clone(), wait.clone());
+        let (app, workshop, proved) = (app.clone(), workshop.clone(), proved.clone());
         let work = move || {
             if index == 0 {
                 proof::prove(&app, &workshop.networks);
-                (1..streams).for_each(|_| proved.send(()).unwrap_or_default());
-            } else if wait.lock().is_ok_and(|wait| wait.recv().is_err()) {
-                return;
             }
-            workshop.work();
+            proved.wait();
+            match app.health.expect_right() {
+                Ok(()) => workshop.work(),
+                Err(refusal) => workshop.refuse(&refusal),
+            }
         };
         let started = std::thread::Builder::new().name(format!("stream-{index}")).spawn(work);
         started.map_err(|error| Failure::threads(streams, &error, "--streams"))?;

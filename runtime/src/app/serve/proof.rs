@@ -1,5 +1,7 @@
 //! Whether the models compute what they should, before the first answer.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use super::state::{App, Facts};
 use super::worker::Networks;
 use crate::detect::Pipeline;
@@ -10,16 +12,15 @@ use crate::engine::golden::{Golden, check};
 pub fn prove(app: &App, networks: &Networks) {
     let cores = app.settings.scheduling.cores;
     for (index, model) in app.models.iter().enumerate() {
-        let proved = (model.new)(cores).map_err(|error| format!("cannot start {cores} threads: {error}"));
-        let proved = proved.and_then(|mut engine| {
-            let facts = Facts::of(&mut *engine);
-            let _ = app.facts[index].set(facts);
+        let proved = catch_unwind(AssertUnwindSafe(|| {
+            let mut engine = (model.new)(cores).map_err(|error| format!("cannot start {cores} threads: {error}"))?;
+            let _ = app.facts[index].set(Facts::of(&mut *engine));
             if app.settings.selftest {
                 compare(&mut *engine)?;
             }
             Pipeline::builder_boxed(engine).build().map_err(|error| error.to_string())
-        });
-        match proved {
+        }));
+        match proved.unwrap_or_else(|_| Err("the self test panicked".into())) {
             Ok(pipeline) => networks.put(index, cores, pipeline),
             Err(why) => {
                 let why = format!("{}: {why}", model.spec.source);

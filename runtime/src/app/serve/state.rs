@@ -228,7 +228,11 @@ impl Health {
         Ok(())
     }
 
-    fn expect_right(&self) -> Result<(), ApiError> {
+    /// Whether nothing is known to be wrong with the models.
+    ///
+    /// # Errors
+    /// 503 with what is wrong.
+    pub fn expect_right(&self) -> Result<(), ApiError> {
         match self.wrong.get() {
             Some(why) => Err(ApiError::unavailable("selftest_failed", 60, why.clone())),
             None => Ok(()),

@@ -77,6 +77,14 @@ impl Workshop {
         }
     }
 
+    /// Answers everything that waits with a refusal, until the queue is closed and empty.
+    pub fn refuse(&self, refusal: &ApiError) {
+        while let Some(Batch { jobs, width }) = self.schedule.next() {
+            jobs.into_iter().for_each(|job| answer(job, Err(refusal.clone())));
+            self.schedule.give_back(width);
+        }
+    }
+
     fn look(&self, batch: Batch) {
         let Batch { jobs, width } = batch;
         let (model, params) = (jobs[0].model, jobs[0].params.clone());

@@ -78,6 +78,8 @@ fn a_service_that_was_killed_starts_again_on_its_port() {
 #[test]
 fn a_model_that_cannot_run_is_never_ready() {
     let service = Service::launch(&[], &[("STAND_IN_BROKEN", "1")]);
+    // Whether it waits for the proof or comes after it.
+    service.post("/predict", "image/png", &street()).refusal(503, "selftest_failed");
     service.wait_until(|| service.log().contains("answers no requests"));
     let said = service.get("/v2/health/ready").refusal(503, "selftest_failed");
     assert!(said.contains("rules.onnx: cannot start"), "{said}");
