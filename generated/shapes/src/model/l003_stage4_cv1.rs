@@ -88,7 +88,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 36)),
-            offsets: Cow::Borrowed(TABLE.offsets(192, 68)),
+            offsets: Cow::Borrowed(TABLE.offsets(192, 72)),
             weights: Cow::Borrowed(TABLE.words(512, 34)),
         },
         quads: Some(Table {

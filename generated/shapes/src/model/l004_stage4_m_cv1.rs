@@ -101,7 +101,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 36)),
-            offsets: Cow::Borrowed(TABLE.offsets(192, 36)),
+            offsets: Cow::Borrowed(TABLE.offsets(192, 40)),
             weights: Cow::Borrowed(TABLE.words(384, 18)),
         },
         quads: Some(Table {

@@ -86,7 +86,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 36)),
-            offsets: Cow::Borrowed(TABLE.offsets(192, 76)),
+            offsets: Cow::Borrowed(TABLE.offsets(192, 80)),
             weights: Cow::Borrowed(TABLE.words(512, 38)),
         },
         quads: Some(Table {

@@ -111,7 +111,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 72)),
-            offsets: Cow::Borrowed(TABLE.offsets(320, 260)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 264)),
             weights: Cow::Borrowed(TABLE.words(1408, 109)),
         },
         quads: Some(Table {

@@ -124,7 +124,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 72)),
-            offsets: Cow::Borrowed(TABLE.offsets(320, 136)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 140)),
             weights: Cow::Borrowed(TABLE.words(896, 68)),
         },
         quads: Some(Table {

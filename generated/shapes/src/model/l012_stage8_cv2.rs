@@ -109,7 +109,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 72)),
-            offsets: Cow::Borrowed(TABLE.offsets(320, 244)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 248)),
             weights: Cow::Borrowed(TABLE.words(1344, 106)),
         },
         quads: Some(Table {

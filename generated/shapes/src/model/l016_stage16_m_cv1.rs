@@ -166,7 +166,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 144)),
-            offsets: Cow::Borrowed(TABLE.offsets(576, 520)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 524)),
             weights: Cow::Borrowed(TABLE.words(2688, 218)),
         },
         quads: Some(Table {

@@ -151,7 +151,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 144)),
-            offsets: Cow::Borrowed(TABLE.offsets(576, 980)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 984)),
             weights: Cow::Borrowed(TABLE.words(4544, 346)),
         },
         quads: Some(Table {

@@ -252,7 +252,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 288)),
-            offsets: Cow::Borrowed(TABLE.offsets(1152, 1884)),
+            offsets: Cow::Borrowed(TABLE.offsets(1152, 1888)),
             weights: Cow::Borrowed(TABLE.words(8704, 695)),
         },
         quads: Some(Table {

@@ -195,7 +195,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 216)),
-            offsets: Cow::Borrowed(TABLE.offsets(896, 2108)),
+            offsets: Cow::Borrowed(TABLE.offsets(896, 2112)),
             weights: Cow::Borrowed(TABLE.words(9344, 750)),
         },
         quads: Some(Table {

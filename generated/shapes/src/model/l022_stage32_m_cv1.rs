@@ -210,7 +210,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 216)),
-            offsets: Cow::Borrowed(TABLE.offsets(896, 1128)),
+            offsets: Cow::Borrowed(TABLE.offsets(896, 1132)),
             weights: Cow::Borrowed(TABLE.words(5440, 419)),
         },
         quads: Some(Table {

@@ -193,7 +193,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 216)),
-            offsets: Cow::Borrowed(TABLE.offsets(896, 2088)),
+            offsets: Cow::Borrowed(TABLE.offsets(896, 2092)),
             weights: Cow::Borrowed(TABLE.words(9280, 753)),
         },
         quads: Some(Table {

@@ -193,7 +193,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 216)),
-            offsets: Cow::Borrowed(TABLE.offsets(896, 2056)),
+            offsets: Cow::Borrowed(TABLE.offsets(896, 2060)),
             weights: Cow::Borrowed(TABLE.words(9152, 741)),
         },
         quads: Some(Table {

@@ -21,16 +21,16 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_33b46ebf52eaf6c5_l037_g0 peristyle_33b46ebf52eaf6c5_l037_g1
-    peristyle_33b46ebf52eaf6c5_l037_g2 peristyle_33b46ebf52eaf6c5_l037_g3
-    peristyle_33b46ebf52eaf6c5_l037_g4 peristyle_33b46ebf52eaf6c5_l037_g5
-    peristyle_33b46ebf52eaf6c5_l037_g6 peristyle_33b46ebf52eaf6c5_l037_g7
-    peristyle_33b46ebf52eaf6c5_l037_g8 peristyle_33b46ebf52eaf6c5_l037_g9
-    peristyle_33b46ebf52eaf6c5_l037_g10 peristyle_33b46ebf52eaf6c5_l037_g11
-    peristyle_33b46ebf52eaf6c5_l037_g12 peristyle_33b46ebf52eaf6c5_l037_g13
-    peristyle_33b46ebf52eaf6c5_l037_g14 peristyle_33b46ebf52eaf6c5_l037_g15
+    peristyle_95d18315e5d9d9a4_l037_g0 peristyle_95d18315e5d9d9a4_l037_g1
+    peristyle_95d18315e5d9d9a4_l037_g2 peristyle_95d18315e5d9d9a4_l037_g3
+    peristyle_95d18315e5d9d9a4_l037_g4 peristyle_95d18315e5d9d9a4_l037_g5
+    peristyle_95d18315e5d9d9a4_l037_g6 peristyle_95d18315e5d9d9a4_l037_g7
+    peristyle_95d18315e5d9d9a4_l037_g8 peristyle_95d18315e5d9d9a4_l037_g9
+    peristyle_95d18315e5d9d9a4_l037_g10 peristyle_95d18315e5d9d9a4_l037_g11
+    peristyle_95d18315e5d9d9a4_l037_g12 peristyle_95d18315e5d9d9a4_l037_g13
+    peristyle_95d18315e5d9d9a4_l037_g14 peristyle_95d18315e5d9d9a4_l037_g15
 );
-static TABLE: &Aligned<[u8; 22400]> = &Aligned(*include_bytes!("l037_up16_cv3.bin"));
+static TABLE: &Aligned<[u8; 22464]> = &Aligned(*include_bytes!("l037_up16_cv3.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
     Group::new(&[2, 3], (9, 9), 56, 18, None),
@@ -89,112 +89,112 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 38),
         0,
         0,
-        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g0),
+        unrolled!(peristyle_95d18315e5d9d9a4_l037_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (38, 34),
         76,
         45,
-        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g1),
+        unrolled!(peristyle_95d18315e5d9d9a4_l037_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (72, 35),
         144,
         83,
-        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g2),
+        unrolled!(peristyle_95d18315e5d9d9a4_l037_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (107, 31),
         214,
         132,
-        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g3),
+        unrolled!(peristyle_95d18315e5d9d9a4_l037_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (138, 36),
         276,
         167,
-        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g4),
+        unrolled!(peristyle_95d18315e5d9d9a4_l037_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (174, 33),
         348,
         208,
-        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g5),
+        unrolled!(peristyle_95d18315e5d9d9a4_l037_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (207, 33),
         414,
         250,
-        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g6),
+        unrolled!(peristyle_95d18315e5d9d9a4_l037_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (240, 41),
         480,
         290,
-        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g7),
+        unrolled!(peristyle_95d18315e5d9d9a4_l037_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (281, 32),
         562,
         337,
-        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g8),
+        unrolled!(peristyle_95d18315e5d9d9a4_l037_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (313, 33),
         626,
         377,
-        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g9),
+        unrolled!(peristyle_95d18315e5d9d9a4_l037_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (346, 34),
         692,
         414,
-        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g10),
+        unrolled!(peristyle_95d18315e5d9d9a4_l037_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (380, 32),
         760,
         456,
-        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g11),
+        unrolled!(peristyle_95d18315e5d9d9a4_l037_g11),
     ),
     Group::new(
         &[48, 49, 50, 51],
         (412, 31),
         824,
         494,
-        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g12),
+        unrolled!(peristyle_95d18315e5d9d9a4_l037_g12),
     ),
     Group::new(
         &[52, 53, 54, 55],
         (443, 32),
         886,
         531,
-        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g13),
+        unrolled!(peristyle_95d18315e5d9d9a4_l037_g13),
     ),
     Group::new(
         &[56, 57, 58, 59],
         (475, 32),
         950,
         570,
-        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g14),
+        unrolled!(peristyle_95d18315e5d9d9a4_l037_g14),
     ),
     Group::new(
         &[60, 61, 62, 63],
         (507, 30),
         1014,
         610,
-        unrolled!(peristyle_33b46ebf52eaf6c5_l037_g15),
+        unrolled!(peristyle_95d18315e5d9d9a4_l037_g15),
     ),
 ];
 /// The layer.
@@ -235,24 +235,24 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 288)),
-            offsets: Cow::Borrowed(TABLE.offsets(1152, 1968)),
-            weights: Cow::Borrowed(TABLE.words(9024, 714)),
+            offsets: Cow::Borrowed(TABLE.offsets(1152, 1972)),
+            weights: Cow::Borrowed(TABLE.words(9088, 714)),
         },
         quads: Some(Table {
             group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(11904, 19)),
-            offsets: Cow::Borrowed(TABLE.offsets(12032, 940)),
-            weights: Cow::Borrowed(TABLE.words(15808, 985)),
+            segments: Cow::Borrowed(TABLE.segments(11968, 19)),
+            offsets: Cow::Borrowed(TABLE.offsets(12096, 940)),
+            weights: Cow::Borrowed(TABLE.words(15872, 985)),
         }),
         unrolled: Some(Table {
             group: 4,
             groups: Cow::Borrowed(UNROLLED_GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 0)),
             offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(19776, 644)),
+            weights: Cow::Borrowed(TABLE.words(19840, 644)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(22400, 0)),
+        packed: Cow::Borrowed(TABLE.offsets(22464, 0)),
         panels: None,
         winograd: None,
         blocking: Blocking {

@@ -153,7 +153,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 144)),
-            offsets: Cow::Borrowed(TABLE.offsets(576, 940)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 944)),
             weights: Cow::Borrowed(TABLE.words(4352, 356)),
         },
         quads: Some(Table {

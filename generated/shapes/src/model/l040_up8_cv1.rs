@@ -109,7 +109,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 72)),
-            offsets: Cow::Borrowed(TABLE.offsets(320, 460)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 464)),
             weights: Cow::Borrowed(TABLE.words(2176, 178)),
         },
         quads: Some(Table {

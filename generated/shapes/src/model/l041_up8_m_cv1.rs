@@ -21,10 +21,10 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_a9247d1ff9160c55_l041_g0 peristyle_a9247d1ff9160c55_l041_g1
-    peristyle_a9247d1ff9160c55_l041_g2 peristyle_a9247d1ff9160c55_l041_g3
+    peristyle_8b38421857720a51_l041_g0 peristyle_8b38421857720a51_l041_g1
+    peristyle_8b38421857720a51_l041_g2 peristyle_8b38421857720a51_l041_g3
 );
-static TABLE: &Aligned<[u8; 1792]> = &Aligned(*include_bytes!("l041_up8_m_cv1.bin"));
+static TABLE: &Aligned<[u8; 1856]> = &Aligned(*include_bytes!("l041_up8_m_cv1.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
     Group::new(&[2, 3], (9, 9), 16, 8, None),
@@ -47,28 +47,28 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 9),
         0,
         0,
-        unrolled!(peristyle_a9247d1ff9160c55_l041_g0),
+        unrolled!(peristyle_8b38421857720a51_l041_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (9, 10),
         18,
         11,
-        unrolled!(peristyle_a9247d1ff9160c55_l041_g1),
+        unrolled!(peristyle_8b38421857720a51_l041_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (19, 9),
         38,
         23,
-        unrolled!(peristyle_a9247d1ff9160c55_l041_g2),
+        unrolled!(peristyle_8b38421857720a51_l041_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (28, 9),
         56,
         34,
-        unrolled!(peristyle_a9247d1ff9160c55_l041_g3),
+        unrolled!(peristyle_8b38421857720a51_l041_g3),
     ),
 ];
 /// The layer.
@@ -124,24 +124,24 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 72)),
-            offsets: Cow::Borrowed(TABLE.offsets(320, 128)),
-            weights: Cow::Borrowed(TABLE.words(832, 64)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 132)),
+            weights: Cow::Borrowed(TABLE.words(896, 64)),
         },
         quads: Some(Table {
             group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(1088, 4)),
-            offsets: Cow::Borrowed(TABLE.offsets(1152, 48)),
-            weights: Cow::Borrowed(TABLE.words(1344, 64)),
+            segments: Cow::Borrowed(TABLE.segments(1152, 4)),
+            offsets: Cow::Borrowed(TABLE.offsets(1216, 48)),
+            weights: Cow::Borrowed(TABLE.words(1408, 64)),
         }),
         unrolled: Some(Table {
             group: 4,
             groups: Cow::Borrowed(UNROLLED_GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 0)),
             offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(1600, 46)),
+            weights: Cow::Borrowed(TABLE.words(1664, 46)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(1792, 0)),
+        packed: Cow::Borrowed(TABLE.offsets(1856, 0)),
         panels: None,
         winograd: None,
         blocking: Blocking {

@@ -21,10 +21,10 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_1f57a561709b9a97_l043_g0 peristyle_1f57a561709b9a97_l043_g1
-    peristyle_1f57a561709b9a97_l043_g2 peristyle_1f57a561709b9a97_l043_g3
+    peristyle_62dba143d2744905_l043_g0 peristyle_62dba143d2744905_l043_g1
+    peristyle_62dba143d2744905_l043_g2 peristyle_62dba143d2744905_l043_g3
 );
-static TABLE: &Aligned<[u8; 5632]> = &Aligned(*include_bytes!("l043_up8_cv2.bin"));
+static TABLE: &Aligned<[u8; 5696]> = &Aligned(*include_bytes!("l043_up8_cv2.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
     Group::new(&[2, 3], (9, 9), 48, 20, None),
@@ -47,28 +47,28 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 32),
         0,
         0,
-        unrolled!(peristyle_1f57a561709b9a97_l043_g0),
+        unrolled!(peristyle_62dba143d2744905_l043_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (32, 31),
         64,
         40,
-        unrolled!(peristyle_1f57a561709b9a97_l043_g1),
+        unrolled!(peristyle_62dba143d2744905_l043_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (63, 31),
         126,
         79,
-        unrolled!(peristyle_1f57a561709b9a97_l043_g2),
+        unrolled!(peristyle_62dba143d2744905_l043_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (94, 30),
         188,
         117,
-        unrolled!(peristyle_1f57a561709b9a97_l043_g3),
+        unrolled!(peristyle_62dba143d2744905_l043_g3),
     ),
 ];
 /// The layer.
@@ -109,24 +109,24 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 72)),
-            offsets: Cow::Borrowed(TABLE.offsets(320, 464)),
-            weights: Cow::Borrowed(TABLE.words(2176, 179)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 468)),
+            weights: Cow::Borrowed(TABLE.words(2240, 179)),
         },
         quads: Some(Table {
             group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(2944, 7)),
-            offsets: Cow::Borrowed(TABLE.offsets(3008, 252)),
-            weights: Cow::Borrowed(TABLE.words(4032, 234)),
+            segments: Cow::Borrowed(TABLE.segments(3008, 7)),
+            offsets: Cow::Borrowed(TABLE.offsets(3072, 252)),
+            weights: Cow::Borrowed(TABLE.words(4096, 234)),
         }),
         unrolled: Some(Table {
             group: 4,
             groups: Cow::Borrowed(UNROLLED_GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 0)),
             offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(4992, 149)),
+            weights: Cow::Borrowed(TABLE.words(5056, 149)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(5632, 0)),
+        packed: Cow::Borrowed(TABLE.offsets(5696, 0)),
         panels: None,
         winograd: None,
         blocking: Blocking {

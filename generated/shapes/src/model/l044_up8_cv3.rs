@@ -166,7 +166,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 144)),
-            offsets: Cow::Borrowed(TABLE.offsets(576, 468)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 472)),
             weights: Cow::Borrowed(TABLE.words(2496, 202)),
         },
         quads: Some(Table {

@@ -151,7 +151,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 144)),
-            offsets: Cow::Borrowed(TABLE.offsets(576, 996)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 1000)),
             weights: Cow::Borrowed(TABLE.words(4608, 351)),
         },
         quads: Some(Table {

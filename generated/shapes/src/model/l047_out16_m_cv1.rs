@@ -166,7 +166,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 144)),
-            offsets: Cow::Borrowed(TABLE.offsets(576, 484)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 488)),
             weights: Cow::Borrowed(TABLE.words(2560, 207)),
         },
         quads: Some(Table {

@@ -151,7 +151,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 144)),
-            offsets: Cow::Borrowed(TABLE.offsets(576, 956)),
+            offsets: Cow::Borrowed(TABLE.offsets(576, 960)),
             weights: Cow::Borrowed(TABLE.words(4416, 354)),
         },
         quads: Some(Table {

@@ -21,16 +21,16 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_410483056a19416f_l050_g0 peristyle_410483056a19416f_l050_g1
-    peristyle_410483056a19416f_l050_g2 peristyle_410483056a19416f_l050_g3
-    peristyle_410483056a19416f_l050_g4 peristyle_410483056a19416f_l050_g5
-    peristyle_410483056a19416f_l050_g6 peristyle_410483056a19416f_l050_g7
-    peristyle_410483056a19416f_l050_g8 peristyle_410483056a19416f_l050_g9
-    peristyle_410483056a19416f_l050_g10 peristyle_410483056a19416f_l050_g11
-    peristyle_410483056a19416f_l050_g12 peristyle_410483056a19416f_l050_g13
-    peristyle_410483056a19416f_l050_g14 peristyle_410483056a19416f_l050_g15
+    peristyle_30396f84f3ebb8b8_l050_g0 peristyle_30396f84f3ebb8b8_l050_g1
+    peristyle_30396f84f3ebb8b8_l050_g2 peristyle_30396f84f3ebb8b8_l050_g3
+    peristyle_30396f84f3ebb8b8_l050_g4 peristyle_30396f84f3ebb8b8_l050_g5
+    peristyle_30396f84f3ebb8b8_l050_g6 peristyle_30396f84f3ebb8b8_l050_g7
+    peristyle_30396f84f3ebb8b8_l050_g8 peristyle_30396f84f3ebb8b8_l050_g9
+    peristyle_30396f84f3ebb8b8_l050_g10 peristyle_30396f84f3ebb8b8_l050_g11
+    peristyle_30396f84f3ebb8b8_l050_g12 peristyle_30396f84f3ebb8b8_l050_g13
+    peristyle_30396f84f3ebb8b8_l050_g14 peristyle_30396f84f3ebb8b8_l050_g15
 );
-static TABLE: &Aligned<[u8; 21824]> = &Aligned(*include_bytes!("l050_out16_cv3.bin"));
+static TABLE: &Aligned<[u8; 21888]> = &Aligned(*include_bytes!("l050_out16_cv3.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
     Group::new(&[2, 3], (9, 9), 52, 19, None),
@@ -89,112 +89,112 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 31),
         0,
         0,
-        unrolled!(peristyle_410483056a19416f_l050_g0),
+        unrolled!(peristyle_30396f84f3ebb8b8_l050_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (31, 31),
         62,
         39,
-        unrolled!(peristyle_410483056a19416f_l050_g1),
+        unrolled!(peristyle_30396f84f3ebb8b8_l050_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (62, 34),
         124,
         75,
-        unrolled!(peristyle_410483056a19416f_l050_g2),
+        unrolled!(peristyle_30396f84f3ebb8b8_l050_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (96, 33),
         192,
         115,
-        unrolled!(peristyle_410483056a19416f_l050_g3),
+        unrolled!(peristyle_30396f84f3ebb8b8_l050_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (129, 30),
         258,
         154,
-        unrolled!(peristyle_410483056a19416f_l050_g4),
+        unrolled!(peristyle_30396f84f3ebb8b8_l050_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (159, 32),
         318,
         191,
-        unrolled!(peristyle_410483056a19416f_l050_g5),
+        unrolled!(peristyle_30396f84f3ebb8b8_l050_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (191, 31),
         382,
         230,
-        unrolled!(peristyle_410483056a19416f_l050_g6),
+        unrolled!(peristyle_30396f84f3ebb8b8_l050_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (222, 31),
         444,
         266,
-        unrolled!(peristyle_410483056a19416f_l050_g7),
+        unrolled!(peristyle_30396f84f3ebb8b8_l050_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (253, 32),
         506,
         305,
-        unrolled!(peristyle_410483056a19416f_l050_g8),
+        unrolled!(peristyle_30396f84f3ebb8b8_l050_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (285, 32),
         570,
         345,
-        unrolled!(peristyle_410483056a19416f_l050_g9),
+        unrolled!(peristyle_30396f84f3ebb8b8_l050_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (317, 32),
         634,
         383,
-        unrolled!(peristyle_410483056a19416f_l050_g10),
+        unrolled!(peristyle_30396f84f3ebb8b8_l050_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (349, 31),
         698,
         417,
-        unrolled!(peristyle_410483056a19416f_l050_g11),
+        unrolled!(peristyle_30396f84f3ebb8b8_l050_g11),
     ),
     Group::new(
         &[48, 49, 50, 51],
         (380, 31),
         760,
         453,
-        unrolled!(peristyle_410483056a19416f_l050_g12),
+        unrolled!(peristyle_30396f84f3ebb8b8_l050_g12),
     ),
     Group::new(
         &[52, 53, 54, 55],
         (411, 29),
         822,
         494,
-        unrolled!(peristyle_410483056a19416f_l050_g13),
+        unrolled!(peristyle_30396f84f3ebb8b8_l050_g13),
     ),
     Group::new(
         &[56, 57, 58, 59],
         (440, 30),
         880,
         527,
-        unrolled!(peristyle_410483056a19416f_l050_g14),
+        unrolled!(peristyle_30396f84f3ebb8b8_l050_g14),
     ),
     Group::new(
         &[60, 61, 62, 63],
         (470, 30),
         940,
         563,
-        unrolled!(peristyle_410483056a19416f_l050_g15),
+        unrolled!(peristyle_30396f84f3ebb8b8_l050_g15),
     ),
 ];
 /// The layer.
@@ -250,24 +250,24 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 288)),
-            offsets: Cow::Borrowed(TABLE.offsets(1152, 1840)),
-            weights: Cow::Borrowed(TABLE.words(8512, 703)),
+            offsets: Cow::Borrowed(TABLE.offsets(1152, 1844)),
+            weights: Cow::Borrowed(TABLE.words(8576, 703)),
         },
         quads: Some(Table {
             group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(11328, 20)),
-            offsets: Cow::Borrowed(TABLE.offsets(11456, 1000)),
-            weights: Cow::Borrowed(TABLE.words(15488, 970)),
+            segments: Cow::Borrowed(TABLE.segments(11392, 20)),
+            offsets: Cow::Borrowed(TABLE.offsets(11520, 1000)),
+            weights: Cow::Borrowed(TABLE.words(15552, 970)),
         }),
         unrolled: Some(Table {
             group: 4,
             groups: Cow::Borrowed(UNROLLED_GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 0)),
             offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(19392, 599)),
+            weights: Cow::Borrowed(TABLE.words(19456, 599)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(21824, 0)),
+        packed: Cow::Borrowed(TABLE.offsets(21888, 0)),
         panels: None,
         winograd: None,
         blocking: Blocking {

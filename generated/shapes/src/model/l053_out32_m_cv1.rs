@@ -208,7 +208,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 216)),
-            offsets: Cow::Borrowed(TABLE.offsets(896, 1116)),
+            offsets: Cow::Borrowed(TABLE.offsets(896, 1120)),
             weights: Cow::Borrowed(TABLE.words(5376, 417)),
         },
         quads: Some(Table {

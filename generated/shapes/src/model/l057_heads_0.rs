@@ -155,7 +155,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 153)),
-            offsets: Cow::Borrowed(TABLE.offsets(640, 552)),
+            offsets: Cow::Borrowed(TABLE.offsets(640, 556)),
             weights: Cow::Borrowed(TABLE.words(2880, 258)),
         },
         quads: Some(Table {

@@ -155,7 +155,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 153)),
-            offsets: Cow::Borrowed(TABLE.offsets(640, 1012)),
+            offsets: Cow::Borrowed(TABLE.offsets(640, 1016)),
             weights: Cow::Borrowed(TABLE.words(4736, 432)),
         },
         quads: Some(Table {

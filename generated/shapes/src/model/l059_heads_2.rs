@@ -155,7 +155,7 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 153)),
-            offsets: Cow::Borrowed(TABLE.offsets(640, 1476)),
+            offsets: Cow::Borrowed(TABLE.offsets(640, 1480)),
             weights: Cow::Borrowed(TABLE.words(6592, 609)),
         },
         quads: Some(Table {
