@@ -46,7 +46,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             columns: Columns::Auto,
-            code_budget: 3 << 20,
+            code_budget: 1 << 20,
             panels: PanelUse::Faster,
             winograd: WinogradUse::Faster,
         }

@@ -6,7 +6,7 @@
 //!
 //! 8295 of 55296 weights are not zero (density 0.150, unstructured); 0.83 of 5.53 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
+//! Kernel with AVX2: `u8s8_spconv_2x64_pairs`: sparse, but its straight-line code does not fit the code budget.
 //!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
@@ -19,22 +19,7 @@ use peristyle_runtime::kernels::conv::{
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(
-    peristyle_f670dd9b102e8de2_l020_g0 peristyle_f670dd9b102e8de2_l020_g1
-    peristyle_f670dd9b102e8de2_l020_g2 peristyle_f670dd9b102e8de2_l020_g3
-    peristyle_f670dd9b102e8de2_l020_g4 peristyle_f670dd9b102e8de2_l020_g5
-    peristyle_f670dd9b102e8de2_l020_g6 peristyle_f670dd9b102e8de2_l020_g7
-    peristyle_f670dd9b102e8de2_l020_g8 peristyle_f670dd9b102e8de2_l020_g9
-    peristyle_f670dd9b102e8de2_l020_g10 peristyle_f670dd9b102e8de2_l020_g11
-    peristyle_f670dd9b102e8de2_l020_g12 peristyle_f670dd9b102e8de2_l020_g13
-    peristyle_f670dd9b102e8de2_l020_g14 peristyle_f670dd9b102e8de2_l020_g15
-    peristyle_f670dd9b102e8de2_l020_g16 peristyle_f670dd9b102e8de2_l020_g17
-    peristyle_f670dd9b102e8de2_l020_g18 peristyle_f670dd9b102e8de2_l020_g19
-    peristyle_f670dd9b102e8de2_l020_g20 peristyle_f670dd9b102e8de2_l020_g21
-    peristyle_f670dd9b102e8de2_l020_g22 peristyle_f670dd9b102e8de2_l020_g23
-);
-static TABLE: &Aligned<[u8; 97920]> = &Aligned(*include_bytes!("l020_down32.bin"));
+static TABLE: &Aligned<[u8; 89216]> = &Aligned(*include_bytes!("l020_down32.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
     Group::new(&[2, 3], (9, 9), 192, 53, None),
@@ -111,176 +96,6 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[88, 89, 90, 91], (95, 4), 5900, 3239, None),
     Group::new(&[92, 93, 94, 95], (99, 3), 6136, 3362, None),
 ];
-static UNROLLED_GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 141),
-        0,
-        0,
-        unrolled!(peristyle_f670dd9b102e8de2_l020_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (141, 136),
-        282,
-        94,
-        unrolled!(peristyle_f670dd9b102e8de2_l020_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (277, 133),
-        554,
-        186,
-        unrolled!(peristyle_f670dd9b102e8de2_l020_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (410, 139),
-        820,
-        272,
-        unrolled!(peristyle_f670dd9b102e8de2_l020_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (549, 142),
-        1098,
-        369,
-        unrolled!(peristyle_f670dd9b102e8de2_l020_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (691, 154),
-        1382,
-        467,
-        unrolled!(peristyle_f670dd9b102e8de2_l020_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (845, 130),
-        1690,
-        567,
-        unrolled!(peristyle_f670dd9b102e8de2_l020_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (975, 153),
-        1950,
-        651,
-        unrolled!(peristyle_f670dd9b102e8de2_l020_g7),
-    ),
-    Group::new(
-        &[32, 33, 34, 35],
-        (1128, 136),
-        2256,
-        757,
-        unrolled!(peristyle_f670dd9b102e8de2_l020_g8),
-    ),
-    Group::new(
-        &[36, 37, 38, 39],
-        (1264, 131),
-        2528,
-        854,
-        unrolled!(peristyle_f670dd9b102e8de2_l020_g9),
-    ),
-    Group::new(
-        &[40, 41, 42, 43],
-        (1395, 139),
-        2790,
-        938,
-        unrolled!(peristyle_f670dd9b102e8de2_l020_g10),
-    ),
-    Group::new(
-        &[44, 45, 46, 47],
-        (1534, 140),
-        3068,
-        1032,
-        unrolled!(peristyle_f670dd9b102e8de2_l020_g11),
-    ),
-    Group::new(
-        &[48, 49, 50, 51],
-        (1674, 121),
-        3348,
-        1120,
-        unrolled!(peristyle_f670dd9b102e8de2_l020_g12),
-    ),
-    Group::new(
-        &[52, 53, 54, 55],
-        (1795, 125),
-        3590,
-        1199,
-        unrolled!(peristyle_f670dd9b102e8de2_l020_g13),
-    ),
-    Group::new(
-        &[56, 57, 58, 59],
-        (1920, 141),
-        3840,
-        1285,
-        unrolled!(peristyle_f670dd9b102e8de2_l020_g14),
-    ),
-    Group::new(
-        &[60, 61, 62, 63],
-        (2061, 134),
-        4122,
-        1376,
-        unrolled!(peristyle_f670dd9b102e8de2_l020_g15),
-    ),
-    Group::new(
-        &[64, 65, 66, 67],
-        (2195, 144),
-        4390,
-        1466,
-        unrolled!(peristyle_f670dd9b102e8de2_l020_g16),
-    ),
-    Group::new(
-        &[68, 69, 70, 71],
-        (2339, 110),
-        4678,
-        1568,
-        unrolled!(peristyle_f670dd9b102e8de2_l020_g17),
-    ),
-    Group::new(
-        &[72, 73, 74, 75],
-        (2449, 121),
-        4898,
-        1640,
-        unrolled!(peristyle_f670dd9b102e8de2_l020_g18),
-    ),
-    Group::new(
-        &[76, 77, 78, 79],
-        (2570, 127),
-        5140,
-        1719,
-        unrolled!(peristyle_f670dd9b102e8de2_l020_g19),
-    ),
-    Group::new(
-        &[80, 81, 82, 83],
-        (2697, 126),
-        5394,
-        1800,
-        unrolled!(peristyle_f670dd9b102e8de2_l020_g20),
-    ),
-    Group::new(
-        &[84, 85, 86, 87],
-        (2823, 177),
-        5646,
-        1879,
-        unrolled!(peristyle_f670dd9b102e8de2_l020_g21),
-    ),
-    Group::new(
-        &[88, 89, 90, 91],
-        (3000, 124),
-        6000,
-        2005,
-        unrolled!(peristyle_f670dd9b102e8de2_l020_g22),
-    ),
-    Group::new(
-        &[92, 93, 94, 95],
-        (3124, 145),
-        6248,
-        2079,
-        unrolled!(peristyle_f670dd9b102e8de2_l020_g23),
-    ),
-];
 /// The layer.
 pub static LAYER: Layer = Layer {
     name: Cow::Borrowed("/down32/Conv"),
@@ -296,8 +111,10 @@ pub static LAYER: Layer = Layer {
         weights: (55296, 8295),
         weight_bits: 8,
         macs: (5529600, 829500),
-        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
-        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
+        kernel: Cow::Borrowed("u8s8_spconv_2x64_pairs"),
+        reason: Cow::Borrowed(
+            "sparse, but its straight-line code does not fit the code budget",
+        ),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -329,14 +146,8 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(47040, 6432)),
             weights: Cow::Borrowed(TABLE.words(72768, 3534)),
         }),
-        unrolled: Some(Table {
-            group: 4,
-            groups: Cow::Borrowed(UNROLLED_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 0)),
-            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(86912, 2176)),
-        }),
-        packed: Cow::Borrowed(TABLE.offsets(95616, 576)),
+        unrolled: None,
+        packed: Cow::Borrowed(TABLE.offsets(86912, 576)),
         panels: None,
         winograd: None,
         blocking: Blocking {

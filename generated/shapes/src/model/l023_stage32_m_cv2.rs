@@ -6,7 +6,7 @@
 //!
 //! 4562 of 20736 weights are not zero (density 0.220, unstructured); 0.46 of 2.07 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
+//! Kernel with AVX2: `u8s8_spconv_2x64_pairs`: sparse, but its straight-line code does not fit the code budget.
 //!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
@@ -20,16 +20,7 @@ use peristyle_runtime::kernels::conv::{Residual, ResidualAt};
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(
-    peristyle_8517fec7ebb6e0f4_l023_g0 peristyle_8517fec7ebb6e0f4_l023_g1
-    peristyle_8517fec7ebb6e0f4_l023_g2 peristyle_8517fec7ebb6e0f4_l023_g3
-    peristyle_8517fec7ebb6e0f4_l023_g4 peristyle_8517fec7ebb6e0f4_l023_g5
-    peristyle_8517fec7ebb6e0f4_l023_g6 peristyle_8517fec7ebb6e0f4_l023_g7
-    peristyle_8517fec7ebb6e0f4_l023_g8 peristyle_8517fec7ebb6e0f4_l023_g9
-    peristyle_8517fec7ebb6e0f4_l023_g10 peristyle_8517fec7ebb6e0f4_l023_g11
-);
-static TABLE: &Aligned<[u8; 50304]> = &Aligned(
+static TABLE: &Aligned<[u8; 45440]> = &Aligned(
     *include_bytes!("l023_stage32_m_cv2.bin"),
 );
 static GROUPS: &[Group] = &[
@@ -72,92 +63,6 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[40, 41, 42, 43], (52, 4), 2608, 1484, None),
     Group::new(&[44, 45, 46, 47], (56, 4), 2872, 1640, None),
 ];
-static UNROLLED_GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 127),
-        0,
-        0,
-        unrolled!(peristyle_8517fec7ebb6e0f4_l023_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (127, 113),
-        254,
-        92,
-        unrolled!(peristyle_8517fec7ebb6e0f4_l023_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (240, 147),
-        480,
-        171,
-        unrolled!(peristyle_8517fec7ebb6e0f4_l023_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (387, 139),
-        774,
-        283,
-        unrolled!(peristyle_8517fec7ebb6e0f4_l023_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (526, 126),
-        1052,
-        393,
-        unrolled!(peristyle_8517fec7ebb6e0f4_l023_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (652, 147),
-        1304,
-        489,
-        unrolled!(peristyle_8517fec7ebb6e0f4_l023_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (799, 123),
-        1598,
-        599,
-        unrolled!(peristyle_8517fec7ebb6e0f4_l023_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (922, 126),
-        1844,
-        691,
-        unrolled!(peristyle_8517fec7ebb6e0f4_l023_g7),
-    ),
-    Group::new(
-        &[32, 33, 34, 35],
-        (1048, 157),
-        2096,
-        781,
-        unrolled!(peristyle_8517fec7ebb6e0f4_l023_g8),
-    ),
-    Group::new(
-        &[36, 37, 38, 39],
-        (1205, 140),
-        2410,
-        898,
-        unrolled!(peristyle_8517fec7ebb6e0f4_l023_g9),
-    ),
-    Group::new(
-        &[40, 41, 42, 43],
-        (1345, 138),
-        2690,
-        1008,
-        unrolled!(peristyle_8517fec7ebb6e0f4_l023_g10),
-    ),
-    Group::new(
-        &[44, 45, 46, 47],
-        (1483, 137),
-        2966,
-        1112,
-        unrolled!(peristyle_8517fec7ebb6e0f4_l023_g11),
-    ),
-];
 /// The layer.
 pub static LAYER: Layer = Layer {
     name: Cow::Borrowed("/stage32.m.cv2/Conv"),
@@ -175,8 +80,10 @@ pub static LAYER: Layer = Layer {
         weights: (20736, 4562),
         weight_bits: 8,
         macs: (2073600, 456200),
-        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
-        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
+        kernel: Cow::Borrowed("u8s8_spconv_2x64_pairs"),
+        reason: Cow::Borrowed(
+            "sparse, but its straight-line code does not fit the code budget",
+        ),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -208,14 +115,8 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(25600, 3144)),
             weights: Cow::Borrowed(TABLE.words(38208, 1807)),
         }),
-        unrolled: Some(Table {
-            group: 4,
-            groups: Cow::Borrowed(UNROLLED_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 0)),
-            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(45440, 1214)),
-        }),
-        packed: Cow::Borrowed(TABLE.offsets(50304, 0)),
+        unrolled: None,
+        packed: Cow::Borrowed(TABLE.offsets(45440, 0)),
         panels: None,
         winograd: None,
         blocking: Blocking {

@@ -6,7 +6,7 @@
 //!
 //! 2535 of 4608 weights are not zero (density 0.550, unstructured); 0.25 of 0.46 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
+//! Kernel with AVX2: `u8s8_spconv_2x64_pairs`: sparse, but its straight-line code does not fit the code budget.
 //!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
@@ -19,16 +19,7 @@ use peristyle_runtime::kernels::conv::{
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(
-    peristyle_44a903295e1f8d5f_l024_g0 peristyle_44a903295e1f8d5f_l024_g1
-    peristyle_44a903295e1f8d5f_l024_g2 peristyle_44a903295e1f8d5f_l024_g3
-    peristyle_44a903295e1f8d5f_l024_g4 peristyle_44a903295e1f8d5f_l024_g5
-    peristyle_44a903295e1f8d5f_l024_g6 peristyle_44a903295e1f8d5f_l024_g7
-    peristyle_44a903295e1f8d5f_l024_g8 peristyle_44a903295e1f8d5f_l024_g9
-    peristyle_44a903295e1f8d5f_l024_g10 peristyle_44a903295e1f8d5f_l024_g11
-);
-static TABLE: &Aligned<[u8; 23680]> = &Aligned(*include_bytes!("l024_stage32_cv2.bin"));
+static TABLE: &Aligned<[u8; 20992]> = &Aligned(*include_bytes!("l024_stage32_cv2.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
     Group::new(&[2, 3], (9, 9), 84, 29, None),
@@ -69,92 +60,6 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[40, 41, 42, 43], (23, 4), 936, 831, None),
     Group::new(&[44, 45, 46, 47], (27, 3), 1032, 904, None),
 ];
-static UNROLLED_GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 46),
-        0,
-        0,
-        unrolled!(peristyle_44a903295e1f8d5f_l024_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (46, 48),
-        92,
-        56,
-        unrolled!(peristyle_44a903295e1f8d5f_l024_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (94, 47),
-        188,
-        113,
-        unrolled!(peristyle_44a903295e1f8d5f_l024_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (141, 46),
-        282,
-        164,
-        unrolled!(peristyle_44a903295e1f8d5f_l024_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (187, 48),
-        374,
-        218,
-        unrolled!(peristyle_44a903295e1f8d5f_l024_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (235, 46),
-        470,
-        277,
-        unrolled!(peristyle_44a903295e1f8d5f_l024_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (281, 49),
-        562,
-        331,
-        unrolled!(peristyle_44a903295e1f8d5f_l024_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (330, 50),
-        660,
-        386,
-        unrolled!(peristyle_44a903295e1f8d5f_l024_g7),
-    ),
-    Group::new(
-        &[32, 33, 34, 35],
-        (380, 46),
-        760,
-        448,
-        unrolled!(peristyle_44a903295e1f8d5f_l024_g8),
-    ),
-    Group::new(
-        &[36, 37, 38, 39],
-        (426, 47),
-        852,
-        501,
-        unrolled!(peristyle_44a903295e1f8d5f_l024_g9),
-    ),
-    Group::new(
-        &[40, 41, 42, 43],
-        (473, 47),
-        946,
-        557,
-        unrolled!(peristyle_44a903295e1f8d5f_l024_g10),
-    ),
-    Group::new(
-        &[44, 45, 46, 47],
-        (520, 47),
-        1040,
-        610,
-        unrolled!(peristyle_44a903295e1f8d5f_l024_g11),
-    ),
-];
 /// The layer.
 pub static LAYER: Layer = Layer {
     name: Cow::Borrowed("/stage32.cv2/Conv"),
@@ -170,8 +75,10 @@ pub static LAYER: Layer = Layer {
         weights: (4608, 2535),
         weight_bits: 8,
         macs: (460800, 253500),
-        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
-        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
+        kernel: Cow::Borrowed("u8s8_spconv_2x64_pairs"),
+        reason: Cow::Borrowed(
+            "sparse, but its straight-line code does not fit the code budget",
+        ),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -203,14 +110,8 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(12480, 1124)),
             weights: Cow::Borrowed(TABLE.words(17024, 982)),
         }),
-        unrolled: Some(Table {
-            group: 4,
-            groups: Cow::Borrowed(UNROLLED_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 0)),
-            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(20992, 666)),
-        }),
-        packed: Cow::Borrowed(TABLE.offsets(23680, 0)),
+        unrolled: None,
+        packed: Cow::Borrowed(TABLE.offsets(20992, 0)),
         panels: None,
         winograd: None,
         blocking: Blocking {

@@ -6,7 +6,7 @@
 //!
 //! 4148 of 9216 weights are not zero (density 0.450, unstructured); 0.41 of 0.92 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
+//! Kernel with AVX2: `u8s8_spconv_2x64_pairs`: sparse, but its straight-line code does not fit the code budget.
 //!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
@@ -19,22 +19,7 @@ use peristyle_runtime::kernels::conv::{
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(
-    peristyle_d34061281d342235_l025_g0 peristyle_d34061281d342235_l025_g1
-    peristyle_d34061281d342235_l025_g2 peristyle_d34061281d342235_l025_g3
-    peristyle_d34061281d342235_l025_g4 peristyle_d34061281d342235_l025_g5
-    peristyle_d34061281d342235_l025_g6 peristyle_d34061281d342235_l025_g7
-    peristyle_d34061281d342235_l025_g8 peristyle_d34061281d342235_l025_g9
-    peristyle_d34061281d342235_l025_g10 peristyle_d34061281d342235_l025_g11
-    peristyle_d34061281d342235_l025_g12 peristyle_d34061281d342235_l025_g13
-    peristyle_d34061281d342235_l025_g14 peristyle_d34061281d342235_l025_g15
-    peristyle_d34061281d342235_l025_g16 peristyle_d34061281d342235_l025_g17
-    peristyle_d34061281d342235_l025_g18 peristyle_d34061281d342235_l025_g19
-    peristyle_d34061281d342235_l025_g20 peristyle_d34061281d342235_l025_g21
-    peristyle_d34061281d342235_l025_g22 peristyle_d34061281d342235_l025_g23
-);
-static TABLE: &Aligned<[u8; 43136]> = &Aligned(*include_bytes!("l025_stage32_cv3.bin"));
+static TABLE: &Aligned<[u8; 38464]> = &Aligned(*include_bytes!("l025_stage32_cv3.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
     Group::new(&[2, 3], (9, 9), 76, 26, None),
@@ -111,176 +96,6 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[88, 89, 90, 91], (61, 3), 1948, 1593, None),
     Group::new(&[92, 93, 94, 95], (64, 2), 2040, 1668, None),
 ];
-static UNROLLED_GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 43),
-        0,
-        0,
-        unrolled!(peristyle_d34061281d342235_l025_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (43, 52),
-        86,
-        44,
-        unrolled!(peristyle_d34061281d342235_l025_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (95, 49),
-        190,
-        94,
-        unrolled!(peristyle_d34061281d342235_l025_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (144, 48),
-        288,
-        143,
-        unrolled!(peristyle_d34061281d342235_l025_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (192, 48),
-        384,
-        188,
-        unrolled!(peristyle_d34061281d342235_l025_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (240, 47),
-        480,
-        239,
-        unrolled!(peristyle_d34061281d342235_l025_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (287, 45),
-        574,
-        293,
-        unrolled!(peristyle_d34061281d342235_l025_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (332, 47),
-        664,
-        340,
-        unrolled!(peristyle_d34061281d342235_l025_g7),
-    ),
-    Group::new(
-        &[32, 33, 34, 35],
-        (379, 46),
-        758,
-        388,
-        unrolled!(peristyle_d34061281d342235_l025_g8),
-    ),
-    Group::new(
-        &[36, 37, 38, 39],
-        (425, 46),
-        850,
-        436,
-        unrolled!(peristyle_d34061281d342235_l025_g9),
-    ),
-    Group::new(
-        &[40, 41, 42, 43],
-        (471, 43),
-        942,
-        485,
-        unrolled!(peristyle_d34061281d342235_l025_g10),
-    ),
-    Group::new(
-        &[44, 45, 46, 47],
-        (514, 46),
-        1028,
-        532,
-        unrolled!(peristyle_d34061281d342235_l025_g11),
-    ),
-    Group::new(
-        &[48, 49, 50, 51],
-        (560, 48),
-        1120,
-        577,
-        unrolled!(peristyle_d34061281d342235_l025_g12),
-    ),
-    Group::new(
-        &[52, 53, 54, 55],
-        (608, 47),
-        1216,
-        627,
-        unrolled!(peristyle_d34061281d342235_l025_g13),
-    ),
-    Group::new(
-        &[56, 57, 58, 59],
-        (655, 48),
-        1310,
-        677,
-        unrolled!(peristyle_d34061281d342235_l025_g14),
-    ),
-    Group::new(
-        &[60, 61, 62, 63],
-        (703, 43),
-        1406,
-        727,
-        unrolled!(peristyle_d34061281d342235_l025_g15),
-    ),
-    Group::new(
-        &[64, 65, 66, 67],
-        (746, 50),
-        1492,
-        767,
-        unrolled!(peristyle_d34061281d342235_l025_g16),
-    ),
-    Group::new(
-        &[68, 69, 70, 71],
-        (796, 46),
-        1592,
-        819,
-        unrolled!(peristyle_d34061281d342235_l025_g17),
-    ),
-    Group::new(
-        &[72, 73, 74, 75],
-        (842, 46),
-        1684,
-        866,
-        unrolled!(peristyle_d34061281d342235_l025_g18),
-    ),
-    Group::new(
-        &[76, 77, 78, 79],
-        (888, 44),
-        1776,
-        912,
-        unrolled!(peristyle_d34061281d342235_l025_g19),
-    ),
-    Group::new(
-        &[80, 81, 82, 83],
-        (932, 56),
-        1864,
-        954,
-        unrolled!(peristyle_d34061281d342235_l025_g20),
-    ),
-    Group::new(
-        &[84, 85, 86, 87],
-        (988, 49),
-        1976,
-        1012,
-        unrolled!(peristyle_d34061281d342235_l025_g21),
-    ),
-    Group::new(
-        &[88, 89, 90, 91],
-        (1037, 45),
-        2074,
-        1066,
-        unrolled!(peristyle_d34061281d342235_l025_g22),
-    ),
-    Group::new(
-        &[92, 93, 94, 95],
-        (1082, 45),
-        2164,
-        1116,
-        unrolled!(peristyle_d34061281d342235_l025_g23),
-    ),
-];
 /// The layer.
 pub static LAYER: Layer = Layer {
     name: Cow::Borrowed("/stage32.cv3/Conv"),
@@ -296,8 +111,10 @@ pub static LAYER: Layer = Layer {
         weights: (9216, 4148),
         weight_bits: 8,
         macs: (921600, 414800),
-        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
-        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
+        kernel: Cow::Borrowed("u8s8_spconv_2x64_pairs"),
+        reason: Cow::Borrowed(
+            "sparse, but its straight-line code does not fit the code budget",
+        ),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -329,14 +146,8 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(22912, 2128)),
             weights: Cow::Borrowed(TABLE.words(31424, 1747)),
         }),
-        unrolled: Some(Table {
-            group: 4,
-            groups: Cow::Borrowed(UNROLLED_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 0)),
-            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(38464, 1166)),
-        }),
-        packed: Cow::Borrowed(TABLE.offsets(43136, 0)),
+        unrolled: None,
+        packed: Cow::Borrowed(TABLE.offsets(38464, 0)),
         panels: None,
         winograd: None,
         blocking: Blocking {

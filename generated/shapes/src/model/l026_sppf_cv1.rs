@@ -6,7 +6,7 @@
 //!
 //! 2535 of 4608 weights are not zero (density 0.550, unstructured); 0.25 of 0.46 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
+//! Kernel with AVX2: `u8s8_spconv_2x64_pairs`: sparse, but its straight-line code does not fit the code budget.
 //!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
@@ -19,16 +19,7 @@ use peristyle_runtime::kernels::conv::{
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(
-    peristyle_42bac84a2e51e98f_l026_g0 peristyle_42bac84a2e51e98f_l026_g1
-    peristyle_42bac84a2e51e98f_l026_g2 peristyle_42bac84a2e51e98f_l026_g3
-    peristyle_42bac84a2e51e98f_l026_g4 peristyle_42bac84a2e51e98f_l026_g5
-    peristyle_42bac84a2e51e98f_l026_g6 peristyle_42bac84a2e51e98f_l026_g7
-    peristyle_42bac84a2e51e98f_l026_g8 peristyle_42bac84a2e51e98f_l026_g9
-    peristyle_42bac84a2e51e98f_l026_g10 peristyle_42bac84a2e51e98f_l026_g11
-);
-static TABLE: &Aligned<[u8; 23360]> = &Aligned(*include_bytes!("l026_sppf_cv1.bin"));
+static TABLE: &Aligned<[u8; 20736]> = &Aligned(*include_bytes!("l026_sppf_cv1.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
     Group::new(&[2, 3], (9, 9), 84, 29, None),
@@ -69,92 +60,6 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[40, 41, 42, 43], (23, 2), 932, 817, None),
     Group::new(&[44, 45, 46, 47], (25, 2), 1024, 901, None),
 ];
-static UNROLLED_GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 45),
-        0,
-        0,
-        unrolled!(peristyle_42bac84a2e51e98f_l026_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (45, 45),
-        90,
-        51,
-        unrolled!(peristyle_42bac84a2e51e98f_l026_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (90, 45),
-        180,
-        104,
-        unrolled!(peristyle_42bac84a2e51e98f_l026_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (135, 46),
-        270,
-        155,
-        unrolled!(peristyle_42bac84a2e51e98f_l026_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (181, 47),
-        362,
-        211,
-        unrolled!(peristyle_42bac84a2e51e98f_l026_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (228, 46),
-        456,
-        263,
-        unrolled!(peristyle_42bac84a2e51e98f_l026_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (274, 47),
-        548,
-        318,
-        unrolled!(peristyle_42bac84a2e51e98f_l026_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (321, 47),
-        642,
-        379,
-        unrolled!(peristyle_42bac84a2e51e98f_l026_g7),
-    ),
-    Group::new(
-        &[32, 33, 34, 35],
-        (368, 46),
-        736,
-        437,
-        unrolled!(peristyle_42bac84a2e51e98f_l026_g8),
-    ),
-    Group::new(
-        &[36, 37, 38, 39],
-        (414, 47),
-        828,
-        491,
-        unrolled!(peristyle_42bac84a2e51e98f_l026_g9),
-    ),
-    Group::new(
-        &[40, 41, 42, 43],
-        (461, 46),
-        922,
-        546,
-        unrolled!(peristyle_42bac84a2e51e98f_l026_g10),
-    ),
-    Group::new(
-        &[44, 45, 46, 47],
-        (507, 49),
-        1014,
-        599,
-        unrolled!(peristyle_42bac84a2e51e98f_l026_g11),
-    ),
-];
 /// The layer.
 pub static LAYER: Layer = Layer {
     name: Cow::Borrowed("/sppf.cv1/Conv"),
@@ -170,8 +75,10 @@ pub static LAYER: Layer = Layer {
         weights: (4608, 2535),
         weight_bits: 8,
         macs: (460800, 253500),
-        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
-        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
+        kernel: Cow::Borrowed("u8s8_spconv_2x64_pairs"),
+        reason: Cow::Borrowed(
+            "sparse, but its straight-line code does not fit the code budget",
+        ),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -203,14 +110,8 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(12288, 1120)),
             weights: Cow::Borrowed(TABLE.words(16768, 986)),
         }),
-        unrolled: Some(Table {
-            group: 4,
-            groups: Cow::Borrowed(UNROLLED_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 0)),
-            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(20736, 655)),
-        }),
-        packed: Cow::Borrowed(TABLE.offsets(23360, 0)),
+        unrolled: None,
+        packed: Cow::Borrowed(TABLE.offsets(20736, 0)),
         panels: None,
         winograd: None,
         blocking: Blocking {

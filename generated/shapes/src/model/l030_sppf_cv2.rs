@@ -6,7 +6,7 @@
 //!
 //! 8295 of 18432 weights are not zero (density 0.450, unstructured); 0.83 of 1.84 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
+//! Kernel with AVX2: `u8s8_spconv_2x64_pairs`: sparse, but its straight-line code does not fit the code budget.
 //!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
@@ -19,22 +19,7 @@ use peristyle_runtime::kernels::conv::{
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(
-    peristyle_145b7c492b20a31b_l030_g0 peristyle_145b7c492b20a31b_l030_g1
-    peristyle_145b7c492b20a31b_l030_g2 peristyle_145b7c492b20a31b_l030_g3
-    peristyle_145b7c492b20a31b_l030_g4 peristyle_145b7c492b20a31b_l030_g5
-    peristyle_145b7c492b20a31b_l030_g6 peristyle_145b7c492b20a31b_l030_g7
-    peristyle_145b7c492b20a31b_l030_g8 peristyle_145b7c492b20a31b_l030_g9
-    peristyle_145b7c492b20a31b_l030_g10 peristyle_145b7c492b20a31b_l030_g11
-    peristyle_145b7c492b20a31b_l030_g12 peristyle_145b7c492b20a31b_l030_g13
-    peristyle_145b7c492b20a31b_l030_g14 peristyle_145b7c492b20a31b_l030_g15
-    peristyle_145b7c492b20a31b_l030_g16 peristyle_145b7c492b20a31b_l030_g17
-    peristyle_145b7c492b20a31b_l030_g18 peristyle_145b7c492b20a31b_l030_g19
-    peristyle_145b7c492b20a31b_l030_g20 peristyle_145b7c492b20a31b_l030_g21
-    peristyle_145b7c492b20a31b_l030_g22 peristyle_145b7c492b20a31b_l030_g23
-);
-static TABLE: &Aligned<[u8; 76672]> = &Aligned(*include_bytes!("l030_sppf_cv2.bin"));
+static TABLE: &Aligned<[u8; 68160]> = &Aligned(*include_bytes!("l030_sppf_cv2.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
     Group::new(&[2, 3], (9, 9), 136, 46, None),
@@ -111,176 +96,6 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[88, 89, 90, 91], (87, 5), 3832, 2886, None),
     Group::new(&[92, 93, 94, 95], (92, 4), 4008, 3020, None),
 ];
-static UNROLLED_GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 89),
-        0,
-        0,
-        unrolled!(peristyle_145b7c492b20a31b_l030_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (89, 84),
-        178,
-        93,
-        unrolled!(peristyle_145b7c492b20a31b_l030_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (173, 90),
-        346,
-        177,
-        unrolled!(peristyle_145b7c492b20a31b_l030_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (263, 88),
-        526,
-        270,
-        unrolled!(peristyle_145b7c492b20a31b_l030_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (351, 85),
-        702,
-        356,
-        unrolled!(peristyle_145b7c492b20a31b_l030_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (436, 84),
-        872,
-        445,
-        unrolled!(peristyle_145b7c492b20a31b_l030_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (520, 83),
-        1040,
-        536,
-        unrolled!(peristyle_145b7c492b20a31b_l030_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (603, 86),
-        1206,
-        621,
-        unrolled!(peristyle_145b7c492b20a31b_l030_g7),
-    ),
-    Group::new(
-        &[32, 33, 34, 35],
-        (689, 85),
-        1378,
-        707,
-        unrolled!(peristyle_145b7c492b20a31b_l030_g8),
-    ),
-    Group::new(
-        &[36, 37, 38, 39],
-        (774, 87),
-        1548,
-        797,
-        unrolled!(peristyle_145b7c492b20a31b_l030_g9),
-    ),
-    Group::new(
-        &[40, 41, 42, 43],
-        (861, 88),
-        1722,
-        886,
-        unrolled!(peristyle_145b7c492b20a31b_l030_g10),
-    ),
-    Group::new(
-        &[44, 45, 46, 47],
-        (949, 84),
-        1898,
-        976,
-        unrolled!(peristyle_145b7c492b20a31b_l030_g11),
-    ),
-    Group::new(
-        &[48, 49, 50, 51],
-        (1033, 87),
-        2066,
-        1059,
-        unrolled!(peristyle_145b7c492b20a31b_l030_g12),
-    ),
-    Group::new(
-        &[52, 53, 54, 55],
-        (1120, 85),
-        2240,
-        1154,
-        unrolled!(peristyle_145b7c492b20a31b_l030_g13),
-    ),
-    Group::new(
-        &[56, 57, 58, 59],
-        (1205, 86),
-        2410,
-        1239,
-        unrolled!(peristyle_145b7c492b20a31b_l030_g14),
-    ),
-    Group::new(
-        &[60, 61, 62, 63],
-        (1291, 83),
-        2582,
-        1325,
-        unrolled!(peristyle_145b7c492b20a31b_l030_g15),
-    ),
-    Group::new(
-        &[64, 65, 66, 67],
-        (1374, 88),
-        2748,
-        1412,
-        unrolled!(peristyle_145b7c492b20a31b_l030_g16),
-    ),
-    Group::new(
-        &[68, 69, 70, 71],
-        (1462, 85),
-        2924,
-        1502,
-        unrolled!(peristyle_145b7c492b20a31b_l030_g17),
-    ),
-    Group::new(
-        &[72, 73, 74, 75],
-        (1547, 85),
-        3094,
-        1590,
-        unrolled!(peristyle_145b7c492b20a31b_l030_g18),
-    ),
-    Group::new(
-        &[76, 77, 78, 79],
-        (1632, 86),
-        3264,
-        1675,
-        unrolled!(peristyle_145b7c492b20a31b_l030_g19),
-    ),
-    Group::new(
-        &[80, 81, 82, 83],
-        (1718, 88),
-        3436,
-        1766,
-        unrolled!(peristyle_145b7c492b20a31b_l030_g20),
-    ),
-    Group::new(
-        &[84, 85, 86, 87],
-        (1806, 89),
-        3612,
-        1848,
-        unrolled!(peristyle_145b7c492b20a31b_l030_g21),
-    ),
-    Group::new(
-        &[88, 89, 90, 91],
-        (1895, 86),
-        3790,
-        1938,
-        unrolled!(peristyle_145b7c492b20a31b_l030_g22),
-    ),
-    Group::new(
-        &[92, 93, 94, 95],
-        (1981, 83),
-        3962,
-        2028,
-        unrolled!(peristyle_145b7c492b20a31b_l030_g23),
-    ),
-];
 /// The layer.
 pub static LAYER: Layer = Layer {
     name: Cow::Borrowed("/sppf.cv2/Conv"),
@@ -296,8 +111,10 @@ pub static LAYER: Layer = Layer {
         weights: (18432, 8295),
         weight_bits: 8,
         macs: (1843200, 829500),
-        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
-        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
+        kernel: Cow::Borrowed("u8s8_spconv_2x64_pairs"),
+        reason: Cow::Borrowed(
+            "sparse, but its straight-line code does not fit the code budget",
+        ),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -329,14 +146,8 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(38848, 4176)),
             weights: Cow::Borrowed(TABLE.words(55552, 3145)),
         }),
-        unrolled: Some(Table {
-            group: 4,
-            groups: Cow::Borrowed(UNROLLED_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 0)),
-            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(68160, 2113)),
-        }),
-        packed: Cow::Borrowed(TABLE.offsets(76672, 0)),
+        unrolled: None,
+        packed: Cow::Borrowed(TABLE.offsets(68160, 0)),
         panels: None,
         winograd: None,
         blocking: Blocking {

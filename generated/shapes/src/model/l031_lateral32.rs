@@ -6,7 +6,7 @@
 //!
 //! 2765 of 6144 weights are not zero (density 0.450, unstructured); 0.28 of 0.61 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
+//! Kernel with AVX2: `u8s8_spconv_2x64_pairs`: sparse, but its straight-line code does not fit the code budget.
 //!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
@@ -19,18 +19,7 @@ use peristyle_runtime::kernels::conv::{
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(
-    peristyle_5f643e7f04bdc724_l031_g0 peristyle_5f643e7f04bdc724_l031_g1
-    peristyle_5f643e7f04bdc724_l031_g2 peristyle_5f643e7f04bdc724_l031_g3
-    peristyle_5f643e7f04bdc724_l031_g4 peristyle_5f643e7f04bdc724_l031_g5
-    peristyle_5f643e7f04bdc724_l031_g6 peristyle_5f643e7f04bdc724_l031_g7
-    peristyle_5f643e7f04bdc724_l031_g8 peristyle_5f643e7f04bdc724_l031_g9
-    peristyle_5f643e7f04bdc724_l031_g10 peristyle_5f643e7f04bdc724_l031_g11
-    peristyle_5f643e7f04bdc724_l031_g12 peristyle_5f643e7f04bdc724_l031_g13
-    peristyle_5f643e7f04bdc724_l031_g14 peristyle_5f643e7f04bdc724_l031_g15
-);
-static TABLE: &Aligned<[u8; 28672]> = &Aligned(*include_bytes!("l031_lateral32.bin"));
+static TABLE: &Aligned<[u8; 25600]> = &Aligned(*include_bytes!("l031_lateral32.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
     Group::new(&[2, 3], (9, 9), 84, 31, None),
@@ -83,120 +72,6 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[56, 57, 58, 59], (37, 4), 1252, 1028, None),
     Group::new(&[60, 61, 62, 63], (41, 2), 1340, 1092, None),
 ];
-static UNROLLED_GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 46),
-        0,
-        0,
-        unrolled!(peristyle_5f643e7f04bdc724_l031_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (46, 46),
-        92,
-        48,
-        unrolled!(peristyle_5f643e7f04bdc724_l031_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (92, 49),
-        184,
-        96,
-        unrolled!(peristyle_5f643e7f04bdc724_l031_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (141, 44),
-        282,
-        148,
-        unrolled!(peristyle_5f643e7f04bdc724_l031_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (185, 42),
-        370,
-        193,
-        unrolled!(peristyle_5f643e7f04bdc724_l031_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (227, 50),
-        454,
-        234,
-        unrolled!(peristyle_5f643e7f04bdc724_l031_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (277, 47),
-        554,
-        284,
-        unrolled!(peristyle_5f643e7f04bdc724_l031_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (324, 47),
-        648,
-        336,
-        unrolled!(peristyle_5f643e7f04bdc724_l031_g7),
-    ),
-    Group::new(
-        &[32, 33, 34, 35],
-        (371, 43),
-        742,
-        381,
-        unrolled!(peristyle_5f643e7f04bdc724_l031_g8),
-    ),
-    Group::new(
-        &[36, 37, 38, 39],
-        (414, 52),
-        828,
-        429,
-        unrolled!(peristyle_5f643e7f04bdc724_l031_g9),
-    ),
-    Group::new(
-        &[40, 41, 42, 43],
-        (466, 47),
-        932,
-        481,
-        unrolled!(peristyle_5f643e7f04bdc724_l031_g10),
-    ),
-    Group::new(
-        &[44, 45, 46, 47],
-        (513, 48),
-        1026,
-        525,
-        unrolled!(peristyle_5f643e7f04bdc724_l031_g11),
-    ),
-    Group::new(
-        &[48, 49, 50, 51],
-        (561, 47),
-        1122,
-        576,
-        unrolled!(peristyle_5f643e7f04bdc724_l031_g12),
-    ),
-    Group::new(
-        &[52, 53, 54, 55],
-        (608, 44),
-        1216,
-        628,
-        unrolled!(peristyle_5f643e7f04bdc724_l031_g13),
-    ),
-    Group::new(
-        &[56, 57, 58, 59],
-        (652, 44),
-        1304,
-        676,
-        unrolled!(peristyle_5f643e7f04bdc724_l031_g14),
-    ),
-    Group::new(
-        &[60, 61, 62, 63],
-        (696, 47),
-        1392,
-        721,
-        unrolled!(peristyle_5f643e7f04bdc724_l031_g15),
-    ),
-];
 /// The layer.
 pub static LAYER: Layer = Layer {
     name: Cow::Borrowed("/lateral32/Conv"),
@@ -214,8 +89,10 @@ pub static LAYER: Layer = Layer {
         weights: (6144, 2765),
         weight_bits: 8,
         macs: (614400, 276500),
-        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
-        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
+        kernel: Cow::Borrowed("u8s8_spconv_2x64_pairs"),
+        reason: Cow::Borrowed(
+            "sparse, but its straight-line code does not fit the code budget",
+        ),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -247,14 +124,8 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(15232, 1424)),
             weights: Cow::Borrowed(TABLE.words(20928, 1165)),
         }),
-        unrolled: Some(Table {
-            group: 4,
-            groups: Cow::Borrowed(UNROLLED_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 0)),
-            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(25600, 767)),
-        }),
-        packed: Cow::Borrowed(TABLE.offsets(28672, 0)),
+        unrolled: None,
+        packed: Cow::Borrowed(TABLE.offsets(25600, 0)),
         panels: None,
         winograd: None,
         blocking: Blocking {

@@ -6,7 +6,7 @@
 //!
 //! 5530 of 36864 weights are not zero (density 0.150, unstructured); 0.55 of 3.69 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
+//! Kernel with AVX2: `u8s8_spconv_2x64_pairs`: sparse, but its straight-line code does not fit the code budget.
 //!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
@@ -19,18 +19,7 @@ use peristyle_runtime::kernels::conv::{
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(
-    peristyle_a0ef24cd055955c5_l051_g0 peristyle_a0ef24cd055955c5_l051_g1
-    peristyle_a0ef24cd055955c5_l051_g2 peristyle_a0ef24cd055955c5_l051_g3
-    peristyle_a0ef24cd055955c5_l051_g4 peristyle_a0ef24cd055955c5_l051_g5
-    peristyle_a0ef24cd055955c5_l051_g6 peristyle_a0ef24cd055955c5_l051_g7
-    peristyle_a0ef24cd055955c5_l051_g8 peristyle_a0ef24cd055955c5_l051_g9
-    peristyle_a0ef24cd055955c5_l051_g10 peristyle_a0ef24cd055955c5_l051_g11
-    peristyle_a0ef24cd055955c5_l051_g12 peristyle_a0ef24cd055955c5_l051_g13
-    peristyle_a0ef24cd055955c5_l051_g14 peristyle_a0ef24cd055955c5_l051_g15
-);
-static TABLE: &Aligned<[u8; 62884]> = &Aligned(*include_bytes!("l051_pan32.bin"));
+static TABLE: &Aligned<[u8; 57188]> = &Aligned(*include_bytes!("l051_pan32.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
     Group::new(&[2, 3], (9, 9), 120, 36, None),
@@ -83,120 +72,6 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[56, 57, 58, 59], (62, 4), 3652, 1972, None),
     Group::new(&[60, 61, 62, 63], (66, 5), 3928, 2117, None),
 ];
-static UNROLLED_GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 122),
-        0,
-        0,
-        unrolled!(peristyle_a0ef24cd055955c5_l051_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (122, 148),
-        244,
-        83,
-        unrolled!(peristyle_a0ef24cd055955c5_l051_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (270, 131),
-        540,
-        188,
-        unrolled!(peristyle_a0ef24cd055955c5_l051_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (401, 116),
-        802,
-        275,
-        unrolled!(peristyle_a0ef24cd055955c5_l051_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (517, 133),
-        1034,
-        354,
-        unrolled!(peristyle_a0ef24cd055955c5_l051_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (650, 124),
-        1300,
-        448,
-        unrolled!(peristyle_a0ef24cd055955c5_l051_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (774, 130),
-        1548,
-        529,
-        unrolled!(peristyle_a0ef24cd055955c5_l051_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (904, 138),
-        1808,
-        620,
-        unrolled!(peristyle_a0ef24cd055955c5_l051_g7),
-    ),
-    Group::new(
-        &[32, 33, 34, 35],
-        (1042, 124),
-        2084,
-        711,
-        unrolled!(peristyle_a0ef24cd055955c5_l051_g8),
-    ),
-    Group::new(
-        &[36, 37, 38, 39],
-        (1166, 150),
-        2332,
-        792,
-        unrolled!(peristyle_a0ef24cd055955c5_l051_g9),
-    ),
-    Group::new(
-        &[40, 41, 42, 43],
-        (1316, 135),
-        2632,
-        894,
-        unrolled!(peristyle_a0ef24cd055955c5_l051_g10),
-    ),
-    Group::new(
-        &[44, 45, 46, 47],
-        (1451, 130),
-        2902,
-        990,
-        unrolled!(peristyle_a0ef24cd055955c5_l051_g11),
-    ),
-    Group::new(
-        &[48, 49, 50, 51],
-        (1581, 120),
-        3162,
-        1076,
-        unrolled!(peristyle_a0ef24cd055955c5_l051_g12),
-    ),
-    Group::new(
-        &[52, 53, 54, 55],
-        (1701, 106),
-        3402,
-        1158,
-        unrolled!(peristyle_a0ef24cd055955c5_l051_g13),
-    ),
-    Group::new(
-        &[56, 57, 58, 59],
-        (1807, 137),
-        3614,
-        1229,
-        unrolled!(peristyle_a0ef24cd055955c5_l051_g14),
-    ),
-    Group::new(
-        &[60, 61, 62, 63],
-        (1944, 136),
-        3888,
-        1318,
-        unrolled!(peristyle_a0ef24cd055955c5_l051_g15),
-    ),
-];
 /// The layer.
 pub static LAYER: Layer = Layer {
     name: Cow::Borrowed("/pan32/Conv"),
@@ -212,8 +87,10 @@ pub static LAYER: Layer = Layer {
         weights: (36864, 5530),
         weight_bits: 8,
         macs: (3686400, 553000),
-        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
-        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
+        kernel: Cow::Borrowed("u8s8_spconv_2x64_pairs"),
+        reason: Cow::Borrowed(
+            "sparse, but its straight-line code does not fit the code budget",
+        ),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -245,14 +122,8 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(28992, 4200)),
             weights: Cow::Borrowed(TABLE.words(45824, 2270)),
         }),
-        unrolled: Some(Table {
-            group: 4,
-            groups: Cow::Borrowed(UNROLLED_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 0)),
-            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(54912, 1414)),
-        }),
-        packed: Cow::Borrowed(TABLE.offsets(60608, 569)),
+        unrolled: None,
+        packed: Cow::Borrowed(TABLE.offsets(54912, 569)),
         panels: None,
         winograd: None,
         blocking: Blocking {

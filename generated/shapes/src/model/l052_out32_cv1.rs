@@ -6,7 +6,7 @@
 //!
 //! 2765 of 6144 weights are not zero (density 0.450, unstructured); 0.28 of 0.61 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
+//! Kernel with AVX2: `u8s8_spconv_2x64_pairs`: sparse, but its straight-line code does not fit the code budget.
 //!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
@@ -19,16 +19,7 @@ use peristyle_runtime::kernels::conv::{
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(
-    peristyle_866e9f762911a429_l052_g0 peristyle_866e9f762911a429_l052_g1
-    peristyle_866e9f762911a429_l052_g2 peristyle_866e9f762911a429_l052_g3
-    peristyle_866e9f762911a429_l052_g4 peristyle_866e9f762911a429_l052_g5
-    peristyle_866e9f762911a429_l052_g6 peristyle_866e9f762911a429_l052_g7
-    peristyle_866e9f762911a429_l052_g8 peristyle_866e9f762911a429_l052_g9
-    peristyle_866e9f762911a429_l052_g10 peristyle_866e9f762911a429_l052_g11
-);
-static TABLE: &Aligned<[u8; 25856]> = &Aligned(*include_bytes!("l052_out32_cv1.bin"));
+static TABLE: &Aligned<[u8; 22976]> = &Aligned(*include_bytes!("l052_out32_cv1.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
     Group::new(&[2, 3], (9, 9), 76, 28, None),
@@ -69,92 +60,6 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[40, 41, 42, 43], (33, 3), 1152, 900, None),
     Group::new(&[44, 45, 46, 47], (36, 4), 1260, 993, None),
 ];
-static UNROLLED_GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 54),
-        0,
-        0,
-        unrolled!(peristyle_866e9f762911a429_l052_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (54, 55),
-        108,
-        58,
-        unrolled!(peristyle_866e9f762911a429_l052_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (109, 58),
-        218,
-        117,
-        unrolled!(peristyle_866e9f762911a429_l052_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (167, 57),
-        334,
-        179,
-        unrolled!(peristyle_866e9f762911a429_l052_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (224, 57),
-        448,
-        234,
-        unrolled!(peristyle_866e9f762911a429_l052_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (281, 60),
-        562,
-        293,
-        unrolled!(peristyle_866e9f762911a429_l052_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (341, 58),
-        682,
-        358,
-        unrolled!(peristyle_866e9f762911a429_l052_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (399, 55),
-        798,
-        418,
-        unrolled!(peristyle_866e9f762911a429_l052_g7),
-    ),
-    Group::new(
-        &[32, 33, 34, 35],
-        (454, 59),
-        908,
-        479,
-        unrolled!(peristyle_866e9f762911a429_l052_g8),
-    ),
-    Group::new(
-        &[36, 37, 38, 39],
-        (513, 56),
-        1026,
-        541,
-        unrolled!(peristyle_866e9f762911a429_l052_g9),
-    ),
-    Group::new(
-        &[40, 41, 42, 43],
-        (569, 53),
-        1138,
-        600,
-        unrolled!(peristyle_866e9f762911a429_l052_g10),
-    ),
-    Group::new(
-        &[44, 45, 46, 47],
-        (622, 56),
-        1244,
-        653,
-        unrolled!(peristyle_866e9f762911a429_l052_g11),
-    ),
-];
 /// The layer.
 pub static LAYER: Layer = Layer {
     name: Cow::Borrowed("/out32.cv1/Conv"),
@@ -170,8 +75,10 @@ pub static LAYER: Layer = Layer {
         weights: (6144, 2765),
         weight_bits: 8,
         macs: (614400, 276500),
-        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
-        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
+        kernel: Cow::Borrowed("u8s8_spconv_2x64_pairs"),
+        reason: Cow::Borrowed(
+            "sparse, but its straight-line code does not fit the code budget",
+        ),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -203,14 +110,8 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(13120, 1372)),
             weights: Cow::Borrowed(TABLE.words(18624, 1085)),
         }),
-        unrolled: Some(Table {
-            group: 4,
-            groups: Cow::Borrowed(UNROLLED_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 0)),
-            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(22976, 712)),
-        }),
-        packed: Cow::Borrowed(TABLE.offsets(25856, 0)),
+        unrolled: None,
+        packed: Cow::Borrowed(TABLE.offsets(22976, 0)),
         panels: None,
         winograd: None,
         blocking: Blocking {

@@ -6,7 +6,7 @@
 //!
 //! 1268 of 2304 weights are not zero (density 0.550, unstructured); 0.13 of 0.23 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
+//! Kernel with AVX2: `u8s8_spconv_2x64_pairs`: sparse, but its straight-line code does not fit the code budget.
 //!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
@@ -19,16 +19,7 @@ use peristyle_runtime::kernels::conv::{
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(
-    peristyle_0990b32e68d0851d_l053_g0 peristyle_0990b32e68d0851d_l053_g1
-    peristyle_0990b32e68d0851d_l053_g2 peristyle_0990b32e68d0851d_l053_g3
-    peristyle_0990b32e68d0851d_l053_g4 peristyle_0990b32e68d0851d_l053_g5
-    peristyle_0990b32e68d0851d_l053_g6 peristyle_0990b32e68d0851d_l053_g7
-    peristyle_0990b32e68d0851d_l053_g8 peristyle_0990b32e68d0851d_l053_g9
-    peristyle_0990b32e68d0851d_l053_g10 peristyle_0990b32e68d0851d_l053_g11
-);
-static TABLE: &Aligned<[u8; 13184]> = &Aligned(*include_bytes!("l053_out32_m_cv1.bin"));
+static TABLE: &Aligned<[u8; 11776]> = &Aligned(*include_bytes!("l053_out32_m_cv1.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
     Group::new(&[2, 3], (9, 9), 44, 15, None),
@@ -69,92 +60,6 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[40, 41, 42, 43], (10, 1), 476, 476, None),
     Group::new(&[44, 45, 46, 47], (11, 1), 524, 524, None),
 ];
-static UNROLLED_GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 24),
-        0,
-        0,
-        unrolled!(peristyle_0990b32e68d0851d_l053_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (24, 23),
-        48,
-        28,
-        unrolled!(peristyle_0990b32e68d0851d_l053_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (47, 23),
-        94,
-        56,
-        unrolled!(peristyle_0990b32e68d0851d_l053_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (70, 23),
-        140,
-        86,
-        unrolled!(peristyle_0990b32e68d0851d_l053_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (93, 24),
-        186,
-        114,
-        unrolled!(peristyle_0990b32e68d0851d_l053_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (117, 25),
-        234,
-        144,
-        unrolled!(peristyle_0990b32e68d0851d_l053_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (142, 24),
-        284,
-        174,
-        unrolled!(peristyle_0990b32e68d0851d_l053_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (166, 25),
-        332,
-        204,
-        unrolled!(peristyle_0990b32e68d0851d_l053_g7),
-    ),
-    Group::new(
-        &[32, 33, 34, 35],
-        (191, 25),
-        382,
-        232,
-        unrolled!(peristyle_0990b32e68d0851d_l053_g8),
-    ),
-    Group::new(
-        &[36, 37, 38, 39],
-        (216, 23),
-        432,
-        259,
-        unrolled!(peristyle_0990b32e68d0851d_l053_g9),
-    ),
-    Group::new(
-        &[40, 41, 42, 43],
-        (239, 24),
-        478,
-        287,
-        unrolled!(peristyle_0990b32e68d0851d_l053_g10),
-    ),
-    Group::new(
-        &[44, 45, 46, 47],
-        (263, 24),
-        526,
-        315,
-        unrolled!(peristyle_0990b32e68d0851d_l053_g11),
-    ),
-];
 /// The layer.
 pub static LAYER: Layer = Layer {
     name: Cow::Borrowed("/out32.m.cv1/Conv"),
@@ -185,8 +90,10 @@ pub static LAYER: Layer = Layer {
         weights: (2304, 1268),
         weight_bits: 8,
         macs: (230400, 126800),
-        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
-        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
+        kernel: Cow::Borrowed("u8s8_spconv_2x64_pairs"),
+        reason: Cow::Borrowed(
+            "sparse, but its straight-line code does not fit the code budget",
+        ),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -218,14 +125,8 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(7168, 572)),
             weights: Cow::Borrowed(TABLE.words(9472, 572)),
         }),
-        unrolled: Some(Table {
-            group: 4,
-            groups: Cow::Borrowed(UNROLLED_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 0)),
-            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(11776, 347)),
-        }),
-        packed: Cow::Borrowed(TABLE.offsets(13184, 0)),
+        unrolled: None,
+        packed: Cow::Borrowed(TABLE.offsets(11776, 0)),
         panels: None,
         winograd: None,
         blocking: Blocking {

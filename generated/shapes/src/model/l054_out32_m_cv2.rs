@@ -6,7 +6,7 @@
 //!
 //! 4562 of 20736 weights are not zero (density 0.220, unstructured); 0.46 of 2.07 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
+//! Kernel with AVX2: `u8s8_spconv_2x64_pairs`: sparse, but its straight-line code does not fit the code budget.
 //!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
@@ -19,16 +19,7 @@ use peristyle_runtime::kernels::conv::{
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(
-    peristyle_082eb79e36310ab0_l054_g0 peristyle_082eb79e36310ab0_l054_g1
-    peristyle_082eb79e36310ab0_l054_g2 peristyle_082eb79e36310ab0_l054_g3
-    peristyle_082eb79e36310ab0_l054_g4 peristyle_082eb79e36310ab0_l054_g5
-    peristyle_082eb79e36310ab0_l054_g6 peristyle_082eb79e36310ab0_l054_g7
-    peristyle_082eb79e36310ab0_l054_g8 peristyle_082eb79e36310ab0_l054_g9
-    peristyle_082eb79e36310ab0_l054_g10 peristyle_082eb79e36310ab0_l054_g11
-);
-static TABLE: &Aligned<[u8; 46720]> = &Aligned(*include_bytes!("l054_out32_m_cv2.bin"));
+static TABLE: &Aligned<[u8; 42048]> = &Aligned(*include_bytes!("l054_out32_m_cv2.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
     Group::new(&[2, 3], (9, 9), 176, 58, None),
@@ -69,92 +60,6 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[40, 41, 42, 43], (49, 4), 2484, 1508, None),
     Group::new(&[44, 45, 46, 47], (53, 3), 2732, 1666, None),
 ];
-static UNROLLED_GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 129),
-        0,
-        0,
-        unrolled!(peristyle_082eb79e36310ab0_l054_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (129, 138),
-        258,
-        103,
-        unrolled!(peristyle_082eb79e36310ab0_l054_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (267, 133),
-        534,
-        214,
-        unrolled!(peristyle_082eb79e36310ab0_l054_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (400, 122),
-        800,
-        318,
-        unrolled!(peristyle_082eb79e36310ab0_l054_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (522, 105),
-        1044,
-        415,
-        unrolled!(peristyle_082eb79e36310ab0_l054_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (627, 122),
-        1254,
-        500,
-        unrolled!(peristyle_082eb79e36310ab0_l054_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (749, 125),
-        1498,
-        594,
-        unrolled!(peristyle_082eb79e36310ab0_l054_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (874, 119),
-        1748,
-        686,
-        unrolled!(peristyle_082eb79e36310ab0_l054_g7),
-    ),
-    Group::new(
-        &[32, 33, 34, 35],
-        (993, 124),
-        1986,
-        783,
-        unrolled!(peristyle_082eb79e36310ab0_l054_g8),
-    ),
-    Group::new(
-        &[36, 37, 38, 39],
-        (1117, 119),
-        2234,
-        880,
-        unrolled!(peristyle_082eb79e36310ab0_l054_g9),
-    ),
-    Group::new(
-        &[40, 41, 42, 43],
-        (1236, 123),
-        2472,
-        975,
-        unrolled!(peristyle_082eb79e36310ab0_l054_g10),
-    ),
-    Group::new(
-        &[44, 45, 46, 47],
-        (1359, 122),
-        2718,
-        1070,
-        unrolled!(peristyle_082eb79e36310ab0_l054_g11),
-    ),
-];
 /// The layer.
 pub static LAYER: Layer = Layer {
     name: Cow::Borrowed("/out32.m.cv2/Conv"),
@@ -170,8 +75,10 @@ pub static LAYER: Layer = Layer {
         weights: (20736, 4562),
         weight_bits: 8,
         macs: (2073600, 456200),
-        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
-        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
+        kernel: Cow::Borrowed("u8s8_spconv_2x64_pairs"),
+        reason: Cow::Borrowed(
+            "sparse, but its straight-line code does not fit the code budget",
+        ),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -203,14 +110,8 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(22784, 2976)),
             weights: Cow::Borrowed(TABLE.words(34688, 1828)),
         }),
-        unrolled: Some(Table {
-            group: 4,
-            groups: Cow::Borrowed(UNROLLED_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 0)),
-            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(42048, 1166)),
-        }),
-        packed: Cow::Borrowed(TABLE.offsets(46720, 0)),
+        unrolled: None,
+        packed: Cow::Borrowed(TABLE.offsets(42048, 0)),
         panels: None,
         winograd: None,
         blocking: Blocking {

@@ -6,7 +6,7 @@
 //!
 //! 2765 of 6144 weights are not zero (density 0.450, unstructured); 0.28 of 0.61 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
+//! Kernel with AVX2: `u8s8_spconv_2x64_pairs`: sparse, but its straight-line code does not fit the code budget.
 //!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
@@ -19,16 +19,7 @@ use peristyle_runtime::kernels::conv::{
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(
-    peristyle_344551f614e4d999_l055_g0 peristyle_344551f614e4d999_l055_g1
-    peristyle_344551f614e4d999_l055_g2 peristyle_344551f614e4d999_l055_g3
-    peristyle_344551f614e4d999_l055_g4 peristyle_344551f614e4d999_l055_g5
-    peristyle_344551f614e4d999_l055_g6 peristyle_344551f614e4d999_l055_g7
-    peristyle_344551f614e4d999_l055_g8 peristyle_344551f614e4d999_l055_g9
-    peristyle_344551f614e4d999_l055_g10 peristyle_344551f614e4d999_l055_g11
-);
-static TABLE: &Aligned<[u8; 26432]> = &Aligned(*include_bytes!("l055_out32_cv2.bin"));
+static TABLE: &Aligned<[u8; 23488]> = &Aligned(*include_bytes!("l055_out32_cv2.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
     Group::new(&[2, 3], (9, 9), 92, 30, None),
@@ -69,92 +60,6 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[40, 41, 42, 43], (31, 3), 1148, 900, None),
     Group::new(&[44, 45, 46, 47], (34, 3), 1260, 986, None),
 ];
-static UNROLLED_GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 56),
-        0,
-        0,
-        unrolled!(peristyle_344551f614e4d999_l055_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (56, 58),
-        112,
-        55,
-        unrolled!(peristyle_344551f614e4d999_l055_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (114, 59),
-        228,
-        116,
-        unrolled!(peristyle_344551f614e4d999_l055_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (173, 60),
-        346,
-        177,
-        unrolled!(peristyle_344551f614e4d999_l055_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (233, 56),
-        466,
-        241,
-        unrolled!(peristyle_344551f614e4d999_l055_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (289, 60),
-        578,
-        302,
-        unrolled!(peristyle_344551f614e4d999_l055_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (349, 57),
-        698,
-        365,
-        unrolled!(peristyle_344551f614e4d999_l055_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (406, 56),
-        812,
-        430,
-        unrolled!(peristyle_344551f614e4d999_l055_g7),
-    ),
-    Group::new(
-        &[32, 33, 34, 35],
-        (462, 59),
-        924,
-        485,
-        unrolled!(peristyle_344551f614e4d999_l055_g8),
-    ),
-    Group::new(
-        &[36, 37, 38, 39],
-        (521, 61),
-        1042,
-        547,
-        unrolled!(peristyle_344551f614e4d999_l055_g9),
-    ),
-    Group::new(
-        &[40, 41, 42, 43],
-        (582, 56),
-        1164,
-        614,
-        unrolled!(peristyle_344551f614e4d999_l055_g10),
-    ),
-    Group::new(
-        &[44, 45, 46, 47],
-        (638, 56),
-        1276,
-        673,
-        unrolled!(peristyle_344551f614e4d999_l055_g11),
-    ),
-];
 /// The layer.
 pub static LAYER: Layer = Layer {
     name: Cow::Borrowed("/out32.cv2/Conv"),
@@ -170,8 +75,10 @@ pub static LAYER: Layer = Layer {
         weights: (6144, 2765),
         weight_bits: 8,
         macs: (614400, 276500),
-        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
-        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
+        kernel: Cow::Borrowed("u8s8_spconv_2x64_pairs"),
+        reason: Cow::Borrowed(
+            "sparse, but its straight-line code does not fit the code budget",
+        ),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -203,14 +110,8 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(13696, 1372)),
             weights: Cow::Borrowed(TABLE.words(19200, 1068)),
         }),
-        unrolled: Some(Table {
-            group: 4,
-            groups: Cow::Borrowed(UNROLLED_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 0)),
-            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(23488, 732)),
-        }),
-        packed: Cow::Borrowed(TABLE.offsets(26432, 0)),
+        unrolled: None,
+        packed: Cow::Borrowed(TABLE.offsets(23488, 0)),
         panels: None,
         winograd: None,
         blocking: Blocking {

@@ -6,7 +6,7 @@
 //!
 //! 4148 of 9216 weights are not zero (density 0.450, unstructured); 0.41 of 0.92 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
+//! Kernel with AVX2: `u8s8_spconv_2x64_pairs`: sparse, but its straight-line code does not fit the code budget.
 //!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
@@ -19,22 +19,7 @@ use peristyle_runtime::kernels::conv::{
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(
-    peristyle_153eb418c3b1240f_l056_g0 peristyle_153eb418c3b1240f_l056_g1
-    peristyle_153eb418c3b1240f_l056_g2 peristyle_153eb418c3b1240f_l056_g3
-    peristyle_153eb418c3b1240f_l056_g4 peristyle_153eb418c3b1240f_l056_g5
-    peristyle_153eb418c3b1240f_l056_g6 peristyle_153eb418c3b1240f_l056_g7
-    peristyle_153eb418c3b1240f_l056_g8 peristyle_153eb418c3b1240f_l056_g9
-    peristyle_153eb418c3b1240f_l056_g10 peristyle_153eb418c3b1240f_l056_g11
-    peristyle_153eb418c3b1240f_l056_g12 peristyle_153eb418c3b1240f_l056_g13
-    peristyle_153eb418c3b1240f_l056_g14 peristyle_153eb418c3b1240f_l056_g15
-    peristyle_153eb418c3b1240f_l056_g16 peristyle_153eb418c3b1240f_l056_g17
-    peristyle_153eb418c3b1240f_l056_g18 peristyle_153eb418c3b1240f_l056_g19
-    peristyle_153eb418c3b1240f_l056_g20 peristyle_153eb418c3b1240f_l056_g21
-    peristyle_153eb418c3b1240f_l056_g22 peristyle_153eb418c3b1240f_l056_g23
-);
-static TABLE: &Aligned<[u8; 40384]> = &Aligned(*include_bytes!("l056_out32_cv3.bin"));
+static TABLE: &Aligned<[u8; 36032]> = &Aligned(*include_bytes!("l056_out32_cv3.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
     Group::new(&[2, 3], (9, 9), 72, 26, None),
@@ -111,176 +96,6 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[88, 89, 90, 91], (52, 2), 1944, 1658, None),
     Group::new(&[92, 93, 94, 95], (54, 1), 2032, 1735, None),
 ];
-static UNROLLED_GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 44),
-        0,
-        0,
-        unrolled!(peristyle_153eb418c3b1240f_l056_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (44, 44),
-        88,
-        48,
-        unrolled!(peristyle_153eb418c3b1240f_l056_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (88, 43),
-        176,
-        91,
-        unrolled!(peristyle_153eb418c3b1240f_l056_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (131, 45),
-        262,
-        136,
-        unrolled!(peristyle_153eb418c3b1240f_l056_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (176, 44),
-        352,
-        184,
-        unrolled!(peristyle_153eb418c3b1240f_l056_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (220, 43),
-        440,
-        230,
-        unrolled!(peristyle_153eb418c3b1240f_l056_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (263, 43),
-        526,
-        271,
-        unrolled!(peristyle_153eb418c3b1240f_l056_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (306, 43),
-        612,
-        313,
-        unrolled!(peristyle_153eb418c3b1240f_l056_g7),
-    ),
-    Group::new(
-        &[32, 33, 34, 35],
-        (349, 43),
-        698,
-        356,
-        unrolled!(peristyle_153eb418c3b1240f_l056_g8),
-    ),
-    Group::new(
-        &[36, 37, 38, 39],
-        (392, 45),
-        784,
-        400,
-        unrolled!(peristyle_153eb418c3b1240f_l056_g9),
-    ),
-    Group::new(
-        &[40, 41, 42, 43],
-        (437, 44),
-        874,
-        447,
-        unrolled!(peristyle_153eb418c3b1240f_l056_g10),
-    ),
-    Group::new(
-        &[44, 45, 46, 47],
-        (481, 43),
-        962,
-        493,
-        unrolled!(peristyle_153eb418c3b1240f_l056_g11),
-    ),
-    Group::new(
-        &[48, 49, 50, 51],
-        (524, 41),
-        1048,
-        538,
-        unrolled!(peristyle_153eb418c3b1240f_l056_g12),
-    ),
-    Group::new(
-        &[52, 53, 54, 55],
-        (565, 43),
-        1130,
-        577,
-        unrolled!(peristyle_153eb418c3b1240f_l056_g13),
-    ),
-    Group::new(
-        &[56, 57, 58, 59],
-        (608, 44),
-        1216,
-        621,
-        unrolled!(peristyle_153eb418c3b1240f_l056_g14),
-    ),
-    Group::new(
-        &[60, 61, 62, 63],
-        (652, 44),
-        1304,
-        666,
-        unrolled!(peristyle_153eb418c3b1240f_l056_g15),
-    ),
-    Group::new(
-        &[64, 65, 66, 67],
-        (696, 44),
-        1392,
-        714,
-        unrolled!(peristyle_153eb418c3b1240f_l056_g16),
-    ),
-    Group::new(
-        &[68, 69, 70, 71],
-        (740, 44),
-        1480,
-        758,
-        unrolled!(peristyle_153eb418c3b1240f_l056_g17),
-    ),
-    Group::new(
-        &[72, 73, 74, 75],
-        (784, 45),
-        1568,
-        803,
-        unrolled!(peristyle_153eb418c3b1240f_l056_g18),
-    ),
-    Group::new(
-        &[76, 77, 78, 79],
-        (829, 44),
-        1658,
-        847,
-        unrolled!(peristyle_153eb418c3b1240f_l056_g19),
-    ),
-    Group::new(
-        &[80, 81, 82, 83],
-        (873, 43),
-        1746,
-        896,
-        unrolled!(peristyle_153eb418c3b1240f_l056_g20),
-    ),
-    Group::new(
-        &[84, 85, 86, 87],
-        (916, 43),
-        1832,
-        943,
-        unrolled!(peristyle_153eb418c3b1240f_l056_g21),
-    ),
-    Group::new(
-        &[88, 89, 90, 91],
-        (959, 44),
-        1918,
-        988,
-        unrolled!(peristyle_153eb418c3b1240f_l056_g22),
-    ),
-    Group::new(
-        &[92, 93, 94, 95],
-        (1003, 40),
-        2006,
-        1034,
-        unrolled!(peristyle_153eb418c3b1240f_l056_g23),
-    ),
-];
 /// The layer.
 pub static LAYER: Layer = Layer {
     name: Cow::Borrowed("/out32.cv3/Conv"),
@@ -296,8 +111,10 @@ pub static LAYER: Layer = Layer {
         weights: (9216, 4148),
         weight_bits: 8,
         macs: (921600, 414800),
-        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
-        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
+        kernel: Cow::Borrowed("u8s8_spconv_2x64_pairs"),
+        reason: Cow::Borrowed(
+            "sparse, but its straight-line code does not fit the code budget",
+        ),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -329,14 +146,8 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(20288, 2112)),
             weights: Cow::Borrowed(TABLE.words(28736, 1815)),
         }),
-        unrolled: Some(Table {
-            group: 4,
-            groups: Cow::Borrowed(UNROLLED_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 0)),
-            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(36032, 1076)),
-        }),
-        packed: Cow::Borrowed(TABLE.offsets(40384, 0)),
+        unrolled: None,
+        packed: Cow::Borrowed(TABLE.offsets(36032, 0)),
         panels: None,
         winograd: None,
         blocking: Blocking {

@@ -6,7 +6,7 @@
 //!
 //! 2217 of 3168 weights are not zero (density 0.700, unstructured); 0.22 of 0.32 million multiply-accumulates remain.
 //!
-//! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
+//! Kernel with AVX2: `u8s8_spconv_2x64_pairs`: sparse, but its straight-line code does not fit the code budget.
 //!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
@@ -19,15 +19,7 @@ use peristyle_runtime::kernels::conv::{
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
-use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(
-    peristyle_6fd4093cc6aa2a41_l059_g0 peristyle_6fd4093cc6aa2a41_l059_g1
-    peristyle_6fd4093cc6aa2a41_l059_g2 peristyle_6fd4093cc6aa2a41_l059_g3
-    peristyle_6fd4093cc6aa2a41_l059_g4 peristyle_6fd4093cc6aa2a41_l059_g5
-    peristyle_6fd4093cc6aa2a41_l059_g6 peristyle_6fd4093cc6aa2a41_l059_g7
-    peristyle_6fd4093cc6aa2a41_l059_g8
-);
-static TABLE: &Aligned<[u8; 17728]> = &Aligned(*include_bytes!("l059_heads_2.bin"));
+static TABLE: &Aligned<[u8; 15424]> = &Aligned(*include_bytes!("l059_heads_2.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
     Group::new(&[2, 3], (9, 9), 76, 28, None),
@@ -58,65 +50,6 @@ static QUAD_GROUPS: &[Group] = &[
     Group::new(&[28, 29, 30, 31], (13, 1), 660, 602, None),
     Group::new(&[32], (14, 1), 756, 698, None),
 ];
-static UNROLLED_GROUPS: &[Group] = &[
-    Group::new(
-        &[0, 1, 2, 3],
-        (0, 43),
-        0,
-        0,
-        unrolled!(peristyle_6fd4093cc6aa2a41_l059_g0),
-    ),
-    Group::new(
-        &[4, 5, 6, 7],
-        (43, 48),
-        86,
-        50,
-        unrolled!(peristyle_6fd4093cc6aa2a41_l059_g1),
-    ),
-    Group::new(
-        &[8, 9, 10, 11],
-        (91, 48),
-        182,
-        132,
-        unrolled!(peristyle_6fd4093cc6aa2a41_l059_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (139, 44),
-        278,
-        204,
-        unrolled!(peristyle_6fd4093cc6aa2a41_l059_g3),
-    ),
-    Group::new(
-        &[16, 17, 18, 19],
-        (183, 49),
-        366,
-        260,
-        unrolled!(peristyle_6fd4093cc6aa2a41_l059_g4),
-    ),
-    Group::new(
-        &[20, 21, 22, 23],
-        (232, 48),
-        464,
-        341,
-        unrolled!(peristyle_6fd4093cc6aa2a41_l059_g5),
-    ),
-    Group::new(
-        &[24, 25, 26, 27],
-        (280, 48),
-        560,
-        409,
-        unrolled!(peristyle_6fd4093cc6aa2a41_l059_g6),
-    ),
-    Group::new(
-        &[28, 29, 30, 31],
-        (328, 48),
-        656,
-        474,
-        unrolled!(peristyle_6fd4093cc6aa2a41_l059_g7),
-    ),
-    Group::new(&[32], (376, 39), 752, 550, unrolled!(peristyle_6fd4093cc6aa2a41_l059_g8)),
-];
 /// The layer.
 pub static LAYER: Layer = Layer {
     name: Cow::Borrowed("/heads.2/Conv"),
@@ -132,8 +65,10 @@ pub static LAYER: Layer = Layer {
         weights: (3168, 2217),
         weight_bits: 8,
         macs: (316800, 221700),
-        kernel: Cow::Borrowed("u8s8_spconv_4x32_unrolled"),
-        reason: Cow::Borrowed("sparse, and its straight-line code fits the code budget"),
+        kernel: Cow::Borrowed("u8s8_spconv_2x64_pairs"),
+        reason: Cow::Borrowed(
+            "sparse, but its straight-line code does not fit the code budget",
+        ),
     },
     kind: Kind::Conv(Conv {
         arithmetic: Arithmetic::U8S8,
@@ -165,14 +100,8 @@ pub static LAYER: Layer = Layer {
             offsets: Cow::Borrowed(TABLE.offsets(9152, 836)),
             weights: Cow::Borrowed(TABLE.words(12544, 718)),
         }),
-        unrolled: Some(Table {
-            group: 4,
-            groups: Cow::Borrowed(UNROLLED_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(0, 0)),
-            offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(15424, 570)),
-        }),
-        packed: Cow::Borrowed(TABLE.offsets(17728, 0)),
+        unrolled: None,
+        packed: Cow::Borrowed(TABLE.offsets(15424, 0)),
         panels: None,
         winograd: None,
         blocking: Blocking {
