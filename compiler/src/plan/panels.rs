@@ -65,8 +65,8 @@ fn bytes(candidate: &Candidate, always: bool) -> Option<Choice> {
     let packing = rows / QUAD as f64 * PACK_CYCLES * candidate.outputs.div_ceil(OUTPUTS) as f64;
     let panels = candidate.rows.div_ceil(QUADS * QUAD) * candidate.outputs;
     let pairs = sparsity.nnz as f64 * PAIRED_CYCLES + candidate.outputs as f64 * PAIRED_OUTPUT_CYCLES;
-    let faster = quads + packing + panels as f64 * OUTPUT_CYCLES < pairs;
-    if !always && !(faster && candidate.pixels >= u8s8_panels::PASS) {
+    let faster = quads + packing + panels as f64 * OUTPUT_CYCLES < pairs && candidate.pixels >= u8s8_panels::PASS;
+    if !always && !faster {
         return None;
     }
     let full = sparsity.nnz as f64 / (sparsity.blocks * QUAD) as f64;

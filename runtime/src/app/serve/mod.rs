@@ -64,7 +64,8 @@ pub fn run(settings: Settings, models: Vec<Compiled>, out: &mut dyn Write) -> Re
         let listener = tokio::net::TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let app = start(Settings { port: address.port(), ..settings }, models)?;
-        writeln!(out, "Serving {} on http://{address}", app.models[0].spec.name)?;
+        let names: Vec<&str> = app.models.iter().map(|model| model.spec.name).collect();
+        writeln!(out, "Serving {} on http://{address}", names.join(", "))?;
         out.flush()?;
         tracing::info!(
             cores = app.settings.scheduling.cores,

@@ -17,8 +17,8 @@ pub unsafe fn run(pass: &Pass<'_>) {
             let to = pass.sums.add(usize::from(segments[0].mask) * pass.stride);
             let mut sums = [_mm512_setzero_si512(); VECTORS];
             if pass.add {
-                for t in 0..VECTORS {
-                    sums[t] = _mm512_loadu_si512(to.add(t * 16).cast());
+                for (t, sum) in sums.iter_mut().enumerate() {
+                    *sum = _mm512_loadu_si512(to.add(t * 16).cast());
                 }
             }
             macro_rules! blocks {
@@ -55,8 +55,8 @@ unsafe fn block<const N: usize, const RUN: bool>(
             let w = _mm512_set1_epi32(*weights.add(i) as i32);
             let number = if RUN { *numbers as usize + i } else { usize::from(*numbers.cast::<u8>().add(i)) };
             let quad = panel.add(number * QUAD_BYTES);
-            for t in 0..VECTORS {
-                sums[t] = _mm512_dpbusd_epi32(sums[t], _mm512_load_si512(quad.add(t * 64).cast()), w);
+            for (t, sum) in sums.iter_mut().enumerate() {
+                *sum = _mm512_dpbusd_epi32(*sum, _mm512_load_si512(quad.add(t * 64).cast()), w);
             }
         }
         weights.add(record_words(N, RUN))
