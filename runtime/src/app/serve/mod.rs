@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Connections are served on one thread that never waits for an image: bodies are bounded and timed while they are read,
-//! then every image waits in one queue ([`schedule`]) until a thread of its own ([`worker`]) decodes and looks at it.
+//! then every image waits in one queue (`schedule`) until a thread of its own (`worker`) decodes and looks at it.
 //! Who goes away takes his images out of the queue.
 
 mod answer;
