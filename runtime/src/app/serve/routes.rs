@@ -140,6 +140,10 @@ async fn wrong_method(request: Request) -> Response {
 }
 
 async fn nothing(request: Request) -> Response {
-    let refusal = ApiError::not_found("nothing is at this path; `/docs` lists what there is");
-    intake::refuse(request, refusal).await
+    let message = if request.uri().path() == "/endpoints" {
+        "endpoints are fixed while the service runs: put them into the file of --config-file and start it again"
+    } else {
+        "nothing is at this path; `/docs` lists what there is"
+    };
+    intake::refuse(request, ApiError::not_found(message)).await
 }

@@ -77,6 +77,8 @@ fn paths_and_methods_that_are_not_there() {
         service.post(path, "image/png", &street()).refusal(404, "not_found");
     }
     assert!(service.post("/v2/models/no/infer", "image/png", b"x").refusal(404, "not_found").contains("stand-in"));
+    let added = service.post("/endpoints", "application/json", b"{}").refusal(404, "not_found");
+    assert!(added.contains("--config-file"), "{added}");
     for (method, path, allowed) in [
         ("GET", "/predict", "POST"),
         ("DELETE", "/predict", "POST"),
