@@ -2,7 +2,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use peristyle_benches::{Bench, Case, load};
-use peristyle_compiler::plan::{self, Columns, Options, PanelUse, WinogradUse};
+use peristyle_compiler::plan::{self, Columns, KernelUse, Options};
 
 const fn case(quantised: bool, kernel: usize, stride: usize, channels: [usize; 2], size: usize, zeros: u32) -> Case {
     Case { channels, size, kernel, stride, zeros, quantised }
@@ -27,14 +27,14 @@ fn convolution(criterion: &mut Criterion) {
     for case in CASES {
         let mut group = criterion.benchmark_group(case.name());
         group.throughput(Throughput::Elements(case.nnz_macs()));
-        let never = (PanelUse::Never, WinogradUse::Never);
+        let never = (KernelUse::Never, KernelUse::Never);
         for (form, code_budget, (panels, winograd)) in [
             ("table", 0, never),
             ("unrolled", usize::MAX, never),
-            ("panels", 0, (PanelUse::Possible, WinogradUse::Never)),
-            ("points", 0, (PanelUse::Never, WinogradUse::Possible)),
+            ("panels", 0, (KernelUse::Possible, KernelUse::Never)),
+            ("points", 0, (KernelUse::Never, KernelUse::Possible)),
         ] {
-            let by_points = winograd == WinogradUse::Possible;
+            let by_points = winograd == KernelUse::Possible;
             let missing = by_points && (case.quantised || case.kernel == 1);
             if missing || case.zeros == 0 && code_budget > 0 {
                 continue;

@@ -7,7 +7,7 @@ use peristyle_compiler::interp;
 use peristyle_compiler::ir::{
     Activation, Conv, ConvGeometry, ConvQuant, DType, Data, Epilogue, Graph, Op, Residual, Store, Tensor, Type,
 };
-use peristyle_compiler::plan::{self, Columns, Options, PanelUse, Plan, WinogradUse};
+use peristyle_compiler::plan::{self, Columns, KernelUse, Options, Plan};
 use peristyle_runtime::engine::{Engine, Infer, Kind, Program, TensorMut, TensorRef};
 use peristyle_runtime::kernels::conv::u8s8_spconv::PAIR_SEGMENTS;
 use peristyle_runtime::kernels::conv::{Arithmetic, Panels, Unrolled};
@@ -365,8 +365,8 @@ fn every_kernel_agrees_with_the_interpreter() {
     let options = Options {
         columns: Columns::Off,
         code_budget: usize::MAX,
-        panels: PanelUse::Never,
-        winograd: WinogradUse::Never,
+        panels: KernelUse::Never,
+        winograd: KernelUse::Never,
     };
     let mut runner = TestRunner::deterministic();
     let mut problems: Vec<ConvProblem> =
@@ -414,7 +414,7 @@ fn every_kernel_agrees_with_the_interpreter() {
             compare(problem, "avx2 table", &expected, &run(tables, Isa::Avx2, &inputs, &expected));
             compare(problem, "avx2 unrolled", &expected, &run(linked, Isa::Avx2, &inputs, &expected));
         }
-        let panelled = plan::build(&problem.graph(), &Options { panels: PanelUse::Possible, ..options });
+        let panelled = plan::build(&problem.graph(), &Options { panels: KernelUse::Possible, ..options });
         let panelled = panelled.expect("planned before").leak();
         for layer in panelled.layers.iter() {
             if let Kind::Conv(conv) = &layer.kind
@@ -428,7 +428,7 @@ fn every_kernel_agrees_with_the_interpreter() {
         for isa in [Isa::Portable, Isa::Avx2, Isa::Avx512].into_iter().filter(|&isa| isa <= Isa::detect()) {
             compare(problem, "panels", &expected, &run(panelled, isa, &inputs, &expected));
         }
-        let by_points = plan::build(&problem.graph(), &Options { winograd: WinogradUse::Possible, ..options });
+        let by_points = plan::build(&problem.graph(), &Options { winograd: KernelUse::Possible, ..options });
         let by_points = by_points.expect("planned before").leak();
         let is_by_points = |kind: &Kind| matches!(kind, Kind::Conv(conv) if conv.winograd.is_some());
         if by_points.layers.iter().any(|layer| is_by_points(&layer.kind)) {

@@ -3,16 +3,16 @@
 mod models;
 
 use peristyle_compiler::passes;
-use peristyle_compiler::plan::{self, Options, PanelUse};
+use peristyle_compiler::plan::{self, KernelUse, Options};
 use peristyle_runtime::engine::{Engine, Kind, Layer, Program, Step};
 use peristyle_runtime::kernels::conv::{Conv, Segment};
 use peristyle_runtime::kernels::strided::Base;
 
 fn program(case: &str) -> &'static Program {
-    planned(case, PanelUse::Never)
+    planned(case, KernelUse::Never)
 }
 
-fn planned(case: &str, panels: PanelUse) -> &'static Program {
+fn planned(case: &str, panels: KernelUse) -> &'static Program {
     let corpus = models::corpus();
     let (_, graph) = corpus.iter().find(|(name, _)| name == case).expect("the case is in the corpus");
     let mut graph = graph.clone();
@@ -86,7 +86,7 @@ fn pairs_come_in_whole_parts() {
 
 #[test]
 fn blocks_of_quads_stay_in_their_panels() {
-    let sound = planned("qdq_residual_concat", PanelUse::Possible);
+    let sound = planned("qdq_residual_concat", KernelUse::Possible);
     Engine::new(sound, 1).expect("the program is sound");
     let conv = |damage: fn(&mut Conv)| damaged(sound, |layer| conv(layer, damage));
     for (error, expected) in [

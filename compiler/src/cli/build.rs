@@ -1,6 +1,6 @@
 //! `peristyle build`: a model to a static binary.
 
-use super::compile::{CodeArgs, default_dir, describe};
+use super::compile::{CodeArgs, DEFAULT_FOLDER, default_dir, describe};
 use super::{elf, expect_folder};
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -29,12 +29,6 @@ pub struct Args {
     crate_dir: Option<PathBuf>,
 }
 
-/// What is built: a crate that has been written, and the name of its binary.
-struct Written {
-    dir: PathBuf,
-    name: String,
-}
-
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let start = Instant::now();
@@ -43,9 +37,20 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     progress.enable_steady_tick(Duration::from_millis(100));
 
     let compilations = analyze(args, &progress)?;
-    let written = write(args, &compilations, &progress)?;
-    let output = args.output.clone().unwrap_or_else(|| PathBuf::from(&written.name));
-    let built = cargo_build(&written.dir, &written.name, &progress)?;
+    let names: Vec<&str> = compilations.iter().map(|compilation| compilation.identity.name.as_str()).collect();
+    let name = match &args.code.name {
+        Some(name) if names.len() > 1 => crate_name(name),
+        _ => names.join("-and-"),
+    };
+    if names.len() > 1 && names.contains(&name.as_str()) {
+        bail!("--name {name}: a model of this binary is called that; choose another name");
+    }
+    let output = args.output.clone().unwrap_or_else(|| PathBuf::from(&name));
+    if output.is_dir() {
+        bail!("cannot write binary `{}`: it is a folder; pass another path with -o", output.display());
+    }
+    let dir = write(args, &compilations, &name, &progress)?;
+    let built = cargo_build(&dir, &name, &progress)?;
     install(&built, &output).with_context(|| format!("cannot write binary `{}`", output.display()))?;
     progress.finish_and_clear();
 
@@ -79,7 +84,9 @@ fn analyze(args: &Args, progress: &ProgressBar) -> anyhow::Result<Vec<Compilatio
                 args.code.dump_stages.as_ref().map(|dir| dir.join(model.file_stem().unwrap_or_default()));
         }
         let compilation = code.analyze()?;
-        if compilations.iter().any(|other| other.identity.name == compilation.identity.name) {
+        // In Rust a hyphen of a crate's name is an underscore.
+        let library = |compilation: &Compilation| compilation.identity.name.replace('-', "_");
+        if compilations.iter().any(|other| library(other) == library(&compilation)) {
             bail!(
                 "`{}`: another model of this binary is called `{}` too; rename one of the files",
                 model.display(),
@@ -91,40 +98,27 @@ fn analyze(args: &Args, progress: &ProgressBar) -> anyhow::Result<Vec<Compilatio
     Ok(compilations)
 }
 
-/// Writes the crates, once it is clear that the binary can be written.
-fn write(args: &Args, compilations: &[Compilation], progress: &ProgressBar) -> anyhow::Result<Written> {
-    let names: Vec<&str> = compilations.iter().map(|compilation| compilation.identity.name.as_str()).collect();
-    let name = match &args.code.name {
-        Some(name) if names.len() > 1 => crate_name(name),
-        _ => names.join("-and-"),
-    };
-    let output = args.output.clone().unwrap_or_else(|| PathBuf::from(&name));
-    if output.is_dir() {
-        bail!("cannot write binary `{}`: it is a folder; pass another path with -o", output.display());
-    }
-    let given = args.crate_dir.as_ref();
-    given.map_or(Ok(()), |dir| expect_folder(dir, "--crate-dir"))?;
+/// Writes the crates, and returns the folder of the one that has the program.
+fn write(args: &Args, compilations: &[Compilation], name: &str, progress: &ProgressBar) -> anyhow::Result<PathBuf> {
     let write = |compilation: &Compilation, dir: &Path| {
         expect_folder(dir, "--crate-dir")?;
         progress.set_message(format!("writing {}", dir.display()));
         anyhow::Ok(compilation.write_crate(dir)?)
     };
     if let [only] = compilations {
-        let dir = given.cloned().unwrap_or_else(|| default_dir(only));
+        let dir = args.crate_dir.clone().unwrap_or_else(|| default_dir(only));
         write(only, &dir)?;
-        return Ok(Written { dir, name });
+        return Ok(dir);
     }
-    if names.contains(&name.as_str()) {
-        bail!("--name {name}: a model of this binary is called that; choose another name");
-    }
-    let folder = given.cloned().unwrap_or_else(|| PathBuf::from("generated"));
+    let folder = args.crate_dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FOLDER));
+    expect_folder(&folder, "--crate-dir")?;
     for compilation in compilations {
         write(compilation, &folder.join(&compilation.identity.name))?;
     }
-    let dir = folder.join(&name);
+    let dir = folder.join(name);
     expect_folder(&dir, "--crate-dir")?;
-    Compilation::write_program(&name, compilations, &dir)?;
-    Ok(Written { dir, name })
+    Compilation::write_program(name, compilations, &dir)?;
+    Ok(dir)
 }
 
 fn megabytes(bytes: usize) -> String {

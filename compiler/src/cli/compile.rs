@@ -85,9 +85,12 @@ pub struct Args {
     output: Option<PathBuf>,
 }
 
+/// Folder of emitted crates when none is given.
+pub const DEFAULT_FOLDER: &str = "generated";
+
 /// Folder of an emitted crate when none is given.
 pub fn default_dir(compilation: &Compilation) -> PathBuf {
-    PathBuf::from("generated").join(&compilation.identity.name)
+    PathBuf::from(DEFAULT_FOLDER).join(&compilation.identity.name)
 }
 
 /// Runs the command.

@@ -89,6 +89,17 @@ fn blocks(tensor: &Tensor, nonzero: &[bool]) -> usize {
     }
 }
 
+/// Which layers take a kernel that not all can take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelUse {
+    /// None.
+    Never,
+    /// Those that it makes faster.
+    Faster,
+    /// All that can.
+    Possible,
+}
+
 /// The kernel chosen for a convolution, and why.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Choice {

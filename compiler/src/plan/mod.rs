@@ -18,8 +18,7 @@ mod print;
 mod winograd;
 
 pub use column::Columns;
-pub use panels::PanelUse;
-pub use winograd::WinogradUse;
+pub use kernel::KernelUse;
 
 use crate::ir::{DType, Graph, Type, ValueId};
 use column::Column;
@@ -37,19 +36,14 @@ pub struct Options {
     /// Bytes of straight-line code that unrolling may cost.
     pub code_budget: usize,
     /// Which layers are computed from panels.
-    pub panels: PanelUse,
+    pub panels: KernelUse,
     /// Which `f32` layers are computed by Winograd's minimal filtering.
-    pub winograd: WinogradUse,
+    pub winograd: KernelUse,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options {
-            columns: Columns::Auto,
-            code_budget: 1 << 20,
-            panels: PanelUse::Faster,
-            winograd: WinogradUse::Faster,
-        }
+        Options { columns: Columns::Auto, code_budget: 1 << 20, panels: KernelUse::Faster, winograd: KernelUse::Faster }
     }
 }
 

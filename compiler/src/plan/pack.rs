@@ -15,6 +15,7 @@ pub use shared::pack_u8s8_shared;
 pub use winograd::pack_winograd;
 
 use peristyle_runtime::kernels::conv::{Group, Segment, Table};
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// Nonzeros of one output: byte offset of the input row, and weight; offsets ascend.
@@ -88,6 +89,23 @@ fn runs(entries: &[Entry]) -> Vec<Segment> {
     segments
 }
 
+/// The outputs of a group.
+fn outputs_of(first: usize, count: usize) -> Cow<'static, [u16]> {
+    (first..first + count).map(|o| u16::try_from(o).expect("fewer than 2^16 channels")).collect()
+}
+
+/// Groups of a table that has no segments of its own for each.
+fn bare_groups(outputs: usize, group: usize) -> Vec<Group> {
+    let of = |first: usize| Group {
+        outputs: outputs_of(first, group.min(outputs - first)),
+        segments: (0, 0),
+        offset: 0,
+        weight: 0,
+        unrolled: None,
+    };
+    (0..outputs).step_by(group).map(of).collect()
+}
+
 /// A table in the making. Groups whose rows are the same share their offsets, as all groups of a dense layer do.
 #[derive(Default)]
 struct Builder {
@@ -121,7 +139,7 @@ impl Builder {
             next
         });
         self.groups.push(Group {
-            outputs: (first..first + outputs).map(|o| u16::try_from(o).expect("fewer than 2^16 channels")).collect(),
+            outputs: outputs_of(first, outputs),
             segments: (index(self.segments.len()), index(segments.len())),
             offset,
             weight: index(self.weights.len()),

@@ -1,20 +1,18 @@
 //! Which convolutions are computed from panels, and how they are cut.
 
 use super::blocking::shared_evenly;
-use super::kernel::{Candidate, Choice};
+use super::kernel::{Candidate, Choice, KernelUse};
 use peristyle_runtime::kernels::conv::f32_panels::{PASS, PASS_TILES};
 use peristyle_runtime::kernels::conv::u8s8_panels::{self, QUAD};
 use peristyle_runtime::kernels::conv::{Arithmetic, Blocking, MAX_GROUP, Panels};
 
 /// Quads of a panel: it and what streams past it share the first-level cache, and whole ones are whole long blocks.
 const QUADS: usize = 96;
-/// What 64 pixels cost, in cycles: a quad of an output, packing a quad, and an output of a panel; a nonzero in pairs, and
-/// an output of these.
+/// What 64 pixels cost, in cycles: a quad of an output, packing a quad, and an output of a panel; a nonzero in pairs.
 const QUAD_CYCLES: f64 = 6.7;
 const PACK_CYCLES: f64 = 16.0;
 const OUTPUT_CYCLES: f64 = 12.0;
 const PAIRED_CYCLES: f64 = 2.5;
-const PAIRED_OUTPUT_CYCLES: f64 = 0.0;
 /// Rows of a panel: it and what streams past it share the first-level cache.
 const ROWS: usize = 128;
 /// Density from which multiplying by zeros costs less than skipping them.
@@ -36,26 +34,15 @@ const UNIT: usize = 1;
 /// Bytes of input from which a pass asks for that of the next.
 const LARGE_BYTES: usize = 512 << 10;
 
-/// Which layers are computed from panels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PanelUse {
-    /// None.
-    Never,
-    /// Those for which panels are faster than other kernels.
-    Faster,
-    /// All that can be.
-    Possible,
-}
-
 /// The choice for a layer, if it is one for panels.
-pub(super) fn choose(candidate: &Candidate, panels: PanelUse) -> Option<Choice> {
+pub(super) fn choose(candidate: &Candidate, panels: KernelUse) -> Option<Choice> {
     let possible = candidate.channel_groups == 1 && candidate.sparsity.nnz > 0;
-    if !possible || panels == PanelUse::Never {
+    if !possible || panels == KernelUse::Never {
         return None;
     }
     match candidate.arithmetic {
-        Arithmetic::F32 => floats(candidate, panels == PanelUse::Possible),
-        Arithmetic::U8S8 => bytes(candidate, panels == PanelUse::Possible),
+        Arithmetic::F32 => floats(candidate, panels == KernelUse::Possible),
+        Arithmetic::U8S8 => bytes(candidate, panels == KernelUse::Possible),
     }
 }
 
@@ -64,7 +51,7 @@ fn bytes(candidate: &Candidate, always: bool) -> Option<Choice> {
     let quads = sparsity.blocks as f64 * QUAD_CYCLES;
     let packing = rows / QUAD as f64 * PACK_CYCLES * candidate.outputs.div_ceil(OUTPUTS) as f64;
     let panels = candidate.rows.div_ceil(QUADS * QUAD) * candidate.outputs;
-    let pairs = sparsity.nnz as f64 * PAIRED_CYCLES + candidate.outputs as f64 * PAIRED_OUTPUT_CYCLES;
+    let pairs = sparsity.nnz as f64 * PAIRED_CYCLES;
     let faster = quads + packing + panels as f64 * OUTPUT_CYCLES < pairs && candidate.pixels >= u8s8_panels::PASS;
     if !always && !faster {
         return None;
@@ -175,19 +162,19 @@ mod tests {
         let blocks = candidate(weights / 2, weights / QUAD / 2, Pattern::Block4);
         let scattered = candidate(weights * 35 / 100, weights / QUAD * 82 / 100, Pattern::Unstructured);
         for (candidate, expected) in [(dense, true), (blocks, true), (scattered, false)] {
-            assert_eq!(choose(&candidate, PanelUse::Faster).is_some(), expected, "{candidate:?}");
-            assert!(choose(&candidate, PanelUse::Possible).is_some());
-            assert!(choose(&candidate, PanelUse::Never).is_none());
+            assert_eq!(choose(&candidate, KernelUse::Faster).is_some(), expected, "{candidate:?}");
+            assert!(choose(&candidate, KernelUse::Possible).is_some());
+            assert!(choose(&candidate, KernelUse::Never).is_none());
         }
-        assert!(choose(&Candidate { channel_groups: 128, ..dense }, PanelUse::Possible).is_none());
-        assert!(choose(&Candidate { pixels: 1, ..dense }, PanelUse::Faster).is_none());
+        assert!(choose(&Candidate { channel_groups: 128, ..dense }, KernelUse::Possible).is_none());
+        assert!(choose(&Candidate { pixels: 1, ..dense }, KernelUse::Faster).is_none());
     }
 
     #[test]
     fn units_fit_the_caches_and_the_kernel() {
         for outputs in [1, 3, 64, 255, 512] {
             let candidate = Candidate { outputs, ..candidate(1000, 250, Pattern::Dense) };
-            let blocking = choose(&candidate, PanelUse::Possible).expect("possible").blocking;
+            let blocking = choose(&candidate, KernelUse::Possible).expect("possible").blocking;
             assert!(blocking.is_sane() && blocking.outputs <= u8s8_panels::MAX_UNIT, "{blocking:?}");
             assert!(blocking.chunk_tiles * 32 * blocking.outputs <= ACCUMULATORS.max(192 * OUTPUTS), "{blocking:?}");
         }

@@ -1,7 +1,7 @@
 //! Which `f32` convolutions are computed by Winograd's minimal filtering, and how they are cut.
 
 use super::blocking::shared_evenly;
-use super::kernel::{Candidate, Choice};
+use super::kernel::{Candidate, Choice, KernelUse};
 use peristyle_runtime::kernels::conv::f32_winograd::{GROUP, LANES, POINTS, TILE, WINDOW};
 use peristyle_runtime::kernels::conv::{Arithmetic, Blocking, MAX_GROUP, Winograd};
 
@@ -19,19 +19,8 @@ const TRANSFORM: f64 = 1.7;
 /// Tiles whose products take as long as reading the weights they are multiplied with.
 const WEIGHTS: f64 = 2.0;
 
-/// Which layers are computed by points.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WinogradUse {
-    /// None.
-    Never,
-    /// Those that it makes faster.
-    Faster,
-    /// All that can be.
-    Possible,
-}
-
 /// The choice for a layer, if it is to be computed by points.
-pub(super) fn choose(candidate: &Candidate, winograd: WinogradUse) -> Option<Choice> {
+pub(super) fn choose(candidate: &Candidate, winograd: KernelUse) -> Option<Choice> {
     let possible = candidate.arithmetic == Arithmetic::F32
         && candidate.window == [WINDOW; 2]
         && candidate.stride == [1; 2]
@@ -40,11 +29,11 @@ pub(super) fn choose(candidate: &Candidate, winograd: WinogradUse) -> Option<Cho
         && candidate.inputs <= MOST_CHANNELS
         && candidate.pad.iter().all(|&pad| pad < WINDOW);
     let chosen = match winograd {
-        WinogradUse::Never => false,
-        WinogradUse::Faster => {
+        KernelUse::Never => false,
+        KernelUse::Faster => {
             candidate.inputs.min(candidate.outputs) >= CHANNELS && by_points(candidate) < direct(candidate)
         }
-        WinogradUse::Possible => true,
+        KernelUse::Possible => true,
     };
     if !possible || !chosen {
         return None;
@@ -131,7 +120,7 @@ mod tests {
 
     #[test]
     fn dense_windows_are_computed_by_points_and_sparse_ones_are_not() {
-        let chosen = |c: &Candidate| choose(c, WinogradUse::Faster).is_some();
+        let chosen = |c: &Candidate| choose(c, KernelUse::Faster).is_some();
         for (channels, size) in [(32, 160), (64, 80), (128, 40), (256, 20)] {
             assert!(chosen(&candidate(channels, channels, [size, size], 1.0)), "{channels} dense");
             assert!(!chosen(&candidate(channels, channels, [size, size], 0.1)), "{channels} sparse");

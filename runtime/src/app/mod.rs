@@ -10,6 +10,7 @@ pub mod failure;
 pub mod files;
 pub mod hardware;
 pub mod interrupt;
+pub mod memory;
 pub mod progress;
 pub mod quota;
 pub mod report;

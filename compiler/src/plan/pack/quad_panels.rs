@@ -5,8 +5,9 @@
 //! of a block: large weights first, each where the sums of its pairs stay lowest. How long most blocks should be depends
 //! on how large the weights are, and whether runs pay on how many are zero; the cheapest of all ways is taken.
 
+use super::bare_groups;
 use peristyle_runtime::kernels::conv::u8s8_panels::{BLOCK_SUM, BLOCKS, GROUP, QUAD, record_words};
-use peristyle_runtime::kernels::conv::{Group, Segment, Table};
+use peristyle_runtime::kernels::conv::{Segment, Table};
 
 /// Weights of one output: number of a quad, and a weight for each of its rows; numbers ascend.
 pub type Quads = Vec<(usize, [i8; QUAD])>;
@@ -39,17 +40,9 @@ pub fn pack_quad_panels(outputs: &[Quads], panel: usize, quads: usize, unit: usi
             }
         }
     }
-    let output = |o: usize| u16::try_from(o).expect("fewer than 2^16 channels");
-    let group = |first: usize| Group {
-        outputs: (first..outputs.len().min(first + GROUP)).map(output).collect(),
-        segments: (0, 0),
-        offset: 0,
-        weight: 0,
-        unrolled: None,
-    };
     Table {
         group: GROUP,
-        groups: (0..outputs.len()).step_by(GROUP).map(group).collect(),
+        groups: bare_groups(outputs.len(), GROUP).into(),
         segments: segments.into(),
         offsets: offsets.into(),
         weights: weights.into(),

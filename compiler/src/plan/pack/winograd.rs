@@ -1,8 +1,9 @@
 //! Weights at the points of Winograd's minimal filtering.
 
+use super::bare_groups;
 use crate::ir::Tensor;
+use peristyle_runtime::kernels::conv::Table;
 use peristyle_runtime::kernels::conv::f32_winograd::{GROUP, POINTS, SIDE, WEIGHTS, WINDOW};
-use peristyle_runtime::kernels::conv::{Group, Table};
 
 /// Transforms `f32` weights `[out, in, 3, 3]`: by point, group of outputs, channel and output, rounded once.
 pub fn pack_winograd(weights: &Tensor) -> Table {
@@ -19,16 +20,9 @@ pub fn pack_winograd(weights: &Tensor) -> Table {
             }
         }
     }
-    let group = |first: usize| Group {
-        outputs: (first..outputs.min(first + GROUP)).map(|o| u16::try_from(o).expect("fewer than 2^16")).collect(),
-        segments: (0, 0),
-        offset: 0,
-        weight: 0,
-        unrolled: None,
-    };
     Table {
         group: GROUP,
-        groups: (0..outputs).step_by(GROUP).map(group).collect(),
+        groups: bare_groups(outputs, GROUP).into(),
         segments: Vec::new().into(),
         offsets: Vec::new().into(),
         weights: words.into(),

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::error::ApiError;
+use super::metrics::milliseconds;
 use super::params::Wanted;
 use super::schedule::Spent;
 use super::state::App;
@@ -81,8 +82,4 @@ async fn measure(app: &App, name: &str, iterations: u64) -> Result<Value, ApiErr
             "post_process": mean(total.post_process),
         },
     }))
-}
-
-fn milliseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
 }

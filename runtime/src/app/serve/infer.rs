@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::sync::oneshot;
 
 use super::error::ApiError;
+use super::metrics::milliseconds;
 use super::params::Wanted;
 use super::schedule::{Found, Job, Spent, late};
 use super::settings::EndpointSettings;
@@ -139,7 +140,7 @@ impl Spent {
             ("infer", self.inference),
             ("post", self.post_process),
         ];
-        let stages = stages.map(|(name, time)| format!("{name};dur={:.3}", time.as_secs_f64() * 1e3));
+        let stages = stages.map(|(name, time)| format!("{name};dur={:.3}", milliseconds(time)));
         stages.join(", ")
     }
 }

@@ -1,7 +1,7 @@
 //! What is counted and timed, in the text format of Prometheus.
 
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -13,7 +13,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::schedule::Spent;
-use crate::app::Compiled;
+use crate::app::{Compiled, memory};
 use crate::simd::Isa;
 
 /// Seconds, from half a millisecond to half a minute.
@@ -179,7 +179,7 @@ impl Metrics {
     pub fn text(&self, queue_depth: usize, ready: bool) -> String {
         self.queue_depth.set(queue_depth as i64);
         self.ready.set(i64::from(ready));
-        if let Some(bytes) = resident_bytes() {
+        if let Some(bytes) = memory::resident() {
             self.resident.set(bytes as i64);
         }
         if let Some(total) = cpu_seconds() {
@@ -193,13 +193,6 @@ impl Metrics {
     }
 }
 
-/// Memory that the process holds, where Linux tells.
-pub fn resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().trim_end_matches(" kB").parse::<u64>().ok().map(|kilobytes| kilobytes << 10)
-}
-
 /// Processor time of the process, where Linux tells.
 fn cpu_seconds() -> Option<f64> {
     // In ticks of a hundredth of a second on every Linux.
@@ -209,7 +202,7 @@ fn cpu_seconds() -> Option<f64> {
     Some((ticks(11)? + ticks(12)?) as f64 / 100.0)
 }
 
-/// A stopwatch for a request.
-pub fn milliseconds(since: Instant) -> f64 {
-    since.elapsed().as_secs_f64() * 1e3
+/// Milliseconds of a time.
+pub fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }

@@ -95,7 +95,7 @@ impl Watch {
         let status = response.status().as_u16();
         self.metrics.end(&self.method, &self.route, status, self.started.elapsed());
         let Self { method, path, id, trace, started, .. } = &self;
-        let took = (milliseconds(*started) * 1e3).round() / 1e3;
+        let took = (milliseconds(started.elapsed()) * 1e3).round() / 1e3;
         let trace = trace.as_ref().map(|trace| trace.id.as_str());
         match response.extensions().get::<Summary>() {
             Some(Summary { images, objects }) => {
@@ -115,7 +115,7 @@ impl Drop for Watch {
             self.metrics.abandon();
             let Self { method, path, id, trace, started, .. } = &self;
             let trace = trace.as_ref().map(|trace| trace.id.as_str());
-            let ms = milliseconds(*started);
+            let ms = milliseconds(started.elapsed());
             tracing::info!(request_id = %id, trace_id = trace, %method, path, ms, "abandoned by the client");
         }
     }

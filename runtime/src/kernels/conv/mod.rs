@@ -8,6 +8,8 @@
 pub(crate) mod epilogue;
 pub mod f32_panels;
 pub mod f32_spconv;
+#[cfg(target_arch = "x86_64")]
+mod f32_tile;
 pub mod f32_winograd;
 pub mod family;
 pub mod table;

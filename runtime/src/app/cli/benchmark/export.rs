@@ -6,6 +6,7 @@ use super::super::tensors::batched_shape;
 use super::measure::{Measured, Plan};
 use super::{Scenario, pipeline};
 use crate::app::hardware::governor;
+use crate::app::memory;
 use crate::app::threads::cpu_model;
 use crate::engine::ModelSpec;
 use crate::simd::Isa;
@@ -38,7 +39,7 @@ pub(super) fn json(scenario: Scenario, spec: &ModelSpec, plan: &Plan, measured: 
         "isa": isa.name(),
         "governor": governor(),
         "pinned": measured.pinned,
-        "peak_rss_bytes": peak_rss(),
+        "peak_rss_bytes": memory::peak(),
         "binary_bytes": std::fs::metadata(&program).ok().map(|m| m.len()),
     });
     if staged {
@@ -47,11 +48,4 @@ pub(super) fn json(scenario: Scenario, spec: &ModelSpec, plan: &Plan, measured: 
         value["stages_ms_per_batch"] = stages.into();
     }
     value
-}
-
-/// Most memory that the process held at a time, where the system tells.
-fn peak_rss() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use yaml_rust2::{Yaml, YamlLoader};
 
 use super::super::class_names;
+use super::super::model::find;
 use crate::app::failure::Failure;
 use crate::app::serve::params::{NAMES, Wanted};
 use crate::app::serve::settings::{EndpointSettings, Limits};
@@ -182,21 +183,15 @@ fn endpoint(
     Ok(EndpointSettings { name, route, task, model, defaults: params, class_names: names })
 }
 
-/// The model that a text names: its crate, its file, or the stem of its file.
+/// The model that a text names.
 fn model(wanted: Option<&str>, models: &[&'static ModelSpec], file: &mut ConfigFile) -> Result<usize, String> {
     let Some(wanted) = wanted.filter(|wanted| *wanted != "default") else { return Ok(0) };
-    let stem = |text: &str| Path::new(text).file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    let found = models.iter().position(|spec| wanted == spec.name || stem(wanted) == stem(spec.source));
-    match (found, models) {
-        (Some(found), _) => Ok(found),
-        (None, [_]) => {
+    match find(models, wanted) {
+        Err(_) if models.len() == 1 => {
             note(file, "model", "one model is compiled in, and no other is read");
             Ok(0)
         }
-        (None, _) => {
-            let names: Vec<&str> = models.iter().map(|spec| spec.name).collect();
-            Err(format!("no model is called {wanted:?}; this program holds {}", names.join(", ")))
-        }
+        found => found,
     }
 }
 

@@ -4,8 +4,8 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::{DENSE_GROUP, PASS, Pass, SEGMENTS, SPARSE_GROUP, f32_spconv};
+use crate::kernels::conv::f32_tile::add_rows;
 use crate::simd::{prefetch, prefetch_second_level};
-use std::arch::asm;
 use std::arch::x86_64::*;
 
 const TILE: usize = f32_spconv::TILE;
@@ -156,8 +156,8 @@ unsafe fn dense_tile<const G: usize>(pass: &Pass<'_>, weights: *const f32, panel
                 }
             }
         }
-        if G == DENSE_GROUP {
-            dense_rows(&mut sums, weights, panel, pass.rows);
+        if let Some(sums) = sums.first_chunk_mut() {
+            add_rows(sums, weights, panel, pass.rows, PASS);
         } else {
             let (mut weights, mut panel) = (weights, panel);
             for _ in 0..pass.rows {
@@ -177,66 +177,5 @@ unsafe fn dense_tile<const G: usize>(pass: &Pass<'_>, weights: *const f32, panel
                 _mm256_storeu_ps(to.add(j * pass.stride + t * 8), sums[j][t]);
             }
         }
-    }
-}
-
-/// Adds the products of `rows` rows to a whole tile of four outputs. As intrinsics, the compiler unrolls this loop until
-/// it is a register short, and keeps a sum in memory.
-///
-/// # Safety
-/// There are `rows` rows of a panel, and four weights for each; the machine has AVX2 and FMA, and there is a row.
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn dense_rows(sums: &mut [[__m256; TILE / 8]], weights: *const f32, panel: *const f32, rows: usize) {
-    let [s0, s1, s2, s3] = sums else { unreachable!("a whole group has {DENSE_GROUP} outputs") };
-    // SAFETY: by the contract; the loop reads the panel and the weights, and ends at the last row.
-    unsafe {
-        asm!(
-            "2:",
-            "vmovaps ymm12, [{x}]",
-            "vmovaps ymm13, [{x} + 32]",
-            "vmovaps ymm14, [{x} + 64]",
-            "vbroadcastss ymm15, [{w}]",
-            "vfmadd231ps ymm0, ymm15, ymm12",
-            "vfmadd231ps ymm1, ymm15, ymm13",
-            "vfmadd231ps ymm2, ymm15, ymm14",
-            "vbroadcastss ymm15, [{w} + 4]",
-            "vfmadd231ps ymm3, ymm15, ymm12",
-            "vfmadd231ps ymm4, ymm15, ymm13",
-            "vfmadd231ps ymm5, ymm15, ymm14",
-            "vbroadcastss ymm15, [{w} + 8]",
-            "vfmadd231ps ymm6, ymm15, ymm12",
-            "vfmadd231ps ymm7, ymm15, ymm13",
-            "vfmadd231ps ymm8, ymm15, ymm14",
-            "vbroadcastss ymm15, [{w} + 12]",
-            "vfmadd231ps ymm9, ymm15, ymm12",
-            "vfmadd231ps ymm10, ymm15, ymm13",
-            "vfmadd231ps ymm11, ymm15, ymm14",
-            "add {x}, {pitch}",
-            "add {w}, 16",
-            "dec {n}",
-            "jnz 2b",
-            x = inout(reg) panel => _,
-            w = inout(reg) weights => _,
-            n = inout(reg) rows => _,
-            pitch = const PASS * 4,
-            inout("ymm0") s0[0],
-            inout("ymm1") s0[1],
-            inout("ymm2") s0[2],
-            inout("ymm3") s1[0],
-            inout("ymm4") s1[1],
-            inout("ymm5") s1[2],
-            inout("ymm6") s2[0],
-            inout("ymm7") s2[1],
-            inout("ymm8") s2[2],
-            inout("ymm9") s3[0],
-            inout("ymm10") s3[1],
-            inout("ymm11") s3[2],
-            out("ymm12") _,
-            out("ymm13") _,
-            out("ymm14") _,
-            out("ymm15") _,
-            options(nostack, readonly),
-        );
     }
 }

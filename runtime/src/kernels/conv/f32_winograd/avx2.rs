@@ -4,7 +4,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::{CHANNELS, CUT, GROUP, LANES, POINTS, SIDE, TILE, Unit};
-use std::arch::asm;
+use crate::kernels::conv::f32_tile::add_rows;
 use std::arch::x86_64::*;
 
 /// `1 / sqrt(2)` and `sqrt(2)`, the finite points.
@@ -176,7 +176,7 @@ unsafe fn products<const V: usize>(
 ) {
     // SAFETY: by the contract.
     unsafe {
-        let mut s = [[_mm256_setzero_ps(); V]; GROUP];
+        let mut s = [[_mm256_setzero_ps(); 3]; GROUP];
         if add {
             for j in 0..GROUP {
                 for v in 0..V {
@@ -185,7 +185,7 @@ unsafe fn products<const V: usize>(
             }
         }
         if V == 3 {
-            three_vectors(&mut s, weights, data, rows, pitch);
+            add_rows(&mut s, weights, data, rows, pitch);
         } else {
             let (mut weights, mut data) = (weights, data);
             for _ in 0..rows {
@@ -208,72 +208,6 @@ unsafe fn products<const V: usize>(
                 _mm256_storeu_ps(sums.add(j * pitch + v * LANES), s[j][v]);
             }
         }
-    }
-}
-
-/// [`products`] of three vectors, which take all registers: the compiler would keep a sum in memory.
-///
-/// # Safety
-/// As for [`products`]; there is a row.
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn three_vectors<const V: usize>(
-    sums: &mut [[__m256; V]; GROUP],
-    weights: *const f32,
-    data: *const f32,
-    rows: usize,
-    pitch: usize,
-) {
-    let [s0, s1, s2, s3] = sums;
-    // SAFETY: by the contract; the loop reads data and weights, and ends at the last row.
-    unsafe {
-        asm!(
-            "2:",
-            "vmovups ymm12, [{x}]",
-            "vmovups ymm13, [{x} + 32]",
-            "vmovups ymm14, [{x} + 64]",
-            "vbroadcastss ymm15, [{w}]",
-            "vfmadd231ps ymm0, ymm15, ymm12",
-            "vfmadd231ps ymm1, ymm15, ymm13",
-            "vfmadd231ps ymm2, ymm15, ymm14",
-            "vbroadcastss ymm15, [{w} + 4]",
-            "vfmadd231ps ymm3, ymm15, ymm12",
-            "vfmadd231ps ymm4, ymm15, ymm13",
-            "vfmadd231ps ymm5, ymm15, ymm14",
-            "vbroadcastss ymm15, [{w} + 8]",
-            "vfmadd231ps ymm6, ymm15, ymm12",
-            "vfmadd231ps ymm7, ymm15, ymm13",
-            "vfmadd231ps ymm8, ymm15, ymm14",
-            "vbroadcastss ymm15, [{w} + 12]",
-            "vfmadd231ps ymm9, ymm15, ymm12",
-            "vfmadd231ps ymm10, ymm15, ymm13",
-            "vfmadd231ps ymm11, ymm15, ymm14",
-            "add {x}, {pitch}",
-            "add {w}, 16",
-            "dec {n}",
-            "jnz 2b",
-            x = inout(reg) data => _,
-            w = inout(reg) weights => _,
-            n = inout(reg) rows => _,
-            pitch = in(reg) pitch * 4,
-            inout("ymm0") s0[0],
-            inout("ymm1") s0[1],
-            inout("ymm2") s0[V - 1],
-            inout("ymm3") s1[0],
-            inout("ymm4") s1[1],
-            inout("ymm5") s1[V - 1],
-            inout("ymm6") s2[0],
-            inout("ymm7") s2[1],
-            inout("ymm8") s2[V - 1],
-            inout("ymm9") s3[0],
-            inout("ymm10") s3[1],
-            inout("ymm11") s3[V - 1],
-            out("ymm12") _,
-            out("ymm13") _,
-            out("ymm14") _,
-            out("ymm15") _,
-            options(nostack, readonly),
-        );
     }
 }
 
