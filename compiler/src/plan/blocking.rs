@@ -4,11 +4,14 @@
 //! shows what a change of one of them does.
 
 use super::kernel::Candidate;
+use peristyle_runtime::engine::share;
 use peristyle_runtime::kernels::conv::family::widest;
 use peristyle_runtime::kernels::conv::{Arithmetic, Blocking};
 
-/// Pixels of a unit of work; not a power of two, or the accumulators of all outputs would share cache sets.
+/// Most pixels of a unit of work.
 const CHUNK_PIXELS: usize = 1920;
+/// Tiles of a chunk are a multiple of this.
+const CHUNK_STEP: usize = 4;
 /// Bytes of input that a pass may read and find in the first-level cache again.
 const PASS_BYTES: usize = 32 << 10;
 /// Bytes of the input of the shortest pass beyond which the first-level cache keeps nothing of it.
@@ -23,6 +26,8 @@ const SPREAD_PAGES: usize = 96;
 const LARGE_BYTES: usize = 1 << 20;
 /// Most groups of a unit: their accumulators take a quarter of a second-level cache.
 const BLOCK_GROUPS: usize = 8;
+/// What a unit costs beside its tiles, in tiles.
+const UNIT_TILES: usize = 1;
 /// Units that a layer should have at least, so that threads share it evenly.
 const UNITS: usize = 8;
 
@@ -38,13 +43,16 @@ pub fn packs(candidate: &Candidate) -> bool {
     (strided || spread) && candidate.sparsity.density() > 0.15
 }
 
-/// What units of these costs, taken in order by whichever thread is free, cost teams of one, two and four threads: the
-/// time until the last one is done, times the threads, in all.
+/// What units of these costs cost teams of one, two and four threads, which begin with shares of their own and then take
+/// those of others: the time until the last one is done, times the threads, in all.
 pub fn shared_evenly(units: &[usize]) -> usize {
     let team = |threads: usize| {
+        let mut shares: Vec<_> = (0..threads).map(|member| share(units.len(), member, threads)).collect();
         let mut busy = vec![0; threads];
-        for unit in units {
-            *busy.iter_mut().min().expect("a team has threads") += unit;
+        for _ in units {
+            let member = (0..threads).min_by_key(|&member| busy[member]).expect("a team has threads");
+            let unit = (member..threads).chain(0..member).find_map(|owner| shares[owner].next());
+            busy[member] += units[unit.expect("as many turns as units")];
         }
         threads * busy.into_iter().max().expect("a team has threads")
     };
@@ -54,7 +62,7 @@ pub fn shared_evenly(units: &[usize]) -> usize {
 /// Cuts a convolution for the caches.
 pub fn cut(candidate: &Candidate, group: usize) -> Blocking {
     let tile = candidate.arithmetic.tile();
-    let chunk_tiles = CHUNK_PIXELS / tile / 4 * 4;
+    let chunk_tiles = CHUNK_PIXELS / tile / CHUNK_STEP * CHUNK_STEP;
     let least = widest(candidate.arithmetic);
     let bytes = |tiles: usize| {
         let line = tiles * tile * candidate.element();
@@ -76,7 +84,7 @@ pub fn cut(candidate: &Candidate, group: usize) -> Blocking {
     // Packed rows serve many groups, and then a smaller chunk keeps their accumulators in cache.
     let (mut groups, chunk_tiles) = if packs(candidate) {
         let groups = all.min(4 * BLOCK_GROUPS);
-        (groups, (CHUNK_PIXELS * BLOCK_GROUPS / groups / tile / 4 * 4).min(chunk_tiles))
+        (groups, (CHUNK_PIXELS * BLOCK_GROUPS / groups).div_ceil(tile).min(chunk_tiles))
     } else {
         (all.min(BLOCK_GROUPS), chunk_tiles)
     };
@@ -84,6 +92,21 @@ pub fn cut(candidate: &Candidate, group: usize) -> Blocking {
     while groups > 1 && chunks * all.div_ceil(groups) < UNITS {
         groups = groups.div_ceil(2);
     }
-    let pass_tiles = pass_tiles.min(chunk_tiles);
+    let chunk_tiles = chunk(candidate.pixels.div_ceil(tile), all.div_ceil(groups), chunk_tiles);
+    let passes = chunk_tiles.div_ceil(pass_tiles);
+    let pass_tiles = chunk_tiles.div_ceil(passes).next_multiple_of(least);
     Blocking { chunk_tiles, pass_tiles, outputs: groups * group, prefetch }
+}
+
+/// Tiles of a chunk, `most` or somewhat fewer, that threads share evenly.
+fn chunk(tiles: usize, blocks: usize, most: usize) -> usize {
+    let cost = |&chunk: &usize| {
+        let unit = |first: usize| (tiles - first).min(chunk) + UNIT_TILES;
+        let units = (0..tiles).step_by(chunk).flat_map(|first| (0..blocks).map(move |_| unit(first)));
+        shared_evenly(&units.collect::<Vec<usize>>())
+    };
+    let most = most.next_multiple_of(CHUNK_STEP);
+    let fewest = (most / 2).next_multiple_of(CHUNK_STEP);
+    // Of equal costs the first one is taken: the longest chunk.
+    (fewest..=most).rev().step_by(CHUNK_STEP).min_by_key(cost).expect("there is a longest chunk")
 }

@@ -4,6 +4,7 @@ use super::arena::Arena;
 use super::clock::StepClock;
 use super::golden::Values;
 use super::program::{Kind, Program, Step};
+use super::shares::{Shares, share};
 use super::threads::{Barrier, Team};
 use super::validate::validate;
 use super::{Buffers, DType, Infer, ModelSpec, RunError, TensorMut, TensorRef, TensorSpec};
@@ -45,7 +46,7 @@ impl Engine {
             isa: isa.min(Isa::detect()),
             arenas: (0..team.len()).map(|_| Arena::new(program.arena_bytes)).collect::<Result<_, _>>()?,
             scratch: (0..team.len()).map(|_| Arena::new(scratch_bytes)).collect::<Result<_, _>>()?,
-            next_unit: program.schedule.iter().map(|_| AtomicU32::new(0)).collect(),
+            shares: Shares::new(team.len(), program.schedule.len()),
             next_image: AtomicU32::new(0),
             barrier: Barrier::default(),
             inputs: Vec::with_capacity(program.spec.inputs.len()),
@@ -122,7 +123,7 @@ impl Engine {
     }
 
     fn run_together(&mut self, image: usize, clock: Option<&StepClock>) {
-        self.work.next_unit.iter_mut().for_each(|n| *n.get_mut() = 0);
+        self.work.shares.reset();
         self.work.barrier.reset();
         let (work, members) = (&self.work, self.team.len());
         // SAFETY: `check` proved that every tensor holds this image; arenas and scratch belong to this engine alone.
@@ -205,8 +206,8 @@ struct Work {
     /// One per thread; the first also serves runs of all threads together.
     arenas: Vec<Arena>,
     scratch: Vec<Arena>,
-    /// Next unit of every step of the image that all threads compute together.
-    next_unit: Vec<AtomicU32>,
+    /// Units of every step of the image that all threads compute together.
+    shares: Shares,
     /// Next image of a batch that threads compute apart.
     next_image: AtomicU32,
     barrier: Barrier,
@@ -281,24 +282,19 @@ impl Work {
             clock.arrive(0);
             self.barrier.wait(members);
         }
-        for (index, (step, next)) in self.program.schedule.iter().zip(&self.next_unit).enumerate() {
-            let (pads, units) = (self.pad_units(step), self.units(step));
-            let claim = || next.fetch_add(1, Ordering::Relaxed) as usize;
-            let mut unit = claim();
+        for (index, step) in self.program.schedule.iter().enumerate() {
+            let pads = self.pad_units(step);
             if pads > 0 {
-                while unit < pads {
-                    // SAFETY: as below; no member computes the layer before all padding is written.
+                for unit in share(pads, member, members) {
+                    // SAFETY: no member computes the layer before all padding is written.
                     unsafe { self.run_pad_unit(&buffers, step, unit) };
-                    unit = claim();
                 }
                 self.barrier.wait(members);
-                // By now every member has claimed one unit that is no padding.
-                unit -= pads;
             }
-            while unit < units {
-                // SAFETY: the barrier completes the steps before this one; the counter gives each unit to one member.
+            let units = self.units(step);
+            while let Some(unit) = self.shares.claim(index, units, member) {
+                // SAFETY: the barrier completes the steps before this one; each unit is claimed once.
                 unsafe { self.run_unit(&buffers, step, unit) };
-                unit = claim() - pads;
             }
             if let Some(clock) = clock {
                 clock.arrive(index + 1);

@@ -74,20 +74,26 @@ impl DetectHead {
         }
     }
 
-    fn cells(&self, mut unit: usize) -> Cells<'_> {
+    /// Units go from the top of all maps to their bottom, so that a share of them reads that share of every map.
+    fn cells(&self, unit: usize) -> Cells<'_> {
+        let bands = self.levels.iter().map(|l| l.map.height).min().expect("a head has levels");
+        let top = |level: &Level, band: usize| level.map.height * band / bands;
+        let before = |band: usize| self.levels.iter().map(|l| l.anchors.len() * top(l, band)).sum::<usize>();
+        let band = (0..bands).rev().find(|&band| before(band) <= unit).expect("nothing is before the first band");
+        let mut unit = unit - before(band);
         let mut first_row = 0;
-        let mut levels = self.levels.iter();
-        let level = loop {
-            let level = levels.next().expect("unit is below units()");
-            let units = level.anchors.len() * level.map.height;
-            if unit < units {
-                break level;
+        for level in self.levels.iter() {
+            let Level { map, anchors, .. } = level;
+            let first = top(level, band);
+            let height = top(level, band + 1) - first;
+            if unit < anchors.len() * height {
+                let (anchor, y) = (unit / height, first + unit % height);
+                return Cells { level, anchor, y, row: first_row + (anchor * map.height + y) * map.width };
             }
-            unit -= units;
-            first_row += units * level.map.width;
-        };
-        let map = &level.map;
-        Cells { level, anchor: unit / map.height, y: unit % map.height, row: first_row + unit * map.width }
+            unit -= anchors.len() * height;
+            first_row += anchors.len() * map.height * map.width;
+        }
+        unreachable!("a unit is below `units()`")
     }
 }
 

@@ -20,7 +20,7 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(peristyle_e11ddbf2a6db71eb_l001_g0 peristyle_e11ddbf2a6db71eb_l001_g1);
+declare_unrolled!(peristyle_083610f80e17bd39_l001_g0 peristyle_083610f80e17bd39_l001_g1);
 static TABLE: &Aligned<[u8; 4224]> = &Aligned(*include_bytes!("l001_stem.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
@@ -38,14 +38,14 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 53),
         0,
         0,
-        unrolled!(peristyle_e11ddbf2a6db71eb_l001_g0),
+        unrolled!(peristyle_083610f80e17bd39_l001_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (53, 50),
         106,
         57,
-        unrolled!(peristyle_e11ddbf2a6db71eb_l001_g1),
+        unrolled!(peristyle_083610f80e17bd39_l001_g1),
     ),
 ];
 /// The layer.
@@ -122,8 +122,8 @@ pub static LAYER: Layer = Layer {
         panels: None,
         winograd: None,
         blocking: Blocking {
-            chunk_tiles: 60,
-            pass_tiles: 60,
+            chunk_tiles: 40,
+            pass_tiles: 40,
             outputs: 8,
             prefetch: false,
         },

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_7d69209c86532bc2_l002_g0
-.hidden peristyle_7d69209c86532bc2_l002_g0
-.type peristyle_7d69209c86532bc2_l002_g0,@function
+.globl peristyle_171a6254e04f1da5_l002_g0
+.hidden peristyle_171a6254e04f1da5_l002_g0
+.type peristyle_171a6254e04f1da5_l002_g0,@function
 .p2align 6
-peristyle_7d69209c86532bc2_l002_g0:
+peristyle_171a6254e04f1da5_l002_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -302,11 +302,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,6656(%rsi)
+vmovdqu %xmm0,6720(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,6672(%rsi)
+vmovdqu %xmm0,6736(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -315,11 +315,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,6688(%rsi)
+vmovdqu %xmm0,6752(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,6704(%rsi)
+vmovdqu %xmm0,6768(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -328,11 +328,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,13312(%rsi)
+vmovdqu %xmm0,13376(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,13328(%rsi)
+vmovdqu %xmm0,13392(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -341,11 +341,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,13344(%rsi)
+vmovdqu %xmm0,13408(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,13360(%rsi)
+vmovdqu %xmm0,13424(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -354,11 +354,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,19968(%rsi)
+vmovdqu %xmm0,20032(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,19984(%rsi)
+vmovdqu %xmm0,20048(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -367,11 +367,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,20000(%rsi)
+vmovdqu %xmm0,20064(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,20016(%rsi)
+vmovdqu %xmm0,20080(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -379,12 +379,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_7d69209c86532bc2_l002_g0,.-peristyle_7d69209c86532bc2_l002_g0
-.globl peristyle_7d69209c86532bc2_l002_g1
-.hidden peristyle_7d69209c86532bc2_l002_g1
-.type peristyle_7d69209c86532bc2_l002_g1,@function
+.size peristyle_171a6254e04f1da5_l002_g0,.-peristyle_171a6254e04f1da5_l002_g0
+.globl peristyle_171a6254e04f1da5_l002_g1
+.hidden peristyle_171a6254e04f1da5_l002_g1
+.type peristyle_171a6254e04f1da5_l002_g1,@function
 .p2align 6
-peristyle_7d69209c86532bc2_l002_g1:
+peristyle_171a6254e04f1da5_l002_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -531,11 +531,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,6656(%rsi)
+vmovdqu %xmm0,6720(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,6672(%rsi)
+vmovdqu %xmm0,6736(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -544,11 +544,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,6688(%rsi)
+vmovdqu %xmm0,6752(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,6704(%rsi)
+vmovdqu %xmm0,6768(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -557,11 +557,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,13312(%rsi)
+vmovdqu %xmm0,13376(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,13328(%rsi)
+vmovdqu %xmm0,13392(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -570,11 +570,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,13344(%rsi)
+vmovdqu %xmm0,13408(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,13360(%rsi)
+vmovdqu %xmm0,13424(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -583,11 +583,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,19968(%rsi)
+vmovdqu %xmm0,20032(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,19984(%rsi)
+vmovdqu %xmm0,20048(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -596,11 +596,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,20000(%rsi)
+vmovdqu %xmm0,20064(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,20016(%rsi)
+vmovdqu %xmm0,20080(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -608,12 +608,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_7d69209c86532bc2_l002_g1,.-peristyle_7d69209c86532bc2_l002_g1
-.globl peristyle_7d69209c86532bc2_l002_g2
-.hidden peristyle_7d69209c86532bc2_l002_g2
-.type peristyle_7d69209c86532bc2_l002_g2,@function
+.size peristyle_171a6254e04f1da5_l002_g1,.-peristyle_171a6254e04f1da5_l002_g1
+.globl peristyle_171a6254e04f1da5_l002_g2
+.hidden peristyle_171a6254e04f1da5_l002_g2
+.type peristyle_171a6254e04f1da5_l002_g2,@function
 .p2align 6
-peristyle_7d69209c86532bc2_l002_g2:
+peristyle_171a6254e04f1da5_l002_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -749,11 +749,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,6656(%rsi)
+vmovdqu %xmm0,6720(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,6672(%rsi)
+vmovdqu %xmm0,6736(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -762,11 +762,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,6688(%rsi)
+vmovdqu %xmm0,6752(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,6704(%rsi)
+vmovdqu %xmm0,6768(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -775,11 +775,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,13312(%rsi)
+vmovdqu %xmm0,13376(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,13328(%rsi)
+vmovdqu %xmm0,13392(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -788,11 +788,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,13344(%rsi)
+vmovdqu %xmm0,13408(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,13360(%rsi)
+vmovdqu %xmm0,13424(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -801,11 +801,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,19968(%rsi)
+vmovdqu %xmm0,20032(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,19984(%rsi)
+vmovdqu %xmm0,20048(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -814,11 +814,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,20000(%rsi)
+vmovdqu %xmm0,20064(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,20016(%rsi)
+vmovdqu %xmm0,20080(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -826,12 +826,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_7d69209c86532bc2_l002_g2,.-peristyle_7d69209c86532bc2_l002_g2
-.globl peristyle_7d69209c86532bc2_l002_g3
-.hidden peristyle_7d69209c86532bc2_l002_g3
-.type peristyle_7d69209c86532bc2_l002_g3,@function
+.size peristyle_171a6254e04f1da5_l002_g2,.-peristyle_171a6254e04f1da5_l002_g2
+.globl peristyle_171a6254e04f1da5_l002_g3
+.hidden peristyle_171a6254e04f1da5_l002_g3
+.type peristyle_171a6254e04f1da5_l002_g3,@function
 .p2align 6
-peristyle_7d69209c86532bc2_l002_g3:
+peristyle_171a6254e04f1da5_l002_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -963,11 +963,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,6656(%rsi)
+vmovdqu %xmm0,6720(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,6672(%rsi)
+vmovdqu %xmm0,6736(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -976,11 +976,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,6688(%rsi)
+vmovdqu %xmm0,6752(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,6704(%rsi)
+vmovdqu %xmm0,6768(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -989,11 +989,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,13312(%rsi)
+vmovdqu %xmm0,13376(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,13328(%rsi)
+vmovdqu %xmm0,13392(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1002,11 +1002,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,13344(%rsi)
+vmovdqu %xmm0,13408(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,13360(%rsi)
+vmovdqu %xmm0,13424(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1015,11 +1015,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,19968(%rsi)
+vmovdqu %xmm0,20032(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,19984(%rsi)
+vmovdqu %xmm0,20048(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1028,11 +1028,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,20000(%rsi)
+vmovdqu %xmm0,20064(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,20016(%rsi)
+vmovdqu %xmm0,20080(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1040,5 +1040,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_7d69209c86532bc2_l002_g3,.-peristyle_7d69209c86532bc2_l002_g3
+.size peristyle_171a6254e04f1da5_l002_g3,.-peristyle_171a6254e04f1da5_l002_g3
 .section .note.GNU-stack,"",@progbits

@@ -21,8 +21,8 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_7d69209c86532bc2_l002_g0 peristyle_7d69209c86532bc2_l002_g1
-    peristyle_7d69209c86532bc2_l002_g2 peristyle_7d69209c86532bc2_l002_g3
+    peristyle_171a6254e04f1da5_l002_g0 peristyle_171a6254e04f1da5_l002_g1
+    peristyle_171a6254e04f1da5_l002_g2 peristyle_171a6254e04f1da5_l002_g3
 );
 static TABLE: &Aligned<[u8; 5088]> = &Aligned(*include_bytes!("l002_down4.bin"));
 static GROUPS: &[Group] = &[
@@ -47,28 +47,28 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 34),
         0,
         0,
-        unrolled!(peristyle_7d69209c86532bc2_l002_g0),
+        unrolled!(peristyle_171a6254e04f1da5_l002_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (34, 31),
         68,
         32,
-        unrolled!(peristyle_7d69209c86532bc2_l002_g1),
+        unrolled!(peristyle_171a6254e04f1da5_l002_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (65, 28),
         130,
         58,
-        unrolled!(peristyle_7d69209c86532bc2_l002_g2),
+        unrolled!(peristyle_171a6254e04f1da5_l002_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (93, 27),
         186,
         84,
-        unrolled!(peristyle_7d69209c86532bc2_l002_g3),
+        unrolled!(peristyle_171a6254e04f1da5_l002_g3),
     ),
 ];
 /// The layer.
@@ -130,7 +130,7 @@ pub static LAYER: Layer = Layer {
         panels: None,
         winograd: None,
         blocking: Blocking {
-            chunk_tiles: 60,
+            chunk_tiles: 52,
             pass_tiles: 14,
             outputs: 8,
             prefetch: false,

@@ -20,7 +20,7 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(peristyle_a394450bec4c48ad_l003_g0 peristyle_a394450bec4c48ad_l003_g1);
+declare_unrolled!(peristyle_b855279546c8b91a_l003_g0 peristyle_b855279546c8b91a_l003_g1);
 static TABLE: &Aligned<[u8; 1088]> = &Aligned(*include_bytes!("l003_stage4_cv1.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
@@ -38,14 +38,14 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 8),
         0,
         0,
-        unrolled!(peristyle_a394450bec4c48ad_l003_g0),
+        unrolled!(peristyle_b855279546c8b91a_l003_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (8, 14),
         16,
         11,
-        unrolled!(peristyle_a394450bec4c48ad_l003_g1),
+        unrolled!(peristyle_b855279546c8b91a_l003_g1),
     ),
 ];
 /// The layer.
@@ -109,8 +109,8 @@ pub static LAYER: Layer = Layer {
         panels: None,
         winograd: None,
         blocking: Blocking {
-            chunk_tiles: 60,
-            pass_tiles: 60,
+            chunk_tiles: 52,
+            pass_tiles: 52,
             outputs: 4,
             prefetch: false,
         },

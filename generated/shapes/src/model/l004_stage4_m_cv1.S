@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_c4e09b7f3c66f423_l004_g0
-.hidden peristyle_c4e09b7f3c66f423_l004_g0
-.type peristyle_c4e09b7f3c66f423_l004_g0,@function
+.globl peristyle_54887e32c4ac5c81_l004_g0
+.hidden peristyle_54887e32c4ac5c81_l004_g0
+.type peristyle_54887e32c4ac5c81_l004_g0,@function
 .p2align 6
-peristyle_c4e09b7f3c66f423_l004_g0:
+peristyle_54887e32c4ac5c81_l004_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -193,11 +193,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,6656(%rsi)
+vmovdqu %xmm0,6720(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,6672(%rsi)
+vmovdqu %xmm0,6736(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -206,11 +206,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,6688(%rsi)
+vmovdqu %xmm0,6752(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,6704(%rsi)
+vmovdqu %xmm0,6768(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -219,11 +219,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,13312(%rsi)
+vmovdqu %xmm0,13376(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,13328(%rsi)
+vmovdqu %xmm0,13392(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -232,11 +232,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,13344(%rsi)
+vmovdqu %xmm0,13408(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,13360(%rsi)
+vmovdqu %xmm0,13424(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpsllw $8,%ymm10,%ymm10
 vpunpcklwd %ymm0,%ymm10,%ymm1
@@ -244,11 +244,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,19968(%rsi)
+vmovdqu %xmm0,20032(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,19984(%rsi)
+vmovdqu %xmm0,20048(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpsllw $8,%ymm11,%ymm11
 vpunpcklwd %ymm0,%ymm11,%ymm1
@@ -256,11 +256,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,20000(%rsi)
+vmovdqu %xmm0,20064(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,20016(%rsi)
+vmovdqu %xmm0,20080(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -268,12 +268,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c4e09b7f3c66f423_l004_g0,.-peristyle_c4e09b7f3c66f423_l004_g0
-.globl peristyle_c4e09b7f3c66f423_l004_g1
-.hidden peristyle_c4e09b7f3c66f423_l004_g1
-.type peristyle_c4e09b7f3c66f423_l004_g1,@function
+.size peristyle_54887e32c4ac5c81_l004_g0,.-peristyle_54887e32c4ac5c81_l004_g0
+.globl peristyle_54887e32c4ac5c81_l004_g1
+.hidden peristyle_54887e32c4ac5c81_l004_g1
+.type peristyle_54887e32c4ac5c81_l004_g1,@function
 .p2align 6
-peristyle_c4e09b7f3c66f423_l004_g1:
+peristyle_54887e32c4ac5c81_l004_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -334,11 +334,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,6656(%rsi)
+vmovdqu %xmm0,6720(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,6672(%rsi)
+vmovdqu %xmm0,6736(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpsllw $8,%ymm7,%ymm7
 vpunpcklwd %ymm0,%ymm7,%ymm1
@@ -346,11 +346,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,6688(%rsi)
+vmovdqu %xmm0,6752(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,6704(%rsi)
+vmovdqu %xmm0,6768(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpsllw $8,%ymm8,%ymm8
 vpunpcklwd %ymm0,%ymm8,%ymm1
@@ -358,11 +358,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,13312(%rsi)
+vmovdqu %xmm0,13376(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,13328(%rsi)
+vmovdqu %xmm0,13392(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpsllw $8,%ymm9,%ymm9
 vpunpcklwd %ymm0,%ymm9,%ymm1
@@ -370,11 +370,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,13344(%rsi)
+vmovdqu %xmm0,13408(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,13360(%rsi)
+vmovdqu %xmm0,13424(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpsllw $8,%ymm10,%ymm10
 vpunpcklwd %ymm0,%ymm10,%ymm1
@@ -382,11 +382,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,19968(%rsi)
+vmovdqu %xmm0,20032(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,19984(%rsi)
+vmovdqu %xmm0,20048(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpsllw $8,%ymm11,%ymm11
 vpunpcklwd %ymm0,%ymm11,%ymm1
@@ -394,11 +394,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,20000(%rsi)
+vmovdqu %xmm0,20064(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,20016(%rsi)
+vmovdqu %xmm0,20080(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -406,5 +406,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c4e09b7f3c66f423_l004_g1,.-peristyle_c4e09b7f3c66f423_l004_g1
+.size peristyle_54887e32c4ac5c81_l004_g1,.-peristyle_54887e32c4ac5c81_l004_g1
 .section .note.GNU-stack,"",@progbits

@@ -20,7 +20,7 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(peristyle_c4e09b7f3c66f423_l004_g0 peristyle_c4e09b7f3c66f423_l004_g1);
+declare_unrolled!(peristyle_54887e32c4ac5c81_l004_g0 peristyle_54887e32c4ac5c81_l004_g1);
 static TABLE: &Aligned<[u8; 768]> = &Aligned(*include_bytes!("l004_stage4_m_cv1.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
@@ -38,14 +38,14 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 4),
         0,
         0,
-        unrolled!(peristyle_c4e09b7f3c66f423_l004_g0),
+        unrolled!(peristyle_54887e32c4ac5c81_l004_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (4, 4),
         8,
         6,
-        unrolled!(peristyle_c4e09b7f3c66f423_l004_g1),
+        unrolled!(peristyle_54887e32c4ac5c81_l004_g1),
     ),
 ];
 /// The layer.
@@ -122,8 +122,8 @@ pub static LAYER: Layer = Layer {
         panels: None,
         winograd: None,
         blocking: Blocking {
-            chunk_tiles: 60,
-            pass_tiles: 60,
+            chunk_tiles: 52,
+            pass_tiles: 52,
             outputs: 4,
             prefetch: false,
         },

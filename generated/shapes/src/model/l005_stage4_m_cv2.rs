@@ -21,7 +21,7 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(peristyle_2b4c98ba613ecf3a_l005_g0 peristyle_2b4c98ba613ecf3a_l005_g1);
+declare_unrolled!(peristyle_d9231a8fc7cc925c_l005_g0 peristyle_d9231a8fc7cc925c_l005_g1);
 static TABLE: &Aligned<[u8; 2624]> = &Aligned(*include_bytes!("l005_stage4_m_cv2.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
@@ -39,14 +39,14 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 29),
         0,
         0,
-        unrolled!(peristyle_2b4c98ba613ecf3a_l005_g0),
+        unrolled!(peristyle_d9231a8fc7cc925c_l005_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (29, 28),
         58,
         28,
-        unrolled!(peristyle_2b4c98ba613ecf3a_l005_g1),
+        unrolled!(peristyle_d9231a8fc7cc925c_l005_g1),
     ),
 ];
 /// The layer.
@@ -110,8 +110,8 @@ pub static LAYER: Layer = Layer {
         panels: None,
         winograd: None,
         blocking: Blocking {
-            chunk_tiles: 60,
-            pass_tiles: 60,
+            chunk_tiles: 52,
+            pass_tiles: 52,
             outputs: 4,
             prefetch: false,
         },

@@ -20,7 +20,7 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(peristyle_e12bb3e5f250d125_l006_g0 peristyle_e12bb3e5f250d125_l006_g1);
+declare_unrolled!(peristyle_82c855ad6bb810e5_l006_g0 peristyle_82c855ad6bb810e5_l006_g1);
 static TABLE: &Aligned<[u8; 1152]> = &Aligned(*include_bytes!("l006_stage4_cv2.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
@@ -38,14 +38,14 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 11),
         0,
         0,
-        unrolled!(peristyle_e12bb3e5f250d125_l006_g0),
+        unrolled!(peristyle_82c855ad6bb810e5_l006_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (11, 12),
         22,
         14,
-        unrolled!(peristyle_e12bb3e5f250d125_l006_g1),
+        unrolled!(peristyle_82c855ad6bb810e5_l006_g1),
     ),
 ];
 /// The layer.
@@ -107,8 +107,8 @@ pub static LAYER: Layer = Layer {
         panels: None,
         winograd: None,
         blocking: Blocking {
-            chunk_tiles: 60,
-            pass_tiles: 60,
+            chunk_tiles: 52,
+            pass_tiles: 52,
             outputs: 4,
             prefetch: false,
         },

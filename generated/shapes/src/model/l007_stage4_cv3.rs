@@ -21,8 +21,8 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_017b28a8492f728b_l007_g0 peristyle_017b28a8492f728b_l007_g1
-    peristyle_017b28a8492f728b_l007_g2 peristyle_017b28a8492f728b_l007_g3
+    peristyle_c6c5d2a954627112_l007_g0 peristyle_c6c5d2a954627112_l007_g1
+    peristyle_c6c5d2a954627112_l007_g2 peristyle_c6c5d2a954627112_l007_g3
 );
 static TABLE: &Aligned<[u8; 1792]> = &Aligned(*include_bytes!("l007_stage4_cv3.bin"));
 static GROUPS: &[Group] = &[
@@ -47,28 +47,28 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 9),
         0,
         0,
-        unrolled!(peristyle_017b28a8492f728b_l007_g0),
+        unrolled!(peristyle_c6c5d2a954627112_l007_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (9, 8),
         18,
         11,
-        unrolled!(peristyle_017b28a8492f728b_l007_g1),
+        unrolled!(peristyle_c6c5d2a954627112_l007_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (17, 8),
         34,
         21,
-        unrolled!(peristyle_017b28a8492f728b_l007_g2),
+        unrolled!(peristyle_c6c5d2a954627112_l007_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (25, 8),
         50,
         32,
-        unrolled!(peristyle_017b28a8492f728b_l007_g3),
+        unrolled!(peristyle_c6c5d2a954627112_l007_g3),
     ),
 ];
 /// The layer.
@@ -145,8 +145,8 @@ pub static LAYER: Layer = Layer {
         panels: None,
         winograd: None,
         blocking: Blocking {
-            chunk_tiles: 60,
-            pass_tiles: 60,
+            chunk_tiles: 52,
+            pass_tiles: 52,
             outputs: 8,
             prefetch: false,
         },

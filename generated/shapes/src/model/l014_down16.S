@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_0774ebeb51fb2503_l014_g0
-.hidden peristyle_0774ebeb51fb2503_l014_g0
-.type peristyle_0774ebeb51fb2503_l014_g0,@function
+.globl peristyle_d2b887b3ecdc9bdf_l014_g0
+.hidden peristyle_d2b887b3ecdc9bdf_l014_g0
+.type peristyle_d2b887b3ecdc9bdf_l014_g0,@function
 .p2align 6
-peristyle_0774ebeb51fb2503_l014_g0:
+peristyle_d2b887b3ecdc9bdf_l014_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -489,11 +489,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,3584(%rsi)
-vmovdqu %xmm0,3648(%rsi)
+vmovdqu %xmm1,4352(%rsi)
+vmovdqu %xmm0,4416(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,3600(%rsi)
-vmovdqu %xmm0,3664(%rsi)
+vmovdqu %xmm6,4368(%rsi)
+vmovdqu %xmm0,4432(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -502,11 +502,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,3616(%rsi)
-vmovdqu %xmm0,3680(%rsi)
+vmovdqu %xmm1,4384(%rsi)
+vmovdqu %xmm0,4448(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,3632(%rsi)
-vmovdqu %xmm0,3696(%rsi)
+vmovdqu %xmm7,4400(%rsi)
+vmovdqu %xmm0,4464(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -515,11 +515,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7168(%rsi)
-vmovdqu %xmm0,7232(%rsi)
+vmovdqu %xmm1,8704(%rsi)
+vmovdqu %xmm0,8768(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,7184(%rsi)
-vmovdqu %xmm0,7248(%rsi)
+vmovdqu %xmm8,8720(%rsi)
+vmovdqu %xmm0,8784(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -528,11 +528,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7200(%rsi)
-vmovdqu %xmm0,7264(%rsi)
+vmovdqu %xmm1,8736(%rsi)
+vmovdqu %xmm0,8800(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,7216(%rsi)
-vmovdqu %xmm0,7280(%rsi)
+vmovdqu %xmm9,8752(%rsi)
+vmovdqu %xmm0,8816(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -541,11 +541,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10752(%rsi)
-vmovdqu %xmm0,10816(%rsi)
+vmovdqu %xmm1,13056(%rsi)
+vmovdqu %xmm0,13120(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,10768(%rsi)
-vmovdqu %xmm0,10832(%rsi)
+vmovdqu %xmm10,13072(%rsi)
+vmovdqu %xmm0,13136(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -554,11 +554,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10784(%rsi)
-vmovdqu %xmm0,10848(%rsi)
+vmovdqu %xmm1,13088(%rsi)
+vmovdqu %xmm0,13152(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,10800(%rsi)
-vmovdqu %xmm0,10864(%rsi)
+vmovdqu %xmm11,13104(%rsi)
+vmovdqu %xmm0,13168(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -566,12 +566,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0774ebeb51fb2503_l014_g0,.-peristyle_0774ebeb51fb2503_l014_g0
-.globl peristyle_0774ebeb51fb2503_l014_g1
-.hidden peristyle_0774ebeb51fb2503_l014_g1
-.type peristyle_0774ebeb51fb2503_l014_g1,@function
+.size peristyle_d2b887b3ecdc9bdf_l014_g0,.-peristyle_d2b887b3ecdc9bdf_l014_g0
+.globl peristyle_d2b887b3ecdc9bdf_l014_g1
+.hidden peristyle_d2b887b3ecdc9bdf_l014_g1
+.type peristyle_d2b887b3ecdc9bdf_l014_g1,@function
 .p2align 6
-peristyle_0774ebeb51fb2503_l014_g1:
+peristyle_d2b887b3ecdc9bdf_l014_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -915,11 +915,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,3584(%rsi)
-vmovdqu %xmm0,3648(%rsi)
+vmovdqu %xmm1,4352(%rsi)
+vmovdqu %xmm0,4416(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,3600(%rsi)
-vmovdqu %xmm0,3664(%rsi)
+vmovdqu %xmm6,4368(%rsi)
+vmovdqu %xmm0,4432(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -928,11 +928,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,3616(%rsi)
-vmovdqu %xmm0,3680(%rsi)
+vmovdqu %xmm1,4384(%rsi)
+vmovdqu %xmm0,4448(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,3632(%rsi)
-vmovdqu %xmm0,3696(%rsi)
+vmovdqu %xmm7,4400(%rsi)
+vmovdqu %xmm0,4464(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -941,11 +941,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7168(%rsi)
-vmovdqu %xmm0,7232(%rsi)
+vmovdqu %xmm1,8704(%rsi)
+vmovdqu %xmm0,8768(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,7184(%rsi)
-vmovdqu %xmm0,7248(%rsi)
+vmovdqu %xmm8,8720(%rsi)
+vmovdqu %xmm0,8784(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -954,11 +954,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7200(%rsi)
-vmovdqu %xmm0,7264(%rsi)
+vmovdqu %xmm1,8736(%rsi)
+vmovdqu %xmm0,8800(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,7216(%rsi)
-vmovdqu %xmm0,7280(%rsi)
+vmovdqu %xmm9,8752(%rsi)
+vmovdqu %xmm0,8816(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -967,11 +967,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10752(%rsi)
-vmovdqu %xmm0,10816(%rsi)
+vmovdqu %xmm1,13056(%rsi)
+vmovdqu %xmm0,13120(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,10768(%rsi)
-vmovdqu %xmm0,10832(%rsi)
+vmovdqu %xmm10,13072(%rsi)
+vmovdqu %xmm0,13136(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -980,11 +980,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10784(%rsi)
-vmovdqu %xmm0,10848(%rsi)
+vmovdqu %xmm1,13088(%rsi)
+vmovdqu %xmm0,13152(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,10800(%rsi)
-vmovdqu %xmm0,10864(%rsi)
+vmovdqu %xmm11,13104(%rsi)
+vmovdqu %xmm0,13168(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -992,12 +992,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0774ebeb51fb2503_l014_g1,.-peristyle_0774ebeb51fb2503_l014_g1
-.globl peristyle_0774ebeb51fb2503_l014_g2
-.hidden peristyle_0774ebeb51fb2503_l014_g2
-.type peristyle_0774ebeb51fb2503_l014_g2,@function
+.size peristyle_d2b887b3ecdc9bdf_l014_g1,.-peristyle_d2b887b3ecdc9bdf_l014_g1
+.globl peristyle_d2b887b3ecdc9bdf_l014_g2
+.hidden peristyle_d2b887b3ecdc9bdf_l014_g2
+.type peristyle_d2b887b3ecdc9bdf_l014_g2,@function
 .p2align 6
-peristyle_0774ebeb51fb2503_l014_g2:
+peristyle_d2b887b3ecdc9bdf_l014_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1358,11 +1358,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,3584(%rsi)
-vmovdqu %xmm0,3648(%rsi)
+vmovdqu %xmm1,4352(%rsi)
+vmovdqu %xmm0,4416(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,3600(%rsi)
-vmovdqu %xmm0,3664(%rsi)
+vmovdqu %xmm6,4368(%rsi)
+vmovdqu %xmm0,4432(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1371,11 +1371,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,3616(%rsi)
-vmovdqu %xmm0,3680(%rsi)
+vmovdqu %xmm1,4384(%rsi)
+vmovdqu %xmm0,4448(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,3632(%rsi)
-vmovdqu %xmm0,3696(%rsi)
+vmovdqu %xmm7,4400(%rsi)
+vmovdqu %xmm0,4464(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1384,11 +1384,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7168(%rsi)
-vmovdqu %xmm0,7232(%rsi)
+vmovdqu %xmm1,8704(%rsi)
+vmovdqu %xmm0,8768(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,7184(%rsi)
-vmovdqu %xmm0,7248(%rsi)
+vmovdqu %xmm8,8720(%rsi)
+vmovdqu %xmm0,8784(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1397,11 +1397,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7200(%rsi)
-vmovdqu %xmm0,7264(%rsi)
+vmovdqu %xmm1,8736(%rsi)
+vmovdqu %xmm0,8800(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,7216(%rsi)
-vmovdqu %xmm0,7280(%rsi)
+vmovdqu %xmm9,8752(%rsi)
+vmovdqu %xmm0,8816(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1410,11 +1410,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10752(%rsi)
-vmovdqu %xmm0,10816(%rsi)
+vmovdqu %xmm1,13056(%rsi)
+vmovdqu %xmm0,13120(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,10768(%rsi)
-vmovdqu %xmm0,10832(%rsi)
+vmovdqu %xmm10,13072(%rsi)
+vmovdqu %xmm0,13136(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1423,11 +1423,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10784(%rsi)
-vmovdqu %xmm0,10848(%rsi)
+vmovdqu %xmm1,13088(%rsi)
+vmovdqu %xmm0,13152(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,10800(%rsi)
-vmovdqu %xmm0,10864(%rsi)
+vmovdqu %xmm11,13104(%rsi)
+vmovdqu %xmm0,13168(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1435,12 +1435,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0774ebeb51fb2503_l014_g2,.-peristyle_0774ebeb51fb2503_l014_g2
-.globl peristyle_0774ebeb51fb2503_l014_g3
-.hidden peristyle_0774ebeb51fb2503_l014_g3
-.type peristyle_0774ebeb51fb2503_l014_g3,@function
+.size peristyle_d2b887b3ecdc9bdf_l014_g2,.-peristyle_d2b887b3ecdc9bdf_l014_g2
+.globl peristyle_d2b887b3ecdc9bdf_l014_g3
+.hidden peristyle_d2b887b3ecdc9bdf_l014_g3
+.type peristyle_d2b887b3ecdc9bdf_l014_g3,@function
 .p2align 6
-peristyle_0774ebeb51fb2503_l014_g3:
+peristyle_d2b887b3ecdc9bdf_l014_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1767,11 +1767,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,3584(%rsi)
-vmovdqu %xmm0,3648(%rsi)
+vmovdqu %xmm1,4352(%rsi)
+vmovdqu %xmm0,4416(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,3600(%rsi)
-vmovdqu %xmm0,3664(%rsi)
+vmovdqu %xmm6,4368(%rsi)
+vmovdqu %xmm0,4432(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1780,11 +1780,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,3616(%rsi)
-vmovdqu %xmm0,3680(%rsi)
+vmovdqu %xmm1,4384(%rsi)
+vmovdqu %xmm0,4448(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,3632(%rsi)
-vmovdqu %xmm0,3696(%rsi)
+vmovdqu %xmm7,4400(%rsi)
+vmovdqu %xmm0,4464(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1793,11 +1793,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7168(%rsi)
-vmovdqu %xmm0,7232(%rsi)
+vmovdqu %xmm1,8704(%rsi)
+vmovdqu %xmm0,8768(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,7184(%rsi)
-vmovdqu %xmm0,7248(%rsi)
+vmovdqu %xmm8,8720(%rsi)
+vmovdqu %xmm0,8784(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1806,11 +1806,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7200(%rsi)
-vmovdqu %xmm0,7264(%rsi)
+vmovdqu %xmm1,8736(%rsi)
+vmovdqu %xmm0,8800(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,7216(%rsi)
-vmovdqu %xmm0,7280(%rsi)
+vmovdqu %xmm9,8752(%rsi)
+vmovdqu %xmm0,8816(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1819,11 +1819,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10752(%rsi)
-vmovdqu %xmm0,10816(%rsi)
+vmovdqu %xmm1,13056(%rsi)
+vmovdqu %xmm0,13120(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,10768(%rsi)
-vmovdqu %xmm0,10832(%rsi)
+vmovdqu %xmm10,13072(%rsi)
+vmovdqu %xmm0,13136(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1832,11 +1832,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10784(%rsi)
-vmovdqu %xmm0,10848(%rsi)
+vmovdqu %xmm1,13088(%rsi)
+vmovdqu %xmm0,13152(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,10800(%rsi)
-vmovdqu %xmm0,10864(%rsi)
+vmovdqu %xmm11,13104(%rsi)
+vmovdqu %xmm0,13168(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1844,12 +1844,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0774ebeb51fb2503_l014_g3,.-peristyle_0774ebeb51fb2503_l014_g3
-.globl peristyle_0774ebeb51fb2503_l014_g4
-.hidden peristyle_0774ebeb51fb2503_l014_g4
-.type peristyle_0774ebeb51fb2503_l014_g4,@function
+.size peristyle_d2b887b3ecdc9bdf_l014_g3,.-peristyle_d2b887b3ecdc9bdf_l014_g3
+.globl peristyle_d2b887b3ecdc9bdf_l014_g4
+.hidden peristyle_d2b887b3ecdc9bdf_l014_g4
+.type peristyle_d2b887b3ecdc9bdf_l014_g4,@function
 .p2align 6
-peristyle_0774ebeb51fb2503_l014_g4:
+peristyle_d2b887b3ecdc9bdf_l014_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2183,11 +2183,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,3584(%rsi)
-vmovdqu %xmm0,3648(%rsi)
+vmovdqu %xmm1,4352(%rsi)
+vmovdqu %xmm0,4416(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,3600(%rsi)
-vmovdqu %xmm0,3664(%rsi)
+vmovdqu %xmm6,4368(%rsi)
+vmovdqu %xmm0,4432(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -2196,11 +2196,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,3616(%rsi)
-vmovdqu %xmm0,3680(%rsi)
+vmovdqu %xmm1,4384(%rsi)
+vmovdqu %xmm0,4448(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,3632(%rsi)
-vmovdqu %xmm0,3696(%rsi)
+vmovdqu %xmm7,4400(%rsi)
+vmovdqu %xmm0,4464(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -2209,11 +2209,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7168(%rsi)
-vmovdqu %xmm0,7232(%rsi)
+vmovdqu %xmm1,8704(%rsi)
+vmovdqu %xmm0,8768(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,7184(%rsi)
-vmovdqu %xmm0,7248(%rsi)
+vmovdqu %xmm8,8720(%rsi)
+vmovdqu %xmm0,8784(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -2222,11 +2222,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7200(%rsi)
-vmovdqu %xmm0,7264(%rsi)
+vmovdqu %xmm1,8736(%rsi)
+vmovdqu %xmm0,8800(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,7216(%rsi)
-vmovdqu %xmm0,7280(%rsi)
+vmovdqu %xmm9,8752(%rsi)
+vmovdqu %xmm0,8816(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -2235,11 +2235,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10752(%rsi)
-vmovdqu %xmm0,10816(%rsi)
+vmovdqu %xmm1,13056(%rsi)
+vmovdqu %xmm0,13120(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,10768(%rsi)
-vmovdqu %xmm0,10832(%rsi)
+vmovdqu %xmm10,13072(%rsi)
+vmovdqu %xmm0,13136(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -2248,11 +2248,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10784(%rsi)
-vmovdqu %xmm0,10848(%rsi)
+vmovdqu %xmm1,13088(%rsi)
+vmovdqu %xmm0,13152(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,10800(%rsi)
-vmovdqu %xmm0,10864(%rsi)
+vmovdqu %xmm11,13104(%rsi)
+vmovdqu %xmm0,13168(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -2260,12 +2260,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0774ebeb51fb2503_l014_g4,.-peristyle_0774ebeb51fb2503_l014_g4
-.globl peristyle_0774ebeb51fb2503_l014_g5
-.hidden peristyle_0774ebeb51fb2503_l014_g5
-.type peristyle_0774ebeb51fb2503_l014_g5,@function
+.size peristyle_d2b887b3ecdc9bdf_l014_g4,.-peristyle_d2b887b3ecdc9bdf_l014_g4
+.globl peristyle_d2b887b3ecdc9bdf_l014_g5
+.hidden peristyle_d2b887b3ecdc9bdf_l014_g5
+.type peristyle_d2b887b3ecdc9bdf_l014_g5,@function
 .p2align 6
-peristyle_0774ebeb51fb2503_l014_g5:
+peristyle_d2b887b3ecdc9bdf_l014_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2627,11 +2627,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,3584(%rsi)
-vmovdqu %xmm0,3648(%rsi)
+vmovdqu %xmm1,4352(%rsi)
+vmovdqu %xmm0,4416(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,3600(%rsi)
-vmovdqu %xmm0,3664(%rsi)
+vmovdqu %xmm6,4368(%rsi)
+vmovdqu %xmm0,4432(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -2640,11 +2640,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,3616(%rsi)
-vmovdqu %xmm0,3680(%rsi)
+vmovdqu %xmm1,4384(%rsi)
+vmovdqu %xmm0,4448(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,3632(%rsi)
-vmovdqu %xmm0,3696(%rsi)
+vmovdqu %xmm7,4400(%rsi)
+vmovdqu %xmm0,4464(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -2653,11 +2653,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7168(%rsi)
-vmovdqu %xmm0,7232(%rsi)
+vmovdqu %xmm1,8704(%rsi)
+vmovdqu %xmm0,8768(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,7184(%rsi)
-vmovdqu %xmm0,7248(%rsi)
+vmovdqu %xmm8,8720(%rsi)
+vmovdqu %xmm0,8784(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -2666,11 +2666,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7200(%rsi)
-vmovdqu %xmm0,7264(%rsi)
+vmovdqu %xmm1,8736(%rsi)
+vmovdqu %xmm0,8800(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,7216(%rsi)
-vmovdqu %xmm0,7280(%rsi)
+vmovdqu %xmm9,8752(%rsi)
+vmovdqu %xmm0,8816(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -2679,11 +2679,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10752(%rsi)
-vmovdqu %xmm0,10816(%rsi)
+vmovdqu %xmm1,13056(%rsi)
+vmovdqu %xmm0,13120(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,10768(%rsi)
-vmovdqu %xmm0,10832(%rsi)
+vmovdqu %xmm10,13072(%rsi)
+vmovdqu %xmm0,13136(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -2692,11 +2692,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10784(%rsi)
-vmovdqu %xmm0,10848(%rsi)
+vmovdqu %xmm1,13088(%rsi)
+vmovdqu %xmm0,13152(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,10800(%rsi)
-vmovdqu %xmm0,10864(%rsi)
+vmovdqu %xmm11,13104(%rsi)
+vmovdqu %xmm0,13168(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -2704,12 +2704,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0774ebeb51fb2503_l014_g5,.-peristyle_0774ebeb51fb2503_l014_g5
-.globl peristyle_0774ebeb51fb2503_l014_g6
-.hidden peristyle_0774ebeb51fb2503_l014_g6
-.type peristyle_0774ebeb51fb2503_l014_g6,@function
+.size peristyle_d2b887b3ecdc9bdf_l014_g5,.-peristyle_d2b887b3ecdc9bdf_l014_g5
+.globl peristyle_d2b887b3ecdc9bdf_l014_g6
+.hidden peristyle_d2b887b3ecdc9bdf_l014_g6
+.type peristyle_d2b887b3ecdc9bdf_l014_g6,@function
 .p2align 6
-peristyle_0774ebeb51fb2503_l014_g6:
+peristyle_d2b887b3ecdc9bdf_l014_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3027,11 +3027,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,3584(%rsi)
-vmovdqu %xmm0,3648(%rsi)
+vmovdqu %xmm1,4352(%rsi)
+vmovdqu %xmm0,4416(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,3600(%rsi)
-vmovdqu %xmm0,3664(%rsi)
+vmovdqu %xmm6,4368(%rsi)
+vmovdqu %xmm0,4432(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -3040,11 +3040,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,3616(%rsi)
-vmovdqu %xmm0,3680(%rsi)
+vmovdqu %xmm1,4384(%rsi)
+vmovdqu %xmm0,4448(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,3632(%rsi)
-vmovdqu %xmm0,3696(%rsi)
+vmovdqu %xmm7,4400(%rsi)
+vmovdqu %xmm0,4464(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -3053,11 +3053,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7168(%rsi)
-vmovdqu %xmm0,7232(%rsi)
+vmovdqu %xmm1,8704(%rsi)
+vmovdqu %xmm0,8768(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,7184(%rsi)
-vmovdqu %xmm0,7248(%rsi)
+vmovdqu %xmm8,8720(%rsi)
+vmovdqu %xmm0,8784(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -3066,11 +3066,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7200(%rsi)
-vmovdqu %xmm0,7264(%rsi)
+vmovdqu %xmm1,8736(%rsi)
+vmovdqu %xmm0,8800(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,7216(%rsi)
-vmovdqu %xmm0,7280(%rsi)
+vmovdqu %xmm9,8752(%rsi)
+vmovdqu %xmm0,8816(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -3079,11 +3079,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10752(%rsi)
-vmovdqu %xmm0,10816(%rsi)
+vmovdqu %xmm1,13056(%rsi)
+vmovdqu %xmm0,13120(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,10768(%rsi)
-vmovdqu %xmm0,10832(%rsi)
+vmovdqu %xmm10,13072(%rsi)
+vmovdqu %xmm0,13136(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -3092,11 +3092,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10784(%rsi)
-vmovdqu %xmm0,10848(%rsi)
+vmovdqu %xmm1,13088(%rsi)
+vmovdqu %xmm0,13152(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,10800(%rsi)
-vmovdqu %xmm0,10864(%rsi)
+vmovdqu %xmm11,13104(%rsi)
+vmovdqu %xmm0,13168(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -3104,12 +3104,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0774ebeb51fb2503_l014_g6,.-peristyle_0774ebeb51fb2503_l014_g6
-.globl peristyle_0774ebeb51fb2503_l014_g7
-.hidden peristyle_0774ebeb51fb2503_l014_g7
-.type peristyle_0774ebeb51fb2503_l014_g7,@function
+.size peristyle_d2b887b3ecdc9bdf_l014_g6,.-peristyle_d2b887b3ecdc9bdf_l014_g6
+.globl peristyle_d2b887b3ecdc9bdf_l014_g7
+.hidden peristyle_d2b887b3ecdc9bdf_l014_g7
+.type peristyle_d2b887b3ecdc9bdf_l014_g7,@function
 .p2align 6
-peristyle_0774ebeb51fb2503_l014_g7:
+peristyle_d2b887b3ecdc9bdf_l014_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3468,11 +3468,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,3584(%rsi)
-vmovdqu %xmm0,3648(%rsi)
+vmovdqu %xmm1,4352(%rsi)
+vmovdqu %xmm0,4416(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,3600(%rsi)
-vmovdqu %xmm0,3664(%rsi)
+vmovdqu %xmm6,4368(%rsi)
+vmovdqu %xmm0,4432(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -3481,11 +3481,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,3616(%rsi)
-vmovdqu %xmm0,3680(%rsi)
+vmovdqu %xmm1,4384(%rsi)
+vmovdqu %xmm0,4448(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,3632(%rsi)
-vmovdqu %xmm0,3696(%rsi)
+vmovdqu %xmm7,4400(%rsi)
+vmovdqu %xmm0,4464(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -3494,11 +3494,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7168(%rsi)
-vmovdqu %xmm0,7232(%rsi)
+vmovdqu %xmm1,8704(%rsi)
+vmovdqu %xmm0,8768(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,7184(%rsi)
-vmovdqu %xmm0,7248(%rsi)
+vmovdqu %xmm8,8720(%rsi)
+vmovdqu %xmm0,8784(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -3507,11 +3507,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7200(%rsi)
-vmovdqu %xmm0,7264(%rsi)
+vmovdqu %xmm1,8736(%rsi)
+vmovdqu %xmm0,8800(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,7216(%rsi)
-vmovdqu %xmm0,7280(%rsi)
+vmovdqu %xmm9,8752(%rsi)
+vmovdqu %xmm0,8816(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -3520,11 +3520,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10752(%rsi)
-vmovdqu %xmm0,10816(%rsi)
+vmovdqu %xmm1,13056(%rsi)
+vmovdqu %xmm0,13120(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,10768(%rsi)
-vmovdqu %xmm0,10832(%rsi)
+vmovdqu %xmm10,13072(%rsi)
+vmovdqu %xmm0,13136(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -3533,11 +3533,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10784(%rsi)
-vmovdqu %xmm0,10848(%rsi)
+vmovdqu %xmm1,13088(%rsi)
+vmovdqu %xmm0,13152(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,10800(%rsi)
-vmovdqu %xmm0,10864(%rsi)
+vmovdqu %xmm11,13104(%rsi)
+vmovdqu %xmm0,13168(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -3545,12 +3545,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0774ebeb51fb2503_l014_g7,.-peristyle_0774ebeb51fb2503_l014_g7
-.globl peristyle_0774ebeb51fb2503_l014_g8
-.hidden peristyle_0774ebeb51fb2503_l014_g8
-.type peristyle_0774ebeb51fb2503_l014_g8,@function
+.size peristyle_d2b887b3ecdc9bdf_l014_g7,.-peristyle_d2b887b3ecdc9bdf_l014_g7
+.globl peristyle_d2b887b3ecdc9bdf_l014_g8
+.hidden peristyle_d2b887b3ecdc9bdf_l014_g8
+.type peristyle_d2b887b3ecdc9bdf_l014_g8,@function
 .p2align 6
-peristyle_0774ebeb51fb2503_l014_g8:
+peristyle_d2b887b3ecdc9bdf_l014_g8:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3929,11 +3929,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,3584(%rsi)
-vmovdqu %xmm0,3648(%rsi)
+vmovdqu %xmm1,4352(%rsi)
+vmovdqu %xmm0,4416(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,3600(%rsi)
-vmovdqu %xmm0,3664(%rsi)
+vmovdqu %xmm6,4368(%rsi)
+vmovdqu %xmm0,4432(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -3942,11 +3942,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,3616(%rsi)
-vmovdqu %xmm0,3680(%rsi)
+vmovdqu %xmm1,4384(%rsi)
+vmovdqu %xmm0,4448(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,3632(%rsi)
-vmovdqu %xmm0,3696(%rsi)
+vmovdqu %xmm7,4400(%rsi)
+vmovdqu %xmm0,4464(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -3955,11 +3955,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7168(%rsi)
-vmovdqu %xmm0,7232(%rsi)
+vmovdqu %xmm1,8704(%rsi)
+vmovdqu %xmm0,8768(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,7184(%rsi)
-vmovdqu %xmm0,7248(%rsi)
+vmovdqu %xmm8,8720(%rsi)
+vmovdqu %xmm0,8784(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -3968,11 +3968,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7200(%rsi)
-vmovdqu %xmm0,7264(%rsi)
+vmovdqu %xmm1,8736(%rsi)
+vmovdqu %xmm0,8800(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,7216(%rsi)
-vmovdqu %xmm0,7280(%rsi)
+vmovdqu %xmm9,8752(%rsi)
+vmovdqu %xmm0,8816(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -3981,11 +3981,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10752(%rsi)
-vmovdqu %xmm0,10816(%rsi)
+vmovdqu %xmm1,13056(%rsi)
+vmovdqu %xmm0,13120(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,10768(%rsi)
-vmovdqu %xmm0,10832(%rsi)
+vmovdqu %xmm10,13072(%rsi)
+vmovdqu %xmm0,13136(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -3994,11 +3994,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10784(%rsi)
-vmovdqu %xmm0,10848(%rsi)
+vmovdqu %xmm1,13088(%rsi)
+vmovdqu %xmm0,13152(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,10800(%rsi)
-vmovdqu %xmm0,10864(%rsi)
+vmovdqu %xmm11,13104(%rsi)
+vmovdqu %xmm0,13168(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -4006,12 +4006,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0774ebeb51fb2503_l014_g8,.-peristyle_0774ebeb51fb2503_l014_g8
-.globl peristyle_0774ebeb51fb2503_l014_g9
-.hidden peristyle_0774ebeb51fb2503_l014_g9
-.type peristyle_0774ebeb51fb2503_l014_g9,@function
+.size peristyle_d2b887b3ecdc9bdf_l014_g8,.-peristyle_d2b887b3ecdc9bdf_l014_g8
+.globl peristyle_d2b887b3ecdc9bdf_l014_g9
+.hidden peristyle_d2b887b3ecdc9bdf_l014_g9
+.type peristyle_d2b887b3ecdc9bdf_l014_g9,@function
 .p2align 6
-peristyle_0774ebeb51fb2503_l014_g9:
+peristyle_d2b887b3ecdc9bdf_l014_g9:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4359,11 +4359,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,3584(%rsi)
-vmovdqu %xmm0,3648(%rsi)
+vmovdqu %xmm1,4352(%rsi)
+vmovdqu %xmm0,4416(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,3600(%rsi)
-vmovdqu %xmm0,3664(%rsi)
+vmovdqu %xmm6,4368(%rsi)
+vmovdqu %xmm0,4432(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -4372,11 +4372,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,3616(%rsi)
-vmovdqu %xmm0,3680(%rsi)
+vmovdqu %xmm1,4384(%rsi)
+vmovdqu %xmm0,4448(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,3632(%rsi)
-vmovdqu %xmm0,3696(%rsi)
+vmovdqu %xmm7,4400(%rsi)
+vmovdqu %xmm0,4464(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -4385,11 +4385,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7168(%rsi)
-vmovdqu %xmm0,7232(%rsi)
+vmovdqu %xmm1,8704(%rsi)
+vmovdqu %xmm0,8768(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,7184(%rsi)
-vmovdqu %xmm0,7248(%rsi)
+vmovdqu %xmm8,8720(%rsi)
+vmovdqu %xmm0,8784(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -4398,11 +4398,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7200(%rsi)
-vmovdqu %xmm0,7264(%rsi)
+vmovdqu %xmm1,8736(%rsi)
+vmovdqu %xmm0,8800(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,7216(%rsi)
-vmovdqu %xmm0,7280(%rsi)
+vmovdqu %xmm9,8752(%rsi)
+vmovdqu %xmm0,8816(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -4411,11 +4411,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10752(%rsi)
-vmovdqu %xmm0,10816(%rsi)
+vmovdqu %xmm1,13056(%rsi)
+vmovdqu %xmm0,13120(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,10768(%rsi)
-vmovdqu %xmm0,10832(%rsi)
+vmovdqu %xmm10,13072(%rsi)
+vmovdqu %xmm0,13136(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -4424,11 +4424,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10784(%rsi)
-vmovdqu %xmm0,10848(%rsi)
+vmovdqu %xmm1,13088(%rsi)
+vmovdqu %xmm0,13152(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,10800(%rsi)
-vmovdqu %xmm0,10864(%rsi)
+vmovdqu %xmm11,13104(%rsi)
+vmovdqu %xmm0,13168(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -4436,12 +4436,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0774ebeb51fb2503_l014_g9,.-peristyle_0774ebeb51fb2503_l014_g9
-.globl peristyle_0774ebeb51fb2503_l014_g10
-.hidden peristyle_0774ebeb51fb2503_l014_g10
-.type peristyle_0774ebeb51fb2503_l014_g10,@function
+.size peristyle_d2b887b3ecdc9bdf_l014_g9,.-peristyle_d2b887b3ecdc9bdf_l014_g9
+.globl peristyle_d2b887b3ecdc9bdf_l014_g10
+.hidden peristyle_d2b887b3ecdc9bdf_l014_g10
+.type peristyle_d2b887b3ecdc9bdf_l014_g10,@function
 .p2align 6
-peristyle_0774ebeb51fb2503_l014_g10:
+peristyle_d2b887b3ecdc9bdf_l014_g10:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4790,11 +4790,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,3584(%rsi)
-vmovdqu %xmm0,3648(%rsi)
+vmovdqu %xmm1,4352(%rsi)
+vmovdqu %xmm0,4416(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,3600(%rsi)
-vmovdqu %xmm0,3664(%rsi)
+vmovdqu %xmm6,4368(%rsi)
+vmovdqu %xmm0,4432(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -4803,11 +4803,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,3616(%rsi)
-vmovdqu %xmm0,3680(%rsi)
+vmovdqu %xmm1,4384(%rsi)
+vmovdqu %xmm0,4448(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,3632(%rsi)
-vmovdqu %xmm0,3696(%rsi)
+vmovdqu %xmm7,4400(%rsi)
+vmovdqu %xmm0,4464(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -4816,11 +4816,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7168(%rsi)
-vmovdqu %xmm0,7232(%rsi)
+vmovdqu %xmm1,8704(%rsi)
+vmovdqu %xmm0,8768(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,7184(%rsi)
-vmovdqu %xmm0,7248(%rsi)
+vmovdqu %xmm8,8720(%rsi)
+vmovdqu %xmm0,8784(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -4829,11 +4829,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7200(%rsi)
-vmovdqu %xmm0,7264(%rsi)
+vmovdqu %xmm1,8736(%rsi)
+vmovdqu %xmm0,8800(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,7216(%rsi)
-vmovdqu %xmm0,7280(%rsi)
+vmovdqu %xmm9,8752(%rsi)
+vmovdqu %xmm0,8816(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -4842,11 +4842,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10752(%rsi)
-vmovdqu %xmm0,10816(%rsi)
+vmovdqu %xmm1,13056(%rsi)
+vmovdqu %xmm0,13120(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,10768(%rsi)
-vmovdqu %xmm0,10832(%rsi)
+vmovdqu %xmm10,13072(%rsi)
+vmovdqu %xmm0,13136(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -4855,11 +4855,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10784(%rsi)
-vmovdqu %xmm0,10848(%rsi)
+vmovdqu %xmm1,13088(%rsi)
+vmovdqu %xmm0,13152(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,10800(%rsi)
-vmovdqu %xmm0,10864(%rsi)
+vmovdqu %xmm11,13104(%rsi)
+vmovdqu %xmm0,13168(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -4867,12 +4867,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0774ebeb51fb2503_l014_g10,.-peristyle_0774ebeb51fb2503_l014_g10
-.globl peristyle_0774ebeb51fb2503_l014_g11
-.hidden peristyle_0774ebeb51fb2503_l014_g11
-.type peristyle_0774ebeb51fb2503_l014_g11,@function
+.size peristyle_d2b887b3ecdc9bdf_l014_g10,.-peristyle_d2b887b3ecdc9bdf_l014_g10
+.globl peristyle_d2b887b3ecdc9bdf_l014_g11
+.hidden peristyle_d2b887b3ecdc9bdf_l014_g11
+.type peristyle_d2b887b3ecdc9bdf_l014_g11,@function
 .p2align 6
-peristyle_0774ebeb51fb2503_l014_g11:
+peristyle_d2b887b3ecdc9bdf_l014_g11:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5223,11 +5223,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,3584(%rsi)
-vmovdqu %xmm0,3648(%rsi)
+vmovdqu %xmm1,4352(%rsi)
+vmovdqu %xmm0,4416(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,3600(%rsi)
-vmovdqu %xmm0,3664(%rsi)
+vmovdqu %xmm6,4368(%rsi)
+vmovdqu %xmm0,4432(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -5236,11 +5236,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,3616(%rsi)
-vmovdqu %xmm0,3680(%rsi)
+vmovdqu %xmm1,4384(%rsi)
+vmovdqu %xmm0,4448(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,3632(%rsi)
-vmovdqu %xmm0,3696(%rsi)
+vmovdqu %xmm7,4400(%rsi)
+vmovdqu %xmm0,4464(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -5249,11 +5249,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7168(%rsi)
-vmovdqu %xmm0,7232(%rsi)
+vmovdqu %xmm1,8704(%rsi)
+vmovdqu %xmm0,8768(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,7184(%rsi)
-vmovdqu %xmm0,7248(%rsi)
+vmovdqu %xmm8,8720(%rsi)
+vmovdqu %xmm0,8784(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -5262,11 +5262,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7200(%rsi)
-vmovdqu %xmm0,7264(%rsi)
+vmovdqu %xmm1,8736(%rsi)
+vmovdqu %xmm0,8800(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,7216(%rsi)
-vmovdqu %xmm0,7280(%rsi)
+vmovdqu %xmm9,8752(%rsi)
+vmovdqu %xmm0,8816(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -5275,11 +5275,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10752(%rsi)
-vmovdqu %xmm0,10816(%rsi)
+vmovdqu %xmm1,13056(%rsi)
+vmovdqu %xmm0,13120(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,10768(%rsi)
-vmovdqu %xmm0,10832(%rsi)
+vmovdqu %xmm10,13072(%rsi)
+vmovdqu %xmm0,13136(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -5288,11 +5288,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10784(%rsi)
-vmovdqu %xmm0,10848(%rsi)
+vmovdqu %xmm1,13088(%rsi)
+vmovdqu %xmm0,13152(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,10800(%rsi)
-vmovdqu %xmm0,10864(%rsi)
+vmovdqu %xmm11,13104(%rsi)
+vmovdqu %xmm0,13168(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -5300,12 +5300,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0774ebeb51fb2503_l014_g11,.-peristyle_0774ebeb51fb2503_l014_g11
-.globl peristyle_0774ebeb51fb2503_l014_g12
-.hidden peristyle_0774ebeb51fb2503_l014_g12
-.type peristyle_0774ebeb51fb2503_l014_g12,@function
+.size peristyle_d2b887b3ecdc9bdf_l014_g11,.-peristyle_d2b887b3ecdc9bdf_l014_g11
+.globl peristyle_d2b887b3ecdc9bdf_l014_g12
+.hidden peristyle_d2b887b3ecdc9bdf_l014_g12
+.type peristyle_d2b887b3ecdc9bdf_l014_g12,@function
 .p2align 6
-peristyle_0774ebeb51fb2503_l014_g12:
+peristyle_d2b887b3ecdc9bdf_l014_g12:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5625,11 +5625,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,3584(%rsi)
-vmovdqu %xmm0,3648(%rsi)
+vmovdqu %xmm1,4352(%rsi)
+vmovdqu %xmm0,4416(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,3600(%rsi)
-vmovdqu %xmm0,3664(%rsi)
+vmovdqu %xmm6,4368(%rsi)
+vmovdqu %xmm0,4432(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -5638,11 +5638,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,3616(%rsi)
-vmovdqu %xmm0,3680(%rsi)
+vmovdqu %xmm1,4384(%rsi)
+vmovdqu %xmm0,4448(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,3632(%rsi)
-vmovdqu %xmm0,3696(%rsi)
+vmovdqu %xmm7,4400(%rsi)
+vmovdqu %xmm0,4464(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -5651,11 +5651,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7168(%rsi)
-vmovdqu %xmm0,7232(%rsi)
+vmovdqu %xmm1,8704(%rsi)
+vmovdqu %xmm0,8768(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,7184(%rsi)
-vmovdqu %xmm0,7248(%rsi)
+vmovdqu %xmm8,8720(%rsi)
+vmovdqu %xmm0,8784(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -5664,11 +5664,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7200(%rsi)
-vmovdqu %xmm0,7264(%rsi)
+vmovdqu %xmm1,8736(%rsi)
+vmovdqu %xmm0,8800(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,7216(%rsi)
-vmovdqu %xmm0,7280(%rsi)
+vmovdqu %xmm9,8752(%rsi)
+vmovdqu %xmm0,8816(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -5677,11 +5677,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10752(%rsi)
-vmovdqu %xmm0,10816(%rsi)
+vmovdqu %xmm1,13056(%rsi)
+vmovdqu %xmm0,13120(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,10768(%rsi)
-vmovdqu %xmm0,10832(%rsi)
+vmovdqu %xmm10,13072(%rsi)
+vmovdqu %xmm0,13136(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -5690,11 +5690,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10784(%rsi)
-vmovdqu %xmm0,10848(%rsi)
+vmovdqu %xmm1,13088(%rsi)
+vmovdqu %xmm0,13152(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,10800(%rsi)
-vmovdqu %xmm0,10864(%rsi)
+vmovdqu %xmm11,13104(%rsi)
+vmovdqu %xmm0,13168(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -5702,12 +5702,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0774ebeb51fb2503_l014_g12,.-peristyle_0774ebeb51fb2503_l014_g12
-.globl peristyle_0774ebeb51fb2503_l014_g13
-.hidden peristyle_0774ebeb51fb2503_l014_g13
-.type peristyle_0774ebeb51fb2503_l014_g13,@function
+.size peristyle_d2b887b3ecdc9bdf_l014_g12,.-peristyle_d2b887b3ecdc9bdf_l014_g12
+.globl peristyle_d2b887b3ecdc9bdf_l014_g13
+.hidden peristyle_d2b887b3ecdc9bdf_l014_g13
+.type peristyle_d2b887b3ecdc9bdf_l014_g13,@function
 .p2align 6
-peristyle_0774ebeb51fb2503_l014_g13:
+peristyle_d2b887b3ecdc9bdf_l014_g13:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6049,11 +6049,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,3584(%rsi)
-vmovdqu %xmm0,3648(%rsi)
+vmovdqu %xmm1,4352(%rsi)
+vmovdqu %xmm0,4416(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,3600(%rsi)
-vmovdqu %xmm0,3664(%rsi)
+vmovdqu %xmm6,4368(%rsi)
+vmovdqu %xmm0,4432(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -6062,11 +6062,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,3616(%rsi)
-vmovdqu %xmm0,3680(%rsi)
+vmovdqu %xmm1,4384(%rsi)
+vmovdqu %xmm0,4448(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,3632(%rsi)
-vmovdqu %xmm0,3696(%rsi)
+vmovdqu %xmm7,4400(%rsi)
+vmovdqu %xmm0,4464(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -6075,11 +6075,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7168(%rsi)
-vmovdqu %xmm0,7232(%rsi)
+vmovdqu %xmm1,8704(%rsi)
+vmovdqu %xmm0,8768(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,7184(%rsi)
-vmovdqu %xmm0,7248(%rsi)
+vmovdqu %xmm8,8720(%rsi)
+vmovdqu %xmm0,8784(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -6088,11 +6088,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7200(%rsi)
-vmovdqu %xmm0,7264(%rsi)
+vmovdqu %xmm1,8736(%rsi)
+vmovdqu %xmm0,8800(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,7216(%rsi)
-vmovdqu %xmm0,7280(%rsi)
+vmovdqu %xmm9,8752(%rsi)
+vmovdqu %xmm0,8816(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -6101,11 +6101,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10752(%rsi)
-vmovdqu %xmm0,10816(%rsi)
+vmovdqu %xmm1,13056(%rsi)
+vmovdqu %xmm0,13120(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,10768(%rsi)
-vmovdqu %xmm0,10832(%rsi)
+vmovdqu %xmm10,13072(%rsi)
+vmovdqu %xmm0,13136(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -6114,11 +6114,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10784(%rsi)
-vmovdqu %xmm0,10848(%rsi)
+vmovdqu %xmm1,13088(%rsi)
+vmovdqu %xmm0,13152(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,10800(%rsi)
-vmovdqu %xmm0,10864(%rsi)
+vmovdqu %xmm11,13104(%rsi)
+vmovdqu %xmm0,13168(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -6126,12 +6126,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0774ebeb51fb2503_l014_g13,.-peristyle_0774ebeb51fb2503_l014_g13
-.globl peristyle_0774ebeb51fb2503_l014_g14
-.hidden peristyle_0774ebeb51fb2503_l014_g14
-.type peristyle_0774ebeb51fb2503_l014_g14,@function
+.size peristyle_d2b887b3ecdc9bdf_l014_g13,.-peristyle_d2b887b3ecdc9bdf_l014_g13
+.globl peristyle_d2b887b3ecdc9bdf_l014_g14
+.hidden peristyle_d2b887b3ecdc9bdf_l014_g14
+.type peristyle_d2b887b3ecdc9bdf_l014_g14,@function
 .p2align 6
-peristyle_0774ebeb51fb2503_l014_g14:
+peristyle_d2b887b3ecdc9bdf_l014_g14:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6476,11 +6476,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,3584(%rsi)
-vmovdqu %xmm0,3648(%rsi)
+vmovdqu %xmm1,4352(%rsi)
+vmovdqu %xmm0,4416(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,3600(%rsi)
-vmovdqu %xmm0,3664(%rsi)
+vmovdqu %xmm6,4368(%rsi)
+vmovdqu %xmm0,4432(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -6489,11 +6489,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,3616(%rsi)
-vmovdqu %xmm0,3680(%rsi)
+vmovdqu %xmm1,4384(%rsi)
+vmovdqu %xmm0,4448(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,3632(%rsi)
-vmovdqu %xmm0,3696(%rsi)
+vmovdqu %xmm7,4400(%rsi)
+vmovdqu %xmm0,4464(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -6502,11 +6502,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7168(%rsi)
-vmovdqu %xmm0,7232(%rsi)
+vmovdqu %xmm1,8704(%rsi)
+vmovdqu %xmm0,8768(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,7184(%rsi)
-vmovdqu %xmm0,7248(%rsi)
+vmovdqu %xmm8,8720(%rsi)
+vmovdqu %xmm0,8784(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -6515,11 +6515,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7200(%rsi)
-vmovdqu %xmm0,7264(%rsi)
+vmovdqu %xmm1,8736(%rsi)
+vmovdqu %xmm0,8800(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,7216(%rsi)
-vmovdqu %xmm0,7280(%rsi)
+vmovdqu %xmm9,8752(%rsi)
+vmovdqu %xmm0,8816(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -6528,11 +6528,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10752(%rsi)
-vmovdqu %xmm0,10816(%rsi)
+vmovdqu %xmm1,13056(%rsi)
+vmovdqu %xmm0,13120(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,10768(%rsi)
-vmovdqu %xmm0,10832(%rsi)
+vmovdqu %xmm10,13072(%rsi)
+vmovdqu %xmm0,13136(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -6541,11 +6541,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10784(%rsi)
-vmovdqu %xmm0,10848(%rsi)
+vmovdqu %xmm1,13088(%rsi)
+vmovdqu %xmm0,13152(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,10800(%rsi)
-vmovdqu %xmm0,10864(%rsi)
+vmovdqu %xmm11,13104(%rsi)
+vmovdqu %xmm0,13168(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -6553,12 +6553,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0774ebeb51fb2503_l014_g14,.-peristyle_0774ebeb51fb2503_l014_g14
-.globl peristyle_0774ebeb51fb2503_l014_g15
-.hidden peristyle_0774ebeb51fb2503_l014_g15
-.type peristyle_0774ebeb51fb2503_l014_g15,@function
+.size peristyle_d2b887b3ecdc9bdf_l014_g14,.-peristyle_d2b887b3ecdc9bdf_l014_g14
+.globl peristyle_d2b887b3ecdc9bdf_l014_g15
+.hidden peristyle_d2b887b3ecdc9bdf_l014_g15
+.type peristyle_d2b887b3ecdc9bdf_l014_g15,@function
 .p2align 6
-peristyle_0774ebeb51fb2503_l014_g15:
+peristyle_d2b887b3ecdc9bdf_l014_g15:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6879,11 +6879,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,3584(%rsi)
-vmovdqu %xmm0,3648(%rsi)
+vmovdqu %xmm1,4352(%rsi)
+vmovdqu %xmm0,4416(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,3600(%rsi)
-vmovdqu %xmm0,3664(%rsi)
+vmovdqu %xmm6,4368(%rsi)
+vmovdqu %xmm0,4432(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -6892,11 +6892,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,3616(%rsi)
-vmovdqu %xmm0,3680(%rsi)
+vmovdqu %xmm1,4384(%rsi)
+vmovdqu %xmm0,4448(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,3632(%rsi)
-vmovdqu %xmm0,3696(%rsi)
+vmovdqu %xmm7,4400(%rsi)
+vmovdqu %xmm0,4464(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -6905,11 +6905,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7168(%rsi)
-vmovdqu %xmm0,7232(%rsi)
+vmovdqu %xmm1,8704(%rsi)
+vmovdqu %xmm0,8768(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,7184(%rsi)
-vmovdqu %xmm0,7248(%rsi)
+vmovdqu %xmm8,8720(%rsi)
+vmovdqu %xmm0,8784(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -6918,11 +6918,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7200(%rsi)
-vmovdqu %xmm0,7264(%rsi)
+vmovdqu %xmm1,8736(%rsi)
+vmovdqu %xmm0,8800(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,7216(%rsi)
-vmovdqu %xmm0,7280(%rsi)
+vmovdqu %xmm9,8752(%rsi)
+vmovdqu %xmm0,8816(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -6931,11 +6931,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10752(%rsi)
-vmovdqu %xmm0,10816(%rsi)
+vmovdqu %xmm1,13056(%rsi)
+vmovdqu %xmm0,13120(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,10768(%rsi)
-vmovdqu %xmm0,10832(%rsi)
+vmovdqu %xmm10,13072(%rsi)
+vmovdqu %xmm0,13136(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -6944,11 +6944,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10784(%rsi)
-vmovdqu %xmm0,10848(%rsi)
+vmovdqu %xmm1,13088(%rsi)
+vmovdqu %xmm0,13152(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,10800(%rsi)
-vmovdqu %xmm0,10864(%rsi)
+vmovdqu %xmm11,13104(%rsi)
+vmovdqu %xmm0,13168(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -6956,5 +6956,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_0774ebeb51fb2503_l014_g15,.-peristyle_0774ebeb51fb2503_l014_g15
+.size peristyle_d2b887b3ecdc9bdf_l014_g15,.-peristyle_d2b887b3ecdc9bdf_l014_g15
 .section .note.GNU-stack,"",@progbits

@@ -21,14 +21,14 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_0774ebeb51fb2503_l014_g0 peristyle_0774ebeb51fb2503_l014_g1
-    peristyle_0774ebeb51fb2503_l014_g2 peristyle_0774ebeb51fb2503_l014_g3
-    peristyle_0774ebeb51fb2503_l014_g4 peristyle_0774ebeb51fb2503_l014_g5
-    peristyle_0774ebeb51fb2503_l014_g6 peristyle_0774ebeb51fb2503_l014_g7
-    peristyle_0774ebeb51fb2503_l014_g8 peristyle_0774ebeb51fb2503_l014_g9
-    peristyle_0774ebeb51fb2503_l014_g10 peristyle_0774ebeb51fb2503_l014_g11
-    peristyle_0774ebeb51fb2503_l014_g12 peristyle_0774ebeb51fb2503_l014_g13
-    peristyle_0774ebeb51fb2503_l014_g14 peristyle_0774ebeb51fb2503_l014_g15
+    peristyle_d2b887b3ecdc9bdf_l014_g0 peristyle_d2b887b3ecdc9bdf_l014_g1
+    peristyle_d2b887b3ecdc9bdf_l014_g2 peristyle_d2b887b3ecdc9bdf_l014_g3
+    peristyle_d2b887b3ecdc9bdf_l014_g4 peristyle_d2b887b3ecdc9bdf_l014_g5
+    peristyle_d2b887b3ecdc9bdf_l014_g6 peristyle_d2b887b3ecdc9bdf_l014_g7
+    peristyle_d2b887b3ecdc9bdf_l014_g8 peristyle_d2b887b3ecdc9bdf_l014_g9
+    peristyle_d2b887b3ecdc9bdf_l014_g10 peristyle_d2b887b3ecdc9bdf_l014_g11
+    peristyle_d2b887b3ecdc9bdf_l014_g12 peristyle_d2b887b3ecdc9bdf_l014_g13
+    peristyle_d2b887b3ecdc9bdf_l014_g14 peristyle_d2b887b3ecdc9bdf_l014_g15
 );
 static TABLE: &Aligned<[u8; 47296]> = &Aligned(*include_bytes!("l014_down16.bin"));
 static GROUPS: &[Group] = &[
@@ -89,112 +89,112 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 99),
         0,
         0,
-        unrolled!(peristyle_0774ebeb51fb2503_l014_g0),
+        unrolled!(peristyle_d2b887b3ecdc9bdf_l014_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (99, 93),
         198,
         71,
-        unrolled!(peristyle_0774ebeb51fb2503_l014_g1),
+        unrolled!(peristyle_d2b887b3ecdc9bdf_l014_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (192, 100),
         384,
         137,
-        unrolled!(peristyle_0774ebeb51fb2503_l014_g2),
+        unrolled!(peristyle_d2b887b3ecdc9bdf_l014_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (292, 86),
         584,
         210,
-        unrolled!(peristyle_0774ebeb51fb2503_l014_g3),
+        unrolled!(peristyle_d2b887b3ecdc9bdf_l014_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (378, 89),
         756,
         273,
-        unrolled!(peristyle_0774ebeb51fb2503_l014_g4),
+        unrolled!(peristyle_d2b887b3ecdc9bdf_l014_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (467, 98),
         934,
         336,
-        unrolled!(peristyle_0774ebeb51fb2503_l014_g5),
+        unrolled!(peristyle_d2b887b3ecdc9bdf_l014_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (565, 83),
         1130,
         410,
-        unrolled!(peristyle_0774ebeb51fb2503_l014_g6),
+        unrolled!(peristyle_d2b887b3ecdc9bdf_l014_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (648, 94),
         1296,
         469,
-        unrolled!(peristyle_0774ebeb51fb2503_l014_g7),
+        unrolled!(peristyle_d2b887b3ecdc9bdf_l014_g7),
     ),
     Group::new(
         &[32, 33, 34, 35],
         (742, 99),
         1484,
         543,
-        unrolled!(peristyle_0774ebeb51fb2503_l014_g8),
+        unrolled!(peristyle_d2b887b3ecdc9bdf_l014_g8),
     ),
     Group::new(
         &[36, 37, 38, 39],
         (841, 92),
         1682,
         620,
-        unrolled!(peristyle_0774ebeb51fb2503_l014_g9),
+        unrolled!(peristyle_d2b887b3ecdc9bdf_l014_g9),
     ),
     Group::new(
         &[40, 41, 42, 43],
         (933, 96),
         1866,
         688,
-        unrolled!(peristyle_0774ebeb51fb2503_l014_g10),
+        unrolled!(peristyle_d2b887b3ecdc9bdf_l014_g10),
     ),
     Group::new(
         &[44, 45, 46, 47],
         (1029, 88),
         2058,
         756,
-        unrolled!(peristyle_0774ebeb51fb2503_l014_g11),
+        unrolled!(peristyle_d2b887b3ecdc9bdf_l014_g11),
     ),
     Group::new(
         &[48, 49, 50, 51],
         (1117, 86),
         2234,
         823,
-        unrolled!(peristyle_0774ebeb51fb2503_l014_g12),
+        unrolled!(peristyle_d2b887b3ecdc9bdf_l014_g12),
     ),
     Group::new(
         &[52, 53, 54, 55],
         (1203, 94),
         2406,
         882,
-        unrolled!(peristyle_0774ebeb51fb2503_l014_g13),
+        unrolled!(peristyle_d2b887b3ecdc9bdf_l014_g13),
     ),
     Group::new(
         &[56, 57, 58, 59],
         (1297, 97),
         2594,
         948,
-        unrolled!(peristyle_0774ebeb51fb2503_l014_g14),
+        unrolled!(peristyle_d2b887b3ecdc9bdf_l014_g14),
     ),
     Group::new(
         &[60, 61, 62, 63],
         (1394, 85),
         2788,
         1018,
-        unrolled!(peristyle_0774ebeb51fb2503_l014_g15),
+        unrolled!(peristyle_d2b887b3ecdc9bdf_l014_g15),
     ),
 ];
 /// The layer.
@@ -256,7 +256,7 @@ pub static LAYER: Layer = Layer {
         panels: None,
         winograd: None,
         blocking: Blocking {
-            chunk_tiles: 28,
+            chunk_tiles: 32,
             pass_tiles: 2,
             outputs: 8,
             prefetch: false,

@@ -232,7 +232,7 @@ pub static LAYER: Layer = Layer {
         winograd: None,
         blocking: Blocking {
             chunk_tiles: 60,
-            pass_tiles: 18,
+            pass_tiles: 16,
             outputs: 4,
             prefetch: false,
         },

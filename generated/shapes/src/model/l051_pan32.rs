@@ -127,7 +127,7 @@ pub static LAYER: Layer = Layer {
         panels: None,
         winograd: None,
         blocking: Blocking {
-            chunk_tiles: 28,
+            chunk_tiles: 32,
             pass_tiles: 2,
             outputs: 8,
             prefetch: false,

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_e938b8aefcf43211_l057_g0
-.hidden peristyle_e938b8aefcf43211_l057_g0
-.type peristyle_e938b8aefcf43211_l057_g0,@function
+.globl peristyle_7ec89b9ce9e86dce_l057_g0
+.hidden peristyle_7ec89b9ce9e86dce_l057_g0
+.type peristyle_7ec89b9ce9e86dce_l057_g0,@function
 .p2align 6
-peristyle_e938b8aefcf43211_l057_g0:
+peristyle_7ec89b9ce9e86dce_l057_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -230,11 +230,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -243,11 +243,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -256,11 +256,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,10240(%rsi)
+vmovdqu %xmm0,10304(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,10256(%rsi)
+vmovdqu %xmm0,10320(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -269,11 +269,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,10272(%rsi)
+vmovdqu %xmm0,10336(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,10288(%rsi)
+vmovdqu %xmm0,10352(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -282,11 +282,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -295,11 +295,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -307,12 +307,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e938b8aefcf43211_l057_g0,.-peristyle_e938b8aefcf43211_l057_g0
-.globl peristyle_e938b8aefcf43211_l057_g1
-.hidden peristyle_e938b8aefcf43211_l057_g1
-.type peristyle_e938b8aefcf43211_l057_g1,@function
+.size peristyle_7ec89b9ce9e86dce_l057_g0,.-peristyle_7ec89b9ce9e86dce_l057_g0
+.globl peristyle_7ec89b9ce9e86dce_l057_g1
+.hidden peristyle_7ec89b9ce9e86dce_l057_g1
+.type peristyle_7ec89b9ce9e86dce_l057_g1,@function
 .p2align 6
-peristyle_e938b8aefcf43211_l057_g1:
+peristyle_7ec89b9ce9e86dce_l057_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -453,11 +453,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -466,11 +466,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -479,11 +479,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,10240(%rsi)
+vmovdqu %xmm0,10304(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,10256(%rsi)
+vmovdqu %xmm0,10320(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -492,11 +492,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,10272(%rsi)
+vmovdqu %xmm0,10336(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,10288(%rsi)
+vmovdqu %xmm0,10352(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -505,11 +505,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -518,11 +518,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -530,12 +530,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e938b8aefcf43211_l057_g1,.-peristyle_e938b8aefcf43211_l057_g1
-.globl peristyle_e938b8aefcf43211_l057_g2
-.hidden peristyle_e938b8aefcf43211_l057_g2
-.type peristyle_e938b8aefcf43211_l057_g2,@function
+.size peristyle_7ec89b9ce9e86dce_l057_g1,.-peristyle_7ec89b9ce9e86dce_l057_g1
+.globl peristyle_7ec89b9ce9e86dce_l057_g2
+.hidden peristyle_7ec89b9ce9e86dce_l057_g2
+.type peristyle_7ec89b9ce9e86dce_l057_g2,@function
 .p2align 6
-peristyle_e938b8aefcf43211_l057_g2:
+peristyle_7ec89b9ce9e86dce_l057_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -669,11 +669,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -682,11 +682,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -695,11 +695,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,10240(%rsi)
+vmovdqu %xmm0,10304(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,10256(%rsi)
+vmovdqu %xmm0,10320(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -708,11 +708,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,10272(%rsi)
+vmovdqu %xmm0,10336(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,10288(%rsi)
+vmovdqu %xmm0,10352(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -721,11 +721,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -734,11 +734,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -746,12 +746,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e938b8aefcf43211_l057_g2,.-peristyle_e938b8aefcf43211_l057_g2
-.globl peristyle_e938b8aefcf43211_l057_g3
-.hidden peristyle_e938b8aefcf43211_l057_g3
-.type peristyle_e938b8aefcf43211_l057_g3,@function
+.size peristyle_7ec89b9ce9e86dce_l057_g2,.-peristyle_7ec89b9ce9e86dce_l057_g2
+.globl peristyle_7ec89b9ce9e86dce_l057_g3
+.hidden peristyle_7ec89b9ce9e86dce_l057_g3
+.type peristyle_7ec89b9ce9e86dce_l057_g3,@function
 .p2align 6
-peristyle_e938b8aefcf43211_l057_g3:
+peristyle_7ec89b9ce9e86dce_l057_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -860,11 +860,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpsllw $8,%ymm7,%ymm7
 vpunpcklwd %ymm0,%ymm7,%ymm1
@@ -872,11 +872,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpsllw $8,%ymm8,%ymm8
 vpunpcklwd %ymm0,%ymm8,%ymm1
@@ -884,11 +884,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,10240(%rsi)
+vmovdqu %xmm0,10304(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,10256(%rsi)
+vmovdqu %xmm0,10320(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpsllw $8,%ymm9,%ymm9
 vpunpcklwd %ymm0,%ymm9,%ymm1
@@ -896,11 +896,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,10272(%rsi)
+vmovdqu %xmm0,10336(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,10288(%rsi)
+vmovdqu %xmm0,10352(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -909,11 +909,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -922,11 +922,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -934,12 +934,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e938b8aefcf43211_l057_g3,.-peristyle_e938b8aefcf43211_l057_g3
-.globl peristyle_e938b8aefcf43211_l057_g4
-.hidden peristyle_e938b8aefcf43211_l057_g4
-.type peristyle_e938b8aefcf43211_l057_g4,@function
+.size peristyle_7ec89b9ce9e86dce_l057_g3,.-peristyle_7ec89b9ce9e86dce_l057_g3
+.globl peristyle_7ec89b9ce9e86dce_l057_g4
+.hidden peristyle_7ec89b9ce9e86dce_l057_g4
+.type peristyle_7ec89b9ce9e86dce_l057_g4,@function
 .p2align 6
-peristyle_e938b8aefcf43211_l057_g4:
+peristyle_7ec89b9ce9e86dce_l057_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1074,11 +1074,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1087,11 +1087,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1100,11 +1100,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,10240(%rsi)
+vmovdqu %xmm0,10304(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,10256(%rsi)
+vmovdqu %xmm0,10320(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1113,11 +1113,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,10272(%rsi)
+vmovdqu %xmm0,10336(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,10288(%rsi)
+vmovdqu %xmm0,10352(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1126,11 +1126,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1139,11 +1139,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1151,12 +1151,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e938b8aefcf43211_l057_g4,.-peristyle_e938b8aefcf43211_l057_g4
-.globl peristyle_e938b8aefcf43211_l057_g5
-.hidden peristyle_e938b8aefcf43211_l057_g5
-.type peristyle_e938b8aefcf43211_l057_g5,@function
+.size peristyle_7ec89b9ce9e86dce_l057_g4,.-peristyle_7ec89b9ce9e86dce_l057_g4
+.globl peristyle_7ec89b9ce9e86dce_l057_g5
+.hidden peristyle_7ec89b9ce9e86dce_l057_g5
+.type peristyle_7ec89b9ce9e86dce_l057_g5,@function
 .p2align 6
-peristyle_e938b8aefcf43211_l057_g5:
+peristyle_7ec89b9ce9e86dce_l057_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1270,11 +1270,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1283,11 +1283,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1296,11 +1296,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,10240(%rsi)
+vmovdqu %xmm0,10304(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,10256(%rsi)
+vmovdqu %xmm0,10320(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1309,11 +1309,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,10272(%rsi)
+vmovdqu %xmm0,10336(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,10288(%rsi)
+vmovdqu %xmm0,10352(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1322,11 +1322,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1335,11 +1335,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1347,12 +1347,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e938b8aefcf43211_l057_g5,.-peristyle_e938b8aefcf43211_l057_g5
-.globl peristyle_e938b8aefcf43211_l057_g6
-.hidden peristyle_e938b8aefcf43211_l057_g6
-.type peristyle_e938b8aefcf43211_l057_g6,@function
+.size peristyle_7ec89b9ce9e86dce_l057_g5,.-peristyle_7ec89b9ce9e86dce_l057_g5
+.globl peristyle_7ec89b9ce9e86dce_l057_g6
+.hidden peristyle_7ec89b9ce9e86dce_l057_g6
+.type peristyle_7ec89b9ce9e86dce_l057_g6,@function
 .p2align 6
-peristyle_e938b8aefcf43211_l057_g6:
+peristyle_7ec89b9ce9e86dce_l057_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1462,11 +1462,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpsllw $8,%ymm7,%ymm7
 vpunpcklwd %ymm0,%ymm7,%ymm1
@@ -1474,11 +1474,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1487,11 +1487,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,10240(%rsi)
+vmovdqu %xmm0,10304(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,10256(%rsi)
+vmovdqu %xmm0,10320(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1500,11 +1500,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,10272(%rsi)
+vmovdqu %xmm0,10336(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,10288(%rsi)
+vmovdqu %xmm0,10352(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1513,11 +1513,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1526,11 +1526,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1538,12 +1538,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e938b8aefcf43211_l057_g6,.-peristyle_e938b8aefcf43211_l057_g6
-.globl peristyle_e938b8aefcf43211_l057_g7
-.hidden peristyle_e938b8aefcf43211_l057_g7
-.type peristyle_e938b8aefcf43211_l057_g7,@function
+.size peristyle_7ec89b9ce9e86dce_l057_g6,.-peristyle_7ec89b9ce9e86dce_l057_g6
+.globl peristyle_7ec89b9ce9e86dce_l057_g7
+.hidden peristyle_7ec89b9ce9e86dce_l057_g7
+.type peristyle_7ec89b9ce9e86dce_l057_g7,@function
 .p2align 6
-peristyle_e938b8aefcf43211_l057_g7:
+peristyle_7ec89b9ce9e86dce_l057_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1673,11 +1673,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
+vmovdqu %xmm6,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -1686,11 +1686,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
+vmovdqu %xmm7,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -1699,11 +1699,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,10240(%rsi)
+vmovdqu %xmm0,10304(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm8,10256(%rsi)
+vmovdqu %xmm0,10320(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -1712,11 +1712,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,10272(%rsi)
+vmovdqu %xmm0,10336(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm9,10288(%rsi)
+vmovdqu %xmm0,10352(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -1725,11 +1725,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
+vmovdqu %xmm10,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -1738,11 +1738,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
+vmovdqu %xmm11,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -1750,12 +1750,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e938b8aefcf43211_l057_g7,.-peristyle_e938b8aefcf43211_l057_g7
-.globl peristyle_e938b8aefcf43211_l057_g8
-.hidden peristyle_e938b8aefcf43211_l057_g8
-.type peristyle_e938b8aefcf43211_l057_g8,@function
+.size peristyle_7ec89b9ce9e86dce_l057_g7,.-peristyle_7ec89b9ce9e86dce_l057_g7
+.globl peristyle_7ec89b9ce9e86dce_l057_g8
+.hidden peristyle_7ec89b9ce9e86dce_l057_g8
+.type peristyle_7ec89b9ce9e86dce_l057_g8,@function
 .p2align 6
-peristyle_e938b8aefcf43211_l057_g8:
+peristyle_7ec89b9ce9e86dce_l057_g8:
 push %rbp
 mov %rsp,%rbp
 sub $64,%rsp
@@ -1831,5 +1831,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e938b8aefcf43211_l057_g8,.-peristyle_e938b8aefcf43211_l057_g8
+.size peristyle_7ec89b9ce9e86dce_l057_g8,.-peristyle_7ec89b9ce9e86dce_l057_g8
 .section .note.GNU-stack,"",@progbits

@@ -21,11 +21,11 @@ use peristyle_runtime::simd::math::Quantizer;
 use std::borrow::Cow;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_e938b8aefcf43211_l057_g0 peristyle_e938b8aefcf43211_l057_g1
-    peristyle_e938b8aefcf43211_l057_g2 peristyle_e938b8aefcf43211_l057_g3
-    peristyle_e938b8aefcf43211_l057_g4 peristyle_e938b8aefcf43211_l057_g5
-    peristyle_e938b8aefcf43211_l057_g6 peristyle_e938b8aefcf43211_l057_g7
-    peristyle_e938b8aefcf43211_l057_g8
+    peristyle_7ec89b9ce9e86dce_l057_g0 peristyle_7ec89b9ce9e86dce_l057_g1
+    peristyle_7ec89b9ce9e86dce_l057_g2 peristyle_7ec89b9ce9e86dce_l057_g3
+    peristyle_7ec89b9ce9e86dce_l057_g4 peristyle_7ec89b9ce9e86dce_l057_g5
+    peristyle_7ec89b9ce9e86dce_l057_g6 peristyle_7ec89b9ce9e86dce_l057_g7
+    peristyle_7ec89b9ce9e86dce_l057_g8
 );
 static TABLE: &Aligned<[u8; 6592]> = &Aligned(*include_bytes!("l057_heads_0.bin"));
 static GROUPS: &[Group] = &[
@@ -64,58 +64,58 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 15),
         0,
         0,
-        unrolled!(peristyle_e938b8aefcf43211_l057_g0),
+        unrolled!(peristyle_7ec89b9ce9e86dce_l057_g0),
     ),
     Group::new(
         &[4, 5, 6, 7],
         (15, 18),
         30,
         19,
-        unrolled!(peristyle_e938b8aefcf43211_l057_g1),
+        unrolled!(peristyle_7ec89b9ce9e86dce_l057_g1),
     ),
     Group::new(
         &[8, 9, 10, 11],
         (33, 18),
         66,
         49,
-        unrolled!(peristyle_e938b8aefcf43211_l057_g2),
+        unrolled!(peristyle_7ec89b9ce9e86dce_l057_g2),
     ),
     Group::new(
         &[12, 13, 14, 15],
         (51, 16),
         102,
         78,
-        unrolled!(peristyle_e938b8aefcf43211_l057_g3),
+        unrolled!(peristyle_7ec89b9ce9e86dce_l057_g3),
     ),
     Group::new(
         &[16, 17, 18, 19],
         (67, 17),
         134,
         99,
-        unrolled!(peristyle_e938b8aefcf43211_l057_g4),
+        unrolled!(peristyle_7ec89b9ce9e86dce_l057_g4),
     ),
     Group::new(
         &[20, 21, 22, 23],
         (84, 15),
         168,
         128,
-        unrolled!(peristyle_e938b8aefcf43211_l057_g5),
+        unrolled!(peristyle_7ec89b9ce9e86dce_l057_g5),
     ),
     Group::new(
         &[24, 25, 26, 27],
         (99, 17),
         198,
         150,
-        unrolled!(peristyle_e938b8aefcf43211_l057_g6),
+        unrolled!(peristyle_7ec89b9ce9e86dce_l057_g6),
     ),
     Group::new(
         &[28, 29, 30, 31],
         (116, 16),
         232,
         171,
-        unrolled!(peristyle_e938b8aefcf43211_l057_g7),
+        unrolled!(peristyle_7ec89b9ce9e86dce_l057_g7),
     ),
-    Group::new(&[32], (132, 15), 264, 198, unrolled!(peristyle_e938b8aefcf43211_l057_g8)),
+    Group::new(&[32], (132, 15), 264, 198, unrolled!(peristyle_7ec89b9ce9e86dce_l057_g8)),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {
@@ -176,8 +176,8 @@ pub static LAYER: Layer = Layer {
         panels: None,
         winograd: None,
         blocking: Blocking {
-            chunk_tiles: 60,
-            pass_tiles: 30,
+            chunk_tiles: 40,
+            pass_tiles: 20,
             outputs: 4,
             prefetch: false,
         },

@@ -177,7 +177,7 @@ pub static LAYER: Layer = Layer {
         winograd: None,
         blocking: Blocking {
             chunk_tiles: 60,
-            pass_tiles: 14,
+            pass_tiles: 12,
             outputs: 4,
             prefetch: false,
         },

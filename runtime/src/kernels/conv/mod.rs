@@ -109,9 +109,11 @@ pub struct Conv {
 }
 
 impl Conv {
-    /// Elements between the accumulators of consecutive outputs of a group: whole blocks of the epilogue.
+    /// Elements between the accumulators of consecutive outputs of a group: whole blocks of the epilogue, and no power of
+    /// two, which would keep those of all outputs in the same few cache sets.
     pub const fn accumulator_stride(&self) -> usize {
-        (self.blocking.chunk_tiles * self.arithmetic.tile()).next_multiple_of(epilogue::BLOCK)
+        let elements = (self.blocking.chunk_tiles * self.arithmetic.tile()).next_multiple_of(epilogue::BLOCK);
+        if elements.is_power_of_two() { elements + epilogue::BLOCK } else { elements }
     }
 
     /// Bytes of scratch one thread needs: accumulators of a block of groups, a row for the epilogue, packed input.
