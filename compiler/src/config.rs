@@ -1,12 +1,19 @@
 //! The driver: options, and the stages of a compilation in order.
 
-use crate::emit::{self, Detector, Identity, Package, RawLevel, RuntimeSource};
+mod crate_name;
+mod runtime_source;
+
+pub use crate_name::crate_name;
+
+use crate::emit::{self, Detector, Identity, Package, RawLevel};
 use crate::error::Error;
 use crate::golden;
 use crate::ir::{Graph, Op};
 use crate::onnx::{self, ImportOptions};
 use crate::passes;
 use crate::plan::{self, Columns, Options, Plan};
+use peristyle_runtime::simd::Isa;
+use runtime_source::runtime_source;
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -26,10 +33,16 @@ pub struct Config {
     name: Option<String>,
     class_names: Option<Vec<String>>,
     options: Options,
-    out_dir: Option<PathBuf>,
+    isas: Vec<Isa>,
+    pub(crate) out_dir: Option<PathBuf>,
     runtime: String,
-    emit_rerun_if_changed: bool,
+    pub(crate) emit_rerun_if_changed: bool,
     selftest: bool,
+    threads: Option<usize>,
+    format: bool,
+    version: String,
+    license: Option<String>,
+    pub(crate) report: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -40,10 +53,16 @@ impl Default for Config {
             name: None,
             class_names: None,
             options: Options::default(),
+            isas: vec![Isa::Portable, Isa::Avx2, Isa::Avx512],
             out_dir: None,
             runtime: "peristyle_runtime".to_string(),
             emit_rerun_if_changed: true,
             selftest: true,
+            threads: None,
+            format: true,
+            version: "0.1.0".to_string(),
+            license: None,
+            report: None,
         }
     }
 }
@@ -144,6 +163,59 @@ impl Config {
         self
     }
 
+    /// The instruction sets that the emitted code is specialised for; by default all that the target may have. Without
+    /// [`Isa::Avx2`] no kernel is unrolled into assembly, without [`Isa::Avx512`] there are no tables for it and such
+    /// machines run the kernels for AVX2. What the runtime holds for others stays: the model runs on every machine.
+    #[must_use]
+    pub fn target_isa(mut self, isas: impl IntoIterator<Item = Isa>) -> Self {
+        self.isas = isas.into_iter().collect();
+        self
+    }
+
+    /// What the planner may choose from, for the instruction sets.
+    fn options(&self) -> Options {
+        let code_budget = if self.isas.contains(&Isa::Avx2) { self.options.code_budget } else { 0 };
+        let wide = self.options.wide && self.isas.contains(&Isa::Avx512);
+        Options { code_budget, wide, ..self.options }
+    }
+
+    /// Threads of the emitted `Model::start`; by default as many as the machine has cores.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads.max(1));
+        self
+    }
+
+    /// Whether the emitted source is laid out for readers; true by default.
+    #[must_use]
+    pub fn format(mut self, format: bool) -> Self {
+        self.format = format;
+        self
+    }
+
+    /// Version of the emitted crate; 0.1.0 by default.
+    #[must_use]
+    pub fn crate_version(mut self, version: impl Into<String>) -> Self {
+        self.version = version.into();
+        self
+    }
+
+    /// Licence of the emitted crate, an SPDX expression such as `MIT OR Apache-2.0`. Registries want one: without it the
+    /// crate is marked as not to be published, for a model's licence is its owner's.
+    #[must_use]
+    pub fn license(mut self, license: impl Into<String>) -> Self {
+        self.license = Some(license.into());
+        self
+    }
+
+    /// A file to describe the compilation in, as JSON: the model, every layer with its kernel and the reason for it, and
+    /// what remains of weights and multiply-accumulates. A relative path is below the folder that is written to.
+    #[must_use]
+    pub fn report(mut self, file: impl Into<PathBuf>) -> Self {
+        self.report = Some(file.into());
+        self
+    }
+
     /// Reads and imports a model: the first stage of [`Config::analyze`], before any rewrite.
     ///
     /// # Errors
@@ -168,7 +240,28 @@ impl Config {
     /// When the file cannot be read or the model cannot be compiled.
     pub fn analyze(&self, model: impl AsRef<Path>) -> Result<Compilation, Error> {
         let path = model.as_ref();
-        let Source { mut graph, bytes, external_files } = self.read(path)?;
+        let Source { graph, bytes, external_files } = self.read(path)?;
+        let sha256 = sha256(&bytes, &external_files)?;
+        self.optimise(path, graph, sha256, external_files)
+    }
+
+    /// Optimises and plans a graph: an imported one, or one that was built or changed in this process. `name` stands for
+    /// the file of a model.
+    ///
+    /// # Errors
+    /// When the graph cannot be compiled.
+    pub fn analyze_graph(&self, name: &str, graph: Graph) -> Result<Compilation, Error> {
+        let hash = hexadecimal(&Sha256::digest(format!("{graph:?}")));
+        self.optimise(Path::new(name), graph, hash, Vec::new())
+    }
+
+    fn optimise(
+        &self,
+        path: &Path,
+        mut graph: Graph,
+        sha256: String,
+        external_files: Vec<PathBuf>,
+    ) -> Result<Compilation, Error> {
         let mut stages = vec![("import".to_string(), graph.to_string())];
         let report = passes::run_with(&mut graph, &mut |pass, graph| {
             stages.push((pass.to_string(), graph.to_string()));
@@ -178,9 +271,9 @@ impl Config {
             graph.metadata.class_names.clone_from(names);
         }
         let plan =
-            plan::build(&graph, &self.options).map_err(|source| Error::Plan { path: path.to_path_buf(), source })?;
+            plan::build(&graph, &self.options()).map_err(|source| Error::Plan { path: path.to_path_buf(), source })?;
         stages.push(("plan".to_string(), plan.to_string()));
-        let identity = self.identity(path, sha256(&bytes, &external_files)?, &graph);
+        let identity = self.identity(path, sha256, &graph);
         Ok(Compilation { graph, report, plan, identity, external_files, stages, selftest: self.selftest })
     }
 
@@ -191,50 +284,21 @@ impl Config {
     pub fn generate(&self, model: impl AsRef<Path>, dir: impl AsRef<Path>) -> Result<Compilation, Error> {
         let compilation = self.analyze(model)?;
         compilation.write_crate(dir.as_ref())?;
+        if let Some(file) = &self.report {
+            compilation.write_report(&dir.as_ref().join(file))?;
+        }
         Ok(compilation)
     }
 
-    /// Compiles a model from a build script: writes its modules where `include_model!` finds them, and assembles and
-    /// links its kernels.
-    ///
-    /// # Errors
-    /// When the model cannot be compiled, or when this is not a build script.
-    pub fn compile(&self, model: impl AsRef<Path>) -> Result<(), Error> {
-        let model = model.as_ref();
-        let variable = |name: &'static str| std::env::var(name).map_err(|_| Error::NotABuildScript { variable: name });
-        let out_dir = match &self.out_dir {
-            Some(dir) => dir.clone(),
-            None => PathBuf::from(variable("OUT_DIR")?),
-        };
-        if self.emit_rerun_if_changed {
-            println!("cargo::rerun-if-changed={}", model.display());
-        }
-        let compilation = self.analyze(model)?;
-        let identity = compilation.baked();
-        let Compilation { plan, external_files, .. } = compilation;
-        if self.emit_rerun_if_changed {
-            external_files.iter().for_each(|file| println!("cargo::rerun-if-changed={}", file.display()));
-        }
-        let dir = out_dir.join("peristyle").join(&identity.name);
-        let package = emit::modules(&plan, &identity);
-        package.write_to(&dir).map_err(|source| Error::Write { what: "the emitted modules".to_string(), source })?;
-        let kernels: Vec<PathBuf> = package.paths().filter(|p| p.ends_with(".S")).map(|p| dir.join(p)).collect();
-        let (arch, os) = (variable("CARGO_CFG_TARGET_ARCH")?, variable("CARGO_CFG_TARGET_OS")?);
-        if !kernels.is_empty() && arch == "x86_64" && os == "linux" {
-            let library = format!("{}_kernels", identity.name.replace('-', "_"));
-            let mut build = cc::Build::new();
-            build.files(kernels).out_dir(&dir).cargo_metadata(true);
-            build.try_compile(&library).map_err(|source| Error::Assemble { name: identity.name.clone(), source })?;
-        }
-        Ok(())
+    /// Name of the crate or module of a model.
+    pub(crate) fn name_of(&self, path: &Path) -> String {
+        let file_name = path.file_name().unwrap_or_default().to_string_lossy();
+        crate_name(self.name.as_deref().unwrap_or(file_name.strip_suffix(".onnx").unwrap_or(&file_name)))
     }
 
     fn identity(&self, path: &Path, sha256: String, graph: &Graph) -> Identity {
         let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let name = match &self.name {
-            Some(name) => crate_name(name),
-            None => crate_name(file_name.strip_suffix(".onnx").unwrap_or(&file_name)),
-        };
+        let name = self.name_of(path);
         // The name stands in comments, strings and a manifest of the emitted crate.
         let plain = |c: char| if c.is_control() || matches!(c, '"' | '\\') { '_' } else { c };
         Identity {
@@ -246,13 +310,17 @@ impl Config {
             detector: detector(graph),
             runtime: self.runtime.clone(),
             golden: Vec::new(),
+            threads: self.threads,
+            format: self.format,
+            version: self.version.chars().map(plain).collect(),
+            license: self.license.as_ref().map(|license| license.chars().map(plain).collect()),
         }
     }
 }
 
 impl Compilation {
     /// The identity with golden values, where they are wanted and the interpreter has a result for them.
-    fn baked(&self) -> Identity {
+    pub(crate) fn baked(&self) -> Identity {
         let mut identity = self.identity.clone();
         if self.selftest {
             identity.golden = golden::bake(&self.graph).unwrap_or_default();
@@ -301,14 +369,6 @@ impl Compilation {
     }
 }
 
-/// Compiles a model from a build script with default options; see [`Config::compile`].
-///
-/// # Errors
-/// When the model cannot be compiled.
-pub fn compile(model: impl AsRef<Path>) -> Result<(), Error> {
-    Config::new().compile(model)
-}
-
 /// A model as it is read.
 struct Source {
     graph: Graph,
@@ -318,13 +378,18 @@ struct Source {
 }
 
 /// SHA-256 of a model followed by its external data, hexadecimal.
-fn sha256(model: &[u8], external_files: &[PathBuf]) -> Result<String, Error> {
+pub(crate) fn sha256(model: &[u8], external_files: &[PathBuf]) -> Result<String, Error> {
     let mut hash = Sha256::new_with_prefix(model);
     for path in external_files {
         let copied = File::open(path).and_then(|mut file| std::io::copy(&mut file, &mut hash));
         copied.map_err(|source| Error::Read { path: path.clone(), source })?;
     }
-    Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
+    Ok(hexadecimal(&hash.finalize()))
+}
+
+/// Bytes as text.
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Models are protobuf messages, which cannot be larger.
@@ -357,80 +422,4 @@ fn detector(graph: &Graph) -> Option<Detector> {
     let classes = levels.first()?.outputs - 5;
     let raw = levels.into_iter().map(|l| RawLevel { output: l.output, stride: l.stride, anchors: l.anchors });
     Some(Detector { classes, raw: raw.collect() })
-}
-
-/// Crates that the emitted one uses, and folders that cargo keeps in its build folder.
-const RESERVED: &[&str] = &[
-    "core",
-    "std",
-    "alloc",
-    "test",
-    "cc",
-    "peristyle-runtime",
-    "peristyle_runtime",
-    "build",
-    "deps",
-    "examples",
-    "incremental",
-];
-
-/// A valid crate name: lower case letters, digits, `-` and `_`, starting with a letter.
-#[must_use]
-pub fn crate_name(text: &str) -> String {
-    let mut name: String = text
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || c == '_' { c.to_ascii_lowercase() } else { '-' })
-        .collect();
-    while name.contains("--") {
-        name = name.replace("--", "-");
-    }
-    let name = name.trim_matches('-');
-    let keyword = syn::parse_str::<syn::Ident>(&name.replace('-', "_")).is_err();
-    if keyword || RESERVED.contains(&name) { format!("model-{name}") } else { name.to_string() }
-}
-
-/// The runtime beside this compiler's source when it is there, else the published crate.
-fn runtime_source(dir: &Path) -> RuntimeSource {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let (Ok(workspace), Ok(runtime)) = (workspace.canonicalize(), workspace.join("runtime").canonicalize()) else {
-        return RuntimeSource::Registry;
-    };
-    match resolved(dir).strip_prefix(&workspace) {
-        Ok(inside) => {
-            let up = "../".repeat(inside.components().count());
-            RuntimeSource::Path(format!("{up}runtime"))
-        }
-        Err(_) => RuntimeSource::Path(runtime.display().to_string()),
-    }
-}
-
-/// The absolute path of a folder that may not exist yet, links and `..` resolved as far as it does.
-fn resolved(dir: &Path) -> PathBuf {
-    let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.to_path_buf());
-    let existing = absolute.ancestors().find_map(|a| Some((a.canonicalize().ok()?, absolute.strip_prefix(a).ok()?)));
-    existing.map_or_else(|| absolute.clone(), |(existing, rest)| existing.join(rest))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{crate_name, runtime_source};
-    use crate::emit::RuntimeSource;
-    use std::path::Path;
-
-    #[test]
-    fn crates_in_the_workspace_reach_the_runtime_relatively() {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../generated/no-such-crate");
-        assert_eq!(runtime_source(&dir), RuntimeSource::Path("../../runtime".to_string()));
-    }
-
-    #[test]
-    fn crate_names_are_valid() {
-        assert_eq!(crate_name("yolov5n-pruned65_quant.qdq"), "yolov5n-pruned65_quant-qdq");
-        assert_eq!(crate_name("best (1)"), "best-1");
-        assert_eq!(crate_name("8bit"), "model-8bit");
-        assert_eq!(crate_name("type"), "model-type");
-        assert_eq!(crate_name("cc"), "model-cc");
-        assert_eq!(crate_name("ümlaut"), "mlaut");
-        assert_eq!(crate_name("…"), "model-");
-    }
 }

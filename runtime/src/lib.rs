@@ -17,3 +17,12 @@ macro_rules! include_model {
         include!(concat!(env!("OUT_DIR"), "/peristyle/", $name, "/mod.rs"));
     };
 }
+
+/// Includes every model that a build script compiled with `peristyle_compiler::compile_all`, each in a public module
+/// with the name of the model, `-` becoming `_`.
+#[macro_export]
+macro_rules! include_models {
+    () => {
+        include!(concat!(env!("OUT_DIR"), "/peristyle/models.rs"));
+    };
+}

@@ -2,6 +2,7 @@
 
 pub mod affinity;
 mod arena;
+mod class;
 mod clock;
 pub mod golden;
 pub mod info;
@@ -12,9 +13,10 @@ pub mod spec;
 mod threads;
 mod validate;
 
+pub use class::UnknownClass;
 pub use info::{LayerInfo, Shape, Window};
 pub use program::{Kind, Layer, Program, Step};
-pub use run::Engine;
+pub use run::{Engine, cores};
 pub use spec::{DType, DetectorSpec, Head, ModelSpec, RawLevel, TensorSpec};
 pub use threads::MAX_THREADS;
 pub use validate::ProgramError;

@@ -13,6 +13,11 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+/// Threads that this process can keep busy: what its affinity and its quota allow, at least one.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 /// A compiled model ready to run.
 ///
 /// One image is computed by all threads together, layer by layer; of a larger batch every thread takes whole images.
@@ -31,7 +36,7 @@ impl Engine {
         Engine::with_isa(program, threads, Isa::detect())
     }
 
-    /// As [`Engine::new`], for an instruction set no better than the machine's.
+    /// As [`Engine::new`], for an instruction set no better than the machine's and what the program has tables for.
     ///
     /// # Errors
     /// When the operating system refuses a thread or memory, or the program reads or writes outside its arena,
@@ -42,7 +47,7 @@ impl Engine {
         let scratch_bytes = program.layers.iter().map(|l| l.kind.scratch_bytes()).max().unwrap_or(0);
         let work = Work {
             program,
-            isa: isa.min(Isa::detect()),
+            isa: isa.min(Isa::detect()).min(program.widest_isa()),
             arenas: (0..team.len()).map(|_| Arena::new(program.arena_bytes)).collect::<Result<_, _>>()?,
             scratch: (0..team.len()).map(|_| Arena::new(scratch_bytes)).collect::<Result<_, _>>()?,
             next_unit: program.schedule.iter().map(|_| AtomicU32::new(0)).collect(),
