@@ -12,10 +12,13 @@ use crate::ir::{Graph, Op};
 use crate::onnx::{self, ImportOptions};
 use crate::passes;
 use crate::plan::{self, Columns, Options, Plan};
+use crate::sample::{self, SampleError};
+use crate::store::{self, Place};
 use peristyle_runtime::simd::Isa;
 use runtime_source::runtime_source;
 use sha2::{Digest, Sha256};
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Options of a compilation.
@@ -38,6 +41,7 @@ pub struct Config {
     runtime: String,
     pub(crate) emit_rerun_if_changed: bool,
     selftest: bool,
+    samples: bool,
     threads: Option<usize>,
     format: bool,
     version: String,
@@ -58,6 +62,7 @@ impl Default for Config {
             runtime: "peristyle_runtime".to_string(),
             emit_rerun_if_changed: true,
             selftest: true,
+            samples: true,
             threads: None,
             format: true,
             version: "0.1.0".to_string(),
@@ -82,8 +87,12 @@ pub struct Compilation {
     pub external_files: Vec<PathBuf>,
     /// Name and text of every stage, in order: import, each pass, plan.
     pub stages: Vec<(String, String)>,
+    /// What the user should know, though the model compiles.
+    pub warnings: Vec<String>,
     /// Whether golden values are baked.
     selftest: bool,
+    /// Those of the model's own sample.
+    golden: Option<Vec<u8>>,
 }
 
 impl Config {
@@ -163,6 +172,14 @@ impl Config {
         self
     }
 
+    /// Whether the sample inputs and outputs in a model's folder are compared with what the interpreter computes, and baked
+    /// for `selftest`; true by default.
+    #[must_use]
+    pub fn samples(mut self, compare: bool) -> Self {
+        self.samples = compare;
+        self
+    }
+
     /// The instruction sets that the emitted code is specialised for; by default all that the target may have. Without
     /// [`Isa::Avx2`] no kernel is unrolled into assembly, without [`Isa::Avx512`] there are no tables for it and such
     /// machines run the kernels for AVX2. What the runtime holds for others stays: the model runs on every machine.
@@ -225,13 +242,24 @@ impl Config {
     }
 
     fn read(&self, path: &Path) -> Result<Source, Error> {
-        let bytes = read(path)?;
-        let import_error = |source| Error::Import { path: path.to_path_buf(), source };
+        let place = Place::find(path, Path::new("")).map_err(|error| match error {
+            store::Error::Missing { path, .. } => Error::Read { path, source: io::ErrorKind::NotFound.into() },
+            other => other.into(),
+        })?;
+        let opened = place.open()?;
+        let bytes = read(&opened.model)?;
+        let import_error = |source| Error::Import { path: place.file.clone(), source };
         let proto = onnx::decode(&bytes).map_err(import_error)?;
-        let base_dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let base_dir = opened.model.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let options = ImportOptions { imgsz: self.imgsz, base_dir: Some(base_dir.to_path_buf()) };
         let graph = onnx::import(&proto, &options).map_err(import_error)?;
-        Ok(Source { graph, bytes, external_files: onnx::external_files(&proto, base_dir) })
+        let mut external_files = onnx::external_files(&proto, base_dir);
+        let sha256 = sha256(&bytes, &external_files)?;
+        if opened.unpacked.is_some() {
+            // They go away with the folder that they were unpacked to.
+            external_files.clear();
+        }
+        Ok(Source { graph, sha256, external_files, place })
     }
 
     /// Reads, imports, optimises and plans a model.
@@ -239,10 +267,18 @@ impl Config {
     /// # Errors
     /// When the file cannot be read or the model cannot be compiled.
     pub fn analyze(&self, model: impl AsRef<Path>) -> Result<Compilation, Error> {
-        let path = model.as_ref();
-        let Source { graph, bytes, external_files } = self.read(path)?;
-        let sha256 = sha256(&bytes, &external_files)?;
-        self.optimise(path, graph, sha256, external_files)
+        let Source { graph, sha256, external_files, place } = self.read(model.as_ref())?;
+        let sample = if self.selftest && self.samples { place.sample()? } else { None };
+        let mut compilation = self.optimise(&place, graph, sha256)?;
+        compilation.external_files = external_files;
+        match sample.map(|sample| sample::check(&compilation.graph, &sample)) {
+            None => {}
+            Some(Ok(golden)) => compilation.golden = Some(golden),
+            // Compiled for another size, say: then there is nothing to compare with.
+            Some(Err(error @ SampleError::Unfit { .. })) => compilation.warnings.push(error.to_string()),
+            Some(Err(source)) => return Err(Error::Sample { path: place.file, source }),
+        }
+        Ok(compilation)
     }
 
     /// Optimises and plans a graph: an imported one, or one that was built or changed in this process. `name` stands for
@@ -252,29 +288,33 @@ impl Config {
     /// When the graph cannot be compiled.
     pub fn analyze_graph(&self, name: &str, graph: Graph) -> Result<Compilation, Error> {
         let hash = hexadecimal(&Sha256::digest(format!("{graph:?}")));
-        self.optimise(Path::new(name), graph, hash, Vec::new())
+        self.optimise(&Place::of_file(name.into(), name.to_string()), graph, hash)
     }
 
-    fn optimise(
-        &self,
-        path: &Path,
-        mut graph: Graph,
-        sha256: String,
-        external_files: Vec<PathBuf>,
-    ) -> Result<Compilation, Error> {
+    fn optimise(&self, place: &Place, mut graph: Graph, sha256: String) -> Result<Compilation, Error> {
+        let path = &place.file;
         let mut stages = vec![("import".to_string(), graph.to_string())];
         let report = passes::run_with(&mut graph, &mut |pass, graph| {
             stages.push((pass.to_string(), graph.to_string()));
         })
-        .map_err(|source| Error::Passes { path: path.to_path_buf(), source })?;
+        .map_err(|source| Error::Passes { path: path.clone(), source })?;
         if let Some(names) = &self.class_names {
             graph.metadata.class_names.clone_from(names);
         }
-        let plan =
-            plan::build(&graph, &self.options()).map_err(|source| Error::Plan { path: path.to_path_buf(), source })?;
+        let plan = plan::build(&graph, &self.options()).map_err(|source| Error::Plan { path: path.clone(), source })?;
         stages.push(("plan".to_string(), plan.to_string()));
-        let identity = self.identity(path, sha256, &graph);
-        Ok(Compilation { graph, report, plan, identity, external_files, stages, selftest: self.selftest })
+        let identity = self.identity(place, sha256, &graph);
+        Ok(Compilation {
+            graph,
+            report,
+            plan,
+            identity,
+            external_files: Vec::new(),
+            stages,
+            warnings: Vec::new(),
+            selftest: self.selftest,
+            golden: None,
+        })
     }
 
     /// Compiles a model into a crate of its own in `dir`.
@@ -290,20 +330,18 @@ impl Config {
         Ok(compilation)
     }
 
-    /// Name of the crate or module of a model.
-    pub(crate) fn name_of(&self, path: &Path) -> String {
-        let file_name = path.file_name().unwrap_or_default().to_string_lossy();
-        crate_name(self.name.as_deref().unwrap_or(file_name.strip_suffix(".onnx").unwrap_or(&file_name)))
+    /// Name of the crate or module of a model, whose path is relative to `base`.
+    pub(crate) fn name_of(&self, model: &Path, base: &Path) -> String {
+        self.name.as_deref().map_or_else(|| crate_name(&store::name(model, base)), crate_name)
     }
 
-    fn identity(&self, path: &Path, sha256: String, graph: &Graph) -> Identity {
-        let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let name = self.name_of(path);
+    fn identity(&self, place: &Place, sha256: String, graph: &Graph) -> Identity {
+        let name = crate_name(self.name.as_ref().unwrap_or(&place.name));
         // The name stands in comments, strings and a manifest of the emitted crate.
         let plain = |c: char| if c.is_control() || matches!(c, '"' | '\\') { '_' } else { c };
         Identity {
             name,
-            source: file_name.chars().map(plain).collect(),
+            source: place.source.chars().map(plain).collect(),
             sha256,
             batch: self.batch,
             class_names: graph.metadata.class_names.clone(),
@@ -323,7 +361,8 @@ impl Compilation {
     pub(crate) fn baked(&self) -> Identity {
         let mut identity = self.identity.clone();
         if self.selftest {
-            identity.golden = golden::bake(&self.graph).unwrap_or_default();
+            let known = || golden::bake(&self.graph).unwrap_or_default();
+            identity.golden = self.golden.clone().unwrap_or_else(known);
         }
         identity
     }
@@ -372,9 +411,9 @@ impl Compilation {
 /// A model as it is read.
 struct Source {
     graph: Graph,
-    /// Of the file of the model.
-    bytes: Vec<u8>,
+    sha256: String,
     external_files: Vec<PathBuf>,
+    place: Place,
 }
 
 /// SHA-256 of a model followed by its external data, hexadecimal.

@@ -21,6 +21,17 @@ pub enum Error {
         /// The folder of the package.
         package: PathBuf,
     },
+    /// There is no such model in the folders of models.
+    #[error("cannot find the model")]
+    Store(#[from] crate::store::Error),
+    /// The model does not compute what its folder says.
+    #[error("model `{}`", path.display())]
+    Sample {
+        /// The model.
+        path: PathBuf,
+        /// What is different.
+        source: crate::sample::SampleError,
+    },
     /// Two models of a build script would be written to the same place.
     #[error(
         "two models are called `{name}`: {first} and {second}; call one of them something else with `Config::module_name`"

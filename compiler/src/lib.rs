@@ -24,6 +24,8 @@ pub mod onnx;
 pub mod passes;
 pub mod plan;
 mod report;
+mod sample;
+pub mod store;
 #[doc(hidden)]
 pub mod unfinished;
 

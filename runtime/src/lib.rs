@@ -1,4 +1,11 @@
 //! The runtime that crates emitted by the Peristyle compiler link with.
+//!
+//! Without the feature `std` it needs `core` and `alloc` only: models run on the caller's own thread, with the kernels
+//! that the target is known to have.
+
+#![cfg_attr(not(any(feature = "std", test)), no_std)]
+
+extern crate alloc;
 
 #[cfg(feature = "app")]
 pub mod app;
@@ -6,6 +13,7 @@ pub mod detect;
 pub mod engine;
 pub mod kernels;
 pub mod simd;
+#[cfg(feature = "std")]
 pub mod tensor_io;
 
 /// Includes a model that a build script compiled with `peristyle_compiler::compile`: `Model`, `SPEC`, `PROGRAM`.

@@ -6,10 +6,11 @@ mod stamp;
 #[cfg(test)]
 mod tests;
 
-use crate::config::{Compilation, Config, hexadecimal, sha256};
+use crate::config::{Compilation, Config, crate_name, hexadecimal, sha256};
 use crate::emit;
 use crate::error::Error;
 use crate::ir::Graph;
+use crate::store::{self, Place};
 use environment::Environment;
 use sha2::{Digest, Sha256};
 use stamp::Stamp;
@@ -38,7 +39,8 @@ impl Config {
     pub fn compile(&self, model: impl AsRef<Path>) -> Result<(), Error> {
         let environment = Environment::of_build_script(self.out_dir.as_deref())?;
         let model = model.as_ref();
-        claim(&environment.folder(&self.name_of(model)), &format!("`{}`", model.display()))?;
+        let name = self.name_of(model, &environment.package);
+        claim(&environment.folder(&name), &format!("`{}`", model.display()))?;
         self.compile_in(model, &environment, &mut |line| println!("{line}")).map(|_| ())
     }
 
@@ -51,7 +53,7 @@ impl Config {
         let mut names = Vec::new();
         for model in models {
             self.compile(&model)?;
-            names.push(self.name_of(model.as_ref()));
+            names.push(self.name_of(model.as_ref(), &environment.package));
         }
         write_modules(&environment, &names)
     }
@@ -65,7 +67,7 @@ impl Config {
     pub fn compile_graph(&self, name: &str, graph: Graph) -> Result<(), Error> {
         let environment = Environment::of_build_script(self.out_dir.as_deref())?;
         let config = self.clone().module_name(name).for_target(&environment);
-        claim(&environment.folder(&config.name_of(Path::new(name))), &format!("the graph `{name}`"))?;
+        claim(&environment.folder(&crate_name(name)), &format!("the graph `{name}`"))?;
         let compilation = config.analyze_graph(name, graph)?;
         let mut tell = |line: &str| println!("{line}");
         environment.tell_variables(&mut tell);
@@ -75,24 +77,35 @@ impl Config {
     /// [`Config::compile`] in an environment; returns whether anything had to be done.
     fn compile_in(&self, model: &Path, environment: &Environment, tell: Tell<'_>) -> Result<bool, Error> {
         let config = self.for_target(environment);
-        let dir = environment.folder(&config.name_of(model));
+        let dir = environment.folder(&config.name_of(model, &environment.package));
         let watched = |tell: Tell<'_>, file: &Path| {
             if config.emit_rerun_if_changed {
                 tell(&format!("cargo::rerun-if-changed={}", file.display()));
             }
         };
-        watched(tell, model);
         if config.emit_rerun_if_changed {
             environment.tell_variables(tell);
         }
-        let path = environment.package.join(model);
-        if !path.exists() {
-            return Err(Error::Missing { path: model.to_path_buf(), package: environment.package.clone() });
+        let place = match Place::find(model, &environment.package) {
+            Ok(place) => place,
+            Err(store::Error::Missing { path, base }) => {
+                watched(tell, model);
+                return Err(Error::Missing { path, package: base });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        // A file of the package is told as the build script named it.
+        let relative = |file: &Path| file.strip_prefix(&environment.package).unwrap_or(file).to_path_buf();
+        place.files().iter().for_each(|file| watched(tell, &relative(file)));
+        if !environment.package.join(model).exists() {
+            // A stub: which folder it means depends on variables.
+            let names = store::VARIABLES.iter().filter(|_| config.emit_rerun_if_changed);
+            names.for_each(|name| tell(&format!("cargo::rerun-if-env-changed={name}")));
         }
         let stamp = Stamp::read(&dir);
         if let Some(stamp) = &stamp
             && stamp.is_intact(&dir)
-            && config.key(&path, &stamp.external, environment)? == stamp.key
+            && config.key(&place, &stamp.external, environment) == stamp.key
         {
             stamp.external.iter().for_each(|file| watched(tell, file));
             if let Some(library) = &stamp.library {
@@ -101,13 +114,16 @@ impl Config {
             return Ok(false);
         }
         let start = Instant::now();
-        let compilation = config.analyze(&path)?;
+        // What exists is a path, whatever else it could be.
+        let path = environment.package.join(model);
+        let compilation = config.analyze(if path.exists() { &path } else { model })?;
+        compilation.warnings.iter().for_each(|warning| tell(&format!("cargo::warning={warning}")));
         compilation.external_files.iter().for_each(|file| watched(tell, file));
         let (files, library) = config.write_modules(&compilation, environment, tell)?;
-        let key = config.key(&path, &compilation.external_files, environment)?;
-        Stamp::new(key, compilation.external_files, library, &dir, files).and_then(|stamp| stamp.write(&dir)).map_err(
-            |source| Error::Write { what: format!("the stamp of `{}`", dir.display()), source },
-        )?;
+        let key = config.key(&place, &compilation.external_files, environment);
+        Stamp::new(key, compilation.external_files, library, &dir, files)
+            .and_then(|stamp| stamp.write(&dir))
+            .map_err(|source| Error::Write { what: format!("the stamp of `{}`", dir.display()), source })?;
         if env!("PERISTYLE_OPT_LEVEL") == "0" && start.elapsed() > SLOW {
             tell(
                 "cargo::warning=peristyle-compiler is built without optimisation, which makes it slow: put \
@@ -153,14 +169,13 @@ impl Config {
     }
 
     /// Stands for everything that the emitted files depend on.
-    fn key(&self, model: &Path, external: &[PathBuf], environment: &Environment) -> Result<String, Error> {
-        let model_hash = std::fs::read(model)
-            .map_err(|source| Error::Read { path: model.to_path_buf(), source })
-            .and_then(|bytes| sha256(&bytes, external));
+    fn key(&self, place: &Place, external: &[PathBuf], environment: &Environment) -> String {
+        let mut files = place.files();
+        files.extend_from_slice(external);
         // What is no file, or lacks its data, is for the stages to complain about.
-        let model_hash = model_hash.unwrap_or_default();
-        let text = format!("{FINGERPRINT}\n{self:?}\n{}\n{model_hash}\n{environment:?}", model.display());
-        Ok(hexadecimal(&Sha256::digest(text)))
+        let hash = sha256(&[], &files).unwrap_or_default();
+        let text = format!("{FINGERPRINT}\n{self:?}\n{place:?}\n{hash}\n{environment:?}");
+        hexadecimal(&Sha256::digest(text))
     }
 }
 
@@ -198,7 +213,8 @@ fn write_modules(environment: &Environment, names: &[String]) -> Result<(), Erro
     let mut text = "// @generated by peristyle. Do not edit.\n".to_string();
     for name in names {
         let module = name.replace('-', "_");
-        text += &format!("\n/// The compiled model `{name}`.\npub mod {module} {{\n    include!(\"{name}/mod.rs\");\n}}\n");
+        text +=
+            &format!("\n/// The compiled model `{name}`.\npub mod {module} {{\n    include!(\"{name}/mod.rs\");\n}}\n");
     }
     let mut package = emit::Package::default();
     package.insert("models.rs", text);

@@ -64,10 +64,7 @@ impl Stamp {
     /// Whether all files are as they were written.
     pub fn is_intact(&self, dir: &Path) -> bool {
         !self.key.is_empty()
-            && self
-                .files
-                .iter()
-                .all(|(size, time, file)| state(&dir.join(file)).is_ok_and(|now| now == (*size, *time)))
+            && self.files.iter().all(|(size, time, file)| state(&dir.join(file)).is_ok_and(|now| now == (*size, *time)))
     }
 
     /// Writes the stamp, whole or not at all.

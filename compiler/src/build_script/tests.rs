@@ -107,8 +107,8 @@ fn a_second_time_nothing_is_done() {
     assert_eq!(told, again);
     let dir = package.folder.path().join("out/peristyle/net");
     let expected = [
-        "cargo::rerun-if-changed=net.onnx".to_string(),
         "cargo::rerun-if-env-changed=CC".to_string(),
+        "cargo::rerun-if-changed=net.onnx".to_string(),
         "cargo::rustc-link-lib=static=net_kernels".to_string(),
         format!("cargo::rustc-link-search=native={}", dir.display()),
     ];

@@ -35,8 +35,10 @@ fn manifest(identity: &Identity, runtime: &RuntimeSource, assembly: bool) -> Str
          {script}\n\
          [features]\n\
          default = [\"app\"]\n\
+         # Threads, and finding out what the machine has. Without it `core` and `alloc` will do.\n\
+         std = [\"peristyle-runtime/std\"]\n\
          # The command-line program. Without it this crate is a library with `Model` and no image codecs.\n\
-         app = [\"peristyle-runtime/app\"]\n\
+         app = [\"std\", \"peristyle-runtime/app\"]\n\
          \n\
          [[bin]]\n\
          name = {name:?}\n\
@@ -79,6 +81,8 @@ fn library(identity: &Identity) -> String {
         "// {header}\n\
          \n\
          //! The compiled model `{name}`.\n\
+         \n\
+         #![cfg_attr(not(feature = \"std\"), no_std)]\n\
          \n\
          mod model;\n\
          \n\

@@ -155,13 +155,10 @@ mod tests {
     fn names_that_are_no_identifiers_have_one_all_the_same() {
         assert_eq!(of(&["2d code", "", "🐶", "42", "-"]), ["Class2dCode", "Class1", "Class2", "Class42", "Class4"]);
         assert_eq!(of(&["über", "人", "кот", "ßs"]), ["Über", "人", "Кот", "SSs"]);
-        assert_eq!(of(&["self", "ALL", "NAMES", "type", "box"]), [
-            "SelfClass0",
-            "ALLClass1",
-            "NAMESClass2",
-            "Type",
-            "Box"
-        ]);
+        assert_eq!(
+            of(&["self", "ALL", "NAMES", "type", "box"]),
+            ["SelfClass0", "ALLClass1", "NAMESClass2", "Type", "Box"]
+        );
     }
 
     #[test]
@@ -170,12 +167,7 @@ mod tests {
         // What the second cat would be called is a class of its own.
         assert_eq!(of(&["cat", "cat", "catClass1"]), ["Cat", "CatClass1X", "CatClass1"]);
         // One letter or two: the same identifier.
-        assert_eq!(of(&["caf\u{e9}", "cafe\u{301}", "\u{212b}", "\u{c5}"]), [
-            "Café",
-            "CaféClass1",
-            "Å",
-            "ÅClass3"
-        ]);
+        assert_eq!(of(&["caf\u{e9}", "cafe\u{301}", "\u{212b}", "\u{c5}"]), ["Café", "CaféClass1", "Å", "ÅClass3"]);
         let many: Vec<String> = (0..1000).map(|_| "x".to_string()).collect();
         let unlike: std::collections::BTreeSet<String> = variants(&many).into_iter().collect();
         assert_eq!(unlike.len(), 1000);

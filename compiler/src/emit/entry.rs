@@ -36,13 +36,16 @@ pub fn emit(plan: &Plan, identity: &Identity, names: &[String]) -> String {
         quote!(#[path = #file] mod #ident;)
     });
     let mut engine = vec![
+        "Cow",
         "DType",
         "Engine",
         "Infer",
         "Layer",
+        "MAX_THREADS",
         "ModelSpec",
         "Program",
         "RunError",
+        "StartError",
         "Step",
         "TensorMut",
         "TensorRef",
@@ -64,7 +67,6 @@ pub fn emit(plan: &Plan, identity: &Identity, names: &[String]) -> String {
         #(#modules)*
 
         use #runtime::engine::{#(#engine),*};
-        use std::borrow::Cow;
 
         #shapes
         #classes
@@ -83,8 +85,10 @@ fn shapes(plan: &Plan, identity: &Identity) -> TokenStream {
             let [shape_ident, len_ident] = ["SHAPE", "LEN"].map(|part| format_ident!("{numbered}_{part}"));
             let (rank, shape) = (size(port.shape.len()), literal::sizes(&port.shape));
             let len = size(port.shape.iter().product());
-            let docs =
-                [format!(" Shape of `{}` for one image.", port.name), format!(" Elements of `{}` for one image.", port.name)];
+            let docs = [
+                format!(" Shape of `{}` for one image.", port.name),
+                format!(" Elements of `{}` for one image.", port.name),
+            ];
             let [shape_doc, len_doc] = docs;
             quote! {
                 #[doc = #shape_doc]
@@ -247,17 +251,17 @@ fn model(plan: &Plan, identity: &Identity) -> TokenStream {
             /// Allocates working memory and starts `threads` threads (at least one).
             ///
             /// # Errors
-            /// When the operating system refuses a thread.
-            pub fn new(threads: usize) -> std::io::Result<Model> {
+            /// When the operating system refuses a thread or memory.
+            pub fn new(threads: usize) -> Result<Model, StartError> {
                 Engine::new(&PROGRAM, threads).map(Model)
             }
 
-            /// [`Model::new`] with [`THREADS`].
+            /// [`Model::new`] with [`THREADS`], or as many as can work together.
             ///
             /// # Errors
             /// As for [`Model::new`].
-            pub fn start() -> std::io::Result<Model> {
-                Model::new(THREADS.unwrap_or_else(cores))
+            pub fn start() -> Result<Model, StartError> {
+                Model::new(THREADS.unwrap_or_else(cores).min(MAX_THREADS))
             }
 
             /// Runs one or more images; every tensor is row-major and holds the same number of them. Allocates nothing.

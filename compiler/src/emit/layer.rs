@@ -41,7 +41,7 @@ pub fn emit(plan: &Plan, identity: &Identity, index: usize, name: &str, package:
     let (layer, note) = (&plan.layers[index], &plan.notes[index]);
     let prefix = kernel_prefix(&layer.kind);
     let symbol = |group: usize| format!("peristyle_{prefix}_l{index:03}_g{group}");
-    let mut imports = BTreeSet::from(["engine::{Kind, Layer, LayerInfo}", "std::borrow::Cow"]);
+    let mut imports = BTreeSet::from(["engine::{Cow, Kind, Layer, LayerInfo}"]);
     let (before, kind) = kind(plan, index, name, &symbol, &mut imports, package);
     if let (Kind::Conv(conv), true) = (&layer.kind, unrolled(plan, index)) {
         let header = super::entry::header(identity);
@@ -82,10 +82,8 @@ fn kernel_prefix(kind: &Kind) -> String {
 }
 
 fn uses(runtime: &str, imports: &BTreeSet<&str>) -> TokenStream {
-    let lines = imports.iter().map(|path| {
-        let text = if path.starts_with("std::") { format!("use {path};") } else { format!("use {runtime}::{path};") };
-        text.parse::<TokenStream>().expect("imports are valid Rust")
-    });
+    let lines = (imports.iter())
+        .map(|path| format!("use {runtime}::{path};").parse::<TokenStream>().expect("imports are valid Rust"));
     quote!(#(#lines)*)
 }
 

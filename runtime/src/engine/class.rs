@@ -1,5 +1,8 @@
 //! What the class enums of emitted models share.
 
+use alloc::string::String;
+use alloc::string::ToString;
+
 /// A number or a name that no class of a model has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownClass {

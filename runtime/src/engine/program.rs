@@ -2,15 +2,15 @@
 
 use super::info::LayerInfo;
 use super::spec::ModelSpec;
-use crate::kernels::conv::{Arithmetic, Conv};
 use crate::kernels::conv::family::WIDE_REASON;
+use crate::kernels::conv::{Arithmetic, Conv};
 use crate::kernels::detect_head::DetectHead;
 use crate::kernels::map::Map;
 use crate::kernels::pool::{AveragePool, MaxPool, Resize};
 use crate::kernels::strided::{Binary, MatMul, Softmax, Unary};
 use crate::kernels::transfer::{CopyMap, LoadInput};
 use crate::simd::Isa;
-use std::borrow::Cow;
+use alloc::borrow::Cow;
 
 /// A compiled model.
 #[derive(Clone, Debug)]

@@ -6,16 +6,21 @@ use super::golden::Values;
 use super::program::{Kind, Program, Step};
 use super::threads::{Barrier, Team};
 use super::validate::validate;
-use super::{Buffers, DType, Infer, ModelSpec, RunError, TensorMut, TensorRef, TensorSpec};
+use super::{Buffers, DType, Infer, ModelSpec, RunError, StartError, TensorMut, TensorRef, TensorSpec};
 use crate::simd::Isa;
-use std::io;
-use std::ops::Range;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::Range;
+use core::sync::atomic::{AtomicU32, Ordering};
+#[cfg(feature = "std")]
+use core::time::Duration;
 
 /// Threads that this process can keep busy: what its affinity and its quota allow, at least one.
 pub fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+    #[cfg(feature = "std")]
+    return std::thread::available_parallelism().map_or(1, core::num::NonZero::get);
+    #[cfg(not(feature = "std"))]
+    super::MAX_THREADS
 }
 
 /// A compiled model ready to run.
@@ -32,7 +37,7 @@ impl Engine {
     /// # Errors
     /// When the operating system refuses a thread or memory, or the program reads or writes outside its arena,
     /// constants and tensors ([`ProgramError`](super::ProgramError)). Unrolled kernels are trusted.
-    pub fn new(program: &'static Program, threads: usize) -> io::Result<Engine> {
+    pub fn new(program: &'static Program, threads: usize) -> Result<Engine, StartError> {
         Engine::with_isa(program, threads, Isa::detect())
     }
 
@@ -41,8 +46,8 @@ impl Engine {
     /// # Errors
     /// When the operating system refuses a thread or memory, or the program reads or writes outside its arena,
     /// constants and tensors ([`ProgramError`](super::ProgramError)). Unrolled kernels are trusted.
-    pub fn with_isa(program: &'static Program, threads: usize, isa: Isa) -> io::Result<Engine> {
-        validate(program).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    pub fn with_isa(program: &'static Program, threads: usize, isa: Isa) -> Result<Engine, StartError> {
+        validate(program)?;
         let team = Team::new(threads)?;
         let scratch_bytes = program.layers.iter().map(|l| l.kind.scratch_bytes()).max().unwrap_or(0);
         let work = Work {
@@ -79,6 +84,7 @@ impl Engine {
     ///
     /// # Errors
     /// As for [`Infer::run`].
+    #[cfg(feature = "std")]
     pub fn run_profiled(
         &mut self,
         inputs: &[TensorRef<'_>],

@@ -46,5 +46,8 @@ fn objects_have_their_boxes_and_classes() {
 fn a_class_that_is_none_is_refused_by_name() {
     let output = run(&["--only", "Ball", &example("example.jpg")]);
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && message.contains("there is no class `Ball` among the 6 of the model"), "{message}");
+    assert!(
+        !output.status.success() && message.contains("there is no class `Ball` among the 6 of the model"),
+        "{message}"
+    );
 }
