@@ -18,7 +18,6 @@ use peristyle_runtime::simd::Isa;
 use runtime_source::runtime_source;
 use sha2::{Digest, Sha256};
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 
 /// Options of a compilation.
@@ -242,10 +241,11 @@ impl Config {
     }
 
     fn read(&self, path: &Path) -> Result<Source, Error> {
-        let place = Place::find(path, Path::new("")).map_err(|error| match error {
-            store::Error::Missing { path, .. } => Error::Read { path, source: io::ErrorKind::NotFound.into() },
-            other => other.into(),
-        })?;
+        let place = match Place::find(path, Path::new("")) {
+            // What the system says about it is shorter.
+            Err(store::Error::Missing { path, .. }) => Place::of_file(path, String::new()),
+            found => found?,
+        };
         let opened = place.open()?;
         let bytes = read(&opened.model)?;
         let import_error = |source| Error::Import { path: place.file.clone(), source };
