@@ -73,8 +73,7 @@ pub fn check(graph: &Graph, sample: &Sample) -> Result<Vec<u8>, SampleError> {
     for ((got, expected), &id) in outputs.iter().zip(&expected).zip(&graph.outputs) {
         let (worst, mean) = difference(got, expected);
         let (difference, bound) = if quantised { (mean, QUANTISED_BOUND) } else { (worst, FLOAT_BOUND) };
-        // What is not a number is no less than the bound.
-        if !(difference <= bound) {
+        if difference.is_nan() || difference > bound {
             let output = graph.value(id).name.clone();
             return Err(SampleError::Differs { file, output, difference, bound, mean: quantised });
         }

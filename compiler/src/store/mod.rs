@@ -12,10 +12,9 @@ mod stub;
 #[cfg(test)]
 mod tests;
 
-pub use archive::{Limits, unpack};
 pub use error::{ArchiveFault, Error, StubFault};
 pub use samples::Sample;
-pub use stub::Stub;
+pub use stub::{Joined, Stub, StubPath};
 
 use samples::SampleFiles;
 use std::path::{Path, PathBuf};

@@ -18,7 +18,9 @@ use core::time::Duration;
 /// Threads that this process can keep busy: what its affinity and its quota allow, at least one.
 pub fn cores() -> usize {
     #[cfg(feature = "std")]
-    return std::thread::available_parallelism().map_or(1, core::num::NonZero::get);
+    {
+        std::thread::available_parallelism().map_or(1, core::num::NonZero::get)
+    }
     #[cfg(not(feature = "std"))]
     super::MAX_THREADS
 }

@@ -37,12 +37,11 @@ impl Isa {
     pub fn detect() -> Isa {
         let best = Isa::best();
         #[cfg(feature = "std")]
-        return match std::env::var("PERISTYLE_ISA").as_deref() {
+        let best = match std::env::var("PERISTYLE_ISA").as_deref() {
             Ok("portable") => Isa::Portable,
             Ok("avx2") => best.min(Isa::Avx2),
             _ => best,
         };
-        #[cfg(not(feature = "std"))]
         best
     }
 
