@@ -39,7 +39,7 @@ fn convolution(criterion: &mut Criterion) {
             if missing || case.zeros == 0 && code_budget > 0 {
                 continue;
             }
-            let options = Options { columns: Columns::Off, code_budget, panels, winograd };
+            let options = Options { columns: Columns::Off, code_budget, panels, winograd, ..Options::default() };
             let mut bench = Bench::new(load(plan::build(&case.graph(), &options).expect("planned")), 1);
             group.bench_function(form, |b| b.iter(|| bench.run()));
         }

@@ -1,11 +1,49 @@
 //! What can go wrong between a model file and its emitted source.
 
+use std::error::Error as _;
+use std::fmt;
 use std::path::PathBuf;
 
 /// A failed compilation. The chain of messages down its [sources](std::error::Error::source) names the file and, where
 /// there is one, the node; no message repeats that of its source.
-#[derive(Debug, thiserror::Error)]
+///
+/// Its `Debug` form is that chain, for that is what is printed when the `main` of a build script returns it.
+#[derive(thiserror::Error)]
 pub enum Error {
+    /// There is no such model.
+    #[error(
+        "there is no model `{}`: paths in a build script are relative to the folder of the package's Cargo.toml, `{}`",
+        path.display(), package.display()
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// The folder of the package.
+        package: PathBuf,
+    },
+    /// There is no such model in the folders of models.
+    #[error("cannot find the model")]
+    Store(#[from] crate::store::Error),
+    /// The model does not compute what its folder says.
+    #[error("model `{}`", path.display())]
+    Sample {
+        /// The model.
+        path: PathBuf,
+        /// What is different.
+        source: crate::sample::SampleError,
+    },
+    /// Two models of a build script would be written to the same place.
+    #[error(
+        "two models are called `{name}`: {first} and {second}; call one of them something else with `Config::module_name`"
+    )]
+    SameName {
+        /// The name of both.
+        name: String,
+        /// The model that was compiled first.
+        first: String,
+        /// The other one.
+        second: String,
+    },
     /// The model file cannot be read.
     #[error("cannot read model `{}`", path.display())]
     Read {
@@ -60,4 +98,16 @@ pub enum Error {
         /// What the C compiler said.
         source: cc::Error,
     },
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut source = self.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
 }

@@ -29,6 +29,23 @@ enum Trust {
 /// # Errors
 /// When an operator has no result on the golden input.
 pub fn bake(graph: &Graph) -> Result<Vec<u8>, interp::Error> {
+    let inputs: Vec<Tensor> = graph.inputs.iter().map(|&input| golden_input(graph, input)).collect();
+    let (layers, _) = trace(graph, &inputs)?;
+    Ok(Golden::encode(&layers))
+}
+
+/// The same for inputs that the answers then carry with them; returns the outputs too.
+///
+/// # Errors
+/// As for [`bake`].
+pub fn bake_on(graph: &Graph, inputs: &[Tensor]) -> Result<(Vec<u8>, Vec<Tensor>), interp::Error> {
+    let (layers, outputs) = trace(graph, inputs)?;
+    let carried: Vec<Values> = inputs.iter().filter_map(values).collect();
+    Ok((Golden::encode_on(&carried, &layers), outputs))
+}
+
+/// What every layer of the graph's plan must compute from inputs, and the outputs.
+fn trace(graph: &Graph, inputs: &[Tensor]) -> Result<(Vec<Golden>, Vec<Tensor>), interp::Error> {
     let written = plan::written_values(graph);
     let trust = trust(graph);
     let mut golden: Vec<Option<Golden>> = vec![None; graph.values.len()];
@@ -43,13 +60,12 @@ pub fn bake(graph: &Graph) -> Result<Vec<u8>, interp::Error> {
             });
         }
     };
-    let inputs: Vec<Tensor> = graph.inputs.iter().map(|&input| golden_input(graph, input)).collect();
-    graph.inputs.iter().zip(&inputs).for_each(|(&input, tensor)| note(input, tensor));
-    interp::run_traced(graph, &inputs, &mut |node, results| {
+    graph.inputs.iter().zip(inputs).for_each(|(&input, tensor)| note(input, tensor));
+    let outputs = interp::run_traced(graph, inputs, &mut |node, results| {
         node.outputs.iter().zip(results).for_each(|(&value, tensor)| note(value, tensor));
     })?;
     let of_layer = |value: &ValueId| golden[value.index()].clone().unwrap_or(Golden::Unknown);
-    Ok(Golden::encode(&written.iter().map(of_layer).collect::<Vec<_>>()))
+    Ok((written.iter().map(of_layer).collect(), outputs))
 }
 
 fn golden_input(graph: &Graph, input: ValueId) -> Tensor {

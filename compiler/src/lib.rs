@@ -13,6 +13,7 @@
 //!
 //! and the crate then holds `peristyle_runtime::include_model!("model");` in a module of its own.
 
+mod build_script;
 mod config;
 pub mod emit;
 mod error;
@@ -22,8 +23,12 @@ pub mod ir;
 pub mod onnx;
 pub mod passes;
 pub mod plan;
+mod report;
+mod sample;
+pub mod store;
 #[doc(hidden)]
 pub mod unfinished;
 
-pub use config::{Compilation, Config, compile, crate_name};
+pub use build_script::{compile, compile_all};
+pub use config::{Compilation, Config, crate_name};
 pub use error::Error;

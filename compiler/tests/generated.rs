@@ -79,3 +79,43 @@ fn a_build_script_left_behind_is_not_run() {
     let without = emit(0);
     assert!(!without.contains("cc = ") && without.contains("\nbuild = false\n"), "{without}");
 }
+
+fn cargo(dir: &Path, args: &[&str]) -> String {
+    let mut cargo = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let output = cargo.args(args).current_dir(dir).output().expect("cargo starts");
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// A crate with a licence has what a registry wants, and nobody who uses it needs the compiler.
+#[test]
+fn emitted_crates_can_be_published() {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("example/shapes.onnx");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let config = Config::new().module_name("net").selftest(false);
+    let facts = |config: &Config| -> serde_json::Value {
+        config.generate(&model, folder.path()).expect("compiles");
+        let text = cargo(folder.path(), &["metadata", "--no-deps", "--offline", "--format-version", "1"]);
+        serde_json::from_str::<serde_json::Value>(&text).expect("JSON")["packages"][0].take()
+    };
+    let private = facts(&config);
+    assert!(private["license"].is_null() && private["publish"] == serde_json::json!([]), "{private}");
+
+    let public = facts(&config.clone().license("MIT OR Apache-2.0").crate_version("1.2.3"));
+    assert_eq!((&public["license"], &public["version"]), (&"MIT OR Apache-2.0".into(), &"1.2.3".into()));
+    assert!(public["publish"].is_null() && public["description"].as_str().is_some_and(|text| !text.is_empty()));
+    let dependencies = public["dependencies"].as_array().expect("dependencies");
+    let mut names: Vec<&str> = dependencies.iter().map(|d| d["name"].as_str().expect("a name")).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["cc", "peristyle-runtime"]);
+    // A version for the registry, beside the path of this workspace.
+    assert!(dependencies.iter().all(|d| d["req"].as_str().is_some_and(|version| version.starts_with('^'))));
+
+    let listed = cargo(folder.path(), &["package", "--list", "--allow-dirty", "--offline"]);
+    let files: Vec<&str> = listed.lines().collect();
+    for file in
+        ["Cargo.toml", "build.rs", "src/lib.rs", "src/model/mod.rs", "src/model/l001_stem.bin", "src/model/l001_stem.S"]
+    {
+        assert!(files.contains(&file), "{file} is not in {files:?}");
+    }
+}

@@ -49,6 +49,12 @@ fn rooms_know_only_whom_they_may() {
     may_not_know("compiler/src/passes", &["onnx", "plan", "emit", "config", "cli"]);
     may_not_know("compiler/src/plan", &["onnx", "passes", "interp", "emit", "config", "cli"]);
     may_not_know("compiler/src/emit", &["onnx", "passes", "interp", "ir", "config", "cli"]);
+    may_not_know(
+        "compiler/src/store",
+        &["onnx", "ir", "passes", "interp", "plan", "emit", "golden", "sample", "config", "cli"],
+    );
+    may_not_know("compiler/src/build_script", &["passes", "interp", "golden", "sample", "cli"]);
+    may_not_know("compiler/src/config", &["build_script", "cli"]);
     may_not_know("runtime/src/simd", &["kernels", "engine", "detect", "app", "tensor_io"]);
     may_not_know("runtime/src/kernels", &["detect", "app", "tensor_io"]);
     may_not_know("runtime/src/engine", &["detect", "app", "tensor_io"]);

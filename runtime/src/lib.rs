@@ -1,4 +1,11 @@
 //! The runtime that crates emitted by the Peristyle compiler link with.
+//!
+//! Without the feature `std` it needs `core` and `alloc` only: models run on the caller's own thread, with the kernels
+//! that the target is known to have.
+
+#![cfg_attr(not(any(feature = "std", test)), no_std)]
+
+extern crate alloc;
 
 #[cfg(feature = "app")]
 pub mod app;
@@ -6,6 +13,7 @@ pub mod detect;
 pub mod engine;
 pub mod kernels;
 pub mod simd;
+#[cfg(feature = "std")]
 pub mod tensor_io;
 
 /// Includes a model that a build script compiled with `peristyle_compiler::compile`: `Model`, `SPEC`, `PROGRAM`.
@@ -15,5 +23,14 @@ pub mod tensor_io;
 macro_rules! include_model {
     ($name:literal) => {
         include!(concat!(env!("OUT_DIR"), "/peristyle/", $name, "/mod.rs"));
+    };
+}
+
+/// Includes every model that a build script compiled with `peristyle_compiler::compile_all`, each in a public module
+/// with the name of the model, `-` becoming `_`.
+#[macro_export]
+macro_rules! include_models {
+    () => {
+        include!(concat!(env!("OUT_DIR"), "/peristyle/models.rs"));
     };
 }

@@ -31,6 +31,10 @@ pub struct CodeArgs {
     #[arg(long)]
     pub no_selftest: bool,
 
+    /// Do not compare the sample inputs and outputs in the model's folder with what the compiler computes.
+    #[arg(long)]
+    pub no_samples: bool,
+
     /// Tensor columns: `auto`, `off`, or the number of rows per stripe.
     #[arg(long, value_name = "ROWS", default_value = "auto", value_parser = parse_columns)]
     pub columns: Columns,
@@ -52,6 +56,7 @@ impl CodeArgs {
     pub fn config(&self) -> Config {
         let mut config =
             self.model.config().batch(self.batch as usize).columns(self.columns).selftest(!self.no_selftest);
+        config = config.samples(!self.no_samples);
         if let Some(name) = &self.name {
             config = config.module_name(name);
         }
@@ -63,10 +68,16 @@ impl CodeArgs {
 
     /// Reads and plans the model, dumping stages when asked.
     pub fn analyze(&self) -> anyhow::Result<Compilation> {
+        self.analyze_with(&self.config())
+    }
+
+    /// The same with options that only one command has.
+    pub fn analyze_with(&self, config: &Config) -> anyhow::Result<Compilation> {
         if let Some(dir) = &self.dump_stages {
             expect_folder(dir, "--dump-stages")?;
         }
-        let compilation = self.config().analyze(&self.model.model)?;
+        let compilation = config.analyze(&self.model.model)?;
+        compilation.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
         if let Some(dir) = &self.dump_stages {
             compilation.dump_stages(dir)?;
         }
@@ -83,6 +94,18 @@ pub struct Args {
     /// Folder of the emitted crate [default: generated/MODEL].
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
+
+    /// Version of the emitted crate [default: 0.1.0].
+    #[arg(long, value_name = "VERSION")]
+    crate_version: Option<String>,
+
+    /// Licence of the emitted crate, as in `MIT OR Apache-2.0`; without one it is marked as not to be published.
+    #[arg(long, value_name = "SPDX")]
+    license: Option<String>,
+
+    /// Describe the model and every layer in this file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
 }
 
 /// Folder of emitted crates when none is given.
@@ -95,10 +118,16 @@ pub fn default_dir(compilation: &Compilation) -> PathBuf {
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let compilation = args.code.analyze()?;
+    let mut config = args.code.config();
+    config = args.crate_version.iter().fold(config, |config, version| config.crate_version(version));
+    config = args.license.iter().fold(config, |config, license| config.license(license));
+    let compilation = args.code.analyze_with(&config)?;
     let dir = args.output.clone().unwrap_or_else(|| default_dir(&compilation));
     expect_folder(&dir, "-o")?;
     compilation.write_crate(&dir)?;
+    if let Some(file) = &args.report {
+        compilation.write_report(file)?;
+    }
     println!("{}: {}", dir.display(), describe(&compilation));
     Ok(())
 }

@@ -32,7 +32,8 @@ enum Command {
 /// Options of every command that reads a model.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ModelArgs {
-    /// The model: an ONNX file, dense, pruned or quantised.
+    /// The model: an ONNX file, dense, pruned or quantised; a folder with `model.onnx` in it; or a stub of SparseZoo,
+    /// whose folder is looked up in PERISTYLE_MODELS and in SparseZoo's cache.
     #[arg(value_name = "MODEL.onnx")]
     pub model: std::path::PathBuf,
 

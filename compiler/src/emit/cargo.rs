@@ -1,6 +1,6 @@
 //! The files that make the modules a crate: manifest, build script, library, program.
 
-use super::entry::{header, header_of};
+use super::entry::header_of;
 use super::{Identity, Package, RuntimeSource};
 
 /// Adds the crate's own files.
@@ -14,7 +14,11 @@ pub fn emit(identity: &Identity, runtime: &RuntimeSource, assembly: &[String], p
 }
 
 fn manifest(identity: &Identity, runtime: &RuntimeSource, assembly: bool) -> String {
-    let Identity { name, source, .. } = identity;
+    let Identity { name, source, version, .. } = identity;
+    let license = match &identity.license {
+        Some(license) => format!("license = {license:?}\n"),
+        None => "publish = false\n".to_string(),
+    };
     let runtime = dependency(runtime, &[]);
     // Said aloud: a folder may keep the build script of a crate that had assembly.
     let script = if assembly { "" } else { "build = false\n" };
@@ -23,15 +27,18 @@ fn manifest(identity: &Identity, runtime: &RuntimeSource, assembly: bool) -> Str
         "# {header}\n\
          [package]\n\
          name = {name:?}\n\
-         version = \"0.1.0\"\n\
+         version = {version:?}\n\
          edition = \"2024\"\n\
+         rust-version = \"{RUST_VERSION}\"\n\
          description = \"Compiled from {source}; the licence of the model is its owner's\"\n\
-         publish = false\n\
+         {license}\
          {script}\n\
          [features]\n\
          default = [\"app\"]\n\
+         # Threads, and finding out what the machine has. Without it `core` and `alloc` will do.\n\
+         std = [\"peristyle-runtime/std\"]\n\
          # The command-line program. Without it this crate is a library with `Model` and no image codecs.\n\
-         app = [\"peristyle-runtime/app\"]\n\
+         app = [\"std\", \"peristyle-runtime/app\"]\n\
          \n\
          [[bin]]\n\
          name = {name:?}\n\
@@ -42,7 +49,7 @@ fn manifest(identity: &Identity, runtime: &RuntimeSource, assembly: bool) -> Str
          peristyle-runtime = {runtime}\n\
          {build}\n\
          {PROFILE}",
-        header = header(identity),
+        header = header_of(&[identity]),
     )
 }
 
@@ -65,7 +72,7 @@ fn build_script(identity: &Identity, assembly: &[String]) -> String {
          \x20       cc::Build::new().files(KERNELS).compile({library:?});\n\
          \x20   }}\n\
          }}\n",
-        header = header(identity),
+        header = header_of(&[identity]),
     )
 }
 
@@ -75,16 +82,18 @@ fn library(identity: &Identity) -> String {
          \n\
          //! The compiled model `{name}`.\n\
          \n\
+         #![cfg_attr(not(feature = \"std\"), no_std)]\n\
+         \n\
          mod model;\n\
          \n\
          pub use model::*;\n",
-        header = header(identity),
+        header = header_of(&[identity]),
         name = identity.name,
     )
 }
 
 fn program(identity: &Identity) -> String {
-    format!("// {}\n\n{}", header(identity), main(&[identity]))
+    format!("// {}\n\n{}", header_of(&[identity]), main(&[identity]))
 }
 
 /// The source of a program of these models.
@@ -149,6 +158,9 @@ fn dependency(runtime: &RuntimeSource, features: &[&str]) -> String {
         RuntimeSource::Registry => format!("{{ version = \"{version}\", default-features = false{features} }}"),
     }
 }
+
+/// What compiles the runtime compiles what uses it.
+const RUST_VERSION: &str = env!("CARGO_PKG_RUST_VERSION");
 
 /// What every manifest ends with.
 const PROFILE: &str = "\

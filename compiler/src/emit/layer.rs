@@ -4,11 +4,12 @@ use super::literal::{self, size};
 use super::{Identity, Package, kernel, unrolled};
 use crate::plan::{Note, Plan};
 use peristyle_runtime::engine::{Kind, Layer};
-use peristyle_runtime::kernels::conv::family::WIDE_REASON;
+use peristyle_runtime::kernels::conv::family::{Form, WIDE_REASON};
 use peristyle_runtime::kernels::conv::{
     Arithmetic, Blocking, Conv, Group, Panels, Residual, ResidualAt, Segment, Table, Winograd,
 };
 use peristyle_runtime::kernels::detect_head::DetectHead;
+use peristyle_runtime::simd::Isa;
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{format_ident, quote};
 use sha2::{Digest, Sha256};
@@ -40,7 +41,7 @@ pub fn emit(plan: &Plan, identity: &Identity, index: usize, name: &str, package:
     let (layer, note) = (&plan.layers[index], &plan.notes[index]);
     let prefix = kernel_prefix(&layer.kind);
     let symbol = |group: usize| format!("peristyle_{prefix}_l{index:03}_g{group}");
-    let mut imports = BTreeSet::from(["engine::{Kind, Layer, LayerInfo}", "std::borrow::Cow"]);
+    let mut imports = BTreeSet::from(["engine::{Cow, Kind, Layer, LayerInfo}"]);
     let (before, kind) = kind(plan, index, name, &symbol, &mut imports, package);
     if let (Kind::Conv(conv), true) = (&layer.kind, unrolled(plan, index)) {
         let header = super::entry::header(identity);
@@ -56,7 +57,8 @@ pub fn emit(plan: &Plan, identity: &Identity, index: usize, name: &str, package:
     }
     let info = super::info::emit(&layer.info);
     let uses = uses(&identity.runtime, &imports);
-    let docs = docs(layer, note);
+    let wide = !matches!(&layer.kind, Kind::Conv(conv) if conv.kernel(Isa::Avx512).form == Form::Quads && conv.quads.is_none());
+    let docs = docs(layer, note, wide);
     let doc_lines = docs.iter().map(|d| quote!(#![doc = #d]));
     let tokens = quote! {
         #(#doc_lines)*
@@ -65,7 +67,8 @@ pub fn emit(plan: &Plan, identity: &Identity, index: usize, name: &str, package:
         /// The layer.
         pub static LAYER: Layer = Layer { name: Cow::Borrowed(#onnx_name), pads: #pads, info: #info, kind: #kind };
     };
-    package.insert(format!("{name}.rs"), super::entry::format(identity, &tokens));
+    let header = super::entry::header(identity);
+    package.insert(format!("{name}.rs"), super::entry::format(identity, &header, &tokens));
 }
 
 /// Identifies the code of a layer's kernels: two models in one binary share a symbol only when its code is the same.
@@ -79,14 +82,13 @@ fn kernel_prefix(kind: &Kind) -> String {
 }
 
 fn uses(runtime: &str, imports: &BTreeSet<&str>) -> TokenStream {
-    let lines = imports.iter().map(|path| {
-        let text = if path.starts_with("std::") { format!("use {path};") } else { format!("use {runtime}::{path};") };
-        text.parse::<TokenStream>().expect("imports are valid Rust")
-    });
+    let lines = (imports.iter())
+        .map(|path| format!("use {runtime}::{path};").parse::<TokenStream>().expect("imports are valid Rust"));
     quote!(#(#lines)*)
 }
 
-fn docs(layer: &Layer, note: &Note) -> Vec<String> {
+/// `wide` says that the layer has its tables for AVX-512.
+fn docs(layer: &Layer, note: &Note, wide: bool) -> Vec<String> {
     let mut lines = vec![format!(" `{}`", layer.name), String::new(), format!(" {}", note.summary)];
     if let Some(conv) = &note.conv {
         let s = conv.sparsity;
@@ -102,10 +104,11 @@ fn docs(layer: &Layer, note: &Note) -> Vec<String> {
         ));
         lines.push(String::new());
         lines.push(format!(" Kernel with AVX2: `{}`: {}.", conv.choice.name(), conv.choice.reason));
-        lines.push(String::new());
-        let wide = conv.choice.panels.is_some() || conv.choice.winograd.is_some();
-        let reason = if wide { &conv.choice.reason } else { WIDE_REASON };
-        lines.push(format!(" Kernel with AVX-512: `{}`: {reason}.", conv.choice.wide_name()));
+        if wide {
+            let special = conv.choice.panels.is_some() || conv.choice.winograd.is_some();
+            let reason = if special { &conv.choice.reason } else { WIDE_REASON };
+            lines.extend([String::new(), format!(" Kernel with AVX-512: `{}`: {reason}.", conv.choice.wide_name())]);
+        }
     }
     lines
 }

@@ -3,6 +3,7 @@
 //! The emitter decides nothing and touches no file: it maps a plan to a [`Package`], the same bytes every time.
 
 mod cargo;
+mod classes;
 mod entry;
 mod info;
 pub mod kernel;
@@ -34,6 +35,14 @@ pub struct Identity {
     pub runtime: String,
     /// What every layer must compute from the golden input; empty when `selftest` is not wanted.
     pub golden: Vec<u8>,
+    /// Threads of `Model::start`; as many as there are cores when nothing is said.
+    pub threads: Option<usize>,
+    /// Whether the source is laid out for readers.
+    pub format: bool,
+    /// Version of the emitted crate.
+    pub version: String,
+    /// Licence of the emitted crate, an SPDX expression; without one the crate cannot be published by mistake.
+    pub license: Option<String>,
 }
 
 /// How a detector's outputs are read.

@@ -24,7 +24,7 @@ use crate::ir::{DType, Graph, Type, ValueId};
 use column::Column;
 use draft::{Draft, Source};
 use kernel::{Candidate, Choice, Sparsity};
-use peristyle_runtime::engine::{self, Layer, ModelSpec, Program, Step};
+use peristyle_runtime::engine::{self, Kind, Layer, ModelSpec, Program, Step};
 use place::Places;
 use std::fmt;
 
@@ -39,11 +39,19 @@ pub struct Options {
     pub panels: KernelUse,
     /// Which `f32` layers are computed by Winograd's minimal filtering.
     pub winograd: KernelUse,
+    /// Whether layers get tables for AVX-512; without them such machines run the kernels for AVX2.
+    pub wide: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { columns: Columns::Auto, code_budget: 1 << 20, panels: KernelUse::Faster, winograd: KernelUse::Faster }
+        Options {
+            columns: Columns::Auto,
+            code_budget: 1 << 20,
+            panels: KernelUse::Faster,
+            winograd: KernelUse::Faster,
+            wide: true,
+        }
     }
 }
 
@@ -170,7 +178,10 @@ pub fn build(graph: &Graph, options: &Options) -> Result<Plan, PlanErrors> {
     let mut notes = Vec::new();
     for (draft, choice) in drafts.iter().zip(choices) {
         match lowering.lower(draft, choice) {
-            Ok((layer, note)) => {
+            Ok((mut layer, note)) => {
+                if let (Kind::Conv(conv), false) = (&mut layer.kind, options.wide) {
+                    conv.quads = None;
+                }
                 layers.push(layer);
                 notes.push(note);
             }

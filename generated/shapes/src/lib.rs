@@ -2,6 +2,8 @@
 
 //! The compiled model `shapes`.
 
+#![cfg_attr(not(feature = "std"), no_std)]
+
 mod model;
 
 pub use model::*;

@@ -6,7 +6,10 @@
 
 use super::ImageRef;
 use crate::simd::Isa;
+#[cfg(not(feature = "std"))]
+use crate::simd::math::Float as _;
 use crate::simd::resample::{Tap, blend_rows, halve_rows, normalise, scale_row, split_row};
+use alloc::vec::Vec;
 
 /// Fractional bits of the weights: 1.0 is `1 << 11`.
 const WEIGHT_ONE: f32 = 2048.0;

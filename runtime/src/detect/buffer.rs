@@ -1,6 +1,7 @@
 //! Memory for a model's inputs and outputs.
 
 use crate::engine::{DType, TensorMut, TensorRef, TensorSpec};
+use alloc::vec::Vec;
 
 /// Elements of one input or output of several images; grows to the largest call and stays.
 pub(super) enum Buffer {

@@ -2,7 +2,11 @@
 
 use super::nms::Candidate;
 use crate::engine::RawLevel;
+#[cfg(not(feature = "std"))]
+use crate::simd::math::Float as _;
 use crate::simd::math::sigmoid;
+use alloc::vec;
+use alloc::vec::Vec;
 
 /// Numbers before the class scores in a row: x, y, w, h, objectness.
 const BOX_FIELDS: usize = 5;

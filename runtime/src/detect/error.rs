@@ -1,6 +1,7 @@
 //! What can go wrong between a picture and its boxes.
 
 use crate::engine::RunError;
+use alloc::string::String;
 
 /// A detection that could not be made.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

@@ -4,6 +4,10 @@ use super::Error;
 use super::decode::{self, Filter};
 use super::nms::Candidate;
 use crate::engine::{DType, Head, ModelSpec, RawLevel, TensorMut, TensorSpec};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
 
 /// The parts of a [`ModelSpec`] that turn pictures into boxes.
 pub(super) struct Detector {

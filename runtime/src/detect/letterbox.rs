@@ -2,6 +2,8 @@
 
 use super::ImageRef;
 use super::bilinear::{Bilinear, Sample, Window};
+#[cfg(not(feature = "std"))]
+use crate::simd::math::Float as _;
 
 /// Grey level around a letterboxed picture.
 const PAD_LEVEL: u8 = 114;

@@ -4,6 +4,7 @@
 
 mod bilinear;
 mod buffer;
+mod clock;
 mod decode;
 mod error;
 mod head;

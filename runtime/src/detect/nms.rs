@@ -1,5 +1,7 @@
 //! Non-maximum suppression: of boxes that overlap, the best stays.
 
+use alloc::vec::Vec;
+
 /// Candidates beyond this many, counted from the best, are dropped before suppression.
 const MAX_CANDIDATES: usize = 30_000;
 
@@ -79,7 +81,7 @@ impl Nms {
                 self.result.push(candidate);
             }
         }
-        std::mem::swap(candidates, &mut self.result);
+        core::mem::swap(candidates, &mut self.result);
     }
 
     /// Fills `order` with the indices of the best candidates, best first: the index is the low half of each key, so
@@ -125,7 +127,7 @@ fn sort_by_score(keys: &mut Vec<u64>, spare: &mut Vec<u64>) {
             spare[*place as usize] = key;
             *place += 1;
         }
-        std::mem::swap(keys, spare);
+        core::mem::swap(keys, spare);
     }
 }
 

@@ -1,6 +1,9 @@
 //! Choices that may differ from one call to the next.
 
 use super::{Error, Resize};
+use alloc::format;
+use alloc::string::ToString;
+use alloc::vec::Vec;
 
 /// Thresholds and options of a call; the default is that of Ultralytics' `detect.py`.
 #[derive(Clone, Debug, PartialEq)]

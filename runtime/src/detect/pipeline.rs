@@ -1,9 +1,15 @@
 //! Pictures in, boxes out.
 
-use std::borrow::Cow;
-use std::time::{Duration, Instant};
+use alloc::borrow::Cow;
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::buffer::Buffer;
+use super::clock::Instant;
 use super::decode::Filter;
 use super::head::Detector;
 use super::nms::{Candidate, Nms, NmsParams};
@@ -49,7 +55,7 @@ pub struct Timings {
     pub post_process: Duration,
 }
 
-impl std::ops::AddAssign for Timings {
+impl core::ops::AddAssign for Timings {
     fn add_assign(&mut self, other: Self) {
         self.pre_process += other.pre_process;
         self.inference += other.inference;

@@ -1,7 +1,7 @@
 //! Aligned, zeroed memory that lives as long as the engine.
 
-use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
-use std::io;
+use super::StartError;
+use alloc::alloc::{Layout, alloc, alloc_zeroed, dealloc};
 
 /// Alignment of every allocation: a cache line.
 pub const ALIGN: usize = 64;
@@ -29,10 +29,8 @@ impl Arena {
     ///
     /// # Errors
     /// When there is no such memory.
-    pub fn new(bytes: usize) -> io::Result<Arena> {
-        let exhausted = || {
-            io::Error::new(io::ErrorKind::OutOfMemory, format!("no memory for {} MB of working memory", bytes >> 20))
-        };
+    pub fn new(bytes: usize) -> Result<Arena, StartError> {
+        let exhausted = || StartError::Memory { bytes };
         let huge = cfg!(target_os = "linux") && bytes >= HUGE;
         let layout = Layout::from_size_align(bytes.max(ALIGN), if huge { HUGE } else { ALIGN });
         let layout = layout.map_err(|_| exhausted())?;

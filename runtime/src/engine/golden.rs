@@ -1,17 +1,26 @@
 //! Golden values: what every layer of a program must compute from one known input.
 //!
-//! The compiler runs the model in its reference interpreter and bakes the answers; an engine compares its own layers
-//! with them. What is exact on every machine is compared by a hash of all its bits; what is rounded in the order of
-//! the machine's vectors is compared by weighted means of its parts, within a bound.
+//! The compiler runs the model in its reference interpreter and bakes the answers, with the input when the model came
+//! with one; an engine compares its own layers with them. What is exact on every machine is compared by a hash of all
+//! its bits; what is rounded in the order of the machine's vectors is compared by weighted means of its parts, within a
+//! bound.
 
 use super::run::Engine;
 use super::{DType, Infer, RunError, TensorMut, TensorRef, TensorSpec};
+use alloc::vec;
+use alloc::vec::Vec;
 
 /// Parts of a tensor whose means are kept, at most.
 const PARTS: usize = 256;
 
-/// First bytes of encoded values.
+/// First bytes of encoded values, and of those that carry their inputs.
 const MAGIC: [u8; 4] = *b"PGV1";
+const MAGIC_ON: [u8; 4] = *b"PGV2";
+
+/// Forms of an input: levels, levels divided by 255, numbers.
+const LEVELS: u8 = 0;
+const FRACTIONS: u8 = 1;
+const NUMBERS: u8 = 2;
 
 /// Elements of a tensor in row-major order.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,6 +71,31 @@ impl Values {
             DType::F32 => Self::F32(vec![0.0; spec.len()]),
             DType::U8 => Self::U8(vec![0; spec.len()]),
         }
+    }
+
+    /// Appends the shortest form that gives back the same bits.
+    fn append(&self, bytes: &mut Vec<u8>) {
+        let (form, data) = match self {
+            Self::U8(levels) => (LEVELS, levels.clone()),
+            Self::F32(numbers) => {
+                let level = |v: &f32| {
+                    let level = (v * 255.0 + 0.5) as u8;
+                    (fraction(level).to_bits() == v.to_bits()).then_some(level)
+                };
+                match numbers.iter().map(level).collect() {
+                    Some(levels) => (FRACTIONS, levels),
+                    None => (NUMBERS, numbers.iter().flat_map(|v| v.to_le_bytes()).collect()),
+                }
+            }
+        };
+        bytes.push(form);
+        bytes.extend((self.len() as u64).to_le_bytes());
+        bytes.extend(data);
+    }
+
+    fn fits(&self, spec: &TensorSpec) -> bool {
+        let dtype = if matches!(self, Self::U8(_)) { DType::U8 } else { DType::F32 };
+        dtype == spec.dtype && self.len() == spec.len()
     }
 
     fn tensor(&self) -> TensorRef<'_> {
@@ -150,9 +184,23 @@ impl Golden {
         }
     }
 
-    /// Golden values as bytes.
+    /// Golden values for [`Values::input`] as bytes.
     pub fn encode(all: &[Golden]) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
+        Golden::append(&mut bytes, all);
+        bytes
+    }
+
+    /// Golden values for these inputs as bytes.
+    pub fn encode_on(inputs: &[Values], all: &[Golden]) -> Vec<u8> {
+        let mut bytes = MAGIC_ON.to_vec();
+        bytes.push(inputs.len() as u8);
+        inputs.iter().for_each(|input| input.append(&mut bytes));
+        Golden::append(&mut bytes, all);
+        bytes
+    }
+
+    fn append(bytes: &mut Vec<u8>, all: &[Golden]) {
         for golden in all {
             match golden {
                 Self::Unknown => bytes.push(0),
@@ -167,17 +215,23 @@ impl Golden {
                 }
             }
         }
-        bytes
+    }
+
+    /// The inputs that encoded golden values are for; `None` when that is [`Values::input`], or when they are damaged.
+    pub fn inputs(bytes: &[u8]) -> Option<Vec<Values>> {
+        Some(inputs(&mut bytes.strip_prefix(&MAGIC_ON)?)?.collect())
     }
 
     /// Golden values from bytes; `None` when they are not such.
     pub fn decode(bytes: &[u8]) -> Option<Vec<Golden>> {
-        fn take<'a>(rest: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
-            let (head, tail) = rest.split_at_checked(len)?;
-            *rest = tail;
-            Some(head)
-        }
-        let mut rest = bytes.strip_prefix(&MAGIC)?;
+        let mut rest = match bytes.strip_prefix(&MAGIC) {
+            Some(rest) => rest,
+            None => {
+                let mut rest = bytes.strip_prefix(&MAGIC_ON)?;
+                let _unread = inputs(&mut rest)?;
+                rest
+            }
+        };
         let mut all = Vec::new();
         while let Some((tag, tail)) = rest.split_first() {
             rest = tail;
@@ -199,6 +253,35 @@ impl Golden {
     }
 }
 
+fn take<'a>(rest: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
+    let (head, tail) = rest.split_at_checked(len)?;
+    *rest = tail;
+    Some(head)
+}
+
+/// Reads encoded inputs, which are made when they are looked at.
+fn inputs<'a>(rest: &mut &'a [u8]) -> Option<impl Iterator<Item = Values> + use<'a>> {
+    let count = take(rest, 1)?[0];
+    let mut encoded = Vec::new();
+    for _ in 0..count {
+        let form = take(rest, 1)?[0];
+        let len = usize::try_from(u64::from_le_bytes(take(rest, 8)?.try_into().ok()?)).ok()?;
+        let size = if form == NUMBERS { 4 } else { 1 };
+        encoded.push((form, take(rest, len.checked_mul(size)?)?));
+        (form <= NUMBERS).then_some(())?;
+    }
+    Some(encoded.into_iter().map(|(form, data)| match form {
+        LEVELS => Values::U8(data.to_vec()),
+        FRACTIONS => Values::F32(data.iter().map(|level| fraction(*level)).collect()),
+        _ => Values::F32(data.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()),
+    }))
+}
+
+/// A level as a float network takes it.
+fn fraction(level: u8) -> f32 {
+    f32::from(level) / 255.0
+}
+
 /// What a comparison with golden values found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -214,13 +297,18 @@ pub struct Verdict {
     pub threads_agree: bool,
 }
 
-/// Runs the golden input, on one thread and then on all, and compares every layer.
+/// Runs the golden input, that of the program when it has one, on one thread and then on all, and compares every layer.
 ///
 /// # Errors
 /// When a model input is not what the engine takes.
 pub fn check(engine: &mut Engine, golden: &[Golden]) -> Result<Verdict, RunError> {
     let spec = engine.spec();
-    let inputs: Vec<Values> = spec.inputs.iter().map(|input| Values::input(input.dtype, input.len())).collect();
+    let own = Golden::inputs(engine.program().golden);
+    let fits = |inputs: &Vec<Values>| {
+        inputs.len() == spec.inputs.len() && inputs.iter().zip(spec.inputs).all(|(values, spec)| values.fits(spec))
+    };
+    let known = || spec.inputs.iter().map(|input| Values::input(input.dtype, input.len())).collect();
+    let inputs: Vec<Values> = own.filter(fits).unwrap_or_else(known);
     let inputs: Vec<TensorRef<'_>> = inputs.iter().map(Values::tensor).collect();
     let mut alone: Vec<Values> = spec.outputs.iter().map(Values::zeros).collect();
     let mut together = alone.clone();
@@ -259,7 +347,33 @@ mod tests {
         let bytes = Golden::encode(&all);
         assert_eq!(Golden::decode(&bytes).unwrap(), all);
         assert!(Golden::decode(b"").is_none() && Golden::decode(b"PGV1\x07").is_none());
-        assert!(Golden::decode(&bytes[..8]).is_none());
+        assert!(Golden::decode(&bytes[..8]).is_none() && Golden::inputs(&bytes).is_none());
+    }
+
+    #[test]
+    fn inputs_come_back_bit_for_bit_in_their_shortest_form() {
+        let all = [Golden::Exact(7)];
+        let levels: Vec<u8> = (0..=255).collect();
+        let fractions: Vec<f32> = levels.iter().map(|level| f32::from(*level) / 255.0).collect();
+        let mut numbers = fractions.clone();
+        numbers[3] += 1e-6;
+        numbers[4] = -0.0;
+        for (inputs, size) in [
+            (vec![], 0),
+            (vec![Values::U8(levels)], 9 + 256),
+            (vec![Values::F32(fractions)], 9 + 256),
+            (vec![Values::F32(numbers), Values::U8(vec![1])], 9 + 1024 + 9 + 1),
+        ] {
+            let bytes = Golden::encode_on(&inputs, &all);
+            assert_eq!(bytes.len(), 5 + size + 9);
+            assert_eq!(Golden::inputs(&bytes).unwrap(), inputs);
+            assert_eq!(Golden::decode(&bytes).unwrap(), all);
+            for end in 0..bytes.len() - 9 {
+                assert!(Golden::decode(&bytes[..end]).is_none_or(|all| all.is_empty()), "{end}");
+            }
+        }
+        assert!(Golden::inputs(b"PGV2\x01\x09\0\0\0\0\0\0\0\0").is_none());
+        assert!(Golden::inputs(b"PGV2\x01\x02\xff\xff\xff\xff\xff\xff\xff\xff").is_none());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Facts about a layer that running it does not need: what profiles and reports print.
 
-use std::borrow::Cow;
+use alloc::borrow::Cow;
 
 /// Extents of a tensor for one image: axis 0, the batch, is 1.
 pub type Shape = Cow<'static, [usize]>;

@@ -1,8 +1,12 @@
 //! Runs a compiled [`Program`]: arena, threads, schedule.
 
+#[cfg(feature = "std")]
 pub mod affinity;
 mod arena;
+mod class;
+#[cfg_attr(not(feature = "std"), path = "clockless.rs")]
 mod clock;
+mod error;
 pub mod golden;
 pub mod info;
 mod observe;
@@ -10,12 +14,18 @@ pub mod program;
 mod run;
 mod shares;
 pub mod spec;
+#[cfg_attr(not(feature = "std"), path = "alone.rs")]
 mod threads;
 mod validate;
 
+// Emitted code has its tables in it, with `std` and without.
+#[doc(hidden)]
+pub use alloc::borrow::Cow;
+pub use class::UnknownClass;
+pub use error::StartError;
 pub use info::{LayerInfo, Shape, Window};
 pub use program::{Kind, Layer, Program, Step};
-pub use run::Engine;
+pub use run::{Engine, cores};
 pub use shares::share;
 pub use spec::{DType, DetectorSpec, Head, ModelSpec, RawLevel, TensorSpec};
 pub use threads::MAX_THREADS;

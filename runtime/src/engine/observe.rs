@@ -5,6 +5,7 @@ use super::program::Kind;
 use super::{Buffers, DType};
 use crate::kernels::map::Map;
 use crate::kernels::strided::View;
+use alloc::vec::Vec;
 
 /// Where a layer writes first.
 enum Written<'a> {

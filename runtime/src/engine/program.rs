@@ -2,15 +2,15 @@
 
 use super::info::LayerInfo;
 use super::spec::ModelSpec;
-use crate::kernels::conv::Conv;
 use crate::kernels::conv::family::WIDE_REASON;
+use crate::kernels::conv::{Arithmetic, Conv};
 use crate::kernels::detect_head::DetectHead;
 use crate::kernels::map::Map;
 use crate::kernels::pool::{AveragePool, MaxPool, Resize};
 use crate::kernels::strided::{Binary, MatMul, Softmax, Unary};
 use crate::kernels::transfer::{CopyMap, LoadInput};
 use crate::simd::Isa;
-use std::borrow::Cow;
+use alloc::borrow::Cow;
 
 /// A compiled model.
 #[derive(Clone, Debug)]
@@ -26,6 +26,18 @@ pub struct Program {
     /// What its layers must compute, as [`Golden::encode`](super::golden::Golden::encode) gives it; empty when nobody
     /// asked.
     pub golden: &'static [u8],
+}
+
+impl Program {
+    /// The best instruction set that every layer has its tables for: a model that is compiled for machines without
+    /// AVX-512 lacks those of four rows.
+    pub fn widest_isa(&self) -> Isa {
+        let lacks = |layer: &&Layer| match &layer.kind {
+            Kind::Conv(conv) => conv.arithmetic == Arithmetic::U8S8 && conv.panels.is_none() && conv.quads.is_none(),
+            _ => false,
+        };
+        if self.layers.iter().any(|layer| lacks(layer)) { Isa::Avx2 } else { Isa::Avx512 }
+    }
 }
 
 /// A part of a layer: some of its output rows.

@@ -7,12 +7,24 @@ use super::program::{Kind, Program, Step};
 use super::shares::{Shares, share};
 use super::threads::{Barrier, Team};
 use super::validate::validate;
-use super::{Buffers, DType, Infer, ModelSpec, RunError, TensorMut, TensorRef, TensorSpec};
+use super::{Buffers, DType, Infer, ModelSpec, RunError, StartError, TensorMut, TensorRef, TensorSpec};
 use crate::simd::Isa;
-use std::io;
-use std::ops::Range;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::Range;
+use core::sync::atomic::{AtomicU32, Ordering};
+#[cfg(feature = "std")]
+use core::time::Duration;
+
+/// Threads that this process can keep busy: what its affinity and its quota allow, at least one.
+pub fn cores() -> usize {
+    #[cfg(feature = "std")]
+    {
+        std::thread::available_parallelism().map_or(1, core::num::NonZero::get)
+    }
+    #[cfg(not(feature = "std"))]
+    super::MAX_THREADS
+}
 
 /// A compiled model ready to run.
 ///
@@ -28,22 +40,22 @@ impl Engine {
     /// # Errors
     /// When the operating system refuses a thread or memory, or the program reads or writes outside its arena,
     /// constants and tensors ([`ProgramError`](super::ProgramError)). Unrolled kernels are trusted.
-    pub fn new(program: &'static Program, threads: usize) -> io::Result<Engine> {
+    pub fn new(program: &'static Program, threads: usize) -> Result<Engine, StartError> {
         Engine::with_isa(program, threads, Isa::detect())
     }
 
-    /// As [`Engine::new`], for an instruction set no better than the machine's.
+    /// As [`Engine::new`], for an instruction set no better than the machine's and what the program has tables for.
     ///
     /// # Errors
     /// When the operating system refuses a thread or memory, or the program reads or writes outside its arena,
     /// constants and tensors ([`ProgramError`](super::ProgramError)). Unrolled kernels are trusted.
-    pub fn with_isa(program: &'static Program, threads: usize, isa: Isa) -> io::Result<Engine> {
-        validate(program).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    pub fn with_isa(program: &'static Program, threads: usize, isa: Isa) -> Result<Engine, StartError> {
+        validate(program)?;
         let team = Team::new(threads)?;
         let scratch_bytes = program.layers.iter().map(|l| l.kind.scratch_bytes()).max().unwrap_or(0);
         let work = Work {
             program,
-            isa: isa.min(Isa::detect()),
+            isa: isa.min(Isa::detect()).min(program.widest_isa()),
             arenas: (0..team.len()).map(|_| Arena::new(program.arena_bytes)).collect::<Result<_, _>>()?,
             scratch: (0..team.len()).map(|_| Arena::new(scratch_bytes)).collect::<Result<_, _>>()?,
             shares: Shares::new(team.len(), program.schedule.len()),
@@ -75,6 +87,7 @@ impl Engine {
     ///
     /// # Errors
     /// As for [`Infer::run`].
+    #[cfg(feature = "std")]
     pub fn run_profiled(
         &mut self,
         inputs: &[TensorRef<'_>],

@@ -4,8 +4,9 @@
 //! own: what it reads is then, for the most part, what it wrote as its share of the layer before, and lies in its own
 //! cache. Whoever is done with its share takes units of the others.
 
-use std::ops::Range;
-use std::sync::atomic::{AtomicU32, Ordering};
+use alloc::vec::Vec;
+use core::ops::Range;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 /// Counters in a cache line.
 const LINE: usize = 16;
@@ -33,7 +34,7 @@ impl Shares {
     /// Nothing is claimed of any of `steps` steps.
     pub fn new(members: usize, steps: usize) -> Shares {
         let lines = steps.div_ceil(LINE);
-        let line = || Line(std::array::from_fn(|_| AtomicU32::new(0)));
+        let line = || Line(core::array::from_fn(|_| AtomicU32::new(0)));
         Shares { members, lines, claimed: (0..members * lines).map(|_| line()).collect() }
     }
 

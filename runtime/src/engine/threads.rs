@@ -1,5 +1,6 @@
 //! A fixed team of threads that runs one job at a time together with its caller.
 
+use super::StartError;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -54,9 +55,9 @@ impl Team {
     ///
     /// # Errors
     /// When the operating system refuses a thread, or there would be more than [`MAX_THREADS`].
-    pub fn new(threads: usize) -> std::io::Result<Team> {
+    pub fn new(threads: usize) -> Result<Team, StartError> {
         if threads > MAX_THREADS {
-            return Err(std::io::Error::other(format!("at most {MAX_THREADS} can work together")));
+            return Err(StartError::TooManyThreads);
         }
         let state = State { generation: 0, job: None, running: 0, panic: None, stopping: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), started: Condvar::new(), finished: Condvar::new() });

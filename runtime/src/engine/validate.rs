@@ -11,6 +11,8 @@ use crate::kernels::detect_head::DetectHead;
 use crate::kernels::map::Map;
 use crate::kernels::strided::{AXES, Base, MatMul, UnaryFn, View};
 use crate::kernels::transfer::LoadInput;
+use alloc::format;
+use alloc::string::String;
 
 /// What is wrong with a layer.
 type Fault = Result<(), &'static str>;

@@ -7,7 +7,7 @@ use super::map::Map;
 use super::strided::View;
 use crate::engine::Buffers;
 use crate::simd::{Isa, math, per_isa, prefetch, transpose4};
-use std::borrow::Cow;
+use alloc::borrow::Cow;
 
 /// Columns, and outputs of a column, decoded at a time.
 const BLOCK: usize = 16;

@@ -3,7 +3,7 @@
 use super::map::Map;
 use crate::engine::DType;
 use crate::simd::per_isa;
-use std::ops::Range;
+use core::ops::Range;
 
 /// Maximum over a window; padding never wins.
 #[derive(Clone, Copy, Debug)]
@@ -129,14 +129,14 @@ impl MaxPool {
         let height = (rows.len() - 1) * step_y + kernel_height;
         // SAFETY: both planes lie in the scratch, rows read and written inside the maps.
         unsafe {
-            let wide = &mut std::slice::from_raw_parts_mut(scratch, plane)[..height * pitch];
+            let wide = &mut core::slice::from_raw_parts_mut(scratch, plane)[..height * pitch];
             let maxima =
-                &mut std::slice::from_raw_parts_mut(scratch.add(plane), plane)[..rows.len() * pitch + kernel_width];
+                &mut core::slice::from_raw_parts_mut(scratch.add(plane), plane)[..rows.len() * pitch + kernel_width];
             wide.fill(T::LOWEST);
             for y in first.max(self.pad[0])..(first + height).min(input.height + self.pad[0]) {
                 let row = input.ptr::<T>(arena).add(input.index(channel, y - self.pad[0], 0));
                 let to = &mut wide[(y - first) * pitch + self.pad[1]..][..input.width.min(pitch - self.pad[1])];
-                to.copy_from_slice(std::slice::from_raw_parts(row, to.len()));
+                to.copy_from_slice(core::slice::from_raw_parts(row, to.len()));
             }
             // Column maxima of all rows, then maxima of those from left to right, over runs of whole planes.
             maxima.fill(T::LOWEST);
@@ -156,7 +156,7 @@ impl MaxPool {
             }
             for (y, results) in rows.clone().zip(results.chunks_exact(pitch)) {
                 let to = output.ptr::<T>(arena).add(output.index(channel, y, 0));
-                let to = std::slice::from_raw_parts_mut(to, output.width);
+                let to = core::slice::from_raw_parts_mut(to, output.width);
                 if step_x == 1 {
                     to.copy_from_slice(&results[..to.len()]);
                 } else {
@@ -239,7 +239,7 @@ impl Resize {
             let (from, to) = unsafe {
                 let from = input.ptr::<T>(arena).add(input.index(channel, y / scale_y, 0));
                 let to = output.ptr::<T>(arena).add(output.index(channel, y, 0));
-                (std::slice::from_raw_parts(from, input.width), std::slice::from_raw_parts_mut(to, output.width))
+                (core::slice::from_raw_parts(from, input.width), core::slice::from_raw_parts_mut(to, output.width))
             };
             if scale_x == 2 {
                 to.as_chunks_mut::<2>().0.iter_mut().zip(from).for_each(|(to, &x)| *to = [x; 2]);

@@ -5,9 +5,11 @@
 use super::Activation;
 use super::map::Map;
 use crate::engine::{Buffers, DType};
+#[cfg(not(feature = "std"))]
+use crate::simd::math::Float as _;
 use crate::simd::math::{self, Quantizer};
 use crate::simd::per_isa;
-use std::borrow::Cow;
+use alloc::borrow::Cow;
 
 /// Axes of a [`View`]; shorter shapes are padded with leading ones.
 pub const AXES: usize = 6;
@@ -279,7 +281,7 @@ impl Softmax {
     /// As for [`Unary::run_unit`].
     pub unsafe fn run(&self, buffers: &Buffers<'_>) {
         let mut shape = self.y.shape;
-        let count = std::mem::replace(&mut shape[self.axis], 1);
+        let count = core::mem::replace(&mut shape[self.axis], 1);
         let (step_x, step_y) = (self.x.strides[self.axis], self.y.strides[self.axis]);
         // SAFETY: by the caller's contract.
         unsafe {

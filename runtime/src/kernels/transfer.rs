@@ -5,8 +5,8 @@ use super::conv::epilogue::write_row;
 use super::map::Map;
 use crate::engine::DType;
 use crate::simd::per_isa;
-use std::borrow::Cow;
-use std::ops::Range;
+use alloc::borrow::Cow;
+use core::ops::Range;
 
 /// Copies one image of a model input `[channels, height, width]` into the arena.
 #[derive(Clone, Debug)]
@@ -40,11 +40,11 @@ impl LoadInput {
                 unsafe {
                     match self.dtype {
                         DType::F32 => {
-                            let pixels = std::slice::from_raw_parts(image.cast::<f32>().add(at), map.width);
+                            let pixels = core::slice::from_raw_parts(image.cast::<f32>().add(at), map.width);
                             store.write(channel, y, 0, pixels, arena);
                         }
                         DType::U8 => {
-                            let pixels = std::slice::from_raw_parts(image.add(at), map.width);
+                            let pixels = core::slice::from_raw_parts(image.add(at), map.width);
                             write_row(map, channel, y, 0, pixels, arena, |v| v);
                         }
                     }

@@ -1,9 +1,25 @@
 //! Instruction sets: what this machine has, and the arithmetic the kernels are defined by.
 
+#[cfg(feature = "std")]
 mod features;
 pub mod math;
+#[cfg(feature = "std")]
 pub mod peak;
 pub mod resample;
+
+/// Whether this machine has a feature; without `std`, whether the target is known to have it.
+#[cfg(target_arch = "x86_64")]
+macro_rules! has {
+    ($feature:tt) => {{
+        #[cfg(feature = "std")]
+        let has = std::arch::is_x86_feature_detected!($feature);
+        #[cfg(not(feature = "std"))]
+        let has = cfg!(target_feature = $feature);
+        has
+    }};
+}
+#[cfg(target_arch = "x86_64")]
+pub(crate) use has;
 
 /// An instruction set that kernels exist for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,24 +33,23 @@ pub enum Isa {
 }
 
 impl Isa {
-    /// The best instruction set of this machine. `PERISTYLE_ISA=portable` (or `avx2`, `avx512`) lowers it, never raises it.
+    /// The best instruction set of this machine; without `std`, of the target. `PERISTYLE_ISA=portable` (or `avx2`, `avx512`) lowers it, never raises it.
     pub fn detect() -> Isa {
         let best = Isa::best();
-        match std::env::var("PERISTYLE_ISA").as_deref() {
+        #[cfg(feature = "std")]
+        let best = match std::env::var("PERISTYLE_ISA").as_deref() {
             Ok("portable") => Isa::Portable,
             Ok("avx2") => best.min(Isa::Avx2),
             _ => best,
-        }
+        };
+        best
     }
 
     fn best() -> Isa {
         #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
-            let avx512 = std::arch::is_x86_feature_detected!("avx512f")
-                && std::arch::is_x86_feature_detected!("avx512bw")
-                && std::arch::is_x86_feature_detected!("avx512dq")
-                && std::arch::is_x86_feature_detected!("avx512vl")
-                && std::arch::is_x86_feature_detected!("avx512vnni");
+        if has!("avx2") && has!("fma") {
+            let avx512 =
+                has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") && has!("avx512vnni");
             return if avx512 { Isa::Avx512 } else { Isa::Avx2 };
         }
         Isa::Portable
@@ -55,7 +70,7 @@ impl Isa {
 pub fn prefetch(at: *const u8) {
     #[cfg(target_arch = "x86_64")]
     {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: prefetching never faults, and SSE belongs to x86-64.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
     }
@@ -68,7 +83,7 @@ pub fn prefetch(at: *const u8) {
 pub fn prefetch_second_level(at: *const u8) {
     #[cfg(target_arch = "x86_64")]
     {
-        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
         // SAFETY: as in `prefetch`.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) };
     }
@@ -81,7 +96,7 @@ pub fn prefetch_second_level(at: *const u8) {
 pub fn prefetch_to_write(at: *const u8) {
     #[cfg(target_arch = "x86_64")]
     {
-        use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+        use core::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
         // SAFETY: as in `prefetch`; processors that lack the hint ignore it.
         unsafe { _mm_prefetch::<_MM_HINT_ET0>(at.cast()) };
     }
@@ -94,13 +109,13 @@ pub fn prefetch_to_write(at: *const u8) {
 pub fn transpose4(rows: [[f32; 4]; 4]) -> [[f32; 4]; 4] {
     #[cfg(target_arch = "x86_64")]
     {
-        use std::arch::x86_64::{__m128, _mm_movehl_ps, _mm_movelh_ps, _mm_unpackhi_ps, _mm_unpacklo_ps};
+        use core::arch::x86_64::{__m128, _mm_movehl_ps, _mm_movelh_ps, _mm_unpackhi_ps, _mm_unpacklo_ps};
         // SAFETY: SSE belongs to x86-64; arrays and vectors of four floats have the same layout.
         unsafe {
-            let [a, b, c, d] = std::mem::transmute::<[[f32; 4]; 4], [__m128; 4]>(rows);
+            let [a, b, c, d] = core::mem::transmute::<[[f32; 4]; 4], [__m128; 4]>(rows);
             let (ab, cd) = (_mm_unpacklo_ps(a, b), _mm_unpacklo_ps(c, d));
             let (ab_high, cd_high) = (_mm_unpackhi_ps(a, b), _mm_unpackhi_ps(c, d));
-            std::mem::transmute::<[__m128; 4], [[f32; 4]; 4]>([
+            core::mem::transmute::<[__m128; 4], [[f32; 4]; 4]>([
                 _mm_movelh_ps(ab, cd),
                 _mm_movehl_ps(cd, ab),
                 _mm_movelh_ps(ab_high, cd_high),
@@ -110,7 +125,7 @@ pub fn transpose4(rows: [[f32; 4]; 4]) -> [[f32; 4]; 4] {
     }
     #[cfg(not(target_arch = "x86_64"))]
     {
-        std::array::from_fn(|i| std::array::from_fn(|k| rows[k][i]))
+        core::array::from_fn(|i| core::array::from_fn(|k| rows[k][i]))
     }
 }
 

@@ -3,6 +3,7 @@
 //! Every function computes the same numbers on every instruction set.
 
 use super::Isa;
+use alloc::vec::Vec;
 
 /// One column of a scaled row: two neighbouring pixels and their weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +22,7 @@ macro_rules! vectorised {
         $(#[$doc])*
         pub fn $name(isa: Isa, $($arg: $ty),*) {
             #[cfg(target_arch = "x86_64")]
-            if isa >= Isa::Avx2 && std::arch::is_x86_feature_detected!("avx2") {
+            if isa >= Isa::Avx2 && super::has!("avx2") {
                 #[target_feature(enable = "avx2")]
                 fn avx2($($arg: $ty),*) {
                     $plain($($arg),*);
@@ -79,7 +80,7 @@ pub fn split_row(isa: Isa, source: &[u8], out: &mut [u8]) {
     assert_eq!(source.len(), out.len(), "three rows hold all pixels");
     let width = source.len() / 3;
     #[cfg(target_arch = "x86_64")]
-    let done = if isa >= Isa::Avx2 && std::arch::is_x86_feature_detected!("avx2") {
+    let done = if isa >= Isa::Avx2 && super::has!("avx2") {
         // SAFETY: the machine has AVX2, and `out` is as long as `source`.
         unsafe { x86::split_row(source, out) }
     } else {
@@ -125,7 +126,7 @@ pub fn halve_rows(isa: Isa, upper: &[u8], lower: &[u8], split: &mut [Vec<u8>; 2]
 pub fn scale_row(isa: Isa, source: &[u8], taps: &[Tap], out: &mut [i16]) {
     assert_eq!(out.len(), 3 * taps.len(), "three rows of sums");
     #[cfg(target_arch = "x86_64")]
-    let done = if isa >= Isa::Avx2 && std::arch::is_x86_feature_detected!("avx2") {
+    let done = if isa >= Isa::Avx2 && super::has!("avx2") {
         // Taps whose eight bytes from the left pixel on lie inside the row; taps ascend.
         let inside = taps.partition_point(|tap| tap.first + 8 <= source.len());
         let whole = taps[..inside].iter().all(|tap| tap.first + 8 <= source.len());
@@ -153,7 +154,7 @@ pub fn scale_row(isa: Isa, source: &[u8], taps: &[Tap], out: &mut [i16]) {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::Tap;
-    use std::arch::x86_64::*;
+    use core::arch::x86_64::*;
 
     /// Taps that are computed at a time.
     pub const TAPS: usize = 8;
@@ -168,9 +169,9 @@ mod x86 {
         let width = source.len() / 3;
         let blocks = width / PIXELS;
         // From each 16 of 48 bytes, those of one channel in their place, and zeros.
-        let masks: [[__m128i; 3]; 3] = std::array::from_fn(|channel| {
-            std::array::from_fn(|part| {
-                let place: [i8; 16] = std::array::from_fn(|pixel| {
+        let masks: [[__m128i; 3]; 3] = core::array::from_fn(|channel| {
+            core::array::from_fn(|part| {
+                let place: [i8; 16] = core::array::from_fn(|pixel| {
                     let at = 3 * pixel + channel;
                     if at / 16 == part { (at % 16) as i8 } else { -1 }
                 });
@@ -182,9 +183,9 @@ mod x86 {
             // SAFETY: the block's 48 bytes lie in `source`, its 16 of every channel in `out`.
             unsafe {
                 let from = source.as_ptr().add(block * PIXELS * 3).cast::<__m128i>();
-                let parts: [__m128i; 3] = std::array::from_fn(|part| _mm_loadu_si128(from.add(part)));
+                let parts: [__m128i; 3] = core::array::from_fn(|part| _mm_loadu_si128(from.add(part)));
                 for (channel, masks) in masks.iter().enumerate() {
-                    let [a, b, c] = std::array::from_fn(|part| _mm_shuffle_epi8(parts[part], masks[part]));
+                    let [a, b, c] = core::array::from_fn(|part| _mm_shuffle_epi8(parts[part], masks[part]));
                     let to = out.as_mut_ptr().add(channel * width + block * PIXELS).cast();
                     _mm_storeu_si128(to, _mm_or_si128(_mm_or_si128(a, b), c));
                 }

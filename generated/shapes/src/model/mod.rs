@@ -123,10 +123,93 @@ mod l059_heads_2;
 #[path = "l060_heads_concat.rs"]
 mod l060_heads_concat;
 use peristyle_runtime::engine::{
-    DType, Engine, Infer, Layer, ModelSpec, Program, RunError, Step, TensorMut,
-    TensorRef, TensorSpec, DetectorSpec, Head,
+    Cow, DType, Engine, Infer, Layer, ModelSpec, Program, RunError, StartError, Step,
+    TensorMut, TensorRef, TensorSpec, cores, DetectorSpec, Head,
 };
-use std::borrow::Cow;
+/// Shape of `images` for one image.
+#[allow(dead_code)]
+pub const INPUT_SHAPE: [usize; 4] = [1, 3, 320, 320];
+/// Elements of `images` for one image.
+#[allow(dead_code)]
+pub const INPUT_LEN: usize = 307200;
+/// Shape of `output0` for one image.
+#[allow(dead_code)]
+pub const OUTPUT_SHAPE: [usize; 3] = [1, 6300, 11];
+/// Elements of `output0` for one image.
+#[allow(dead_code)]
+pub const OUTPUT_LEN: usize = 69300;
+/// Threads of [`Model::start`]; `None` stands for as many as the machine has cores.
+pub const THREADS: Option<usize> = None;
+/// Number of classes; 0 when the model does not say.
+#[allow(dead_code)]
+pub const N_CLASSES: usize = 6;
+/// The classes, in the order of the model.
+#[allow(dead_code, non_camel_case_types, uncommon_codepoints)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// `ball`
+    Ball,
+    /// `cube`
+    Cube,
+    /// `star`
+    Star,
+    /// `ring`
+    Ring,
+    /// `cone`
+    Cone,
+    /// `leaf`
+    Leaf,
+}
+#[allow(dead_code)]
+impl Class {
+    /// Every class, by its number.
+    pub const ALL: [Class; N_CLASSES] = [
+        Class::Ball,
+        Class::Cube,
+        Class::Star,
+        Class::Ring,
+        Class::Cone,
+        Class::Leaf,
+    ];
+    /// Their names as the model spells them.
+    pub const NAMES: [&'static str; N_CLASSES] = [
+        "ball",
+        "cube",
+        "star",
+        "ring",
+        "cone",
+        "leaf",
+    ];
+    /// Its number, as in `class_ids` of detections.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+    /// Its name as the model spells it.
+    pub const fn name(self) -> &'static str {
+        Class::NAMES[self as usize]
+    }
+}
+impl TryFrom<usize> for Class {
+    type Error = peristyle_runtime::engine::UnknownClass;
+    fn try_from(index: usize) -> Result<Class, peristyle_runtime::engine::UnknownClass> {
+        peristyle_runtime::engine::UnknownClass::by_index(&Class::ALL, index)
+    }
+}
+impl core::str::FromStr for Class {
+    type Err = peristyle_runtime::engine::UnknownClass;
+    fn from_str(name: &str) -> Result<Class, peristyle_runtime::engine::UnknownClass> {
+        peristyle_runtime::engine::UnknownClass::by_name(
+            &Class::ALL,
+            &Class::NAMES,
+            name,
+        )
+    }
+}
+impl core::fmt::Display for Class {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.pad(self.name())
+    }
+}
 /// What the model says about itself.
 pub static SPEC: ModelSpec = ModelSpec {
     name: "shapes",
@@ -296,17 +379,25 @@ pub static PROGRAM: Program = Program {
 ///
 /// 61 layers; 100858 of 320800 weights are not zero; 47.2 of 119.8 million multiply-accumulates per image remain.
 pub struct Model(Engine);
+#[allow(dead_code)]
 impl Model {
     /// Shape of `images` for one image.
-    pub const INPUT_SHAPE: [usize; 4] = [1, 3, 320, 320];
+    pub const INPUT_SHAPE: [usize; 4] = INPUT_SHAPE;
     /// Shape of `output0` for one image.
-    pub const OUTPUT_SHAPE: [usize; 3] = [1, 6300, 11];
+    pub const OUTPUT_SHAPE: [usize; 3] = OUTPUT_SHAPE;
     /// Allocates working memory and starts `threads` threads (at least one).
     ///
     /// # Errors
-    /// When the operating system refuses a thread.
-    pub fn new(threads: usize) -> std::io::Result<Model> {
+    /// When the operating system refuses a thread or memory.
+    pub fn new(threads: usize) -> Result<Model, StartError> {
         Engine::new(&PROGRAM, threads).map(Model)
+    }
+    /// [`Model::new`] with [`THREADS`].
+    ///
+    /// # Errors
+    /// As for [`Model::new`].
+    pub fn start() -> Result<Model, StartError> {
+        Model::new(THREADS.unwrap_or_else(cores))
     }
     /// Runs one or more images; every tensor is row-major and holds the same number of them. Allocates nothing.
     ///

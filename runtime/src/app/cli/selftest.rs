@@ -44,7 +44,7 @@ pub(super) fn run(args: &SelftestArgs, context: &mut Context<'_, '_>) -> Result<
             check(engine, &golden)
         } else {
             let other = Engine::with_isa(program, threads, isa);
-            check(&mut other.map_err(|error| Failure::threads(threads, &error, "--threads"))?, &golden)
+            check(&mut other.map_err(|error| Failure::threads(threads, &error.into(), "--threads"))?, &golden)
         };
         let verdict = verdict.map_err(Failure::new)?;
         failed |= verdict.first_difference.is_some() || !verdict.threads_agree;

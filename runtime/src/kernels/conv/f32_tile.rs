@@ -1,7 +1,7 @@
 //! The register tile of dense `f32` products with AVX2: four outputs by three vectors take all sixteen registers.
 
-use std::arch::asm;
-use std::arch::x86_64::__m256;
+use core::arch::asm;
+use core::arch::x86_64::__m256;
 
 /// Outputs of the tile.
 const OUTPUTS: usize = 4;

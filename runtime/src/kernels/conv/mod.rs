@@ -23,8 +23,8 @@ pub use table::{Aligned, Group, Segment, Table, Unrolled};
 
 use super::map::Map;
 use crate::simd::{Isa, per_isa, prefetch};
-use std::borrow::Cow;
-use std::ops::Range;
+use alloc::borrow::Cow;
+use core::ops::Range;
 
 /// Largest number of outputs in a group.
 pub const MAX_GROUP: usize = 4;

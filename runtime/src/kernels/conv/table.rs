@@ -1,12 +1,16 @@
 //! The nonzeros of a convolution, as the kernels read them.
 
-use std::borrow::Cow;
+use alloc::borrow::Cow;
 
 /// An accumulation kernel unrolled at compile time for one group of one layer.
 ///
 /// `(x, accumulators, weights, tiles)`: computes `tiles` register tiles from the input pixel at `x` on, leaving the
 /// accumulators of output `j` of the group at `accumulators + j * stride * 4`, where the stride is baked in.
+#[cfg(target_arch = "x86_64")]
 pub type Unrolled = unsafe extern "sysv64" fn(*const u8, *mut u8, *const u8, usize);
+/// Other machines have none.
+#[cfg(not(target_arch = "x86_64"))]
+pub type Unrolled = unsafe extern "C" fn(*const u8, *mut u8, *const u8, usize);
 
 /// Nonzeros of a layer.
 ///
@@ -85,7 +89,7 @@ impl Table {
     /// Weights of two bytes.
     pub fn halves(&self) -> &[[i8; 2]] {
         // SAFETY: a word is two pairs of bytes, which have no invalid bit patterns and no alignment.
-        unsafe { std::slice::from_raw_parts(self.weights.as_ptr().cast(), self.weights.len() * 2) }
+        unsafe { core::slice::from_raw_parts(self.weights.as_ptr().cast(), self.weights.len() * 2) }
     }
 
     /// Segments of a group.
@@ -108,19 +112,19 @@ impl<const N: usize> Aligned<[u8; N]> {
     /// `count` words of the target's byte order from byte `at` on.
     pub const fn words(&'static self, at: usize, count: usize) -> &'static [u32] {
         // SAFETY: in bounds and aligned by `start`; every bit pattern is a `u32`.
-        unsafe { std::slice::from_raw_parts(self.start(at, count).cast(), count) }
+        unsafe { core::slice::from_raw_parts(self.start(at, count).cast(), count) }
     }
 
     /// `count` signed words of the target's byte order from byte `at` on.
     pub const fn offsets(&'static self, at: usize, count: usize) -> &'static [i32] {
         // SAFETY: as in `words`.
-        unsafe { std::slice::from_raw_parts(self.start(at, count).cast(), count) }
+        unsafe { core::slice::from_raw_parts(self.start(at, count).cast(), count) }
     }
 
     /// `count` segments from byte `at` on.
     pub const fn segments(&'static self, at: usize, count: usize) -> &'static [Segment] {
         // SAFETY: as in `words`; `Segment` is `repr(C)` of size 4 without invalid bit patterns.
-        unsafe { std::slice::from_raw_parts(self.start(at, count).cast(), count) }
+        unsafe { core::slice::from_raw_parts(self.start(at, count).cast(), count) }
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Cells, DetectHead};
 use crate::engine::Buffers;
 use crate::simd::math::avx2::sigmoid;
 use crate::simd::prefetch;
-use std::arch::x86_64::{
+use core::arch::x86_64::{
     __m256, _mm256_add_ps, _mm256_loadu_ps, _mm256_mul_ps, _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_setr_ps,
     _mm256_setzero_ps, _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_sub_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps,
 };

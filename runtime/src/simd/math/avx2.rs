@@ -2,7 +2,7 @@
 //! their order, on eight numbers at once.
 
 use super::{Quantizer, SIGMOID_LIMIT, SIGMOID_P, SIGMOID_Q};
-use std::arch::x86_64::{
+use core::arch::x86_64::{
     __m256, __m256i, _mm256_add_ps, _mm256_adds_epi16, _mm256_cvtps_epi32, _mm256_div_ps, _mm256_fmadd_ps,
     _mm256_fnmadd_ps, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps, _mm256_packs_epi32, _mm256_packus_epi16,
     _mm256_permutevar8x32_epi32, _mm256_set1_epi16, _mm256_set1_ps, _mm256_setr_epi32, _mm256_setzero_ps,

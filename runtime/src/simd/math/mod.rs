@@ -7,11 +7,15 @@
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
+#[cfg(not(feature = "std"))]
+mod float;
 mod quantizer;
 
+#[cfg(not(feature = "std"))]
+pub(crate) use float::Float;
 pub use quantizer::Quantizer;
 
-const LOG2_E: f32 = std::f32::consts::LOG2_E;
+const LOG2_E: f32 = core::f32::consts::LOG2_E;
 /// High and low part of ln 2; the high part has few enough bits that `n * LN2_HI` is exact.
 pub(crate) const LN2_HI: f32 = 0.693_359_4;
 pub(crate) const LN2_LO: f32 = -2.121_944_4e-4;

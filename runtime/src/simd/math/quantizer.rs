@@ -1,5 +1,7 @@
 //! Quantisation to bytes, exact on every machine.
 
+#[cfg(not(feature = "std"))]
+use super::Float as _;
 use super::{ROUND, clamp};
 
 /// Quantisation to `u8`: `clamp(round_half_even(x / scale) + zero, 0, 255)`, a NaN to 0.

@@ -9,13 +9,13 @@ use crate::kernels::conv::{Arithmetic, Conv};
 use crate::kernels::map::Map;
 use crate::simd::math::{Quantizer, avx2};
 use crate::simd::prefetch_to_write;
-use std::arch::x86_64::{
+use core::arch::x86_64::{
     __m256, _mm_storeu_ps, _mm256_add_epi32, _mm256_add_ps, _mm256_castpd_ps, _mm256_castps_pd, _mm256_castps_si256,
     _mm256_castps256_ps128, _mm256_cvtepi32_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_permute4x64_pd,
     _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps, _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_storeu_si256,
 };
-use std::mem::transmute;
-use std::ops::Range;
+use core::mem::transmute;
+use core::ops::Range;
 
 /// Elements computed at once, in four vectors.
 const LANES: usize = 32;
@@ -81,7 +81,7 @@ impl Epilogue {
             // quantised values and their two halves. Only stores have the rows of the run, as has the residual.
             unsafe {
                 let row = scratch.accumulators.cast::<f32>().add(j * stride);
-                let halves = std::slice::from_raw_parts_mut(scratch.bytes.add(stride), 2 * stride);
+                let halves = core::slice::from_raw_parts_mut(scratch.bytes.add(stride), 2 * stride);
                 let bias = self.bias[channel];
                 let pass = Pass {
                     from: row,
@@ -105,7 +105,7 @@ impl Epilogue {
                     }),
                 };
                 pass.run(run.len());
-                let floats = std::slice::from_raw_parts(row, run.len());
+                let floats = core::slice::from_raw_parts(row, run.len());
                 let mut quantised = quantizer;
                 for store in self.stores.iter() {
                     let map = &store.map;
@@ -128,7 +128,7 @@ impl Epilogue {
                                 }
                                 .run(run.len());
                             }
-                            let bytes = std::slice::from_raw_parts(scratch.bytes, run.len());
+                            let bytes = core::slice::from_raw_parts(scratch.bytes, run.len());
                             run.store_bytes(map, channel, arena, bytes, halves);
                         }
                     }

@@ -15,10 +15,12 @@ use super::{Arithmetic, Conv};
 use crate::engine::DType;
 use crate::kernels::Activation;
 use crate::kernels::map::Map;
+#[cfg(not(feature = "std"))]
+use crate::simd::math::Float as _;
 use crate::simd::math::Quantizer;
 use crate::simd::{Isa, per_isa};
-use std::borrow::Cow;
-use std::ops::Range;
+use alloc::borrow::Cow;
+use core::ops::Range;
 
 /// What happens to every accumulated element before it is stored.
 #[derive(Clone, Debug)]
@@ -130,9 +132,13 @@ impl Epilogue {
             // holds quantised values and their two halves.
             let (values, bytes, halves) = unsafe {
                 let values = accumulators.cast::<f32>().add(j * stride).cast::<[f32; BLOCK]>();
-                let halves = std::slice::from_raw_parts_mut(bytes.add(stride), 2 * stride);
+                let halves = core::slice::from_raw_parts_mut(bytes.add(stride), 2 * stride);
                 let bytes = bytes.cast::<[u8; BLOCK]>();
-                (std::slice::from_raw_parts_mut(values, blocks), std::slice::from_raw_parts_mut(bytes, blocks), halves)
+                (
+                    core::slice::from_raw_parts_mut(values, blocks),
+                    core::slice::from_raw_parts_mut(bytes, blocks),
+                    halves,
+                )
             };
             // SAFETY: forwarded.
             unsafe {

@@ -2,7 +2,7 @@
 
 use super::{Conv, Map, StoreTo};
 use crate::engine::DType;
-use std::ops::Range;
+use core::ops::Range;
 
 /// Linear input positions of one unit of work: output pixels, and the padding columns between rows.
 #[derive(Clone, Copy)]
@@ -34,7 +34,7 @@ impl Run {
     pub(super) fn rows(&self) -> impl Iterator<Item = (usize, usize, Range<usize>)> + use<> {
         let Run { row, width, mut start, .. } = *self;
         let (mut at, len) = (0, self.len());
-        std::iter::from_fn(move || {
+        core::iter::from_fn(move || {
             let [mut y, mut x] = start;
             if x >= width {
                 at += row - x;
@@ -92,7 +92,7 @@ impl Run {
             return;
         }
         // SAFETY: the run lies in the map.
-        let to = unsafe { std::slice::from_raw_parts_mut(self.linear::<T>(map, channel, arena), self.len()) };
+        let to = unsafe { core::slice::from_raw_parts_mut(self.linear::<T>(map, channel, arena), self.len()) };
         // Behind the pixels of every row, and before those of the first when the run starts in its padding.
         let mut at = self.width as isize - self.start[1] as isize;
         while at < to.len() as isize {
@@ -192,7 +192,7 @@ impl Run {
             // SAFETY: the run is a run of the map; what is added in padding columns is not kept.
             let addends = unsafe {
                 let base = map.ptr::<f32>(arena).add(channel * map.plane);
-                std::slice::from_raw_parts(base.add(self.first), values.len())
+                core::slice::from_raw_parts(base.add(self.first), values.len())
             };
             values.iter_mut().zip(addends).for_each(|(v, a)| *v += a);
             return;
@@ -200,7 +200,7 @@ impl Run {
         for (y, x, part) in self.rows() {
             // SAFETY: the residual has the output's extents.
             let addends =
-                unsafe { std::slice::from_raw_parts(map.ptr::<f32>(arena).add(map.index(channel, y, x)), part.len()) };
+                unsafe { core::slice::from_raw_parts(map.ptr::<f32>(arena).add(map.index(channel, y, x)), part.len()) };
             values[part].iter_mut().zip(addends).for_each(|(v, a)| *v += a);
         }
     }
@@ -221,7 +221,7 @@ unsafe fn copy_short(to: *mut u8, from: &[u8]) {
         return;
     }
     let last = from.len() - BLOCK;
-    for at in (0..last).step_by(BLOCK).chain(std::iter::once(last)) {
+    for at in (0..last).step_by(BLOCK).chain(core::iter::once(last)) {
         // SAFETY: blocks end at the last byte at most.
         unsafe { to.add(at).cast::<[u8; BLOCK]>().write(from.as_ptr().add(at).cast::<[u8; BLOCK]>().read()) };
     }
@@ -264,13 +264,13 @@ pub(crate) unsafe fn write_row<S: Copy, T>(
     unsafe {
         let base = map.ptr::<T>(arena);
         if columns == 1 {
-            let to = std::slice::from_raw_parts_mut(base.add(map.index(channel, y, x)), values.len());
+            let to = core::slice::from_raw_parts_mut(base.add(map.index(channel, y, x)), values.len());
             to.iter_mut().zip(values).for_each(|(to, &v)| *to = convert(v));
         } else if columns == 2 {
             for first in 0..2.min(values.len()) {
                 let values = &values[first..];
                 let to = base.add(map.index(channel, y, x + first));
-                let to = std::slice::from_raw_parts_mut(to, values.len().div_ceil(2));
+                let to = core::slice::from_raw_parts_mut(to, values.len().div_ceil(2));
                 let pairs = values.chunks_exact(2);
                 if let (Some(to), [last]) = (to.last_mut(), pairs.remainder()) {
                     *to = convert(*last);

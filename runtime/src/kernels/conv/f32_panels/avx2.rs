@@ -6,7 +6,7 @@
 use super::{DENSE_GROUP, PASS, Pass, SEGMENTS, SPARSE_GROUP, f32_spconv};
 use crate::kernels::conv::f32_tile::add_rows;
 use crate::simd::{prefetch, prefetch_second_level};
-use std::arch::x86_64::*;
+use core::arch::x86_64::*;
 
 const TILE: usize = f32_spconv::TILE;
 

@@ -4,7 +4,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::{DENSE_GROUP, PASS, PASS_TILES, Pass, SEGMENTS, SPARSE_GROUP, avx2};
-use std::arch::x86_64::*;
+use core::arch::x86_64::*;
 
 /// Vectors of a pass.
 const V: usize = PASS / 16;

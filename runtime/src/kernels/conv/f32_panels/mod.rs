@@ -18,7 +18,7 @@ mod portable;
 use super::table::{Group, Segment, Table};
 use super::{Arithmetic, Conv, epilogue, f32_spconv, u8s8_panels};
 use crate::simd::Isa;
-use std::ops::Range;
+use core::ops::Range;
 
 /// Tiles of a pass: 48 pixels.
 pub const PASS_TILES: usize = 2;
@@ -47,6 +47,7 @@ pub const SEGMENTS: usize = 3;
 type Cursor = [u32; 2];
 
 /// What a kernel computes: one block of rows for one pass of pixels and all groups of a unit.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 struct Pass<'a> {
     table: &'a Table,
     groups: &'a [Group],
@@ -156,7 +157,7 @@ impl Panels {
             let x = arena.add(conv.input.offset + first * 4).cast_const();
             let panel = scratch.add(conv.packed_at());
             let cursors =
-                std::slice::from_raw_parts_mut(panel.add(self.rows * PASS * 4).cast::<Cursor>(), groups.len());
+                core::slice::from_raw_parts_mut(panel.add(self.rows * PASS * 4).cast::<Cursor>(), groups.len());
             cursors.iter_mut().zip(groups).for_each(|(cursor, group)| *cursor = [group.offset, group.weight]);
             for (block, offsets) in conv.packed.chunks(self.rows).enumerate() {
                 for pass in (0..count).step_by(PASS_TILES) {
@@ -224,6 +225,7 @@ impl Panels {
 ///
 /// # Safety
 /// A pass from every offset must be readable, and `to` have room for all, aligned to a cache line.
+#[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
 unsafe fn pack(isa: Isa, offsets: &[i32], x: *const u8, to: *mut f32, ask_for_next: bool) {
     // SAFETY: forwarded.
     unsafe {

@@ -11,7 +11,7 @@ pub unsafe fn run(panels: &Panels, pass: &Pass<'_>) {
         // SAFETY: by the contract.
         let sums = |j: usize| unsafe {
             let first = pass.accumulators.add((g * panels.group() + j) * pass.stride);
-            std::slice::from_raw_parts_mut(first, pixels)
+            core::slice::from_raw_parts_mut(first, pixels)
         };
         if pass.block == 0 {
             (0..group.outputs.len()).for_each(|j| sums(j).fill(0.0));
@@ -21,7 +21,7 @@ pub unsafe fn run(panels: &Panels, pass: &Pass<'_>) {
                 let row = (pass.table.offsets[offset] as usize - pass.base) / (PASS * 4);
                 offset += 1;
                 // SAFETY: rows of the block lie in the panel.
-                let row = unsafe { std::slice::from_raw_parts(pass.panel.add(row * PASS), pixels) };
+                let row = unsafe { core::slice::from_raw_parts(pass.panel.add(row * PASS), pixels) };
                 for j in (0..group.outputs.len()).filter(|j| segment.mask & (1 << j) != 0) {
                     let w = f32::from_bits(pass.table.weights[weight]);
                     weight += 1;

@@ -1,7 +1,7 @@
 //! The table kernel with AVX2.
 
 use super::{GROUP, Group, TILE, Table};
-use std::arch::x86_64::*;
+use core::arch::x86_64::*;
 
 /// # Safety
 /// As for [`super::run`]; the machine must have AVX2 and FMA.

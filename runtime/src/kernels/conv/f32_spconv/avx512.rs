@@ -2,7 +2,7 @@
 //! that for what is left of a run.
 
 use super::{GROUP, Group, TILE, Table};
-use std::arch::x86_64::*;
+use core::arch::x86_64::*;
 
 /// Vectors that make two base tiles.
 const PAIR: usize = 3;
@@ -60,7 +60,7 @@ unsafe fn passes<const V: usize>(
                             $($mask => for _ in 0..segment.count {
                                 let row = x.offset(*offset as isize).cast::<f32>();
                                 offset = offset.add(1);
-                                let v: [__m512; V] = std::array::from_fn(|t| _mm512_loadu_ps(row.add(t * 16)));
+                                let v: [__m512; V] = core::array::from_fn(|t| _mm512_loadu_ps(row.add(t * 16)));
                                 bucket!(@output $mask, 0, v);
                                 bucket!(@output $mask, 1, v);
                                 bucket!(@output $mask, 2, v);

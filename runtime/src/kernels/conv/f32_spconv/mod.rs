@@ -59,13 +59,13 @@ unsafe fn portable(table: &Table, group: &Group, x: *const u8, accumulators: *mu
     // SAFETY: by the contract of `run`.
     unsafe {
         for j in 0..group.outputs.len() {
-            std::slice::from_raw_parts_mut(accumulators.add(j * stride), pixels).fill(0.0);
+            core::slice::from_raw_parts_mut(accumulators.add(j * stride), pixels).fill(0.0);
         }
         let mut offset = group.offset as usize;
         let mut weight = group.weight as usize;
         for segment in table.segments(group) {
             for _ in 0..segment.count {
-                let row = std::slice::from_raw_parts(x.offset(table.offsets[offset] as isize).cast::<f32>(), pixels);
+                let row = core::slice::from_raw_parts(x.offset(table.offsets[offset] as isize).cast::<f32>(), pixels);
                 offset += 1;
                 let mut mask = segment.mask;
                 while mask != 0 {
@@ -73,7 +73,7 @@ unsafe fn portable(table: &Table, group: &Group, x: *const u8, accumulators: *mu
                     mask &= mask - 1;
                     let w = f32::from_bits(table.weights[weight]);
                     weight += 1;
-                    let sums = std::slice::from_raw_parts_mut(accumulators.add(j * stride), pixels);
+                    let sums = core::slice::from_raw_parts_mut(accumulators.add(j * stride), pixels);
                     for (sum, x) in sums.iter_mut().zip(row) {
                         *sum += w * x;
                     }

@@ -5,11 +5,11 @@
 
 use super::{CHANNELS, CUT, GROUP, LANES, POINTS, SIDE, TILE, Unit};
 use crate::kernels::conv::f32_tile::add_rows;
-use std::arch::x86_64::*;
+use core::arch::x86_64::*;
 
 /// `1 / sqrt(2)` and `sqrt(2)`, the finite points.
-const A: f32 = std::f32::consts::FRAC_1_SQRT_2;
-const B: f32 = std::f32::consts::SQRT_2;
+const A: f32 = core::f32::consts::FRAC_1_SQRT_2;
+const B: f32 = core::f32::consts::SQRT_2;
 
 /// [`DATA`](super::DATA) times six vectors.
 #[inline]
@@ -234,7 +234,7 @@ pub unsafe fn results(unit: &Unit<'_>, group: usize) {
                     }
                 }
                 let count = LANES.min(unit.sizes.tiles - first);
-                let places = std::slice::from_raw_parts(unit.places.add(first), count);
+                let places = core::slice::from_raw_parts(unit.places.add(first), count);
                 let whole = count == LANES && places.iter().fold(0, |all, place| all | place) & CUT == 0;
                 for k in 0..TILE {
                     let tiles = transpose(to_results(half[k]));

@@ -25,8 +25,8 @@ mod portable;
 use super::table::Group;
 use super::{Conv, MAX_GROUP, epilogue};
 use crate::simd::Isa;
-use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
-use std::ops::Range;
+use core::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
+use core::ops::Range;
 
 /// Rows and columns of the pixels of a tile.
 pub const TILE: usize = 4;
@@ -41,6 +41,7 @@ pub const GROUP: usize = 4;
 /// Tiles that are transformed at once; those of a unit are filled up to whole vectors.
 pub const LANES: usize = 8;
 /// Channels of which the products are added up in registers: their data stay in the first-level cache.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 const CHANNELS: usize = 256;
 
 /// `B'`, from six pixels to six points.
@@ -84,6 +85,7 @@ pub struct Winograd {
 }
 
 /// What a unit computes, and the parts of its scratch.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 struct Unit<'a> {
     conv: &'a Conv,
     groups: &'a [Group],

@@ -10,8 +10,8 @@ fn both_axes<const M: usize, const N: usize>(left: &[[f64; N]; M], x: &[[f32; N]
         terms.map(|(k, &w)| w as f32 * x(k)).sum::<f32>()
     };
     let half: [[f32; N]; M] =
-        std::array::from_fn(|i| std::array::from_fn(|column| product(&left[i], &|k| x[k][column])));
-    std::array::from_fn(|i| std::array::from_fn(|j| product(&left[j], &|k| half[i][k])))
+        core::array::from_fn(|i| core::array::from_fn(|column| product(&left[i], &|k| x[k][column])));
+    core::array::from_fn(|i| core::array::from_fn(|j| product(&left[j], &|k| half[i][k])))
 }
 
 /// # Safety
@@ -26,7 +26,7 @@ pub unsafe fn transform(unit: &Unit<'_>) {
             let pixel = |row: usize, column: usize| unsafe {
                 if x + column < columns { unit.row(channel, y + row).add(x + column).read() } else { 0.0 }
             };
-            let pixels = std::array::from_fn(|row| std::array::from_fn(|column| pixel(row, column)));
+            let pixels = core::array::from_fn(|row| core::array::from_fn(|column| pixel(row, column)));
             let points = both_axes(&DATA, &pixels);
             for (point, &value) in points.as_flattened().iter().enumerate() {
                 // SAFETY: by the contract.
@@ -49,12 +49,12 @@ pub unsafe fn multiply(unit: &Unit<'_>) {
                 unsafe {
                     let weights = unit.weights.add(point * unit.weights_plane + g * GROUP * channels + j);
                     let sums = unit.sums.add(point * unit.sizes.sums_plane + (g * GROUP + j) * unit.sizes.pitch);
-                    let sums = std::slice::from_raw_parts_mut(sums, unit.sizes.tiles);
+                    let sums = core::slice::from_raw_parts_mut(sums, unit.sizes.tiles);
                     sums.fill(0.0);
                     for channel in 0..channels {
                         let w = *weights.add(channel * GROUP);
                         let data = unit.data.add(point * unit.sizes.data_plane + channel * unit.sizes.pitch);
-                        let data = std::slice::from_raw_parts(data, unit.sizes.tiles);
+                        let data = core::slice::from_raw_parts(data, unit.sizes.tiles);
                         sums.iter_mut().zip(data).for_each(|(sum, x)| *sum += w * x);
                     }
                 }
@@ -72,7 +72,8 @@ pub unsafe fn results(unit: &Unit<'_>, group: usize) {
             // SAFETY: by the contract.
             unsafe {
                 let point = |p: usize| *unit.sums.add(p * unit.sizes.sums_plane + at);
-                let points: [[f32; SIDE]; SIDE] = std::array::from_fn(|y| std::array::from_fn(|x| point(y * SIDE + x)));
+                let points: [[f32; SIDE]; SIDE] =
+                    core::array::from_fn(|y| core::array::from_fn(|x| point(y * SIDE + x)));
                 let place = *unit.places.add(tile);
                 for (row, pixels) in both_axes(&RESULTS, &points).into_iter().enumerate() {
                     unit.write_cut(j, row, place, pixels);

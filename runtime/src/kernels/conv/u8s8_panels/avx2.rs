@@ -1,7 +1,7 @@
 //! Panels with AVX2.
 
 use super::{BLOCKS, PASS, Pass, QUAD, Segment};
-use std::arch::x86_64::*;
+use core::arch::x86_64::*;
 
 /// # Safety
 /// As for [`super::pack`]; the machine must have AVX2.
@@ -64,5 +64,5 @@ unsafe extern "sysv64" fn sums_1x64(
     weights: *const u32,
     add: usize,
 ) {
-    std::arch::naked_asm!(include_str!("quads.s"), options(att_syntax, raw))
+    core::arch::naked_asm!(include_str!("quads.s"), options(att_syntax, raw))
 }

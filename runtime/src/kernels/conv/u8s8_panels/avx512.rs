@@ -1,7 +1,7 @@
 //! Panels with AVX-512 VNNI.
 
 use super::{BLOCKS, PASS, Pass, QUAD_BYTES, record_words};
-use std::arch::x86_64::*;
+use core::arch::x86_64::*;
 
 /// Vectors of a pass.
 const VECTORS: usize = PASS / 16;

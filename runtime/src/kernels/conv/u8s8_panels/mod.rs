@@ -27,7 +27,8 @@ mod portable;
 use super::table::{Group, Segment, Table};
 use super::{Conv, MAX_GROUP, Panels, epilogue, u8s8_spconv};
 use crate::simd::Isa;
-use std::ops::Range;
+use alloc::vec::Vec;
+use core::ops::Range;
 
 /// Tiles of a pass.
 pub const PASS_TILES: usize = 2;

@@ -8,9 +8,9 @@ pub unsafe fn pack(offsets: &[i32], x: *const u8, to: *mut u8) {
     for (quad, offsets) in offsets.chunks_exact(QUAD).enumerate() {
         // SAFETY: by the contract.
         unsafe {
-            let to = std::slice::from_raw_parts_mut(to.add(quad * QUAD_BYTES), QUAD_BYTES);
+            let to = core::slice::from_raw_parts_mut(to.add(quad * QUAD_BYTES), QUAD_BYTES);
             for (i, &offset) in offsets.iter().enumerate() {
-                let row = std::slice::from_raw_parts(x.offset(offset as isize), PASS);
+                let row = core::slice::from_raw_parts(x.offset(offset as isize), PASS);
                 to.iter_mut().skip(i).step_by(QUAD).zip(row).for_each(|(to, &byte)| *to = byte);
             }
         }
@@ -25,7 +25,7 @@ pub unsafe fn run(pass: &Pass<'_>) {
         // SAFETY: the unit has sums of a pass for every output.
         let sums = unsafe {
             let first = pass.sums.add(usize::from(segments[0].mask) * pass.stride);
-            std::slice::from_raw_parts_mut(first, PASS)
+            core::slice::from_raw_parts_mut(first, PASS)
         };
         if !pass.add {
             sums.fill(0);
@@ -40,7 +40,7 @@ pub unsafe fn run(pass: &Pass<'_>) {
                         let number =
                             if run { *numbers as usize + i } else { usize::from(*numbers.cast::<u8>().add(i)) };
                         let quad = pass.panel.add(number * QUAD_BYTES).cast::<[u8; QUAD]>();
-                        for (sum, x) in sums.iter_mut().zip(std::slice::from_raw_parts(quad, PASS)) {
+                        for (sum, x) in sums.iter_mut().zip(core::slice::from_raw_parts(quad, PASS)) {
                             *sum += (0..QUAD).map(|k| w[k] * i32::from(x[k])).sum::<i32>();
                         }
                     }

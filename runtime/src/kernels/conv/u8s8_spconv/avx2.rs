@@ -40,5 +40,5 @@ unsafe extern "sysv64" fn sums_2x64(
     offsets: *const i32,
     weights: *const [i8; 2],
 ) {
-    std::arch::naked_asm!(include_str!("pairs.s"), options(att_syntax, raw))
+    core::arch::naked_asm!(include_str!("pairs.s"), options(att_syntax, raw))
 }

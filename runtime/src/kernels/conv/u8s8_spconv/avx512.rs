@@ -1,7 +1,7 @@
 //! Dot products of quads with AVX-512 VNNI.
 
 use super::{GROUP, Group, TILE, Table};
-use std::arch::x86_64::*;
+use core::arch::x86_64::*;
 
 /// Tiles that one pass computes.
 const WIDE: usize = 2;

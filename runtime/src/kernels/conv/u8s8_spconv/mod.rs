@@ -88,13 +88,13 @@ unsafe fn portable(table: &Table, group: &Group, x: *const u8, accumulators: *mu
     // SAFETY: by the contract of `run`.
     unsafe {
         for j in 0..group.outputs.len() {
-            std::slice::from_raw_parts_mut(accumulators.add(j * stride), pixels).fill(0);
+            core::slice::from_raw_parts_mut(accumulators.add(j * stride), pixels).fill(0);
         }
         let mut offset = group.offset as usize;
         let mut weight = group.weight as usize * 2;
         for segment in table.segments(group) {
             for _ in 0..segment.entries() {
-                let row = |o: i32| std::slice::from_raw_parts(x.offset(o as isize), pixels);
+                let row = |o: i32| core::slice::from_raw_parts(x.offset(o as isize), pixels);
                 let (a, b) = (row(table.offsets[offset]), row(table.offsets[offset + 1]));
                 offset += 2;
                 let mut mask = segment.mask;
@@ -103,7 +103,7 @@ unsafe fn portable(table: &Table, group: &Group, x: *const u8, accumulators: *mu
                     mask &= mask - 1;
                     let [wa, wb] = table.halves()[weight].map(i32::from);
                     weight += 1;
-                    let sums = std::slice::from_raw_parts_mut(accumulators.add(j * stride), pixels);
+                    let sums = core::slice::from_raw_parts_mut(accumulators.add(j * stride), pixels);
                     for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
                         *sum += wa * i32::from(a) + wb * i32::from(b);
                     }
