@@ -1,13 +1,14 @@
 //! The driver: options, and the stages of a compilation in order.
 
-use crate::emit::{self, Detector, Identity, Package, RawLevel, RuntimeSource};
+use crate::emit::{self, Detector, Identity, OptTime, Package, RawLevel, RuntimeSource};
 use crate::error::Error;
 use crate::golden;
 use crate::ir::{Graph, Op};
 use crate::onnx::{self, ImportOptions};
 use crate::passes;
-use crate::plan::{self, Columns, Options, Plan};
+use crate::plan::{self, ChannelZeros, Columns, Options, Plan};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +31,7 @@ pub struct Config {
     runtime: String,
     emit_rerun_if_changed: bool,
     selftest: bool,
+    opt_time: OptTime,
 }
 
 impl Default for Config {
@@ -44,6 +46,7 @@ impl Default for Config {
             runtime: "peristyle_runtime".to_string(),
             emit_rerun_if_changed: true,
             selftest: true,
+            opt_time: OptTime::default(),
         }
     }
 }
@@ -61,6 +64,8 @@ pub struct Compilation {
     pub identity: Identity,
     /// Files beside the model that hold data of it.
     pub external_files: Vec<PathBuf>,
+    /// The zeros of every convolution before channels without a use were removed.
+    pub channels: BTreeMap<String, ChannelZeros>,
     /// Name and text of every stage, in order: import, each pass, plan.
     pub stages: Vec<(String, String)>,
     /// Whether golden values are baked.
@@ -112,6 +117,21 @@ impl Config {
     #[must_use]
     pub fn code_budget(mut self, bytes: usize) -> Self {
         self.options.code_budget = bytes;
+        self
+    }
+
+    /// Most bytes of straight-line code and tables together. Less is unrolled then, and a model whose tables alone take
+    /// more is refused.
+    #[must_use]
+    pub fn max_code_size(mut self, bytes: usize) -> Self {
+        self.options.max_code_size = Some(bytes);
+        self
+    }
+
+    /// How long the Rust compiler may take over an emitted crate; a build script's own crate has its user's profile.
+    #[must_use]
+    pub fn opt_time(mut self, opt_time: OptTime) -> Self {
+        self.opt_time = opt_time;
         self
     }
 
@@ -168,10 +188,34 @@ impl Config {
     /// When the file cannot be read or the model cannot be compiled.
     pub fn analyze(&self, model: impl AsRef<Path>) -> Result<Compilation, Error> {
         let path = model.as_ref();
-        let Source { mut graph, bytes, external_files } = self.read(path)?;
+        let Source { graph, bytes, external_files } = self.read(path)?;
+        let sha256 = sha256(&bytes, &external_files)?;
+        drop(bytes);
+        self.optimise(path, graph, sha256, external_files)
+    }
+
+    /// Optimises and plans another graph of a model, such as one of [other weights](crate::inspect::impose).
+    ///
+    /// # Errors
+    /// When the graph cannot be compiled.
+    pub fn replan(&self, model: impl AsRef<Path>, graph: Graph) -> Result<Compilation, Error> {
+        self.optimise(model.as_ref(), graph, String::new(), Vec::new())
+    }
+
+    fn optimise(
+        &self,
+        path: &Path,
+        mut graph: Graph,
+        sha256: String,
+        external_files: Vec<PathBuf>,
+    ) -> Result<Compilation, Error> {
         let mut stages = vec![("import".to_string(), graph.to_string())];
+        let mut channels = BTreeMap::new();
         let report = passes::run_with(&mut graph, &mut |pass, graph| {
             stages.push((pass.to_string(), graph.to_string()));
+            if passes::before_dead_channels() == Some(pass) {
+                channels = plan::channel_zeros(graph);
+            }
         })
         .map_err(|source| Error::Passes { path: path.to_path_buf(), source })?;
         if let Some(names) = &self.class_names {
@@ -180,8 +224,9 @@ impl Config {
         let plan =
             plan::build(&graph, &self.options).map_err(|source| Error::Plan { path: path.to_path_buf(), source })?;
         stages.push(("plan".to_string(), plan.to_string()));
-        let identity = self.identity(path, sha256(&bytes, &external_files)?, &graph);
-        Ok(Compilation { graph, report, plan, identity, external_files, stages, selftest: self.selftest })
+        let identity = self.identity(path, sha256, &graph);
+        let selftest = self.selftest;
+        Ok(Compilation { graph, report, plan, identity, external_files, channels, stages, selftest })
     }
 
     /// Compiles a model into a crate of its own in `dir`.
@@ -246,6 +291,7 @@ impl Config {
             detector: detector(graph),
             runtime: self.runtime.clone(),
             golden: Vec::new(),
+            opt_time: self.opt_time,
         }
     }
 }
@@ -258,6 +304,12 @@ impl Compilation {
             identity.golden = golden::bake(&self.graph).unwrap_or_default();
         }
         identity
+    }
+
+    /// Bytes of the constants of the graph.
+    pub fn weight_bytes(&self) -> u64 {
+        let constants = self.graph.values.iter().filter_map(|value| value.constant.as_ref());
+        constants.map(|tensor| (tensor.ty().len() * tensor.ty().dtype.size()) as u64).sum()
     }
 
     /// The emitted crate, as it belongs into `dir`.

@@ -17,6 +17,7 @@ mod config;
 pub mod emit;
 mod error;
 pub mod golden;
+pub mod inspect;
 pub mod interp;
 pub mod ir;
 pub mod onnx;
@@ -26,4 +27,5 @@ pub mod plan;
 pub mod unfinished;
 
 pub use config::{Compilation, Config, compile, crate_name};
+pub use emit::OptTime;
 pub use error::Error;

@@ -367,6 +367,7 @@ fn every_kernel_agrees_with_the_interpreter() {
         code_budget: usize::MAX,
         panels: KernelUse::Never,
         winograd: KernelUse::Never,
+        ..Options::default()
     };
     let mut runner = TestRunner::deterministic();
     let mut problems: Vec<ConvProblem> =

@@ -9,6 +9,7 @@ pub mod kernel;
 mod layer;
 mod literal;
 mod package;
+mod profile;
 
 pub use package::Package;
 
@@ -34,6 +35,18 @@ pub struct Identity {
     pub runtime: String,
     /// What every layer must compute from the golden input; empty when `selftest` is not wanted.
     pub golden: Vec<u8>,
+    /// How long the Rust compiler may take over the emitted crate.
+    pub opt_time: OptTime,
+}
+
+/// How long the Rust compiler may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OptTime {
+    /// As short as possible: the kernels are compiled as ever, everything else quickly.
+    Fast,
+    /// As long as it makes binaries faster.
+    #[default]
+    Full,
 }
 
 /// How a detector's outputs are read.
