@@ -5,18 +5,19 @@ mod runtime_source;
 
 pub use crate_name::crate_name;
 
-use crate::emit::{self, Detector, Identity, Package, RawLevel};
+use crate::emit::{self, Detector, Identity, OptTime, Package, RawLevel};
 use crate::error::Error;
 use crate::golden;
 use crate::ir::{Graph, Op};
 use crate::onnx::{self, ImportOptions};
 use crate::passes;
-use crate::plan::{self, Columns, Options, Plan};
+use crate::plan::{self, ChannelZeros, Columns, Options, Plan};
 use crate::sample::{self, SampleError};
 use crate::store::{self, Place};
 use peristyle_runtime::simd::Isa;
 use runtime_source::runtime_source;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -46,6 +47,7 @@ pub struct Config {
     version: String,
     license: Option<String>,
     pub(crate) report: Option<PathBuf>,
+    opt_time: OptTime,
 }
 
 impl Default for Config {
@@ -67,6 +69,7 @@ impl Default for Config {
             version: "0.1.0".to_string(),
             license: None,
             report: None,
+            opt_time: OptTime::default(),
         }
     }
 }
@@ -84,6 +87,8 @@ pub struct Compilation {
     pub identity: Identity,
     /// Files beside the model that hold data of it.
     pub external_files: Vec<PathBuf>,
+    /// The zeros of every convolution before channels without a use were removed.
+    pub channels: BTreeMap<String, ChannelZeros>,
     /// Name and text of every stage, in order: import, each pass, plan.
     pub stages: Vec<(String, String)>,
     /// What the user should know, though the model compiles.
@@ -139,6 +144,21 @@ impl Config {
     #[must_use]
     pub fn code_budget(mut self, bytes: usize) -> Self {
         self.options.code_budget = bytes;
+        self
+    }
+
+    /// Most bytes of straight-line code and tables together. Less is unrolled then, and a model whose tables alone take
+    /// more is refused.
+    #[must_use]
+    pub fn max_code_size(mut self, bytes: usize) -> Self {
+        self.options.max_code_size = Some(bytes);
+        self
+    }
+
+    /// How long the Rust compiler may take over an emitted crate; a build script's own crate has its user's profile.
+    #[must_use]
+    pub fn opt_time(mut self, opt_time: OptTime) -> Self {
+        self.opt_time = opt_time;
         self
     }
 
@@ -294,8 +314,12 @@ impl Config {
     fn optimise(&self, place: &Place, mut graph: Graph, sha256: String) -> Result<Compilation, Error> {
         let path = &place.file;
         let mut stages = vec![("import".to_string(), graph.to_string())];
+        let mut channels = BTreeMap::new();
         let report = passes::run_with(&mut graph, &mut |pass, graph| {
             stages.push((pass.to_string(), graph.to_string()));
+            if passes::before_dead_channels() == Some(pass) {
+                channels = plan::channel_zeros(graph);
+            }
         })
         .map_err(|source| Error::Passes { path: path.clone(), source })?;
         if let Some(names) = &self.class_names {
@@ -310,6 +334,7 @@ impl Config {
             plan,
             identity,
             external_files: Vec::new(),
+            channels,
             stages,
             warnings: Vec::new(),
             selftest: self.selftest,
@@ -352,6 +377,7 @@ impl Config {
             format: self.format,
             version: self.version.chars().map(plain).collect(),
             license: self.license.as_ref().map(|license| license.chars().map(plain).collect()),
+            opt_time: self.opt_time,
         }
     }
 }
@@ -365,6 +391,12 @@ impl Compilation {
             identity.golden = self.golden.clone().unwrap_or_else(known);
         }
         identity
+    }
+
+    /// Bytes of the constants of the graph.
+    pub fn weight_bytes(&self) -> u64 {
+        let constants = self.graph.values.iter().filter_map(|value| value.constant.as_ref());
+        constants.map(|tensor| (tensor.ty().len() * tensor.ty().dtype.size()) as u64).sum()
     }
 
     /// The emitted crate, as it belongs into `dir`.

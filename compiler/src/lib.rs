@@ -18,6 +18,7 @@ mod config;
 pub mod emit;
 mod error;
 pub mod golden;
+pub mod inspect;
 pub mod interp;
 pub mod ir;
 pub mod onnx;
@@ -31,4 +32,5 @@ pub mod unfinished;
 
 pub use build_script::{compile, compile_all};
 pub use config::{Compilation, Config, crate_name};
+pub use emit::OptTime;
 pub use error::Error;

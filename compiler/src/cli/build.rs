@@ -1,6 +1,6 @@
 //! `peristyle build`: a model to a static binary.
 
-use super::compile::{CodeArgs, DEFAULT_FOLDER, default_dir, describe};
+use super::compile::{CodeArgs, DEFAULT_FOLDER, default_dir, describe, expect};
 use super::{elf, expect_folder};
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -48,6 +48,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let output = args.output.clone().unwrap_or_else(|| PathBuf::from(&name));
     if output.is_dir() {
         bail!("cannot write binary `{}`: it is a folder; pass another path with -o", output.display());
+    }
+    for compilation in &compilations {
+        let line = expect(compilation);
+        progress.suspend(|| eprintln!("{}: {line}", compilation.identity.name));
     }
     let dir = write(args, &compilations, &name, &progress)?;
     let built = cargo_build(&dir, &name, &progress)?;

@@ -1,8 +1,9 @@
 //! `peristyle compile`: a model to a crate.
 
 use super::{ModelArgs, expect_folder};
-use peristyle_compiler::plan::Columns;
-use peristyle_compiler::{Compilation, Config};
+use peristyle_compiler::plan::cost::{build::BuildTime, size};
+use peristyle_compiler::plan::{Columns, megabytes};
+use peristyle_compiler::{Compilation, Config, OptTime};
 use std::path::PathBuf;
 
 /// Options that shape the emitted code; shared by `compile` and `build`.
@@ -27,6 +28,15 @@ pub struct CodeArgs {
     #[arg(long, value_name = "MB")]
     pub code_budget: Option<usize>,
 
+    /// Most bytes of straight-line code and tables, as in `8MB`: less is unrolled then, and a model whose tables alone take
+    /// more is refused.
+    #[arg(long, value_name = "BYTES", value_parser = super::size::parse_bytes)]
+    pub max_code_size: Option<usize>,
+
+    /// What the Rust compiler may take its time for: `fast` compiles kernels as ever and everything else quickly.
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Optimise::Full)]
+    pub opt_time: Optimise,
+
     /// Bake no golden values: saves one run of the reference interpreter, and `selftest` has nothing to compare with.
     #[arg(long)]
     pub no_selftest: bool,
@@ -38,6 +48,15 @@ pub struct CodeArgs {
     /// Tensor columns: `auto`, `off`, or the number of rows per stripe.
     #[arg(long, value_name = "ROWS", default_value = "auto", value_parser = parse_columns)]
     pub columns: Columns,
+}
+
+/// The values of `--opt-time`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Optimise {
+    /// As short as possible.
+    Fast,
+    /// As long as it makes binaries faster.
+    Full,
 }
 
 fn parse_columns(text: &str) -> Result<Columns, String> {
@@ -59,6 +78,12 @@ impl CodeArgs {
         config = config.samples(!self.no_samples);
         if let Some(name) = &self.name {
             config = config.module_name(name);
+        }
+        if let Some(bytes) = self.max_code_size {
+            config = config.max_code_size(bytes);
+        }
+        if self.opt_time == Optimise::Fast {
+            config = config.opt_time(OptTime::Fast);
         }
         if let Some(megabytes) = self.code_budget {
             config = config.code_budget(megabytes.saturating_mul(1 << 20));
@@ -129,6 +154,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         compilation.write_report(file)?;
     }
     println!("{}: {}", dir.display(), describe(&compilation));
+    println!("{}", expect(&compilation));
     Ok(())
 }
 
@@ -143,5 +169,19 @@ pub fn describe(compilation: &Compilation) -> String {
         share(nnz, weights),
         share(macs - nnz_macs, macs),
         macs as f64 / 1e9,
+    )
+}
+
+/// What the layers will take, in one line.
+pub fn expect(compilation: &Compilation) -> String {
+    let plan = &compilation.plan;
+    let size = size::total(plan);
+    format!(
+        "{} layers, {} nonzeros: {} straight-line code, {} tables, about {:.0} s of one core to build",
+        plan.layers.len(),
+        plan.weights().1,
+        megabytes(size.code),
+        megabytes(size.data),
+        BuildTime::of(plan, size).seconds(),
     )
 }

@@ -3,6 +3,7 @@
 mod build;
 mod compile;
 mod elf;
+mod inspect;
 mod run;
 mod size;
 
@@ -25,6 +26,8 @@ enum Command {
     Compile(compile::Args),
     /// Compile a model and build its static binary.
     Build(build::Args),
+    /// Tell every layer's zeros, kernel and predicted time, before anything is built.
+    Inspect(Box<inspect::Args>),
     /// Run a model in the reference interpreter.
     Run(run::Args),
 }
@@ -65,6 +68,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse_from(size::joined(std::env::args_os())).command {
         Command::Compile(args) => compile::run(&args),
         Command::Build(args) => build::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Run(args) => run::run(&args),
     };
     match result {

@@ -1,4 +1,4 @@
-//! The forms of `--imgsz`: `640`, `416 640`, `416,640`, `416x640`.
+//! The forms of `--imgsz`: `640`, `416 640`, `416,640`, `416x640`; and of `--max-code-size`: `8MB`, `500kB`, `4MiB`, `1000000`.
 
 use std::ffi::OsString;
 
@@ -12,6 +12,26 @@ pub fn parse(text: &str) -> Result<[usize; 2], String> {
         Some(&[size]) if (1..=MAX).contains(&size) => Ok([size, size]),
         Some(&[height, width]) if (1..=MAX).contains(&height) && (1..=MAX).contains(&width) => Ok([height, width]),
         _ => Err(format!("expected one or two numbers from 1 to {MAX}, as in `640`, `416 640` or `416,640`")),
+    }
+}
+
+/// Bytes from a number with or without a unit.
+pub fn parse_bytes(text: &str) -> Result<usize, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => Some(1.0),
+        "k" | "kb" => Some(1e3),
+        "m" | "mb" => Some(1e6),
+        "g" | "gb" => Some(1e9),
+        "kib" => Some(1024.0),
+        "mib" => Some(1048576.0),
+        "gib" => Some(1073741824.0),
+        _ => None,
+    };
+    match (number.parse::<f64>(), unit) {
+        (Ok(number), Some(unit)) if number > 0.0 && number * unit < 1e15 => Ok((number * unit) as usize),
+        _ => Err("expected a number of bytes such as `8MB`, `500kB`, `4MiB` or `1000000`".to_string()),
     }
 }
 
@@ -39,7 +59,7 @@ pub fn joined(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
 
 #[cfg(test)]
 mod tests {
-    use super::{joined, parse};
+    use super::{joined, parse, parse_bytes};
 
     #[test]
     fn sizes_are_one_or_two_numbers() {
@@ -48,6 +68,18 @@ mod tests {
         assert_eq!(parse("416x640"), Ok([416, 640]));
         for bad in ["", "0", "640,", "1,2,3", "model.onnx", "16385", "-1", "640 640,"] {
             assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn bytes_have_units() {
+        for (text, bytes) in
+            [("8MB", 8_000_000), ("1.5k", 1500), ("4MiB", 4 << 20), ("700", 700), ("2 gb", 2_000_000_000)]
+        {
+            assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
+        }
+        for bad in ["", "MB", "0", "-1", "8 apples", "1e9", "99999999GB"] {
+            assert!(parse_bytes(bad).is_err(), "{bad}");
         }
     }
 

@@ -1,7 +1,8 @@
 //! The files that make the modules a crate: manifest, build script, library, program.
 
 use super::entry::header_of;
-use super::{Identity, Package, RuntimeSource};
+use super::profile::profile;
+use super::{Identity, OptTime, Package, RuntimeSource};
 
 /// Adds the crate's own files.
 pub fn emit(identity: &Identity, runtime: &RuntimeSource, assembly: &[String], package: &mut Package) {
@@ -48,8 +49,9 @@ fn manifest(identity: &Identity, runtime: &RuntimeSource, assembly: bool) -> Str
          [dependencies]\n\
          peristyle-runtime = {runtime}\n\
          {build}\n\
-         {PROFILE}",
+         {profile}",
         header = header_of(&[identity]),
+        profile = profile(identity.opt_time),
     )
 }
 
@@ -139,8 +141,9 @@ pub fn several(name: &str, models: &[&Identity], runtime: &RuntimeSource) -> Pac
              [dependencies]\n\
              peristyle-runtime = {runtime}\n\
              {dependencies}\n\
-             {PROFILE}",
+             {profile}",
             runtime = dependency(runtime, &["app"]),
+            profile = profile(models.first().map_or(OptTime::Full, |model| model.opt_time)),
         ),
     );
     package.insert("src/main.rs", format!("// {header}\n\n{}", main(models)));
@@ -161,12 +164,3 @@ fn dependency(runtime: &RuntimeSource, features: &[&str]) -> String {
 
 /// What compiles the runtime compiles what uses it.
 const RUST_VERSION: &str = env!("CARGO_PKG_RUST_VERSION");
-
-/// What every manifest ends with.
-const PROFILE: &str = "\
-[profile.release]
-codegen-units = 4
-strip = true
-
-[workspace]
-";

@@ -10,6 +10,7 @@ pub mod kernel;
 mod layer;
 mod literal;
 mod package;
+mod profile;
 
 pub use package::Package;
 
@@ -43,6 +44,18 @@ pub struct Identity {
     pub version: String,
     /// Licence of the emitted crate, an SPDX expression; without one the crate cannot be published by mistake.
     pub license: Option<String>,
+    /// How long the Rust compiler may take over the emitted crate.
+    pub opt_time: OptTime,
+}
+
+/// How long the Rust compiler may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OptTime {
+    /// As short as possible: the kernels are compiled as ever, everything else quickly.
+    Fast,
+    /// As long as it makes binaries faster.
+    #[default]
+    Full,
 }
 
 /// How a detector's outputs are read.

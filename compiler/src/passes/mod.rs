@@ -135,6 +135,11 @@ pub enum Error {
     },
 }
 
+/// The pass after which channels without a use are removed.
+pub fn before_dead_channels() -> Option<&'static str> {
+    PASSES.windows(2).find(|pair| pair[1].name == "dead-channels").map(|pair| pair[0].name)
+}
+
 /// Brings an imported graph into the form the planner takes.
 pub fn run(graph: &mut Graph) -> Result<Report, Error> {
     run_with(graph, &mut |_, _| {})

@@ -5,10 +5,13 @@
 //! [`Plan::leak`]), which is how the kernels are tested against the interpreter.
 
 mod blocking;
+mod channels;
 pub mod column;
+pub mod cost;
 mod draft;
 pub mod halo;
 pub mod kernel;
+mod limit;
 mod lower;
 pub mod memory;
 pub mod pack;
@@ -17,8 +20,10 @@ pub mod place;
 mod print;
 mod winograd;
 
+pub use channels::{ChannelZeros, channel_zeros};
 pub use column::Columns;
 pub use kernel::KernelUse;
+pub use limit::{TableSizes, megabytes};
 
 use crate::ir::{DType, Graph, Type, ValueId};
 use column::Column;
@@ -35,6 +40,8 @@ pub struct Options {
     pub columns: Columns,
     /// Bytes of straight-line code that unrolling may cost.
     pub code_budget: usize,
+    /// Most bytes of straight-line code and tables together.
+    pub max_code_size: Option<usize>,
     /// Which layers are computed from panels.
     pub panels: KernelUse,
     /// Which `f32` layers are computed by Winograd's minimal filtering.
@@ -48,6 +55,7 @@ impl Default for Options {
         Options {
             columns: Columns::Auto,
             code_budget: 1 << 20,
+            max_code_size: None,
             panels: KernelUse::Faster,
             winograd: KernelUse::Faster,
             wide: true,
@@ -71,6 +79,12 @@ pub enum PlanError {
         size(*bytes)
     )]
     MapSize { node: String, ty: Type, bytes: Option<usize> },
+    #[error(
+        "its tables take {}, without any straight-line code, and --max-code-size allows {}: {sizes}; allow more, or prune \
+         the model",
+        megabytes(sizes.bytes()), megabytes(*most)
+    )]
+    CodeSize { most: usize, sizes: TableSizes },
 }
 
 /// Bytes in words, `None` being more than can be counted.
@@ -158,8 +172,16 @@ pub struct ConvNote {
 /// Plans a graph that went through all passes.
 ///
 /// # Errors
-/// Everything in the graph that no layer computes.
+/// Everything in the graph that no layer computes, or tables that are larger than the options allow.
 pub fn build(graph: &Graph, options: &Options) -> Result<Plan, PlanErrors> {
+    match options.max_code_size {
+        Some(most) => limit::within(graph, options, most),
+        None => unlimited(graph, options),
+    }
+}
+
+/// As [`build`], of any size.
+fn unlimited(graph: &Graph, options: &Options) -> Result<Plan, PlanErrors> {
     let mut errors = PlanErrors::default();
     let places = Places::new(graph, &mut errors);
     let drafts = draft::drafts(graph, &places);

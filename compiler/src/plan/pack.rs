@@ -14,6 +14,9 @@ pub use quads::pack_u8s8_quads;
 pub use shared::pack_u8s8_shared;
 pub use winograd::pack_winograd;
 
+pub(super) use quad_panels::{END_COST, KIND_COST, QUAD_COST, RUN_QUAD_COST};
+pub(super) use quads::{BUCKET_COST, entry_cost};
+
 use peristyle_runtime::kernels::conv::{Group, Segment, Table};
 use std::borrow::Cow;
 use std::collections::HashMap;

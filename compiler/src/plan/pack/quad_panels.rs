@@ -14,11 +14,11 @@ pub type Quads = Vec<(usize, [i8; QUAD])>;
 
 /// Sizes of blocks whose quads are not a run.
 const SIZES: [usize; 4] = [16, 12, 8, 4];
-/// What a quad costs, one of a run, the end of a block, and another kind of block.
-const QUAD_COST: usize = 25;
-const RUN_QUAD_COST: usize = 22;
-const END_COST: usize = 40;
-const KIND_COST: usize = 30;
+/// What a quad costs, one of a run, the end of a block, and another kind of block, in quarters of a cycle for 64 pixels.
+pub(in crate::plan) const QUAD_COST: usize = 25;
+pub(in crate::plan) const RUN_QUAD_COST: usize = 22;
+pub(in crate::plan) const END_COST: usize = 40;
+pub(in crate::plan) const KIND_COST: usize = 30;
 
 /// Packs the weights of every output for panels of `panel` quads, of `quads` in all, and units of `unit` outputs.
 pub fn pack_quad_panels(outputs: &[Quads], panel: usize, quads: usize, unit: usize) -> Table {

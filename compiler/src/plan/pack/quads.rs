@@ -29,13 +29,13 @@ type Buckets = Vec<Vec<MergedRow>>;
 
 /// Half cycles of an entry whose mask has `outputs` bits: four products per output on two units, or the loads of four
 /// unaligned rows and of the weights.
-const fn entry_cost(outputs: u32) -> usize {
+pub(in crate::plan) const fn entry_cost(outputs: u32) -> usize {
     let (products, loads) = (4 * outputs as usize, 8 + outputs as usize);
     if products > loads { products } else { loads }
 }
 
 /// Half cycles of a bucket beside its entries.
-const BUCKET_COST: usize = 24;
+pub(in crate::plan) const BUCKET_COST: usize = 24;
 
 fn buckets(rows: Vec<MergedRow>) -> Buckets {
     let mut buckets: Buckets = vec![Vec::new(); 256];
