@@ -25,6 +25,7 @@ pub struct Config {
     batch: usize,
     name: Option<String>,
     class_names: Option<Vec<String>>,
+    classes: Option<Vec<String>>,
     options: Options,
     out_dir: Option<PathBuf>,
     runtime: String,
@@ -39,6 +40,7 @@ impl Default for Config {
             batch: 1,
             name: None,
             class_names: None,
+            classes: None,
             options: Options::default(),
             out_dir: None,
             runtime: "peristyle_runtime".to_string(),
@@ -98,6 +100,18 @@ impl Config {
     #[must_use]
     pub fn class_names(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.class_names = Some(names.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// The classes to compile in, by name (or number, where the model has no names); all by default. The others leave the
+    /// weights of the detection head. Class ids then count the classes that are kept, in the order of the model.
+    ///
+    /// Every row of the outputs is that of the whole model without the columns of the other classes: of an integer head
+    /// to the bit, of a float head up to the order of additions. A box is therefore reported with the best of the kept
+    /// classes, also where a class that is gone would have been better.
+    #[must_use]
+    pub fn classes(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.classes = Some(names.into_iter().map(Into::into).collect());
         self
     }
 
@@ -170,12 +184,17 @@ impl Config {
         let path = model.as_ref();
         let Source { mut graph, bytes, external_files } = self.read(path)?;
         let mut stages = vec![("import".to_string(), graph.to_string())];
-        let report = passes::run_with(&mut graph, &mut |pass, graph| {
+        let mut report = passes::run_with(&mut graph, &mut |pass, graph| {
             stages.push((pass.to_string(), graph.to_string()));
         })
         .map_err(|source| Error::Passes { path: path.to_path_buf(), source })?;
         if let Some(names) = &self.class_names {
             graph.metadata.class_names.clone_from(names);
+        }
+        if let Some(wanted) = &self.classes {
+            passes::keep_classes(&mut graph, wanted, &mut report)
+                .map_err(|source| Error::Classes { path: path.to_path_buf(), source })?;
+            stages.push(("keep-classes".to_string(), graph.to_string()));
         }
         let plan =
             plan::build(&graph, &self.options).map_err(|source| Error::Plan { path: path.to_path_buf(), source })?;

@@ -14,6 +14,7 @@
 //! and the crate then holds `peristyle_runtime::include_model!("model");` in a module of its own.
 
 mod config;
+pub mod diff;
 pub mod emit;
 mod error;
 pub mod golden;

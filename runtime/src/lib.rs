@@ -4,7 +4,11 @@
 pub mod app;
 pub mod detect;
 pub mod engine;
+#[cfg(feature = "ffi")]
+pub mod ffi;
 pub mod kernels;
+#[cfg(feature = "image")]
+pub mod picture;
 pub mod simd;
 pub mod tensor_io;
 

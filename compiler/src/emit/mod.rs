@@ -10,6 +10,7 @@ mod layer;
 mod literal;
 mod package;
 
+pub use cargo::{c_name, header_path};
 pub use package::Package;
 
 use crate::plan::Plan;
