@@ -25,9 +25,14 @@ pub fn peristyle(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_peristyle")).current_dir(workspace()).args(args).output().expect("it starts")
 }
 
+/// Folder of an emitted crate.
+pub fn crate_dir(name: &str) -> PathBuf {
+    workspace().join("target/emitted").join(name)
+}
+
 /// Builds the example under a name and returns the path of what that makes.
 pub fn build(name: &str, extra: &[&str], file: &str) -> PathBuf {
-    let crate_dir = workspace().join("target/emitted").join(name);
+    let crate_dir = crate_dir(name);
     let (model, output) = (example("shapes.onnx"), folder().join(name));
     let path = |path: &Path| path.to_str().expect("UTF-8").to_owned();
     let (model, output, crate_dir) = (path(&model), path(&output), path(&crate_dir));
