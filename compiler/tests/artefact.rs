@@ -52,18 +52,21 @@ fn another_folder_gives_the_same_bytes() {
     let build = |folder: &Path| {
         let path = |path: &Path| path.to_str().expect("UTF-8").to_owned();
         let args = ["--emit", "cdylib", "--no-image-files", "--code-budget", "0", "--no-selftest"];
-        let (model, output, crate_dir) = (path(&example("shapes.onnx")), path(&folder.join("net")), path(&folder.join("net")));
+        let (model, output, crate_dir) =
+            (path(&example("shapes.onnx")), path(&folder.join("net")), path(&folder.join("net")));
         let mut all = vec!["build", &model, "--name", "net", "-o", &output, "--crate-dir", &crate_dir];
         all.extend(args);
         let told = peristyle(&all);
         assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
         std::fs::read(folder.join("libnet.so")).expect("the library")
     };
-    let homes = [(); 2].map(|()| tempfile::Builder::new().prefix("reproducible").tempdir().expect("a temporary folder"));
+    let homes =
+        [(); 2].map(|()| tempfile::Builder::new().prefix("reproducible").tempdir().expect("a temporary folder"));
     let [first, second] = homes.each_ref().map(|home| build(home.path()));
     assert!(first == second, "{} and {} bytes that differ", first.len(), second.len());
     let text = String::from_utf8_lossy(&first);
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_str().expect("UTF-8").to_owned();
+    let workspace =
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_str().expect("UTF-8").to_owned();
     for folder in [homes[0].path().to_str().expect("UTF-8"), &workspace] {
         assert!(!text.contains(folder), "{folder} is in what was built");
     }

@@ -19,10 +19,8 @@ fn header_and_exports_name_the_same_functions() {
         .filter(|line| !line.trim_start().starts_with(['*', '/']) && !line.starts_with("typedef"))
         .filter_map(|line| line.split_once('(')?.0.rsplit([' ', '*']).next()?.strip_prefix("@name@_"))
         .collect();
-    let exported: BTreeSet<&str> = exports
-        .lines()
-        .filter_map(|line| line.split_once("concat!($name, \"_")?.1.split('"').next())
-        .collect();
+    let exported: BTreeSet<&str> =
+        exports.lines().filter_map(|line| line.split_once("concat!($name, \"_")?.1.split('"').next()).collect();
     assert!(declared.len() > 10);
     assert_eq!(declared, exported);
     let version = format!("#define @NAME@_ABI_VERSION {}u", peristyle_runtime::ffi::ABI_VERSION);
@@ -95,7 +93,8 @@ fn programs_in_c_and_cpp_find_what_the_binary_finds() {
             assert_eq!(found(&told, how), expected, "{how}");
         }
         // Memory that is read before it is written, behind its end, or never freed is an error.
-        let valgrind = ["valgrind", "--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite"];
+        let valgrind =
+            ["valgrind", "--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite"];
         match call(&valgrind) {
             Ok(output) => assert_eq!(found(&text(&output), "pixels"), found(&told, "pixels"), "under valgrind"),
             Err(error) => eprintln!("SKIPPED: no valgrind: {error}"),

@@ -49,7 +49,16 @@ fn a_wheel_installs_and_finds_what_the_binary_finds() {
     let (model, out) = (example("shapes.onnx"), home.path().join("wheels"));
     let build = || {
         let path = |path: &Path| path.to_str().expect("UTF-8").to_owned();
-        let told = peristyle(&["build", &path(&model), "--emit", "wheel", "-o", &path(&out), "--crate-dir", &path(&crate_dir)]);
+        let told = peristyle(&[
+            "build",
+            &path(&model),
+            "--emit",
+            "wheel",
+            "-o",
+            &path(&out),
+            "--crate-dir",
+            &path(&crate_dir),
+        ]);
         text(&told);
         let files: Vec<PathBuf> = std::fs::read_dir(&out).expect("the folder").flatten().map(|e| e.path()).collect();
         assert_eq!(files.len(), 1, "{files:?}");

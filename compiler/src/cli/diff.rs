@@ -2,7 +2,9 @@
 
 use super::size;
 use anyhow::Context;
-use peristyle_compiler::diff::{self, Object, Change, Difference, Layer, LayerChange, Looked, Number, Outputs, Summary};
+use peristyle_compiler::diff::{
+    self, Change, Difference, Layer, LayerChange, Looked, Number, Object, Outputs, Summary,
+};
 use peristyle_compiler::{Compilation, Config};
 use peristyle_runtime::picture::{Limits, Picture};
 use serde_json::{Value, json};
@@ -271,9 +273,7 @@ fn json(difference: &Difference, ran: &Ran, same: bool) -> Value {
     match ran {
         Ran::No | Ran::Outputs(None) => {}
         Ran::Outputs(Some(outputs)) => {
-            let output = |(name, differ, of, most): &(String, usize, usize, f32)| {
-                json!({ "name": name, "differ": differ, "count": of, "largest_difference": most })
-            };
+            let output = |(name, differ, of, most): &(String, usize, usize, f32)| json!({ "name": name, "differ": differ, "count": of, "largest_difference": most });
             value["outputs"] = outputs.outputs.iter().map(output).collect();
         }
         Ran::Looked(image, looked) => {

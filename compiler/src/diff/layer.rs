@@ -172,10 +172,10 @@ impl Layer {
                 continue;
             }
             let differ = (old.len() == new.len()).then(|| {
-                (0..old.len()).map(|i| (old.at(i) - new.at(i)).abs()).filter(|d| *d != 0.0).fold(
-                    (0, 0.0f64),
-                    |(count, most), d| (count + 1, most.max(d)),
-                )
+                (0..old.len())
+                    .map(|i| (old.at(i) - new.at(i)).abs())
+                    .filter(|d| *d != 0.0)
+                    .fold((0, 0.0f64), |(count, most), d| (count + 1, most.max(d)))
             });
             if differ != Some((0, 0.0)) {
                 let (count, nonzeros) = ((old.len(), new.len()), (old.nonzeros(), new.nonzeros()));

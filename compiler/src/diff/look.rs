@@ -131,7 +131,8 @@ fn paired(old: Vec<Object>, new: Vec<Object>) -> Looked {
     let mut looked = Looked::default();
     let mut left: Vec<Option<Object>> = new.into_iter().map(Some).collect();
     for old in old {
-        let overlap = |new: &Option<Object>| new.as_ref().filter(|n| n.label == old.label).map_or(0.0, |n| iou(old.xyxy, n.xyxy));
+        let overlap =
+            |new: &Option<Object>| new.as_ref().filter(|n| n.label == old.label).map_or(0.0, |n| iou(old.xyxy, n.xyxy));
         let best = (0..left.len()).max_by(|&a, &b| overlap(&left[a]).total_cmp(&overlap(&left[b])));
         match best.filter(|&at| overlap(&left[at]) >= SAME_OBJECT) {
             Some(at) => {
@@ -190,9 +191,10 @@ fn outputs(mut model: InProcess) -> Result<Vec<(String, Vec<f32>)>, LookError> {
         })
         .collect();
     model.run(&inputs, &mut outputs)?;
-    let numbers = floats.into_iter().zip(bytes).map(|(floats, bytes)| {
-        if floats.is_empty() { bytes.into_iter().map(f32::from).collect() } else { floats }
-    });
+    let numbers = floats
+        .into_iter()
+        .zip(bytes)
+        .map(|(floats, bytes)| if floats.is_empty() { bytes.into_iter().map(f32::from).collect() } else { floats });
     Ok(spec.outputs.iter().map(|output| output.name.to_string()).zip(numbers).collect())
 }
 

@@ -7,7 +7,7 @@ mod layer;
 mod look;
 
 pub use layer::{Change, Layer, LayerChange, Number};
-pub use look::{Object, Looked, Outputs, Pair, look, run_known};
+pub use look::{Looked, Object, Outputs, Pair, look, run_known};
 
 use crate::config::Compilation;
 use crate::ir::{Graph, ValueId};

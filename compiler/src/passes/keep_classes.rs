@@ -256,9 +256,8 @@ impl Cut {
         before[axis] = before[axis] / self.columns.len() * self.numbers;
         let after = &graph.ty(output).shape;
         let behind: usize = before[axis + 1..].iter().product();
-        let fits = |to: &usize| {
-            after[to + 1..].iter().product::<usize>() == behind && after[*to].is_multiple_of(self.numbers)
-        };
+        let fits =
+            |to: &usize| after[to + 1..].iter().product::<usize>() == behind && after[*to].is_multiple_of(self.numbers);
         (0..after.len()).find(fits)
     }
 }

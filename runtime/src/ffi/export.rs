@@ -12,8 +12,8 @@ macro_rules! export_c_api {
         #[allow(missing_docs, clippy::missing_safety_doc)]
         pub mod c_api {
             use super::*;
-            use $crate::ffi::{self, ConstBuffer, Found, Handle, Image, ModelInfo, Params, TensorBuffer, TensorInfo};
             use ::std::ffi::c_char;
+            use $crate::ffi::{self, ConstBuffer, Found, Handle, Image, ModelInfo, Params, TensorBuffer, TensorInfo};
 
             #[unsafe(export_name = concat!($name, "_abi_version"))]
             pub extern "C" fn abi_version() -> u32 {

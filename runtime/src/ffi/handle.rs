@@ -28,7 +28,7 @@ pub struct Handle {
 
 /// What runs.
 pub(super) enum Network {
-    Detector(Pipeline),
+    Detector(Box<Pipeline>),
     /// A model whose outputs cannot be read as boxes, and why.
     Tensors(Box<dyn Infer>, String),
 }
@@ -98,7 +98,7 @@ impl Handle {
                 let builder = Pipeline::builder_boxed(start()?);
                 let builder = if batch == 0 { builder } else { builder.batch(batch as usize) };
                 match builder.build() {
-                    Ok(pipeline) => Network::Detector(pipeline),
+                    Ok(pipeline) => Network::Detector(Box::new(pipeline)),
                     Err(error) => Network::Tensors(start()?, error.to_string()),
                 }
             }

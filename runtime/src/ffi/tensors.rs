@@ -57,8 +57,7 @@ pub unsafe fn run(
             return Err((Status::Argument, "the array of inputs or of outputs is null".to_string()));
         }
         // SAFETY: the arrays hold as many as their counts say, by the contract.
-        let (inputs, outputs) =
-            unsafe { (from_raw_parts(inputs, input_count), from_raw_parts(outputs, output_count)) };
+        let (inputs, outputs) = unsafe { (from_raw_parts(inputs, input_count), from_raw_parts(outputs, output_count)) };
         let mut read = Vec::with_capacity(inputs.len());
         for (buffer, tensor) in inputs.iter().zip(&model.inputs) {
             let len = elements(tensor, buffer.data as usize, buffer.bytes)?;

@@ -43,8 +43,7 @@ pub fn build(dir: &Path, name: &str, artefact: Artefact, progress: &ProgressBar)
         Artefact::Program => {
             match linked::list(&dir, &target, &target_dir) {
                 Ok(list) => _ = cargo.env(linked::VARIABLE, list),
-                Err(error) => progress
-                    .suspend(|| eprintln!("note: `about --sbom` will not tell versions: {error:#}")),
+                Err(error) => progress.suspend(|| eprintln!("note: `about --sbom` will not tell versions: {error:#}")),
             }
             cargo.args(["build", "--release", "--target", &target, "--bin", name]);
             (name.to_string(), "-Ctarget-feature=+crt-static")
@@ -114,7 +113,8 @@ fn rust_flags(own: &[&str], target_dir: &Path) -> String {
     let user = std::env::var("CARGO_ENCODED_RUSTFLAGS")
         .or_else(|_| std::env::var("RUSTFLAGS").map(|flags| flags.split_whitespace().collect::<Vec<_>>().join("\x1f")))
         .unwrap_or_default();
-    let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(std::env::home_dir()?.join(".cargo")));
+    let cargo_home =
+        std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(std::env::home_dir()?.join(".cargo")));
     let folders = [(workspace(), "/peristyle"), (cargo_home, "/cargo"), (Some(target_dir.to_path_buf()), "/target")];
     let remapped = folders.into_iter().filter_map(|(folder, name)| {
         let folder = folder?;

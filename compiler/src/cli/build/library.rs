@@ -29,7 +29,8 @@ pub fn run(
     let artefact = Artefact::Library { shared, image_files: !args.no_image_files };
     let built = cargo::build(&dir, &compilation.identity.name, artefact, progress)?;
     let prefix = emit::c_name(&compilation.identity);
-    let hidden = if shared { None } else { hide(&built, &prefix, &dir.join(emit::header_path(&compilation.identity)))? };
+    let hidden =
+        if shared { None } else { hide(&built, &prefix, &dir.join(emit::header_path(&compilation.identity)))? };
     let built = hidden.as_ref().map_or(built, |folder| folder.path().join(HIDDEN));
     install(&built, &library).with_context(|| format!("cannot write library `{}`", library.display()))?;
     install(&dir.join(emit::header_path(&compilation.identity)), &header)
@@ -73,7 +74,9 @@ fn hide(archive: &Path, prefix: &str, header: &Path) -> anyhow::Result<Option<te
             Ok(output) if output.status.success() => {}
             Ok(output) => bail!("`{name}` failed: {}", String::from_utf8_lossy(&output.stderr).trim()),
             Err(error) => {
-                eprintln!("note: names of what is linked in stay visible in the library, because `{name}` cannot start: {error}");
+                eprintln!(
+                    "note: names of what is linked in stay visible in the library, because `{name}` cannot start: {error}"
+                );
                 return Ok(None);
             }
         }

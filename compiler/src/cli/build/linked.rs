@@ -17,7 +17,8 @@ pub fn list(dir: &Path, target: &str, target_dir: &Path) -> anyhow::Result<Strin
     let metadata = metadata(dir, target, target_dir, true).or_else(|_| metadata(dir, target, target_dir, false))?;
     let checksums = checksums(&std::fs::read_to_string(dir.join("Cargo.lock")).unwrap_or_default());
     let mut lines = crates(&metadata, &checksums)?;
-    if let Some(version) = told(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()).as_ref(), &["--version"], 1) {
+    if let Some(version) = told(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()).as_ref(), &["--version"], 1)
+    {
         lines.insert(format!("std {version} - MIT OR Apache-2.0"));
     }
     if target.ends_with("-gnu") {
@@ -104,9 +105,7 @@ mod tests {
     #[test]
     fn what_is_linked_is_what_normal_dependencies_reach_without_macros() {
         let lock = "version = 4\n\n[[package]]\nname = \"a\"\nversion = \"1.0.0\"\nchecksum = \"00ff\"\n";
-        let package = |name: &str, kind: &str, license: Option<&str>| {
-            json!({ "id": name, "name": name, "version": "1.0.0", "license": license, "targets": [{ "kind": [kind] }] })
-        };
+        let package = |name: &str, kind: &str, license: Option<&str>| json!({ "id": name, "name": name, "version": "1.0.0", "license": license, "targets": [{ "kind": [kind] }] });
         let edge = |to: &str, kind: Option<&str>| json!({ "pkg": to, "dep_kinds": [{ "kind": kind }] });
         let metadata = json!({
             "packages": [

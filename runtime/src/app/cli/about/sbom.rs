@@ -107,7 +107,10 @@ mod tests {
     #[test]
     fn a_line_tells_what_is_known() {
         let line = exact("a 1.0.0 00ff MIT OR Apache-2.0").expect("four words");
-        assert_eq!(line, Linked { name: "a", version: Some("1.0.0"), sha256: Some("00ff"), licence: "MIT OR Apache-2.0" });
+        assert_eq!(
+            line,
+            Linked { name: "a", version: Some("1.0.0"), sha256: Some("00ff"), licence: "MIT OR Apache-2.0" }
+        );
         let component = component(line);
         assert_eq!(component["purl"], "pkg:cargo/a@1.0.0");
         assert_eq!(exact("glibc - - LGPL-2.1-or-later").expect("four words").version, None);
