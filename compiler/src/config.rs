@@ -35,6 +35,7 @@ pub struct Config {
     batch: usize,
     name: Option<String>,
     class_names: Option<Vec<String>>,
+    classes: Option<Vec<String>>,
     options: Options,
     isas: Vec<Isa>,
     pub(crate) out_dir: Option<PathBuf>,
@@ -57,6 +58,7 @@ impl Default for Config {
             batch: 1,
             name: None,
             class_names: None,
+            classes: None,
             options: Options::default(),
             isas: vec![Isa::Portable, Isa::Avx2, Isa::Avx512],
             out_dir: None,
@@ -130,6 +132,18 @@ impl Config {
     #[must_use]
     pub fn class_names(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.class_names = Some(names.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// The classes to compile in, by name (or number, where the model has no names); all by default. The others leave the
+    /// weights of the detection head. Class ids then count the classes that are kept, in the order of the model.
+    ///
+    /// Every row of the outputs is that of the whole model without the columns of the other classes: of an integer head
+    /// to the bit, of a float head up to the order of additions. A box is therefore reported with the best of the kept
+    /// classes, also where a class that is gone would have been better.
+    #[must_use]
+    pub fn classes(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.classes = Some(names.into_iter().map(Into::into).collect());
         self
     }
 
@@ -315,7 +329,7 @@ impl Config {
         let path = &place.file;
         let mut stages = vec![("import".to_string(), graph.to_string())];
         let mut channels = BTreeMap::new();
-        let report = passes::run_with(&mut graph, &mut |pass, graph| {
+        let mut report = passes::run_with(&mut graph, &mut |pass, graph| {
             stages.push((pass.to_string(), graph.to_string()));
             if passes::before_dead_channels() == Some(pass) {
                 channels = plan::channel_zeros(graph);
@@ -324,6 +338,11 @@ impl Config {
         .map_err(|source| Error::Passes { path: path.clone(), source })?;
         if let Some(names) = &self.class_names {
             graph.metadata.class_names.clone_from(names);
+        }
+        if let Some(wanted) = &self.classes {
+            passes::keep_classes(&mut graph, wanted, &mut report)
+                .map_err(|source| Error::Classes { path: path.clone(), source })?;
+            stages.push(("keep-classes".to_string(), graph.to_string()));
         }
         let plan = plan::build(&graph, &self.options()).map_err(|source| Error::Plan { path: path.clone(), source })?;
         stages.push(("plan".to_string(), plan.to_string()));

@@ -68,6 +68,14 @@ pub enum Error {
         /// Why.
         source: crate::passes::Error,
     },
+    /// The model cannot be narrowed to the classes that are wanted.
+    #[error("model `{}`", path.display())]
+    Classes {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: crate::passes::ClassesError,
+    },
     /// The planner refused the graph.
     #[error("model `{}`", path.display())]
     Plan {

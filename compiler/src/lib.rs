@@ -15,6 +15,7 @@
 
 mod build_script;
 mod config;
+pub mod diff;
 pub mod emit;
 mod error;
 pub mod golden;

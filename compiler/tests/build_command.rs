@@ -27,7 +27,11 @@ fn build(folder: &Path, variables: &[(&str, &str)]) -> (Output, Vec<String>) {
     for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_TARGET_DIR"] {
         command.env_remove(variable);
     }
-    command.env("CARGO", &cargo).env("RECORD", &record).envs(variables.iter().copied());
+    command
+        .env("CARGO", &cargo)
+        .env("RECORD", &record)
+        .env("CARGO_HOME", "/home/me/.cargo")
+        .envs(variables.iter().copied());
     let output = command.output().expect("the program starts");
     let told = std::fs::read_to_string(&record).unwrap_or_else(|e| panic!("{e}: {output:?}"));
     (output, told.lines().map(str::to_string).collect())
@@ -54,7 +58,12 @@ fn binaries_are_static_whatever_flags_and_folders_the_user_has() {
     ] {
         let (output, told) = build(&folder, variables);
         assert!(output.status.success(), "{output:?}");
-        let expected = [format!("target folder {target}"), format!("flags {flags}"), "RUSTFLAGS not set".to_string()];
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("it is there");
+        let remapped =
+            [(workspace.to_str().expect("UTF-8"), "/peristyle"), ("/home/me/.cargo", "/cargo"), (&target, "/target")];
+        let remapped = remapped.map(|(folder, name)| format!("--remap-path-prefix={folder}={name}")).join(" ");
+        let flags = format!("flags {flags} {remapped}");
+        let expected = [format!("target folder {target}"), flags, "RUSTFLAGS not set".to_string()];
         assert_eq!(told, expected);
         assert_eq!(std::fs::read_to_string(folder.join("out/net")).expect("the binary is there"), "binary\n");
     }

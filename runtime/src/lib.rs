@@ -11,7 +11,11 @@ extern crate alloc;
 pub mod app;
 pub mod detect;
 pub mod engine;
+#[cfg(feature = "ffi")]
+pub mod ffi;
 pub mod kernels;
+#[cfg(feature = "image")]
+pub mod picture;
 pub mod simd;
 #[cfg(feature = "std")]
 pub mod tensor_io;

@@ -152,6 +152,12 @@ fn about_says_what_is_in_the_program() {
     assert_eq!(image["licence"], "MIT OR Apache-2.0");
     let licences = run(&["about", "--licences"]).out;
     assert!(licences.contains("mozjpeg") && licences.contains("Bitstream Vera"), "{licences}");
+    let sbom: Value = serde_json::from_str(&run(&["about", "--sbom"]).out).unwrap();
+    assert_eq!((&sbom["bomFormat"], &sbom["specVersion"]), (&"CycloneDX".into(), &"1.5".into()));
+    let components = sbom["components"].as_array().unwrap();
+    assert_eq!(components[0]["hashes"][0]["content"], "5eed");
+    assert!(components.iter().any(|c| c["name"] == "clap" && c["licenses"][0]["expression"] == "MIT OR Apache-2.0"));
+    assert_eq!(run(&["about", "--sbom", "--json"]).code, 2);
 }
 
 #[test]

@@ -1,14 +1,31 @@
-//! `peristyle build`: a model to a static binary.
+//! `peristyle build`: a model to a static binary, or to a library for other languages.
+
+mod cargo;
+mod library;
+mod linked;
+mod wheel;
 
 use super::compile::{CodeArgs, DEFAULT_FOLDER, default_dir, describe, expect};
 use super::{elf, expect_folder};
 use anyhow::{Context, bail};
+use cargo::Artefact;
 use indicatif::{ProgressBar, ProgressStyle};
 use peristyle_compiler::{Compilation, crate_name, unfinished};
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+/// What `build` makes of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Emit {
+    /// The detector: one static program.
+    Bin,
+    /// `libNAME.a` and `NAME.h` for C and C++.
+    Staticlib,
+    /// `libNAME.so` and `NAME.h`.
+    Cdylib,
+    /// A Python package, `NAME-VERSION-py3-none-PLATFORM.whl`, of one or several models.
+    Wheel,
+}
 
 /// Arguments of `build`.
 #[derive(Debug, clap::Args)]
@@ -20,9 +37,19 @@ pub struct Args {
     #[arg(value_name = "MODEL")]
     more: Vec<PathBuf>,
 
-    /// The binary to write [default: the crate's name, in this folder].
+    /// The binary to write [default: the crate's name, in this folder]; of a library `DIR/NAME`, which gives
+    /// DIR/libNAME.a or DIR/libNAME.so, and DIR/NAME.h; of a
+    /// wheel its folder, because a wheel's name is prescribed.
     #[arg(short, long, value_name = "BINARY")]
     output: Option<PathBuf>,
+
+    /// What to build. The names of a library's functions start with the model's.
+    #[arg(long, value_enum, default_value = "bin")]
+    emit: Emit,
+
+    /// Build a library that looks at pixels only and reads no image files.
+    #[arg(long)]
+    no_image_files: bool,
 
     /// Folder of the emitted crate [default: generated/MODEL]; of several models, the folder of all their crates.
     #[arg(long, value_name = "DIR")]
@@ -46,15 +73,23 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         bail!("--name {name}: a model of this binary is called that; choose another name");
     }
     let output = args.output.clone().unwrap_or_else(|| PathBuf::from(&name));
+    match args.emit {
+        Emit::Bin => {}
+        Emit::Staticlib | Emit::Cdylib => return library::run(args, &compilations, &output, &progress, start),
+        Emit::Wheel => return wheel::run(args, &compilations, &name, &progress, start),
+    }
     if output.is_dir() {
         bail!("cannot write binary `{}`: it is a folder; pass another path with -o", output.display());
+    }
+    if args.no_image_files {
+        bail!("--no-image-files: a detector reads image files; the option is for --emit staticlib and cdylib");
     }
     for compilation in &compilations {
         let line = expect(compilation);
         progress.suspend(|| eprintln!("{}: {line}", compilation.identity.name));
     }
     let dir = write(args, &compilations, &name, &progress)?;
-    let built = cargo_build(&dir, &name, &progress)?;
+    let built = cargo::build(&dir, &name, Artefact::Program, &progress)?;
     install(&built, &output).with_context(|| format!("cannot write binary `{}`", output.display()))?;
     progress.finish_and_clear();
 
@@ -127,63 +162,6 @@ fn write(args: &Args, compilations: &[Compilation], name: &str, progress: &Progr
 
 fn megabytes(bytes: usize) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
-}
-
-/// Builds the crate statically and returns the path of its binary.
-fn cargo_build(dir: &Path, name: &str, progress: &ProgressBar) -> anyhow::Result<PathBuf> {
-    let target = host_target()?;
-    // All crates of a folder share one build folder, so that the runtime is built once for all of them.
-    let dir = std::path::absolute(dir)?;
-    let shared = dir.parent().map_or_else(|| dir.join("target"), |parent| parent.join("target"));
-    let target_dir = match std::env::var_os("CARGO_TARGET_DIR") {
-        Some(target_dir) => std::path::absolute(target_dir)?,
-        None => shared,
-    };
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo
-        .args(["build", "--release", "--target", &target, "--bin", name])
-        .current_dir(&dir)
-        .env("CARGO_TARGET_DIR", &target_dir)
-        .env("CARGO_ENCODED_RUSTFLAGS", rust_flags())
-        .env_remove("RUSTFLAGS")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    let mut child = cargo.spawn().context("cannot start `cargo`; install Rust from https://rustup.rs")?;
-    let mut log = String::new();
-    for line in BufReader::new(child.stderr.take().expect("stderr is piped")).lines() {
-        let line = line?;
-        if let Some(unit) = line.trim().strip_prefix("Compiling ") {
-            progress.set_message(format!("building {}", unit.split(" (").next().unwrap_or(unit)));
-        }
-        log.push_str(&line);
-        log.push('\n');
-    }
-    if !child.wait()?.success() {
-        progress.finish_and_clear();
-        eprint!("{log}");
-        bail!("`cargo build` failed in `{}`; its messages are above", dir.display());
-    }
-    Ok(target_dir.join(target).join("release").join(name))
-}
-
-/// The user's compiler flags and static linking, as cargo separates them.
-fn rust_flags() -> String {
-    let user = std::env::var("CARGO_ENCODED_RUSTFLAGS")
-        .or_else(|_| std::env::var("RUSTFLAGS").map(|flags| flags.split_whitespace().collect::<Vec<_>>().join("\x1f")))
-        .unwrap_or_default();
-    let separator = if user.is_empty() { "" } else { "\x1f" };
-    format!("{user}{separator}-Ctarget-feature=+crt-static")
-}
-
-/// The target that this machine's compiler builds for by default.
-fn host_target() -> anyhow::Result<String> {
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let output =
-        Command::new(rustc).arg("-vV").output().context("cannot start `rustc`; install Rust from https://rustup.rs")?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
-    host.map(str::to_string).context("`rustc -vV` names no host")
 }
 
 /// Copies the binary beside its destination and renames it into place, so that a running one is replaced whole.

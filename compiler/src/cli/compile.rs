@@ -20,6 +20,11 @@ pub struct CodeArgs {
     #[arg(long)]
     pub name: Option<String>,
 
+    /// Compile in these classes only, names separated by commas: `person,car`. The weights of the others leave the
+    /// detection head, and class ids count those that stay, in the order of the model.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub classes: Option<Vec<String>>,
+
     /// Write the text of every stage (import, each pass, plan) to this folder.
     #[arg(long, value_name = "DIR")]
     pub dump_stages: Option<PathBuf>,
@@ -84,6 +89,9 @@ impl CodeArgs {
         }
         if self.opt_time == Optimise::Fast {
             config = config.opt_time(OptTime::Fast);
+        }
+        if let Some(classes) = &self.classes {
+            config = config.classes(classes);
         }
         if let Some(megabytes) = self.code_budget {
             config = config.code_budget(megabytes.saturating_mul(1 << 20));
@@ -158,18 +166,40 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Layers, nonzeros and skipped work in one line.
+/// Layers, nonzeros and skipped work in one line, and a line for channels and one for classes that were removed.
 pub fn describe(compilation: &Compilation) -> String {
-    let plan = &compilation.plan;
+    let (plan, report) = (&compilation.plan, &compilation.report);
     let ((weights, nnz), (macs, nnz_macs)) = (plan.weights(), plan.macs());
     let share = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;
-    format!(
+    let mut text = format!(
         "{} layers, {nnz} of {weights} weights not zero ({:.1} %), {:.1} % of {:.2} billion multiply-accumulates skipped",
         plan.layers.len(),
         share(nnz, weights),
         share(macs - nnz_macs, macs),
         macs as f64 / 1e9,
-    )
+    );
+    let millions = |macs: u64| format!("{:.1} million multiply-accumulates", macs as f64 / 1e6);
+    if report.narrowed_layers + report.folded_inputs > 0 {
+        text += &format!(
+            "\ndead channels: {} output and {} input channels of {} layers removed, {} constant inputs folded into biases; \
+             {} saved",
+            report.removed_outputs,
+            report.removed_inputs,
+            report.narrowed_layers,
+            report.folded_inputs,
+            millions(report.channel_macs)
+        );
+    }
+    if report.removed_classes > 0 {
+        let kept = compilation.identity.class_names.len();
+        text += &format!(
+            "\nclasses: {kept} of {} kept ({}); {} saved",
+            kept + report.removed_classes,
+            compilation.identity.class_names.join(", "),
+            millions(report.class_macs)
+        );
+    }
+    text
 }
 
 /// What the layers will take, in one line.

@@ -2,6 +2,7 @@
 
 mod build;
 mod compile;
+mod diff;
 mod elf;
 mod inspect;
 mod run;
@@ -28,6 +29,8 @@ enum Command {
     Build(build::Args),
     /// Tell every layer's zeros, kernel and predicted time, before anything is built.
     Inspect(Box<inspect::Args>),
+    /// Say what is different between two models: layers, zeros, scales, classes, and what they find.
+    Diff(diff::Args),
     /// Run a model in the reference interpreter.
     Run(run::Args),
 }
@@ -63,12 +66,24 @@ fn expect_folder(path: &Path, option: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The exit code of `diff`, which is that of the program `diff`: 0 the same, 1 different, 2 an error.
+fn diff_exit(result: anyhow::Result<bool>) -> ExitCode {
+    match result {
+        Ok(same) => ExitCode::from(u8::from(!same)),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
 /// Parses the command line and runs the command.
 pub fn main() -> ExitCode {
     let result = match Cli::parse_from(size::joined(std::env::args_os())).command {
         Command::Compile(args) => compile::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Diff(args) => return diff_exit(diff::run(&args)),
         Command::Run(args) => run::run(&args),
     };
     match result {

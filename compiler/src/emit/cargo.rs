@@ -3,6 +3,7 @@
 use super::entry::header_of;
 use super::profile::profile;
 use super::{Identity, OptTime, Package, RuntimeSource};
+use peristyle_runtime::ffi::HEADER;
 
 /// Adds the crate's own files.
 pub fn emit(identity: &Identity, runtime: &RuntimeSource, assembly: &[String], package: &mut Package) {
@@ -11,6 +12,7 @@ pub fn emit(identity: &Identity, runtime: &RuntimeSource, assembly: &[String], p
         package.insert("build.rs", build_script(identity, assembly));
     }
     package.insert("src/lib.rs", library(identity));
+    package.insert(header_path(identity), c_header(identity));
     package.insert("src/main.rs", program(identity));
 }
 
@@ -40,6 +42,9 @@ fn manifest(identity: &Identity, runtime: &RuntimeSource, assembly: bool) -> Str
          std = [\"peristyle-runtime/std\"]\n\
          # The command-line program. Without it this crate is a library with `Model` and no image codecs.\n\
          app = [\"std\", \"peristyle-runtime/app\"]\n\
+         # The C interface of `include`, to be built as a static or shared library; `ffi-image` reads image files too.\n\
+         ffi = [\"std\", \"peristyle-runtime/ffi\"]\n\
+         ffi-image = [\"ffi\", \"peristyle-runtime/image\"]\n\
          \n\
          [[bin]]\n\
          name = {name:?}\n\
@@ -88,10 +93,30 @@ fn library(identity: &Identity) -> String {
          \n\
          mod model;\n\
          \n\
-         pub use model::*;\n",
+         pub use model::*;\n\
+         \n\
+         #[cfg(feature = \"ffi\")]\n\
+         peristyle_runtime::export_c_api!({symbol:?}, Model, SPEC);\n",
         header = header_of(&[identity]),
         name = identity.name,
+        symbol = c_name(identity),
     )
+}
+
+/// What the names of a model's C interface start with.
+pub fn c_name(identity: &Identity) -> String {
+    identity.name.replace('-', "_")
+}
+
+/// The model's C header in its crate.
+pub fn header_path(identity: &Identity) -> String {
+    format!("include/{}.h", c_name(identity))
+}
+
+fn c_header(identity: &Identity) -> String {
+    let name = c_name(identity);
+    let text = HEADER.replace("@NAME@", &name.to_ascii_uppercase()).replace("@name@", &name);
+    format!("/* {} */\n{text}", header_of(&[identity]))
 }
 
 fn program(identity: &Identity) -> String {

@@ -12,6 +12,7 @@ mod literal;
 mod package;
 mod profile;
 
+pub use cargo::{c_name, header_path};
 pub use package::Package;
 
 use crate::plan::Plan;

@@ -114,6 +114,18 @@ impl Graph {
         self.values[id.index()].constant.as_ref()
     }
 
+    /// Multiply-accumulates of all convolutions per image, zeros included.
+    pub fn macs(&self) -> u64 {
+        let of = |node: &Node| {
+            let (Op::Conv(_) | Op::ConvInteger { .. }, [_, weight, ..]) = (&node.op, node.inputs.as_slice()) else {
+                return 0;
+            };
+            let pixels: usize = self.ty(node.outputs[0]).shape.iter().skip(2).product();
+            self.ty(*weight).len() as u64 * pixels as u64
+        };
+        self.nodes.iter().map(of).sum()
+    }
+
     /// For every value, the index of the node that produces it.
     pub fn producers(&self) -> Vec<Option<usize>> {
         let mut producers = vec![None; self.values.len()];

@@ -27,6 +27,7 @@ mod fold_constants;
 mod fold_focus;
 mod fold_quantization;
 mod fuse_epilogue;
+mod keep_classes;
 mod move_quantize;
 mod raw_head;
 mod recognise_activation;
@@ -34,6 +35,7 @@ mod rewrite;
 mod simplify_layout;
 mod unsigned_maps;
 
+pub use keep_classes::{ClassesError, keep_classes};
 pub use raw_head::{RawLevelInfo, raw_head};
 
 use crate::interp;
@@ -101,6 +103,14 @@ pub struct Report {
     pub removed_inputs: usize,
     /// Input channels that held one value throughout and moved into the bias of a convolution that reads them.
     pub folded_inputs: usize,
+    /// Convolutions that lost channels.
+    pub narrowed_layers: usize,
+    /// Multiply-accumulates of dense convolutions that went with the channels, per image.
+    pub channel_macs: u64,
+    /// Classes that [`keep_classes`] removed.
+    pub removed_classes: usize,
+    /// Multiply-accumulates of dense convolutions that went with the classes, per image.
+    pub class_macs: u64,
 }
 
 /// Why a graph cannot be brought into the form the planner takes.
@@ -149,9 +159,24 @@ pub fn run(graph: &mut Graph) -> Result<Report, Error> {
 pub fn run_with(graph: &mut Graph, observer: &mut dyn FnMut(&str, &Graph)) -> Result<Report, Error> {
     let mut report = Report::default();
     for pass in PASSES {
-        (pass.rewrite)(graph, &mut report)?;
-        verify::verify(graph).map_err(|source| Error::Invalid { pass: pass.name, source: source.into() })?;
+        pass.apply(graph, &mut report)?;
         observer(pass.name, graph);
     }
     Ok(report)
+}
+
+/// Applies the last passes once more: those with these names, in this order.
+fn run_some(graph: &mut Graph, report: &mut Report, names: &[&str]) -> Result<(), Error> {
+    for name in names {
+        let pass = PASSES.iter().rfind(|pass| pass.name == *name).expect("the name of a pass");
+        pass.apply(graph, report)?;
+    }
+    Ok(())
+}
+
+impl Pass {
+    fn apply(&self, graph: &mut Graph, report: &mut Report) -> Result<(), Error> {
+        (self.rewrite)(graph, report)?;
+        verify::verify(graph).map_err(|source| Error::Invalid { pass: self.name, source: source.into() })
+    }
 }

@@ -10,7 +10,7 @@ const LEVELS: [(usize, f32, [[f32; 2]; 3]); 2] =
 
 /// How an exporter spells the decode.
 #[derive(Clone, Copy, PartialEq)]
-enum Spelling {
+pub enum Spelling {
     /// `(s * 2 + (grid - 0.5)) * stride`, `(s * 2) ^ 2 * anchor`, as YOLOv5 v6 and v7 do.
     GridMinusHalf,
     /// `(s * 2 - 0.5 + grid) * stride`, as YOLOv5 v5 does, with the square as a product.
@@ -20,7 +20,7 @@ enum Spelling {
 }
 
 /// A raw head `[1, 3, h, w, outputs]` of a fresh convolution.
-fn raw_level(b: &mut Build, x: ValueId, h: usize) -> ValueId {
+pub fn raw_level(b: &mut Build, x: ValueId, h: usize) -> ValueId {
     let channels = 3 * OUTPUTS;
     let input = b.shape(x);
     let stride = input[2] / h;
@@ -74,7 +74,7 @@ fn decoded_level(b: &mut Build, raw: ValueId, level: usize, spelling: Spelling) 
 }
 
 /// A detector of 32x32 images; also returns the raw heads when asked to.
-fn detector(spelling: Spelling, with_raw: bool) -> Graph {
+pub fn detector(spelling: Spelling, with_raw: bool) -> Graph {
     let mut b = Build::new(1);
     let x = b.input(DType::F32, [1, 3, 32, 32]);
     let raws: Vec<ValueId> = LEVELS.iter().map(|level| raw_level(&mut b, x, level.0)).collect();

@@ -1,6 +1,7 @@
 //! What every pass must preserve, and what it must leave.
 
 mod channels;
+mod classes;
 mod corpus;
 mod detect;
 mod epilogue;

@@ -7,3 +7,6 @@
 mod model;
 
 pub use model::*;
+
+#[cfg(feature = "ffi")]
+peristyle_runtime::export_c_api!("shapes", Model, SPEC);

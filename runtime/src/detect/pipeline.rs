@@ -226,6 +226,11 @@ impl Pipeline {
         }
     }
 
+    /// The model, to run on tensors.
+    pub fn model(&mut self) -> &mut dyn Infer {
+        self.model.as_mut()
+    }
+
     /// Time spent by the last call of [`run`](Self::run).
     pub fn timings(&self) -> Timings {
         self.timings

@@ -27,11 +27,13 @@ pub fn dead_channels(graph: &mut Graph, report: &mut Report) -> Result<(), Error
     if each.fold(0usize, usize::saturating_add) > MAX_CHANNELS {
         return Ok(());
     }
+    let macs = graph.macs();
     constant::fold_constant_channels(graph, report)?;
     let live = liveness::live_channels(graph);
     shrink::keep_live(graph, &live, report);
     drop_dead_nodes(graph);
     drop_unread_stores(graph);
+    report.channel_macs += macs - graph.macs();
     Ok(())
 }
 

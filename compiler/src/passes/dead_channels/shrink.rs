@@ -45,6 +45,7 @@ fn shrink_conv(
     if outputs.len() == axes.outputs && columns.len() == axes.inputs_per_group {
         return;
     }
+    report.narrowed_layers += 1;
     report.removed_outputs += axes.outputs - outputs.len();
     report.removed_inputs += axes.inputs_per_group - columns.len();
     if depthwise {

@@ -1,5 +1,7 @@
 //! `about`: what is in this program.
 
+mod sbom;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -17,6 +19,7 @@ use crate::simd::Isa;
   DETECTOR about
   DETECTOR about --json | jq -r .model.sha256
   DETECTOR about --licences
+  DETECTOR about --sbom > detector.cdx.json
 
 Exit code: 0.")]
 pub(super) struct AboutArgs {
@@ -27,6 +30,10 @@ pub(super) struct AboutArgs {
     /// Print the licences of everything that is linked in
     #[arg(long, alias = "licenses")]
     licences: bool,
+
+    /// Print the bill of materials: CycloneDX 1.5 as JSON, with versions, checksums and licences
+    #[arg(long, conflicts_with_all = ["json", "licences"])]
+    sbom: bool,
 }
 
 /// A crate and its licence on every line, as `cargo tree` tells; a test keeps it fresh.
@@ -37,9 +44,9 @@ const FONT_LICENCE: &str = include_str!("../draw/font/LICENSE");
 
 const OWN_LICENCE: &str = "MIT OR Apache-2.0";
 
-/// Crates with their licence.
+/// What is linked in, with its licence.
 fn crates() -> impl Iterator<Item = (&'static str, &'static str)> {
-    CRATES.lines().filter_map(|line| line.split_once(' '))
+    sbom::linked().into_iter().map(|linked| (linked.name, linked.licence))
 }
 
 /// Layers that one kernel computes.
@@ -73,6 +80,11 @@ fn zeros((all, nonzero): (u64, u64)) -> f64 {
 pub(super) fn run(args: &AboutArgs, context: &mut Context<'_, '_>) -> Result<(), Failure> {
     if args.licences {
         write!(context.console.out, "{}", licences())?;
+        return Ok(());
+    }
+    if args.sbom {
+        let sbom = sbom::sbom(context.models, context.program);
+        writeln!(context.console.out, "{}", serde_json::to_string_pretty(&sbom).map_err(Failure::new)?)?;
         return Ok(());
     }
     let isa = Isa::detect();

@@ -22,12 +22,11 @@ mod expand;
 mod frames;
 mod glob;
 mod live;
-mod picture;
 #[cfg(target_os = "linux")]
 pub mod webcam;
 
+pub use crate::picture::{Limits, Picture, PictureError};
 pub use expand::{LiveSource, Sources, VideoSource};
 pub use frames::{Frame, FrameKind, Frames, Options, Problem};
 pub use glob::expand_glob;
 pub use live::{Live, LiveEvent, LiveReport, OpenLive, Reconnect};
-pub use picture::{Limits, Picture, PictureError};

@@ -1,4 +1,4 @@
-//! Reading image files.
+//! Image files in memory and on disk as RGB pixels.
 
 use std::io::{Cursor, Read};
 use std::path::Path;

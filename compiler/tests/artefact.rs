@@ -1,0 +1,73 @@
+//! What can be trusted in what is built: the bill of materials, and the same bytes from another folder.
+#![cfg(target_os = "linux")]
+
+mod detector;
+
+use detector::{build, example, folder, peristyle};
+use std::path::Path;
+use std::process::Command;
+
+#[test]
+#[ignore = "builds a static binary"]
+fn the_bill_of_materials_names_everything_with_its_version() {
+    let binary = build("shapes", &[], "shapes");
+    let output = Command::new(&binary).args(["about", "--sbom"]).output().expect("the binary starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let sbom: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&sbom["bomFormat"], &sbom["specVersion"]), (&"CycloneDX".into(), &"1.5".into()));
+    let components = sbom["components"].as_array().expect("components");
+    let model = components.iter().find(|c| c["type"] == "machine-learning-model").expect("the model");
+    assert_eq!(model["name"], "shapes.onnx");
+    let libraries: Vec<_> = components.iter().filter(|c| c["type"] == "library").collect();
+    let named = |name: &str| libraries.iter().find(|c| c["name"] == name).unwrap_or_else(|| panic!("no {name}"));
+    for library in &libraries {
+        assert!(library["version"].is_string() && library["licenses"][0]["expression"].is_string(), "{library}");
+    }
+    assert!(libraries.len() > 100, "{}", libraries.len());
+    assert_eq!(named("clap")["hashes"][0]["alg"], "SHA-256");
+    assert!(named("clap")["purl"].as_str().expect("a purl").starts_with("pkg:cargo/clap@4."));
+    assert_eq!(named("glibc")["licenses"][0]["expression"], "LGPL-2.1-or-later");
+    let macros: Vec<_> = libraries.iter().filter(|c| c["name"] == "clap_derive" || c["name"] == "cc").collect();
+    assert!(macros.is_empty(), "{macros:?}");
+
+    let python = std::env::var("PERISTYLE_PYTHON").unwrap_or_else(|_| "python3".into());
+    let script = "import sys; from cyclonedx.schema import SchemaVersion; \
+                  from cyclonedx.validation.json import JsonStrictValidator; \
+                  sys.exit(str(JsonStrictValidator(SchemaVersion.V1_5).validate_str(open(sys.argv[1]).read()) or ''))";
+    let available = Command::new(&python).args(["-c", "import cyclonedx.validation.json, jsonschema"]).output();
+    if !available.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: no validator of CycloneDX; pip install 'cyclonedx-python-lib[json-validation]'");
+        return;
+    }
+    let file = folder().join("shapes.cdx.json");
+    std::fs::write(&file, &output.stdout).expect("writable");
+    let output = Command::new(&python).args(["-c", script]).arg(&file).output().expect("python starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Two crates in two folders, each with a build folder of its own, and no path of either in what they give.
+#[test]
+#[ignore = "builds libraries"]
+fn another_folder_gives_the_same_bytes() {
+    let build = |folder: &Path| {
+        let path = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+        let args = ["--emit", "cdylib", "--no-image-files", "--code-budget", "0", "--no-selftest"];
+        let (model, output, crate_dir) =
+            (path(&example("shapes.onnx")), path(&folder.join("net")), path(&folder.join("net")));
+        let mut all = vec!["build", &model, "--name", "net", "-o", &output, "--crate-dir", &crate_dir];
+        all.extend(args);
+        let told = peristyle(&all);
+        assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+        std::fs::read(folder.join("libnet.so")).expect("the library")
+    };
+    let homes =
+        [(); 2].map(|()| tempfile::Builder::new().prefix("reproducible").tempdir().expect("a temporary folder"));
+    let [first, second] = homes.each_ref().map(|home| build(home.path()));
+    assert!(first == second, "{} and {} bytes that differ", first.len(), second.len());
+    let text = String::from_utf8_lossy(&first);
+    let workspace =
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_str().expect("UTF-8").to_owned();
+    for folder in [homes[0].path().to_str().expect("UTF-8"), &workspace] {
+        assert!(!text.contains(folder), "{folder} is in what was built");
+    }
+}
