@@ -5,6 +5,8 @@ pub mod app;
 pub mod detect;
 pub mod engine;
 pub mod kernels;
+#[cfg(feature = "image")]
+pub mod picture;
 pub mod simd;
 pub mod tensor_io;
 

@@ -5,6 +5,7 @@ mod compile;
 mod elf;
 mod run;
 mod size;
+mod sparsify;
 
 use clap::{Parser, Subcommand};
 use peristyle_compiler::Config;
@@ -27,6 +28,8 @@ enum Command {
     Build(build::Args),
     /// Run a model in the reference interpreter.
     Run(run::Args),
+    /// Make a dense model sparse, and integer, with some unlabelled images.
+    Sparsify(sparsify::Args),
 }
 
 /// Options of every command that reads a model.
@@ -65,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Compile(args) => compile::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Sparsify(args) => sparsify::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::expand::{LiveSource, Sources, VideoSource};
 use super::live::{Live, LiveEvent, LiveReport, OpenLive, Reconnect};
-use super::picture::{Limits, Picture};
+use crate::picture::{Limits, Picture};
 use crate::app::interrupt::Interrupt;
 use crate::app::video::pipe::{Contents, read_contents};
 use crate::app::video::{self, FfmpegReader, FrameReader, Input, VideoError};

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::picture::Picture;
+use crate::picture::Picture;
 use crate::app::interrupt::Interrupt;
 use crate::app::video::{FrameReader, Stopper, VideoError};
 

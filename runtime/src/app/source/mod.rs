@@ -22,7 +22,6 @@ mod expand;
 mod frames;
 mod glob;
 mod live;
-mod picture;
 #[cfg(target_os = "linux")]
 pub mod webcam;
 
@@ -30,4 +29,4 @@ pub use expand::{LiveSource, Sources, VideoSource};
 pub use frames::{Frame, FrameKind, Frames, Options, Problem};
 pub use glob::expand_glob;
 pub use live::{Live, LiveEvent, LiveReport, OpenLive, Reconnect};
-pub use picture::{Limits, Picture, PictureError};
+pub use crate::picture::{Limits, Picture, PictureError};

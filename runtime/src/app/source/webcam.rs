@@ -7,7 +7,7 @@ use linuxvideo::format::{PixFormat, PixelFormat};
 use linuxvideo::stream::ReadStream;
 use linuxvideo::{BufType, CapabilityFlags, Device, Fract};
 
-use super::picture::{Limits, Picture};
+use crate::picture::{Limits, Picture};
 use crate::app::video::{Colour, FrameReader, VideoError, packed_yuyv_to_rgb};
 
 /// The size that is asked for; a camera gives the nearest that it has.

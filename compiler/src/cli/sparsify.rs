@@ -1,0 +1,112 @@
+//! `peristyle sparsify`: a dense model to a sparse one.
+
+use super::ModelArgs;
+use indicatif::{ProgressBar, ProgressStyle};
+use peristyle_compiler::sparsify::progress::{Progress, Stage, Step};
+use peristyle_compiler::sparsify::{self, Method, Options, Report};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Arguments of `sparsify`.
+///
+/// No labels are needed: the weights that cost least are removed one after another, and the others are moved so that
+/// every layer answers as the dense one did on the calibration images.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+
+    /// The sparse model to write.
+    #[arg(short, long, value_name = "SPARSE.onnx")]
+    output: PathBuf,
+
+    /// Folder of pictures like those the detector will see; 32 to 64 are enough for pruning.
+    #[arg(long, value_name = "DIR")]
+    calibrate: PathBuf,
+
+    /// Share of the convolution weights that become zero, divided among the layers so that it costs least.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.65)]
+    sparsity: f64,
+
+    /// Consecutive input channels that become zero together; 4 suits processors with VNNI.
+    #[arg(long, value_name = "CHANNELS", default_value_t = 1)]
+    block: usize,
+
+    /// Quantise too: u8 inputs and s8 weights of every convolution, in QDQ form.
+    #[arg(long)]
+    quantize: bool,
+
+    /// A SparseML recipe (.yaml, .md) whose pruning modifiers give the sparsity of every layer, instead of --sparsity.
+    #[arg(long, value_name = "FILE", conflicts_with = "sparsity")]
+    recipe: Option<PathBuf>,
+
+    /// Which weights go: `second-order` makes the others up for them, `magnitude` takes the smallest, for comparison.
+    #[arg(long, value_enum, default_value_t = MethodArg::SecondOrder)]
+    method: MethodArg,
+
+    /// Most pictures to look at; time and memory grow with them.
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    images: usize,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum MethodArg {
+    SecondOrder,
+    Magnitude,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let start = Instant::now();
+    let options = Options {
+        sparsity: args.sparsity,
+        block: args.block,
+        quantize: args.quantize,
+        method: match args.method {
+            MethodArg::SecondOrder => Method::SecondOrder,
+            MethodArg::Magnitude => Method::Magnitude,
+        },
+        recipe: args.recipe.clone(),
+        imgsz: args.model.imgsz,
+        images: args.images,
+    };
+    let bar = ProgressBar::new(0);
+    let template = "{spinner} [{elapsed}] {prefix} {bar:30} {pos}/{len} {msg}";
+    bar.set_style(ProgressStyle::with_template(template).expect("a valid template"));
+    bar.enable_steady_tick(Duration::from_millis(100));
+    let mut show = |step: &Step<'_>| {
+        bar.set_prefix(match step.stage {
+            Stage::Sensitivity => "measuring layers",
+            Stage::Prune => "pruning",
+            Stage::Distill => "distilling",
+            Stage::Quantize => "quantising",
+        });
+        bar.set_length(step.total as u64);
+        bar.set_position(step.done as u64);
+        bar.set_message(step.what.to_owned());
+    };
+    let report =
+        sparsify::run(&args.model.model, &args.output, &args.calibrate, &options, &mut Progress::new(&mut show));
+    bar.finish_and_clear();
+    print(args, &report?, start.elapsed());
+    Ok(())
+}
+
+fn print(args: &Args, report: &Report, took: Duration) {
+    println!("  zeros        weights  layer");
+    for layer in &report.layers {
+        let weights: usize = layer.shape.iter().product();
+        let [outputs, inputs, height, width] = layer.shape;
+        let shape = format!("{outputs}x{inputs}x{height}x{width}");
+        println!("{:6.1} %  {shape:>13}  {}", 100.0 * layer.zeros as f64 / weights as f64, layer.name);
+    }
+    println!(
+        "{}: {:.1} % of the convolution weights are zero{}; {} images, {:.0} s{}",
+        args.output.display(),
+        100.0 * report.sparsity(),
+        if args.quantize { ", u8 inputs and s8 weights" } else { "" },
+        report.images,
+        took.as_secs_f64(),
+        if report.resumed { ", earlier work taken up" } else { "" },
+    );
+}
