@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 /// Arguments of `sparsify`.
 ///
 /// No labels are needed: the weights that cost least are removed one after another, and the others are moved so that
-/// every layer answers as the dense one did on the calibration images.
+/// every layer answers as the dense one did on the calibration images. This alone keeps most of the accuracy up to about
+/// 40 % zeros; at 65 % it is where training has to start.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -47,6 +48,14 @@ pub struct Args {
     /// Most pictures to look at; time and memory grow with them.
     #[arg(long, value_name = "N", default_value_t = 64)]
     images: usize,
+
+    /// Part of the mean square of a layer's inputs that is added to each, so that no weight grows out of hand.
+    #[arg(long, value_name = "PART", default_value_t = 0.01)]
+    damping: f64,
+
+    /// How much of the variance that pruning takes from a channel it gets back: 0 for nothing, 1 for all.
+    #[arg(long, value_name = "EXPONENT", default_value_t = 0.0)]
+    restore_variance: f64,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -69,6 +78,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         recipe: args.recipe.clone(),
         imgsz: args.model.imgsz,
         images: args.images,
+        damping: args.damping,
+        restored_variance: args.restore_variance,
     };
     let bar = ProgressBar::new(0);
     let template = "{spinner} [{elapsed}] {prefix} {bar:30} {pos}/{len} {msg}";
@@ -78,7 +89,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         bar.set_prefix(match step.stage {
             Stage::Sensitivity => "measuring layers",
             Stage::Prune => "pruning",
-            Stage::Distill => "distilling",
             Stage::Quantize => "quantising",
         });
         bar.set_length(step.total as u64);

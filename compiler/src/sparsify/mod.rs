@@ -51,8 +51,12 @@ pub struct Options {
     pub recipe: Option<PathBuf>,
     /// Height and width, for a model that leaves them open.
     pub imgsz: Option<[usize; 2]>,
-    /// Most calibration images.
+    /// Most images that pruning and quantisation look at.
     pub images: usize,
+    /// Part of the mean square of a layer's inputs that is added to each, so that no weight grows out of hand.
+    pub damping: f64,
+    /// Exponent of the factor by which every channel gets back the variance that pruning took: 0 for nothing, 1 for all.
+    pub restored_variance: f64,
 }
 
 impl Default for Options {
@@ -65,6 +69,8 @@ impl Default for Options {
             recipe: None,
             imgsz: None,
             images: 64,
+            damping: 0.01,
+            restored_variance: 0.0,
         }
     }
 }
@@ -172,6 +178,12 @@ fn check(dense: &Path, output: &Path, options: &Options) -> Result<(), Error> {
     }
     if !(1..=16).contains(&options.block) {
         return fail(format!("--block {}: pass 4, or another number from 1 to 16", options.block));
+    }
+    if !(options.damping > 0.0 && options.damping <= 1.0) {
+        return fail(format!("--damping {}: pass a number above 0 and up to 1", options.damping));
+    }
+    if !(0.0..=1.0).contains(&options.restored_variance) {
+        return fail(format!("--restore-variance {}: pass a number from 0 to 1", options.restored_variance));
     }
     if options.images == 0 {
         return fail("--images 0: at least one calibration image is needed".to_owned());

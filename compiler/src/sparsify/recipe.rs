@@ -86,10 +86,10 @@ impl Recipe {
     /// # Errors
     /// When it cannot be read, is no YAML, or prunes nothing.
     pub fn open(path: &Path) -> Result<Self, RecipeError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| RecipeError::Read { path: path.to_path_buf(), source })?;
-        let value = parse(front_matter(&text))
-            .map_err(|source| RecipeError::Yaml { path: path.to_path_buf(), source })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| RecipeError::Read { path: path.to_path_buf(), source })?;
+        let value =
+            parse(front_matter(&text)).map_err(|source| RecipeError::Yaml { path: path.to_path_buf(), source })?;
         Self::from_value(&value).map_err(|reason| RecipeError::Content { path: path.to_path_buf(), reason })
     }
 

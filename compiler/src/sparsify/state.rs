@@ -31,6 +31,9 @@ struct Record {
     weight: Vec<f32>,
     #[prost(float, repeated, tag = "6")]
     bias: Vec<f32>,
+    /// What zeros in the layer cost.
+    #[prost(double, repeated, tag = "7")]
+    cost: Vec<f64>,
 }
 
 /// The file, and what it held when it was opened.
@@ -99,6 +102,20 @@ impl State {
     /// When the file cannot be written.
     pub fn put_sparsities(&mut self, sparsities: &[f64]) -> Result<(), Error> {
         self.append(Record { sparsities: sparsities.to_vec(), ..Record::default() })
+    }
+
+    /// What zeros in a layer cost, when that is known.
+    pub fn cost(&self, layer: &Layer) -> Option<Vec<f64>> {
+        let record = self.records.iter().find(|r| r.layer() == layer.name && !r.cost.is_empty())?;
+        Some(record.cost.clone())
+    }
+
+    /// Remembers what zeros in a layer cost.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn put_cost(&mut self, layer: &Layer, cost: &[f64]) -> Result<(), Error> {
+        self.append(Record { layer: Some(layer.name.clone()), cost: cost.to_vec(), ..Record::default() })
     }
 
     /// What a stage made of a layer, when that is known.

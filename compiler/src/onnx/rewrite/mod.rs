@@ -167,8 +167,12 @@ fn rewrite_graph(graph: &[u8], base_dir: Option<&Path>, convs: &[NewConv]) -> Re
     let outputs = of(number::GRAPH_OUTPUT);
     let outputs = outputs.map(|f| ValueInfoProto::decode(f.contents)).collect::<Result<Vec<_>, _>>()?;
     let read = rewriter.keep_live(outputs.iter().map(|o| o.name().to_owned()).collect());
-    let known: HashSet<&str> =
-        rewriter.nodes.iter().flat_map(|n| n.outputs.iter().map(String::as_str)).chain(read.iter().map(String::as_str)).collect();
+    let known: HashSet<&str> = rewriter
+        .nodes
+        .iter()
+        .flat_map(|n| n.outputs.iter().map(String::as_str))
+        .chain(read.iter().map(String::as_str))
+        .collect();
 
     let mut out = Vec::with_capacity(graph.len());
     for node in &rewriter.nodes {

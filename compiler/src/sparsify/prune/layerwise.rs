@@ -81,18 +81,19 @@ impl Traced {
         Ok(Self { moments, order, block, best, traces })
     }
 
-    /// The best weights with the cheapest removals of a share of the weights.
-    pub fn pruned(&self, sparsity: f64) -> Parameters {
+    /// The best weights with the cheapest removals of a share of the weights, and as much variance
+    /// [restored](Moments::restore_variance) as asked for.
+    pub fn pruned(&self, sparsity: f64, restored: f64) -> Parameters {
         let costs: Vec<&[f64]> = self.traces.iter().map(|trace| trace.cost.as_slice()).collect();
         let removals = cheapest_first(&costs);
         let count = (sparsity * removals.len() as f64).round() as usize;
         let mut taken = vec![0; self.traces.len()];
         removals.iter().take(count).for_each(|&(_, channel)| taken[channel] += 1);
-        self.without(&taken)
+        self.without(&taken, restored)
     }
 
     /// The best weights with so many removals in every channel.
-    fn without(&self, taken: &[usize]) -> Parameters {
+    fn without(&self, taken: &[usize], restored: f64) -> Parameters {
         let n = self.moments.inputs;
         let channels: Vec<usize> = (0..taken.len()).collect();
         let rows: Vec<Vec<f64>> = channels
@@ -103,10 +104,15 @@ impl Traced {
                     gone[block as usize * self.block..][..self.block].fill(true);
                 }
                 let kept: Vec<usize> = (0..n).filter(|&i| !gone[i]).collect();
-                if kept.len() == n {
-                    return self.best[channel].clone();
-                }
-                self.moments.refit(channel, &kept).expect("a part of a positive definite matrix is positive definite")
+                let mut weights = match kept.len() == n {
+                    true => self.best[channel].clone(),
+                    false => self
+                        .moments
+                        .refit(channel, &kept)
+                        .expect("a part of a positive definite matrix is positive definite"),
+                };
+                self.moments.restore_variance(channel, &mut weights, restored);
+                weights
             })
             .collect();
         let mut parameters = Parameters { weight: vec![0.0; taken.len() * (n - 1)], bias: Vec::new() };

@@ -26,14 +26,11 @@ use allocation::{Curve, allocate};
 use layerwise::{Traced, by_magnitude, moments};
 use std::sync::Arc;
 
-/// Part of the mean square of a layer's inputs that is added to each, so that no weight grows out of hand.
-const DAMPING: f64 = 0.01;
-
 /// Largest sparsity of a layer that is not given by a recipe.
 const LIMIT: f64 = 0.95;
 
 /// Images on which the sensitivity of layers is measured.
-const PROBES: usize = 4;
+const PROBES: usize = 3;
 
 /// Relative squared error of a layer at which its sensitivity is measured.
 const PROBE_ERROR: f64 = 0.03;
@@ -76,7 +73,7 @@ pub fn sparsities(
     if let Some(known) = state.sparsities(dense.layers.len()) {
         return Ok(known);
     }
-    let curves = curves(dense, images, options, &limits, progress)?;
+    let curves = curves(dense, images, options, &limits, state, progress)?;
     let sparsities = allocate(&curves, options.sparsity * all);
     state.put_sparsities(&sparsities)?;
     Ok(sparsities)
@@ -107,6 +104,7 @@ fn curves(
     images: &[Arc<Tensor>],
     options: &Options,
     limits: &[f64],
+    state: &mut State,
     progress: &mut Progress<'_>,
 ) -> Result<Vec<Curve>, Error> {
     let graph = &dense.graph;
@@ -125,18 +123,23 @@ fn curves(
     for n in 0..graph.nodes.len() {
         if let Some((layer, &limit)) = layers.next_if(|(layer, _)| layer.node == n) {
             progress.at(Stage::Sensitivity, curves.len(), dense.layers.len(), &layer.weight_name);
-            curves.push(if limit > 0.0 {
-                let input = walk.input_of(n);
-                let moments = moments(layer, input, input, output_size(dense, layer));
-                let (disturbed, error) = cost::disturbed(layer, &moments, PROBE_ERROR);
-                let disturbance = sensitivity::disturbance(&probe, graph, n, &disturbed, &expected);
-                let factor = disturbance.map_err(Error::Run)? / error.max(1e-30);
-                let mut curve = cost::curve(layer, moments, options.block, DAMPING, limit)?;
-                curve.cost.iter_mut().for_each(|cost| *cost *= factor);
-                curve
-            } else {
-                Curve { weights: layer.weights(), cost: vec![0.0; allocation::STEPS + 1], limit }
-            });
+            let known = state.cost(layer).filter(|cost| cost.len() == allocation::STEPS + 1);
+            let cost = match known {
+                Some(cost) => cost,
+                None if limit == 0.0 => vec![0.0; allocation::STEPS + 1],
+                None => {
+                    let input = walk.input_of(n);
+                    let moments = moments(layer, input, input, output_size(dense, layer));
+                    let (disturbed, error) = cost::disturbed(layer, &moments, PROBE_ERROR);
+                    let disturbance = sensitivity::disturbance(&probe, graph, n, &disturbed, &expected);
+                    let factor = disturbance.map_err(Error::Run)? / error.max(1e-30);
+                    let curve = cost::curve(layer, moments, options.block, options.damping, limit)?;
+                    let cost: Vec<f64> = curve.cost.iter().map(|cost| cost * factor).collect();
+                    state.put_cost(layer, &cost)?;
+                    cost
+                }
+            };
+            curves.push(Curve { weights: layer.weights(), cost, limit });
         }
         walk.step(n).map_err(Error::Run)?;
         probe.step(n).map_err(Error::Run)?;
@@ -188,7 +191,8 @@ pub fn prune(
                     let out = output_size(dense, layer);
                     let moments = moments(layer, teacher.input_of(n), student.input_of(n), out);
                     let block = if layer.divides_into(options.block) { options.block } else { 1 };
-                    Traced::new(layer, moments, block, DAMPING)?.pruned(sparsities[at])
+                    Traced::new(layer, moments, block, options.damping)?
+                        .pruned(sparsities[at], options.restored_variance)
                 }
                 None => Parameters { weight: layer.weight.clone(), bias: layer.bias.clone() },
             };

@@ -197,6 +197,23 @@ impl Moments {
         sum.max(0.0)
     }
 
+    /// Scales weights with the bias at the end so that answers vary more like those that are wanted, around the same mean.
+    /// Least squares answers vary less, and what little each layer loses adds up along the network. `part` is the
+    /// exponent of the factor that would restore the variance: 0 changes nothing.
+    pub fn restore_variance(&self, output: usize, w: &mut [f64], part: f64) {
+        let n = self.inputs;
+        let mean = dot(w, &self.xx[(n - 1) * n..][..n]);
+        let square: f64 = (0..n).map(|i| w[i] * dot(&self.xx[i * n..][..n], w)).sum();
+        let wanted = self.yy[output] - self.wanted(output)[n - 1].powi(2);
+        let found = square - mean * mean;
+        if !(found > 1e-3 * wanted && wanted > 0.0) {
+            return;
+        }
+        let factor = (wanted / found).sqrt().max(1.0).powf(part);
+        w.iter_mut().for_each(|w| *w *= factor);
+        w[n - 1] += (1.0 - factor) * mean;
+    }
+
     /// The best weights of an output channel of which only those in `kept` (ascending) are not zero.
     pub fn refit(&self, output: usize, kept: &[usize]) -> Option<Vec<f64>> {
         let n = self.inputs;
@@ -218,9 +235,13 @@ mod tests {
     fn windows_and_columns_are_the_same_pixels() {
         let elements: Vec<f32> = (0..2 * 7 * 9).map(|i| i as f32 + 1.0).collect();
         let map = Map { elements: &elements, shape: [2, 7, 9] };
-        for (kernel, stride, pad, dilation) in
-            [([3, 3], [1, 1], 1, 1), ([3, 3], [2, 2], 1, 1), ([6, 6], [2, 2], 2, 1), ([1, 1], [1, 1], 0, 1), ([3, 2], [1, 3], 2, 2)]
-        {
+        for (kernel, stride, pad, dilation) in [
+            ([3, 3], [1, 1], 1, 1),
+            ([3, 3], [2, 2], 1, 1),
+            ([6, 6], [2, 2], 2, 1),
+            ([1, 1], [1, 1], 0, 1),
+            ([3, 2], [1, 3], 2, 2),
+        ] {
             let geometry = ConvGeometry { kernel, stride, pad: [pad; 4], dilation: [dilation; 2], group: 1 };
             let out = [0, 1].map(|i| ([7, 9][i] + 2 * pad - dilation * (kernel[i] - 1) - 1) / stride[i] + 1);
             let pixels: Vec<usize> = (out[1]..out[0] * out[1]).collect();
@@ -254,6 +275,11 @@ mod tests {
         let best = moments.refit(0, &[0, 1, 2]).expect("five points");
         assert!((best[0] - 2.0).abs() < 1e-4 && (best[1] + 1.0).abs() < 1e-4 && (best[2] - 3.0).abs() < 1e-4);
         assert!(moments.error(0, &best) < 1e-5);
+        let mut without = moments.refit(0, &[0, 2]).expect("five points");
+        let mean = |w: &[f64]| points.iter().map(|p| w[0] * f64::from(p[0]) + w[2]).sum::<f64>() / 5.0;
+        let before = (mean(&without), without[0]);
+        moments.restore_variance(0, &mut without, 1.0);
+        assert!((mean(&without) - before.0).abs() < 1e-4 && without[0] > before.1);
         let without = moments.refit(0, &[0, 2]).expect("five points");
         assert!(moments.error(0, &without) < moments.error(0, &[2.0, 0.0, 3.0]));
     }

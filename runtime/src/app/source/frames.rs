@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use super::expand::{LiveSource, Sources, VideoSource};
 use super::live::{Live, LiveEvent, LiveReport, OpenLive, Reconnect};
-use crate::picture::{Limits, Picture};
 use crate::app::interrupt::Interrupt;
 use crate::app::video::pipe::{Contents, read_contents};
 use crate::app::video::{self, FfmpegReader, FrameReader, Input, VideoError};
+use crate::picture::{Limits, Picture};
 
 /// How sources are read.
 #[derive(Clone, Debug)]

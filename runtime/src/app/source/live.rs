@@ -9,9 +9,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::picture::Picture;
 use crate::app::interrupt::Interrupt;
 use crate::app::video::{FrameReader, Stopper, VideoError};
+use crate::picture::Picture;
 
 /// Connects to a live source, again when the connection was lost.
 pub type OpenLive = Box<dyn Fn() -> Result<Box<dyn FrameReader>, VideoError> + Send>;

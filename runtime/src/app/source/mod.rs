@@ -25,8 +25,8 @@ mod live;
 #[cfg(target_os = "linux")]
 pub mod webcam;
 
+pub use crate::picture::{Limits, Picture, PictureError};
 pub use expand::{LiveSource, Sources, VideoSource};
 pub use frames::{Frame, FrameKind, Frames, Options, Problem};
 pub use glob::expand_glob;
 pub use live::{Live, LiveEvent, LiveReport, OpenLive, Reconnect};
-pub use crate::picture::{Limits, Picture, PictureError};

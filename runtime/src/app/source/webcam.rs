@@ -7,8 +7,8 @@ use linuxvideo::format::{PixFormat, PixelFormat};
 use linuxvideo::stream::ReadStream;
 use linuxvideo::{BufType, CapabilityFlags, Device, Fract};
 
-use crate::picture::{Limits, Picture};
 use crate::app::video::{Colour, FrameReader, VideoError, packed_yuyv_to_rgb};
+use crate::picture::{Limits, Picture};
 
 /// The size that is asked for; a camera gives the nearest that it has.
 const WANTED: (u32, u32) = (1280, 720);
