@@ -8,7 +8,7 @@ use peristyle_compiler::onnx::rewrite::{NewConv, rewrite};
 use peristyle_compiler::onnx::{self, ImportOptions, ModelProto};
 use peristyle_compiler::sparsify::dense::Dense;
 use peristyle_compiler::sparsify::progress::{Progress, Stage, Step};
-use peristyle_compiler::sparsify::{self, Error, Method, Options, Report, images};
+use peristyle_compiler::sparsify::{self, Error, Measure, Method, Options, Report, images};
 use peristyle_compiler::{Config, passes};
 use peristyle_runtime::picture::{Limits, Picture};
 use prost::Message;
@@ -153,15 +153,19 @@ fn zeros_are_where_they_cost_least() {
     let dense = fixture.bytes("dense.onnx");
     let options = Options { sparsity: 0.8, ..Options::default() };
     let report = fixture.run("sparse.onnx", &options).expect("it is pruned");
-    assert!((report.sparsity() - 0.8).abs() < 0.003, "{}", report.sparsity());
+    let share = report.sparsity(Measure::Weights);
+    assert!((share - 0.8).abs() < 0.003, "{share}");
     let shares = report.layers.iter().map(|l| l.zeros as f64 / l.shape.iter().product::<usize>() as f64);
     let (least, most) = shares.fold((1.0f64, 0.0f64), |(least, most), s| (least.min(s), most.max(s)));
     assert!(most - least > 0.1, "every layer has between {least} and {most}");
-    fixture.run("magnitude.onnx", &Options { method: Method::Magnitude, ..options }).expect("it is pruned");
+    fixture.run("magnitude.onnx", &Options { method: Method::Magnitude, ..options.clone() }).expect("it is pruned");
     let truth = fixture.answer("dense.onnx");
     let [ours, magnitude] = ["sparse.onnx", "magnitude.onnx"].map(|name| distance(&fixture.answer(name), &truth));
     assert!(ours < 0.5 * magnitude, "{ours}, by magnitude {magnitude}");
     assert_eq!(fixture.bytes("dense.onnx"), dense);
+    let by_macs = Options { sparsity: 0.6, measure: Measure::Macs, images: 1, ..Options::default() };
+    let share = fixture.run("macs.onnx", &by_macs).expect("it is pruned").sparsity(Measure::Macs);
+    assert!((share - 0.6).abs() < 0.01, "{share}");
     assert!(!fixture.path("sparse.onnx.resume").exists());
 }
 

@@ -3,15 +3,16 @@
 use super::ModelArgs;
 use indicatif::{ProgressBar, ProgressStyle};
 use peristyle_compiler::sparsify::progress::{Progress, Stage, Step};
-use peristyle_compiler::sparsify::{self, Method, Options, Report};
+use peristyle_compiler::sparsify::{self, Measure, Method, Options, Report};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Arguments of `sparsify`.
 ///
 /// No labels are needed: the weights that cost least are removed one after another, and the others are moved so that
-/// every layer answers as the dense one did on the calibration images. This alone keeps most of the accuracy up to about
-/// 40 % zeros; at 65 % it is where training has to start.
+/// every layer answers as the dense one did on the calibration images. Pruning alone, without any training, costs accuracy:
+/// YOLOv5n with 65 % of its weights zero kept 28.4 of 33.4 mAP. Measure yours with the detector's `eval`; what is missing
+/// takes training, with these zeros held.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -25,9 +26,14 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     calibrate: PathBuf,
 
-    /// Share of the convolution weights that become zero, divided among the layers so that it costs least.
+    /// Share of zeros, divided among the layers so that it costs least.
     #[arg(long, value_name = "SHARE", default_value_t = 0.65)]
     sparsity: f64,
+
+    /// What --sparsity is a share of: `weights`, or `macs`, the multiply-accumulates, which decide about speed; then
+    /// early layers get more of the zeros.
+    #[arg(long, value_enum, default_value_t = MeasureArg::Weights)]
+    of: MeasureArg,
 
     /// Consecutive input channels that become zero together; 4 suits processors with VNNI.
     #[arg(long, value_name = "CHANNELS", default_value_t = 1)]
@@ -59,6 +65,12 @@ pub struct Args {
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum MeasureArg {
+    Weights,
+    Macs,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum MethodArg {
     SecondOrder,
     Magnitude,
@@ -69,6 +81,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let start = Instant::now();
     let options = Options {
         sparsity: args.sparsity,
+        measure: match args.of {
+            MeasureArg::Weights => Measure::Weights,
+            MeasureArg::Macs => Measure::Macs,
+        },
         block: args.block,
         quantize: args.quantize,
         method: match args.method {
@@ -111,9 +127,10 @@ fn print(args: &Args, report: &Report, took: Duration) {
         println!("{:6.1} %  {shape:>13}  {}", 100.0 * layer.zeros as f64 / weights as f64, layer.name);
     }
     println!(
-        "{}: {:.1} % of the convolution weights are zero{}; {} images, {:.0} s{}",
+        "{}: {:.1} % of the convolution weights and {:.1} % of the multiply-accumulates are zero{}; {} images, {:.0} s{}",
         args.output.display(),
-        100.0 * report.sparsity(),
+        100.0 * report.sparsity(Measure::Weights),
+        100.0 * report.sparsity(Measure::Macs),
         if args.quantize { ", u8 inputs and s8 weights" } else { "" },
         report.images,
         took.as_secs_f64(),

@@ -36,11 +36,24 @@ pub enum Method {
     Magnitude,
 }
 
+/// What a share of zeros is a share of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Measure {
+    /// The convolution weights.
+    #[default]
+    Weights,
+    /// The multiply-accumulates of the convolutions: what decides about speed. Early layers, which are small and run on
+    /// many pixels, get more zeros.
+    Macs,
+}
+
 /// What to make of a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// Share of the convolution weights that become zero.
+    /// Share of zeros.
     pub sparsity: f64,
+    /// What it is a share of.
+    pub measure: Measure,
     /// Consecutive input channels that are zero together; 1 for zeros anywhere.
     pub block: usize,
     /// Whether inputs and weights of convolutions become integers.
@@ -63,6 +76,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             sparsity: 0.65,
+            measure: Measure::Weights,
             block: 1,
             quantize: false,
             method: Method::SecondOrder,
@@ -95,13 +109,19 @@ pub struct LayerReport {
     pub shape: [usize; 4],
     /// Zeros in the weight.
     pub zeros: usize,
+    /// Output pixels, each of which meets every weight once.
+    pub pixels: usize,
 }
 
 impl Report {
-    /// Share of all convolution weights that are zero.
-    pub fn sparsity(&self) -> f64 {
-        let all: usize = self.layers.iter().map(|l| l.shape.iter().product::<usize>()).sum();
-        self.layers.iter().map(|l| l.zeros).sum::<usize>() as f64 / all.max(1) as f64
+    /// Share of zeros among all convolution weights, or of multiply-accumulates by them.
+    pub fn sparsity(&self, measure: Measure) -> f64 {
+        let times = |layer: &LayerReport| match measure {
+            Measure::Weights => 1,
+            Measure::Macs => layer.pixels,
+        };
+        let all: usize = self.layers.iter().map(|l| l.shape.iter().product::<usize>() * times(l)).sum();
+        self.layers.iter().map(|l| l.zeros * times(l)).sum::<usize>() as f64 / all.max(1) as f64
     }
 }
 
@@ -166,6 +186,7 @@ pub fn run(
         name: layer.weight_name.clone(),
         shape: layer.shape,
         zeros: conv.weight.iter().filter(|w| **w == 0.0).count(),
+        pixels: prune::output_size(&dense, layer).iter().product(),
     });
     Ok(Report { layers: layers.collect(), images: images.len(), resumed })
 }

@@ -6,11 +6,22 @@ use std::collections::BinaryHeap;
 /// Points of a [`Curve`]: sparsity 0, 0.02, ..., 1.
 pub const STEPS: usize = 50;
 
+/// Cost at every step, from what each removal costs, in the order of the removals, which all take equally many weights.
+pub fn steps(costs: &[f64]) -> Vec<f64> {
+    let mut sums = vec![0.0];
+    let mut sum = 0.0;
+    for &cost in costs {
+        sum += cost;
+        sums.push(sum);
+    }
+    (0..=STEPS).map(|step| sums[step * costs.len() / STEPS]).collect()
+}
+
 /// What zeros in a layer cost.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Curve {
-    /// Weights of the layer.
-    pub weights: usize,
+    /// Weights of the layer, or whatever else is shared out.
+    pub size: usize,
     /// Cost at every multiple of `1 / STEPS`, from 0 to 1, never falling.
     pub cost: Vec<f64>,
     /// Largest sparsity that the layer may get.
@@ -18,26 +29,6 @@ pub struct Curve {
 }
 
 impl Curve {
-    /// From what each removal costs, in the order of the removals, which all take equally many weights.
-    pub fn from_costs(weights: usize, costs: &[f64], limit: f64) -> Self {
-        let mut sums = vec![0.0];
-        let mut sum = 0.0;
-        for &cost in costs {
-            sum += cost;
-            sums.push(sum);
-        }
-        let cost = (0..=STEPS).map(|step| sums[step * costs.len() / STEPS]).collect();
-        Self { weights, cost, limit }
-    }
-
-    /// The cost at a sparsity, between the points along straight lines.
-    pub fn at(&self, sparsity: f64) -> f64 {
-        let place = sparsity.clamp(0.0, 1.0) * STEPS as f64;
-        let below = (place as usize).min(STEPS - 1);
-        let part = place - below as f64;
-        self.cost[below] * (1.0 - part) + self.cost[below + 1] * part
-    }
-
     /// The corners of the greatest convex function below the curve, as steps, up to the limit.
     fn corners(&self) -> Vec<usize> {
         let last = ((self.limit * STEPS as f64).floor() as usize).min(STEPS);
@@ -54,9 +45,9 @@ impl Curve {
         corners
     }
 
-    /// Cost per weight between two steps.
+    /// Cost per unit of size between two steps.
     fn slope(&self, from: usize, to: usize) -> f64 {
-        (self.cost[to] - self.cost[from]) * STEPS as f64 / ((to - from) as f64 * self.weights as f64)
+        (self.cost[to] - self.cost[from]) * STEPS as f64 / ((to - from) as f64 * self.size as f64)
     }
 }
 
@@ -88,8 +79,8 @@ impl Ord for Piece {
     }
 }
 
-/// Sparsities of all layers with `zeros` zeros together at the least cost; the sparsities found at the limits of all
-/// layers when that is less.
+/// Sparsities of all layers that take `zeros` of their sizes together at the least cost; the limits of all layers when
+/// they take less.
 pub fn allocate(curves: &[Curve], zeros: f64) -> Vec<f64> {
     let corners: Vec<Vec<usize>> = curves.iter().map(Curve::corners).collect();
     let piece = |layer: usize, corner: usize| {
@@ -101,7 +92,7 @@ pub fn allocate(curves: &[Curve], zeros: f64) -> Vec<f64> {
     let mut left = zeros;
     while let Some(Piece { layer, corner, .. }) = heap.pop() {
         let [from, to] = [corners[layer][corner], corners[layer][corner + 1]].map(|s| s as f64 / STEPS as f64);
-        let wanted = (to - from) * curves[layer].weights as f64;
+        let wanted = (to - from) * curves[layer].size as f64;
         let share = (left / wanted).min(1.0);
         sparsity[layer] = from + share * (to - from);
         left -= share * wanted;
@@ -115,10 +106,18 @@ pub fn allocate(curves: &[Curve], zeros: f64) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Curve, STEPS, allocate};
+    use super::{Curve, STEPS, allocate, steps};
 
-    fn curve(weights: usize, limit: f64, cost: impl Fn(f64) -> f64) -> Curve {
-        Curve { weights, cost: (0..=STEPS).map(|s| cost(s as f64 / STEPS as f64)).collect(), limit }
+    fn curve(size: usize, limit: f64, cost: impl Fn(f64) -> f64) -> Curve {
+        Curve { size, cost: (0..=STEPS).map(|s| cost(s as f64 / STEPS as f64)).collect(), limit }
+    }
+
+    /// The cost at a sparsity, between the steps along straight lines.
+    fn at(curve: &Curve, sparsity: f64) -> f64 {
+        let place = sparsity * STEPS as f64;
+        let below = (place as usize).min(STEPS - 1);
+        let part = place - below as f64;
+        curve.cost[below] * (1.0 - part) + curve.cost[below + 1] * part
     }
 
     #[test]
@@ -144,7 +143,7 @@ mod tests {
     fn no_other_division_is_cheaper() {
         let curves =
             [curve(100, 1.0, |s| s.powi(3)), curve(200, 1.0, |s| 2.0 * s * s), curve(400, 1.0, |s| 0.3 * s.powi(4))];
-        let total = |s: &[f64]| curves.iter().zip(s).map(|(c, &s)| c.at(s)).sum::<f64>();
+        let total = |s: &[f64]| curves.iter().zip(s).map(|(c, &s)| at(c, s)).sum::<f64>();
         let ours = allocate(&curves, 350.0);
         for a in 0..=20 {
             for b in 0..=20 {
@@ -158,8 +157,8 @@ mod tests {
     }
 
     #[test]
-    fn a_curve_is_the_sum_of_its_costs() {
-        let curve = Curve::from_costs(400, &[1.0; 100], 1.0);
-        assert_eq!((curve.at(0.0), curve.at(0.5), curve.at(0.51), curve.at(1.0)), (0.0, 50.0, 51.0, 100.0));
+    fn costs_add_up() {
+        let steps = steps(&[1.0; 100]);
+        assert_eq!((steps.len(), steps[0], steps[1], steps[STEPS]), (STEPS + 1, 0.0, 2.0, 100.0));
     }
 }

@@ -1,6 +1,6 @@
 //! What zeros in a layer of the dense network cost, estimated from some of its channels.
 
-use super::allocation::Curve;
+use super::allocation::steps;
 use super::cholesky::Cholesky;
 use super::layerwise::{not_finite, with_bias};
 use super::moments::Moments;
@@ -16,11 +16,12 @@ const BUDGET: usize = 3 << 30;
 /// Fewest channels that are traced.
 const CHANNELS: usize = 16;
 
-/// The mean squared error of all output channels together over the sparsity of a layer.
+/// The mean squared error of all output channels together, at every [step](super::allocation::STEPS) of the layer's
+/// sparsity.
 ///
 /// # Errors
 /// When the inputs of the layer are not finite.
-pub fn curve(layer: &Layer, moments: Moments, block: usize, damping: f64, limit: f64) -> Result<Curve, Error> {
+pub fn errors(layer: &Layer, moments: Moments, block: usize, damping: f64) -> Result<Vec<f64>, Error> {
     let order = layer.column_order(block);
     let dense: Vec<f64> = with_bias(&layer.weight, &layer.bias).into_iter().map(f64::from).collect();
     let moments = moments.finish(&order, &dense, damping);
@@ -38,7 +39,7 @@ pub fn curve(layer: &Layer, moments: Moments, block: usize, damping: f64, limit:
     let costs: Vec<Vec<f64>> = costs.collect();
     let share = moments.outputs as f64 / channels as f64;
     let costs: Vec<f64> = super::layerwise::cheapest_first(&costs).into_iter().map(|(cost, _)| cost * share).collect();
-    Ok(Curve::from_costs(layer.weights(), &costs, limit))
+    Ok(steps(&costs))
 }
 
 /// Weights that are off at random, with biases that keep the mean of every channel, and the mean squared error that

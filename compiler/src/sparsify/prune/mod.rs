@@ -20,7 +20,7 @@ use super::progress::{Progress, Stage};
 use super::recipe::Recipe;
 use super::state::State;
 use super::walk::{Parameters, Walk};
-use super::{Error, Method, Options};
+use super::{Error, Measure, Method, Options};
 use crate::ir::Tensor;
 use allocation::{Curve, allocate};
 use layerwise::{Traced, by_magnitude, moments};
@@ -52,19 +52,23 @@ pub fn sparsities(
     }
     let limits: Vec<f64> =
         dense.layers.iter().map(|l| if l.divides_into(options.block) { LIMIT } else { 0.0 }).collect();
-    let weights = |of: &[f64]| dense.layers.iter().zip(of).map(|(l, s)| l.weights() as f64 * s).sum::<f64>();
-    let all = weights(&vec![1.0; dense.layers.len()]);
-    let most = weights(&limits) / all;
+    let sizes: Vec<usize> = dense.layers.iter().map(|l| size(dense, l, options.measure)).collect();
+    let all = sizes.iter().sum::<usize>() as f64;
+    let most = sizes.iter().zip(&limits).map(|(&size, limit)| size as f64 * limit).sum::<f64>() / all;
     if options.sparsity > most {
         let why = match options.block {
             1 => "grouped convolutions stay dense".to_owned(),
             block => format!("layers whose input channels do not divide into blocks of {block} stay dense"),
         };
         return Err(Error::Options(format!(
-            "--sparsity {} cannot be reached: at most {:.3} of the convolution weights of this model can be zero ({why}, \
-             and no layer gets more than {LIMIT})",
+            "--sparsity {} cannot be reached: at most {:.3} of the {} of this model can be zero ({why}, and no layer gets \
+             more than {LIMIT})",
             options.sparsity,
-            (most * 1000.0).floor() / 1000.0
+            (most * 1000.0).floor() / 1000.0,
+            match options.measure {
+                Measure::Weights => "convolution weights",
+                Measure::Macs => "multiply-accumulates",
+            }
         )));
     }
     if options.method == Method::Magnitude {
@@ -73,7 +77,9 @@ pub fn sparsities(
     if let Some(known) = state.sparsities(dense.layers.len()) {
         return Ok(known);
     }
-    let curves = curves(dense, images, options, &limits, state, progress)?;
+    let costs = costs(dense, images, options, &limits, state, progress)?;
+    let curves = costs.into_iter().zip(sizes).zip(limits);
+    let curves: Vec<Curve> = curves.map(|((cost, size), limit)| Curve { size, cost, limit }).collect();
     let sparsities = allocate(&curves, options.sparsity * all);
     state.put_sparsities(&sparsities)?;
     Ok(sparsities)
@@ -98,15 +104,23 @@ fn from_recipe(dense: &Dense, options: &Options, recipe: &Recipe) -> Result<Vec<
     Ok(dense.layers.iter().map(sparsity).collect())
 }
 
-/// What zeros in each layer cost the network.
-fn curves(
+/// Weights of a layer, or its multiply-accumulates.
+fn size(dense: &Dense, layer: &Layer, measure: Measure) -> usize {
+    match measure {
+        Measure::Weights => layer.weights(),
+        Measure::Macs => layer.weights() * output_size(dense, layer).iter().product::<usize>(),
+    }
+}
+
+/// What zeros in each layer cost the network, at every [step](allocation::STEPS).
+fn costs(
     dense: &Dense,
     images: &[Arc<Tensor>],
     options: &Options,
     limits: &[f64],
     state: &mut State,
     progress: &mut Progress<'_>,
-) -> Result<Vec<Curve>, Error> {
+) -> Result<Vec<Vec<f64>>, Error> {
     let graph = &dense.graph;
     let mut walk = Walk::new(graph, images);
     let probes: Vec<Arc<Tensor>> = images.iter().take(PROBES).cloned().collect();
@@ -118,11 +132,11 @@ fn curves(
     let expected: Vec<Vec<Arc<Tensor>>> = graph.outputs.iter().map(|&id| undisturbed.value(id).to_vec()).collect();
     drop(undisturbed);
 
-    let mut curves = Vec::new();
+    let mut costs = Vec::new();
     let mut layers = dense.layers.iter().zip(limits).peekable();
     for n in 0..graph.nodes.len() {
         if let Some((layer, &limit)) = layers.next_if(|(layer, _)| layer.node == n) {
-            progress.at(Stage::Sensitivity, curves.len(), dense.layers.len(), &layer.weight_name);
+            progress.at(Stage::Sensitivity, costs.len(), dense.layers.len(), &layer.weight_name);
             let known = state.cost(layer).filter(|cost| cost.len() == allocation::STEPS + 1);
             let cost = match known {
                 Some(cost) => cost,
@@ -133,18 +147,18 @@ fn curves(
                     let (disturbed, error) = cost::disturbed(layer, &moments, PROBE_ERROR);
                     let disturbance = sensitivity::disturbance(&probe, graph, n, &disturbed, &expected);
                     let factor = disturbance.map_err(Error::Run)? / error.max(1e-30);
-                    let curve = cost::curve(layer, moments, options.block, options.damping, limit)?;
-                    let cost: Vec<f64> = curve.cost.iter().map(|cost| cost * factor).collect();
+                    let error = cost::errors(layer, moments, options.block, options.damping)?;
+                    let cost: Vec<f64> = error.iter().map(|error| error * factor).collect();
                     state.put_cost(layer, &cost)?;
                     cost
                 }
             };
-            curves.push(Curve { weights: layer.weights(), cost, limit });
+            costs.push(cost);
         }
         walk.step(n).map_err(Error::Run)?;
         probe.step(n).map_err(Error::Run)?;
     }
-    Ok(curves)
+    Ok(costs)
 }
 
 /// Height and width of what a layer makes.
