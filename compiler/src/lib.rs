@@ -27,6 +27,8 @@ pub mod passes;
 pub mod plan;
 mod report;
 mod sample;
+#[cfg(feature = "sparsify")]
+pub mod sparsify;
 pub mod store;
 #[doc(hidden)]
 pub mod unfinished;

@@ -7,6 +7,7 @@ mod elf;
 mod inspect;
 mod run;
 mod size;
+mod sparsify;
 
 use clap::{Parser, Subcommand};
 use peristyle_compiler::Config;
@@ -33,6 +34,8 @@ enum Command {
     Diff(diff::Args),
     /// Run a model in the reference interpreter.
     Run(run::Args),
+    /// Make a dense model sparse, and integer, with some unlabelled images.
+    Sparsify(sparsify::Args),
 }
 
 /// Options of every command that reads a model.
@@ -85,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Diff(args) => return diff_exit(diff::run(&args)),
         Command::Run(args) => run::run(&args),
+        Command::Sparsify(args) => sparsify::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

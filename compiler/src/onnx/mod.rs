@@ -25,6 +25,7 @@ mod ops;
 #[rustfmt::skip]
 #[allow(missing_docs, clippy::all, clippy::pedantic)]
 pub mod proto;
+pub mod rewrite;
 mod tensor;
 mod topology;
 

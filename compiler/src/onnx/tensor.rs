@@ -69,6 +69,17 @@ pub(super) fn read(tensor: &TensorProto, base_dir: Option<&Path>) -> Result<Tens
     Ok(Tensor::new(shape, elements))
 }
 
+/// Bytes that the elements of a tensor take in a file; `None` when they are too many to count.
+pub(super) fn stored_bytes(tensor: &TensorProto) -> Result<Option<usize>, Error> {
+    let fail = |reason: String| Error::Tensor { tensor: tensor.name().to_owned(), reason };
+    let (_, len) = extents(&tensor.dims).map_err(fail)?;
+    let code = tensor.data_type();
+    match (dtype(code), DataType::try_from(code)) {
+        (Some(_), Ok(stored)) => Ok(len.checked_mul(width(stored))),
+        _ => Err(fail(format!("element type {} is not supported", dtype_name(code)))),
+    }
+}
+
 /// Reads a tensor stored by its nonzero elements.
 pub(super) fn read_sparse(sparse: &SparseTensorProto, base_dir: Option<&Path>) -> Result<Tensor, Error> {
     let name = sparse.values.as_ref().map_or("", |v| v.name());
