@@ -52,7 +52,10 @@ fn a_model_is_the_same_as_itself() {
     let shapes = shapes.to_str().expect("UTF-8");
     let (code, text, _) = diff(&[shapes, shapes]);
     assert_eq!(code, Some(0), "{text}");
-    assert!(text.contains("The models are the same: 74 layers") && text.matches("sha256 5d73f40c").count() == 2, "{text}");
+    assert!(
+        text.contains("The models are the same: 74 layers") && text.matches("sha256 5d73f40c").count() == 2,
+        "{text}"
+    );
     let image = example("example.jpg");
     let (code, text, _) = diff(&[shapes, shapes, "--json", "--image", image.to_str().expect("UTF-8")]);
     let told: Value = serde_json::from_str(&text).expect("JSON");
