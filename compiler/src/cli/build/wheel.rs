@@ -55,8 +55,10 @@ pub fn run(
         )?);
         files.push((format!("{package}/{}", library(compilation)), bytes));
     }
-    // The version tells models apart, so that pip replaces one by another.
-    let digest = Sha256::digest(compilations.iter().map(|c| c.identity.sha256.as_str()).collect::<String>());
+    // The version tells models and choices of classes apart, so that pip replaces one by another.
+    let identities =
+        compilations.iter().map(|c| format!("{} {}\n", c.identity.sha256, c.identity.class_names.join(",")));
+    let digest = Sha256::digest(identities.collect::<String>());
     let version = format!("{}+{}", env!("CARGO_PKG_VERSION"), hexadecimal(&digest[..4]));
     // Linux has had no wheels for a C library before 2.17.
     let tag = format!("py3-none-manylinux_2_{}_{}", glibc.max(17), std::env::consts::ARCH);
