@@ -123,8 +123,8 @@ mod l059_heads_2;
 #[path = "l060_heads_concat.rs"]
 mod l060_heads_concat;
 use peristyle_runtime::engine::{
-    Cow, DType, Engine, Infer, Layer, ModelSpec, Program, RunError, StartError, Step,
-    TensorMut, TensorRef, TensorSpec, cores, DetectorSpec, Head,
+    Cow, DType, Engine, Infer, Layer, MAX_THREADS, ModelSpec, Program, RunError,
+    StartError, Step, TensorMut, TensorRef, TensorSpec, cores, DetectorSpec, Head,
 };
 /// Shape of `images` for one image.
 #[allow(dead_code)]
@@ -392,12 +392,12 @@ impl Model {
     pub fn new(threads: usize) -> Result<Model, StartError> {
         Engine::new(&PROGRAM, threads).map(Model)
     }
-    /// [`Model::new`] with [`THREADS`].
+    /// [`Model::new`] with [`THREADS`], or as many as can work together.
     ///
     /// # Errors
     /// As for [`Model::new`].
     pub fn start() -> Result<Model, StartError> {
-        Model::new(THREADS.unwrap_or_else(cores))
+        Model::new(THREADS.unwrap_or_else(cores).min(MAX_THREADS))
     }
     /// Runs one or more images; every tensor is row-major and holds the same number of them. Allocates nothing.
     ///
