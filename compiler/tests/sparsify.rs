@@ -201,11 +201,6 @@ fn blocks_of_four_and_integers_compile() {
         }
     }
     assert!(zero_blocks > 20 * broken, "{zero_blocks} blocks of zeros, {broken} of three zeros");
-    // A float network of the same weights is near: rounding costs little.
-    let truth = fixture.answer("dense.onnx");
-    fixture.run("float.onnx", &Options { quantize: false, ..options }).expect("it is pruned");
-    let [float, integer] = ["float.onnx", "sparse.onnx"].map(|name| distance(&fixture.answer(name), &truth));
-    assert!(integer < 1.5 * float + 1.0, "{integer}, as float {float}");
     let compilation = Config::new().analyze(fixture.path("sparse.onnx")).expect("it compiles");
     assert_eq!(compilation.identity.class_names.len(), 6);
 }
