@@ -306,12 +306,6 @@ impl Compilation {
         identity
     }
 
-    /// Bytes of the constants of the graph.
-    pub fn weight_bytes(&self) -> u64 {
-        let constants = self.graph.values.iter().filter_map(|value| value.constant.as_ref());
-        constants.map(|tensor| (tensor.ty().len() * tensor.ty().dtype.size()) as u64).sum()
-    }
-
     /// The emitted crate, as it belongs into `dir`.
     pub fn package(&self, dir: &Path) -> Package {
         emit::crate_package(&self.plan, &self.baked(), &runtime_source(dir))
