@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "\
 Times are predicted from what each kernel has to do in each layer, fitted to profiles of eight YOLOv5 models on Zen 3 with one \
 thread. There the sum of all layers was within 5 % of the fastest times measured, and layers within 2 to 6 % on average; on a \
-model that was not fitted to (yolov5n-pruned35_quant-vnni) the sum was 5 % too high and layers were within 7 %. Threads are \
+model that was not fitted to (yolov5n-pruned35_quant-vnni) the sum was 5 % too high and layers were within 7 %. For YOLOv5l with 85 MB of tables, measured on a busy \
+machine, the sum was 29 % too low. Threads are \
 taken for whole cores: two virtual ones were 30 % slower than predicted. A busy machine is slower, and \
 processors other than Zen 3 are estimated. `--against` tells the error for a model and machine of yours.
 
