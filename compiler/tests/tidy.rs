@@ -50,12 +50,16 @@ fn rooms_know_only_whom_they_may() {
     may_not_know("compiler/src/build_script", &["passes", "interp", "golden", "sample", "cli"]);
     may_not_know("compiler/src/config", &["build_script", "cli"]);
     may_not_know("compiler/src/diff", &["onnx", "passes", "interp", "cli"]);
-    may_not_know("compiler/src/ir", &["sparsify", "onnx", "interp", "passes", "plan", "emit", "config", "cli"]);
-    may_not_know("compiler/src/onnx", &["sparsify", "interp", "passes", "plan", "emit", "config", "cli"]);
-    may_not_know("compiler/src/interp", &["sparsify", "onnx", "passes", "plan", "emit", "config", "cli"]);
-    may_not_know("compiler/src/passes", &["sparsify", "onnx", "plan", "emit", "config", "cli"]);
-    may_not_know("compiler/src/plan", &["sparsify", "onnx", "passes", "interp", "emit", "config", "cli"]);
-    may_not_know("compiler/src/emit", &["sparsify", "onnx", "passes", "interp", "ir", "config", "cli"]);
+    may_not_know(
+        "compiler/src/ir",
+        &["sparsify", "inspect", "onnx", "interp", "passes", "plan", "emit", "config", "cli"],
+    );
+    may_not_know("compiler/src/onnx", &["sparsify", "inspect", "interp", "passes", "plan", "emit", "config", "cli"]);
+    may_not_know("compiler/src/interp", &["sparsify", "inspect", "onnx", "passes", "plan", "emit", "config", "cli"]);
+    may_not_know("compiler/src/passes", &["sparsify", "inspect", "onnx", "plan", "emit", "config", "cli"]);
+    may_not_know("compiler/src/plan", &["sparsify", "inspect", "onnx", "passes", "interp", "emit", "config", "cli"]);
+    may_not_know("compiler/src/emit", &["sparsify", "inspect", "onnx", "passes", "interp", "ir", "config", "cli"]);
+    may_not_know("compiler/src/inspect", &["onnx", "passes", "interp", "emit", "config", "cli"]);
     may_not_know("compiler/src/sparsify", &["plan", "emit", "config", "cli", "golden"]);
     may_not_know("runtime/src/simd", &["kernels", "engine", "detect", "app", "tensor_io"]);
     may_not_know("runtime/src/kernels", &["detect", "app", "tensor_io"]);

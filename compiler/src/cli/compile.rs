@@ -38,7 +38,8 @@ pub struct CodeArgs {
     #[arg(long, value_name = "BYTES", value_parser = super::size::parse_bytes)]
     pub max_code_size: Option<usize>,
 
-    /// What the Rust compiler may take its time for: `fast` compiles kernels as ever and everything else quickly.
+    /// What the Rust compiler may take its time for: `fast` compiles kernels as ever and leaves the rest as it is: PNG
+    /// files, videos and HTTP are slower then.
     #[arg(long, value_name = "HOW", value_enum, default_value_t = Optimise::Full)]
     pub opt_time: Optimise,
 

@@ -12,9 +12,11 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Times are predicted from what each kernel has to do in each layer, fitted to profiles of eight YOLOv5 models on Zen 3 with one \
-thread. There the sum of all layers was within 5 % of what was measured, and layers within 6 % of their time on average. On \
-a model that was not fitted to (yolov5n-pruned35_quant-vnni) the sum was 5 % too high. A busy machine is slower; other \
-processors than Zen 3 are estimated. `--against` tells the error of a model of yours.
+thread. There the sum of all layers was within 5 % of the fastest times measured, and layers within 2 to 6 % on average; on a \
+model that was not fitted to (yolov5n-pruned35_quant-vnni) the sum was 5 % too high and layers were within 7 %. For YOLOv5l with 85 MB of tables, measured on a busy \
+machine, the sum was 29 % too low. Threads are \
+taken for whole cores: two virtual ones were 30 % slower than predicted. A busy machine is slower, and \
+processors other than Zen 3 are estimated. `--against` tells the error for a model and machine of yours.
 
 Examples:
   peristyle inspect model.onnx
@@ -177,7 +179,7 @@ fn beside(args: &Args, compilation: &Compilation, cpu: &Cpu) -> anyhow::Result<O
     let changed = args.code.config().analyze_graph(&compilation.identity.source, graph)?;
     let mut inspection = Inspection::new(Model::default(), &changed.plan, &changed.channels, cpu, threads);
     inspection.model.name = format!("{} with {}", compilation.identity.source, what_if.describe());
-    inspection.model.bytes = changed.weight_bytes();
+    inspection.model.bytes = inspect::constant_bytes(&changed.graph);
     Ok(Some((inspection, format!("What if: {}", what_if.describe()))))
 }
 

@@ -52,7 +52,7 @@ pub struct Identity {
 /// How long the Rust compiler may take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OptTime {
-    /// As short as possible: the kernels are compiled as ever, everything else quickly.
+    /// As short as possible: kernels are compiled as ever, and everything else is not optimised.
     Fast,
     /// As long as it makes binaries faster.
     #[default]

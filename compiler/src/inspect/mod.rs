@@ -14,6 +14,7 @@ pub use against::{Against, against};
 pub use pairing::{Pair, pairs};
 pub use what_if::{WhatIf, impose};
 
+use crate::ir::Graph;
 use crate::plan::cost::{Cpu, Prediction, build, size};
 use crate::plan::kernel::Pattern;
 use crate::plan::{ChannelZeros, Note, Plan};
@@ -29,6 +30,12 @@ pub struct Model {
     pub bytes: u64,
     /// SHA-256 of the same, hexadecimal.
     pub sha256: String,
+}
+
+/// Bytes of the constants of a graph.
+pub fn constant_bytes(graph: &Graph) -> u64 {
+    let constants = graph.values.iter().filter_map(|value| value.constant.as_ref());
+    constants.map(|tensor| (tensor.ty().len() * tensor.ty().dtype.size()) as u64).sum()
 }
 
 /// Numbers of a convolution's weights.

@@ -45,11 +45,11 @@ h1{font-size:26px;margin:0;overflow-wrap:anywhere}
 h2{font-size:16px;margin:36px 0 10px}
 .sub{color:var(--dim);margin:4px 0 24px}
 .sub strong{color:var(--fg)}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(210px,1fr));gap:12px}
 .card{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 14px}
 .card b{display:block;font-size:22px;font-weight:650;font-variant-numeric:tabular-nums}
 .card i{font-style:normal;color:var(--dim);font-size:13px}
-.card s{text-decoration:none;color:var(--dim);font-size:13px}
+.card s{display:block;text-decoration:none;color:var(--dim);font-size:12px;border-top:1px solid var(--line);margin-top:6px;padding-top:4px}
 svg{display:block;width:100%;height:auto}
 svg text{fill:var(--fg);font:11.5px system-ui,sans-serif}
 svg .dim{fill:var(--dim)}
@@ -85,7 +85,7 @@ fn cards(totals: &Totals, other: Option<&Totals>) -> String {
     let mut text = String::from("<div class=cards>\n");
     for (what, fact) in facts {
         let (now, was) = match other {
-            Some(other) if fact(other) != fact(totals) => (fact(other), format!(" <s>was {}</s>", fact(totals))),
+            Some(other) if fact(other) != fact(totals) => (fact(other), format!("<s>was {}</s>", fact(totals))),
             _ => (fact(totals), String::new()),
         };
         let _ = writeln!(text, "<div class=card><b>{now}</b><i>{what}</i>{was}</div>");

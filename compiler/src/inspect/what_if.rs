@@ -55,7 +55,7 @@ pub fn impose(graph: &mut Graph, what_if: &WhatIf) {
                 node.inputs[0] = *bytes.entry(x).or_insert_with(|| {
                     let q = Quantization { scale: vec![scale], zero: vec![ZERO], axis: 0, dtype: DType::U8 };
                     let y = Type::new(DType::U8, graph.ty(x).shape.clone());
-                    let name = format!("{}_what_if", graph.value(x).name);
+                    let name = graph.value(x).name.clone();
                     let y = graph.add_value(name.clone(), y);
                     nodes.push(crate::ir::Node { name, op: Op::Quantize(q), inputs: vec![x], outputs: vec![y] });
                     y
