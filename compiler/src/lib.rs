@@ -22,6 +22,7 @@ pub mod ir;
 pub mod onnx;
 pub mod passes;
 pub mod plan;
+pub mod sparsify;
 #[doc(hidden)]
 pub mod unfinished;
 
