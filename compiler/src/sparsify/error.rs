@@ -42,6 +42,12 @@ pub enum Error {
         /// What is wrong, and what to do.
         reason: String,
     },
+    /// The network has something that cannot be trained.
+    #[error("the model cannot be distilled; leave out --distill")]
+    Network(#[source] super::network::Error),
+    /// Training failed.
+    #[error("distillation failed")]
+    Distill(#[source] super::distill::Error),
     /// The new model cannot be made from the old one.
     #[error("cannot write the weights into the model")]
     Rewrite(#[source] crate::onnx::Error),

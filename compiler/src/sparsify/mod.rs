@@ -5,13 +5,16 @@
 //! all; the input is never touched.
 
 pub mod dense;
+pub mod distill;
 mod error;
 pub mod images;
+pub mod network;
 pub mod progress;
 pub mod prune;
 pub mod quantize;
 pub mod recipe;
 pub mod state;
+pub mod train;
 pub mod walk;
 
 pub use error::Error;
@@ -25,6 +28,7 @@ use sha2::{Digest, Sha256};
 use state::State;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Which weights go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +70,8 @@ pub struct Options {
     pub imgsz: Option<[usize; 2]>,
     /// Most images that pruning and quantisation look at.
     pub images: usize,
+    /// How long the dense network teaches the pruned one.
+    pub distill: Option<Duration>,
     /// Part of the mean square of a layer's inputs that is added to each, so that no weight grows out of hand.
     pub damping: f64,
     /// Exponent of the factor by which every channel gets back the variance that pruning took: 0 for nothing, 1 for all.
@@ -83,6 +89,7 @@ impl Default for Options {
             recipe: None,
             imgsz: None,
             images: 64,
+            distill: None,
             damping: 0.01,
             restored_variance: 0.0,
         }
@@ -125,6 +132,9 @@ impl Report {
     }
 }
 
+/// Most images that training looks at.
+const TAUGHT: usize = 2000;
+
 /// Makes the model `dense` sparse, with the images in `calibrate`, and writes it to `output`.
 ///
 /// # Errors
@@ -156,14 +166,17 @@ pub fn run(
 
     let sparsities = prune::sparsities(&dense, &images, &options, recipe.as_ref(), &mut state, progress)?;
     let pruned = prune::prune(&dense, &images, &sparsities, &options, &mut state, progress)?;
-    let quantized = match options.quantize {
-        true => Some(quantize::quantize(&dense, &images, &pruned, progress)?),
-        false => None,
+    let taught = images::list(calibrate, TAUGHT)?;
+    let trained = train::distill(&dense, &taught, pruned, &options, &mut state, progress)?;
+    let quantized = match (options.quantize, &trained.ranges) {
+        (false, _) => None,
+        (true, Some(ranges)) => Some(quantize::as_trained(&trained.parameters, ranges)),
+        (true, None) => Some(quantize::quantize(&dense, &images, &trained.parameters, progress)?),
     };
     let convs: Vec<NewConv> = (0..dense.layers.len())
         .map(|l| {
             let layer = &dense.layers[l];
-            let new = quantized.as_ref().map_or(&pruned[l], |q| &q[l].parameters);
+            let new = quantized.as_ref().map_or(&trained.parameters[l], |q| &q[l].parameters);
             NewConv {
                 node: layer.name.clone(),
                 output: layer.output.clone(),
@@ -233,8 +246,11 @@ fn key(dense: &Dense, options: &Options, recipe: Option<&Recipe>, images: &[u8])
     for layer in &dense.layers {
         layer.weight.iter().chain(&layer.bias).for_each(|x| hash.update(x.to_le_bytes()));
     }
-    // Quantisation follows after everything that is kept.
-    hash.update(format!("{:?} {recipe:?}", Options { quantize: false, recipe: None, ..options.clone() }));
+    // Training and quantisation follow after everything that depends on the key alone.
+    hash.update(format!(
+        "{:?} {recipe:?}",
+        Options { quantize: false, recipe: None, distill: None, ..options.clone() }
+    ));
     hash.update(images);
     hash.finalize().to_vec()
 }

@@ -7,6 +7,8 @@ pub enum Stage {
     Sensitivity,
     /// Pruning layer by layer.
     Prune,
+    /// Training the pruned network to answer as the dense one does.
+    Distill,
     /// Choosing scales and rounding weights.
     Quantize,
 }

@@ -118,6 +118,35 @@ impl State {
         self.append(Record { layer: Some(layer.name.clone()), cost: cost.to_vec(), ..Record::default() })
     }
 
+    /// What training has made of all layers, and the share of its time that took.
+    pub fn learnt(&self, stage: &str, layers: &[Layer]) -> Option<(f64, Vec<Parameters>)> {
+        let record = self.records.iter().rev().find(|r| r.stage() == stage && r.layer.is_none())?;
+        let (mut weight, mut bias) = (&record.weight[..], &record.bias[..]);
+        let mut take = |layer: &Layer| {
+            let (w, other_weights) = weight.split_at_checked(layer.weight.len())?;
+            let (b, other_biases) = bias.split_at_checked(layer.bias.len())?;
+            (weight, bias) = (other_weights, other_biases);
+            Some(Parameters { weight: w.to_vec(), bias: b.to_vec() })
+        };
+        let parameters = layers.iter().map(&mut take).collect::<Option<_>>()?;
+        Some((*record.cost.first()?, parameters))
+    }
+
+    /// Remembers what training has made of all layers in a share of its time.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn put_learnt(&mut self, stage: &str, spent: f64, parameters: &[Parameters]) -> Result<(), Error> {
+        self.records.retain(|r| r.stage() != stage);
+        self.append(Record {
+            stage: Some(stage.to_owned()),
+            weight: parameters.iter().flat_map(|p| &p.weight).copied().collect(),
+            bias: parameters.iter().flat_map(|p| &p.bias).copied().collect(),
+            cost: vec![spent],
+            ..Record::default()
+        })
+    }
+
     /// What a stage made of a layer, when that is known.
     pub fn layer(&self, stage: &str, layer: &Layer) -> Option<Parameters> {
         let is = |r: &&Record| r.stage() == stage && r.layer() == layer.name && r.weight.len() == layer.weights();

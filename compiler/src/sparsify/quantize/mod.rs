@@ -9,6 +9,7 @@ pub mod range;
 
 use super::Error;
 use super::dense::{Dense, Layer};
+use super::network::InputRange;
 use super::progress::{Progress, Stage};
 use super::prune::cholesky::Cholesky;
 use super::prune::layerwise;
@@ -81,6 +82,18 @@ pub fn quantize(
         quantized.push(result);
     }
     Ok(quantized)
+}
+
+/// Every weight rounded by itself, with the ranges that training simulated.
+pub fn as_trained(parameters: &[Parameters], ranges: &[InputRange]) -> Vec<Quantized> {
+    let quantized = parameters.iter().zip(ranges).map(|(parameters, range)| {
+        let largest = parameters.weight.iter().fold(0.0f32, |m, w| m.max(w.abs()));
+        let weight_scale = if largest > 0.0 { largest / 127.0 } else { 1.0 };
+        let stored = parameters.weight.iter().map(|&w| self::range::rounded_weight(w, weight_scale)).collect();
+        let result = finished(stored, weight_scale, parameters.bias.clone());
+        Quantized { input_scale: range.scale, input_zero: range.zero, ..result }
+    });
+    quantized.collect()
 }
 
 /// Elements of all images, evenly spread.
