@@ -48,7 +48,10 @@ fn rooms_know_only_whom_they_may() {
     may_not_know("compiler/src/interp", &["onnx", "passes", "plan", "emit", "config", "cli"]);
     may_not_know("compiler/src/passes", &["onnx", "plan", "emit", "config", "cli"]);
     may_not_know("compiler/src/plan", &["onnx", "passes", "interp", "emit", "config", "cli"]);
-    may_not_know("compiler/src/sparsify/network", &["onnx", "interp", "plan", "emit", "config", "cli", "sparsify::distill"]);
+    may_not_know(
+        "compiler/src/sparsify/network",
+        &["onnx", "interp", "plan", "emit", "config", "cli", "sparsify::distill"],
+    );
     may_not_know("compiler/src/sparsify/distill", &["onnx", "interp", "passes", "plan", "emit", "config", "cli"]);
     may_not_know("compiler/src/emit", &["onnx", "passes", "interp", "ir", "config", "cli"]);
     may_not_know("runtime/src/simd", &["kernels", "engine", "detect", "app", "tensor_io"]);
