@@ -285,7 +285,7 @@ impl Config {
             Some(Ok(golden)) => compilation.golden = Some(golden),
             // Compiled for another size, say: then there is nothing to compare with.
             Some(Err(error @ SampleError::Unfit { .. })) => compilation.warnings.push(error.to_string()),
-            Some(Err(source)) => return Err(Error::Sample { path: place.file, source }),
+            Some(Err(source)) => return Err(Error::Sample { path: place.file, source: Box::new(source) }),
         }
         Ok(compilation)
     }

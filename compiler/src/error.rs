@@ -30,7 +30,7 @@ pub enum Error {
         /// The model.
         path: PathBuf,
         /// What is different.
-        source: crate::sample::SampleError,
+        source: Box<crate::sample::SampleError>,
     },
     /// Two models of a build script would be written to the same place.
     #[error(

@@ -204,7 +204,7 @@ struct Sketch {
 impl Sketch {
     fn new(channels: usize, [height, width]: [usize; 2]) -> (Self, ValueId) {
         let mut graph = Graph::default();
-        let input = graph.add_value("image", Type::new(DType::F32, &[1, channels, height, width]));
+        let input = graph.add_value("image", Type::new(DType::F32, [1, channels, height, width]));
         graph.inputs.push(input);
         (Sketch { graph, seed: 20 }, input)
     }
@@ -224,7 +224,7 @@ impl Sketch {
             let covered = geometry.dilation[axis] * (geometry.kernel[axis] - 1) + 1;
             (extent + geometry.pad[axis] + geometry.pad[axis + 2] - covered) / geometry.stride[axis] + 1
         };
-        let ty = Type::new(DType::F32, &[1, outputs, extent(0, height), extent(1, width)]);
+        let ty = Type::new(DType::F32, [1, outputs, extent(0, height), extent(1, width)]);
         let op = Op::Conv(Conv { geometry, quant: None, epilogue: Epilogue::default() });
         self.graph.add_node(name, op, vec![input, weight, bias], ty)
     }
@@ -290,10 +290,13 @@ fn activations_have_the_gradients_of_differences() {
     }
 }
 
+/// Adds a layer over two maps.
+type Draw<'d> = &'d dyn Fn(&mut Sketch, ValueId, ValueId) -> ValueId;
+
 #[test]
 fn what_lies_between_convolutions_has_the_gradients_of_differences() {
     let shape = [1, 4, 8, 8];
-    let cases: [(&str, &dyn Fn(&mut Sketch, ValueId, ValueId) -> ValueId); 5] = [
+    let cases: [(&str, Draw<'_>); 5] = [
         ("add", &|s, a, b| {
             let sum = s.node(Op::Binary(Binary::Add), vec![a, b], &shape);
             s.node(Op::Concat { axis: 1 }, vec![sum, a, b], &[1, 12, 8, 8])

@@ -61,6 +61,11 @@ fn rooms_know_only_whom_they_may() {
     may_not_know("compiler/src/emit", &["sparsify", "inspect", "onnx", "passes", "interp", "ir", "config", "cli"]);
     may_not_know("compiler/src/inspect", &["onnx", "passes", "interp", "emit", "config", "cli"]);
     may_not_know("compiler/src/sparsify", &["plan", "emit", "config", "cli", "golden"]);
+    may_not_know(
+        "compiler/src/sparsify/network",
+        &["onnx", "interp", "plan", "emit", "config", "cli", "sparsify::distill"],
+    );
+    may_not_know("compiler/src/sparsify/distill", &["onnx", "interp", "passes", "plan", "emit", "config", "cli"]);
     may_not_know("runtime/src/simd", &["kernels", "engine", "detect", "app", "tensor_io"]);
     may_not_know("runtime/src/kernels", &["detect", "app", "tensor_io"]);
     may_not_know("runtime/src/engine", &["detect", "app", "tensor_io"]);

@@ -39,7 +39,7 @@ pub fn emit(identity: &Identity) -> TokenStream {
         #count
 
         /// The classes, in the order of the model.
-        #[allow(dead_code, non_camel_case_types, uncommon_codepoints)]
+        #[allow(dead_code, non_camel_case_types)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Class {
             #(#[doc = #docs] #variants),*

@@ -69,10 +69,13 @@ td.why{white-space:normal;min-width:260px;color:var(--dim)}
 footer{margin-top:36px;color:var(--dim);font-size:12px;overflow-wrap:anywhere}
 ";
 
+/// A fact of the totals as text.
+type Fact<'f> = &'f dyn Fn(&Totals) -> String;
+
 fn cards(totals: &Totals, other: Option<&Totals>) -> String {
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     let quantised = |t: &Totals| percent(t.quantised as f64 / t.weights.0.max(1) as f64);
-    let facts: [(&str, &dyn Fn(&Totals) -> String); 8] = [
+    let facts: [(&str, Fact<'_>); 8] = [
         ("images per second", &|t| format!("{:.1}", t.images_per_second())),
         ("per image", &|t| format!("{:.2} ms", t.milliseconds)),
         ("of the weights are zero", &|t| percent(t.sparsity())),

@@ -28,11 +28,11 @@ pub fn pairs<'a>(before: &'a Inspection, after: &'a Inspection) -> Vec<Pair<'a>>
         let same = |other: &LayerRow| other.name == layer.name && other.op == layer.op;
         let found = (0..after.layers.len()).find(|&at| !taken[at] && same(&after.layers[at]));
         if let Some(at) = found {
-            for index in next..at {
-                let layer = &after.layers[index];
+            let between = next..at.max(next);
+            for (layer, taken) in after.layers[between.clone()].iter().zip(&mut taken[between]) {
                 let comes_later = before.layers.iter().any(|b| b.name == layer.name && b.op == layer.op);
-                if !taken[index] && !comes_later {
-                    taken[index] = true;
+                if !*taken && !comes_later {
+                    *taken = true;
                     pairs.push(Pair { before: None, after: Some(layer) });
                 }
             }

@@ -233,11 +233,13 @@ fn dash() -> String {
     "-".to_string()
 }
 
+/// The text between the numbers of a reason, and the least and greatest of each.
+type Reason = (Vec<String>, Vec<(f64, f64)>);
+
 /// Reasons of kernels, each with a letter. Those that differ in numbers only share one.
 #[derive(Default)]
 struct Reasons {
-    /// The text between the numbers, and the least and greatest of each.
-    known: Vec<(Vec<String>, Vec<(f64, f64)>)>,
+    known: Vec<Reason>,
 }
 
 impl Reasons {

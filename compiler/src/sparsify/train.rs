@@ -10,7 +10,7 @@ use super::{Error, Options};
 use peristyle_runtime::picture::{self, Limits};
 use rayon::prelude::*;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Share of the time after which quantisation is simulated.
@@ -50,7 +50,7 @@ pub fn distill(
         set(dense, &mut student, &learnt)?;
         earlier = spent.min(1.0);
     }
-    let pictures: Vec<Picture> = paths.par_iter().map(read).collect::<Result<_, _>>()?;
+    let pictures: Vec<Picture> = paths.par_iter().map(|path| read(path)).collect::<Result<_, _>>()?;
     let mut training = distill::Options::new(Budget::Time(time.mul_f64(1.0 - earlier)));
     training.seed = 1 + (earlier * 1e6) as u64;
     if options.quantize {
@@ -92,8 +92,8 @@ pub fn distill(
 }
 
 /// An image as training wants it.
-fn read(path: &PathBuf) -> Result<Picture, Error> {
-    let fail = |reason: String| Error::Images { path: path.clone(), reason };
+fn read(path: &Path) -> Result<Picture, Error> {
+    let fail = |reason: String| Error::Images { path: path.to_path_buf(), reason };
     let picture = picture::Picture::open(path, &Limits::default()).map_err(|error| fail(error.to_string()))?;
     Ok(Picture { width: picture.width(), height: picture.height(), rgb: picture.pixels().to_vec() })
 }

@@ -146,7 +146,7 @@ fn sigmoid(x: f32) -> f32 {
     let part = exponent - (shifted - ROUND);
     let power = 1.0
         + part
-            * (0.693_147_2
+            * (std::f32::consts::LN_2
                 + part * (0.240_226_5 + part * (0.055_504_11 + part * (0.009_618_13 + part * 0.001_333_36))));
     let scaled = f32::from_bits(power.to_bits().wrapping_add(shifted.to_bits() << 23));
     1.0 / (1.0 + scaled)

@@ -36,7 +36,7 @@ impl Program {
             Kind::Conv(conv) => conv.arithmetic == Arithmetic::U8S8 && conv.panels.is_none() && conv.quads.is_none(),
             _ => false,
         };
-        if self.layers.iter().any(|layer| lacks(layer)) { Isa::Avx2 } else { Isa::Avx512 }
+        if self.layers.iter().any(lacks) { Isa::Avx2 } else { Isa::Avx512 }
     }
 }
 

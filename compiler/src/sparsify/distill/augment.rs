@@ -51,6 +51,11 @@ impl<'a> Sampler<'a> {
         if pictures.is_empty() {
             return Err(Error::NoPictures);
         }
+        for (index, &Picture { width, height, ref rgb }) in pictures.iter().enumerate() {
+            if rgb.is_empty() || rgb.len() != width * height * 3 {
+                return Err(Error::Torn { index, width, height, bytes: rgb.len() });
+            }
+        }
         Ok(Sampler { pictures, augmentation, size })
     }
 

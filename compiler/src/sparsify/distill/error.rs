@@ -10,6 +10,18 @@ pub enum Error {
         "there is no photograph to train on; pass a folder of at least a few dozen photographs like those the detector will see"
     )]
     NoPictures,
+    /// A picture whose bytes do not fit its extents.
+    #[error("picture {index} of {width}x{height} has {bytes} bytes, not three per pixel")]
+    Torn {
+        /// Its place among the pictures.
+        index: usize,
+        /// Columns.
+        width: usize,
+        /// Rows.
+        height: usize,
+        /// Bytes.
+        bytes: usize,
+    },
     /// Teacher and student are not the same network.
     #[error("teacher and student differ ({node}); both must come from the same model")]
     Different {

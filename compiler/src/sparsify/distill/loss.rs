@@ -1,6 +1,8 @@
 //! What the student is told.
 
-use crate::sparsify::network::{Loss, MapId, Network, Shape, Workspace, sigmoid};
+use super::vectors::{pull, pull_sigmoids, pull_weighted, sigmoids, sums};
+use crate::sparsify::network::{Loss, MapId, Network, Shape, Workspace};
+use std::cmp::Ordering;
 
 /// Outputs of an anchor before its classes: x, y, w, h, objectness.
 const BOX: usize = 4;
@@ -53,7 +55,7 @@ impl Normalisation {
 fn deviation(map: &[f32], shape: Shape) -> f32 {
     let of_plane = |plane: &[f32]| {
         let count = plane.len() as f32;
-        let (sum, squares) = plane.iter().fold((0.0f32, 0.0f32), |(s, q), x| (s + x, q + x * x));
+        let [sum, squares] = sums(plane);
         (squares - sum * sum / count).max(0.0)
     };
     map.chunks_exact(shape.pixels()).map(of_plane).sum()
@@ -63,7 +65,7 @@ fn objects(teacher: &Network, taught: &Workspace) -> f32 {
     let Some(head) = teacher.head() else { return 0.0 };
     let of_map = |map: MapId| {
         let planes = taught.map(map).chunks_exact(taught.shape(map).pixels());
-        planes.skip(BOX).step_by(head.outputs).flatten().map(|&z| sigmoid(z)).sum::<f32>()
+        planes.skip(BOX).step_by(head.outputs).map(|plane| sigmoids(plane).iter().sum::<f32>()).sum::<f32>()
     };
     teacher.outputs().iter().map(|&map| of_map(map)).sum()
 }
@@ -97,43 +99,31 @@ impl<'a> DistillationLoss<'a> {
 
     fn detections(&mut self, outputs: usize, map: MapId, shape: Shape, elements: &[f32], gradient: &mut [f32]) {
         let pixels = shape.pixels();
-        let unit = 1.0 / self.normalisation.objects.max(1.0);
         let taught = self.taught.map(map).chunks_exact(pixels * outputs);
         let anchors = elements.chunks_exact(pixels * outputs).zip(gradient.chunks_exact_mut(pixels * outputs));
+        let unit = self.share / self.normalisation.objects.max(1.0);
+        let evenly = vec![1.0; pixels];
         let mut sum = 0.0;
         for (taught, (ours, gradient)) in taught.zip(anchors) {
-            let sure: Vec<f32> = taught[BOX * pixels..][..pixels].iter().map(|&z| sigmoid(z)).collect();
+            let sure = sigmoids(&taught[BOX * pixels..][..pixels]);
             let planes =
                 taught.chunks_exact(pixels).zip(ours.chunks_exact(pixels)).zip(gradient.chunks_exact_mut(pixels));
             for (at, ((taught, ours), gradient)) in planes.enumerate() {
-                for (((t, s), g), sure) in taught.iter().zip(ours).zip(gradient).zip(&sure) {
-                    if at < BOX {
-                        let difference = s - t;
-                        *g += self.share * unit * BOXES * sure * 2.0 * difference;
-                        sum += BOXES * sure * difference * difference;
-                    } else {
-                        let (p, q) = if at == BOX { (*sure, OBJECTNESS) } else { (sigmoid(*t), CLASSES * sure) };
-                        let difference = sigmoid(*s) - p;
-                        *g += self.share * unit * q * difference;
-                        sum += q * difference.abs();
-                    }
-                }
+                sum += match at.cmp(&BOX) {
+                    Ordering::Less => BOXES * pull_weighted(taught, ours, &sure, 2.0 * BOXES * unit, gradient),
+                    Ordering::Equal => OBJECTNESS * pull_sigmoids(taught, ours, &evenly, OBJECTNESS * unit, gradient),
+                    Ordering::Greater => CLASSES * pull_sigmoids(taught, ours, &sure, CLASSES * unit, gradient),
+                };
             }
         }
-        self.terms[0] += sum * unit;
+        self.terms[0] += sum / self.normalisation.objects.max(1.0);
     }
 
     fn features(&mut self, spread: f32, map: MapId, elements: &[f32], gradient: &mut [f32]) {
         let layers = self.normalisation.layers();
         let unit = 1.0 / (spread.max(f32::MIN_POSITIVE) * layers);
         let factor = 2.0 * self.share * self.features * unit;
-        let mut sum = 0.0;
-        for ((t, s), g) in self.taught.map(map).iter().zip(elements).zip(gradient) {
-            let difference = s - t;
-            *g += factor * difference;
-            sum += difference * difference;
-        }
-        self.terms[1] += sum * unit;
+        self.terms[1] += unit * pull(self.taught.map(map), elements, factor, gradient);
     }
 }
 

@@ -14,6 +14,7 @@ mod error;
 mod loss;
 mod optimiser;
 mod ranges;
+mod vectors;
 
 pub use augment::{Augmentation, Picture};
 pub use error::Error;
@@ -45,8 +46,7 @@ pub struct Options {
     pub batch: usize,
     /// Height and width of a training image: a multiple of the largest stride.
     pub size: usize,
-    /// Largest relative change of a weight per step: the learning rate in units of the root mean square of the weights
-    /// of a convolution.
+    /// Largest change of a convolution's output by one step, relative to its magnitude.
     pub learning_rate: f32,
     /// Weight of the feature term beside the detections.
     pub features: f32,
@@ -65,7 +65,7 @@ impl Options {
             budget,
             batch: 4,
             size: 320,
-            learning_rate: 0.01,
+            learning_rate: 0.003,
             features: 1.0,
             quantise_from: None,
             augmentation: Augmentation::default(),
@@ -156,7 +156,7 @@ pub fn run(
         images.par_iter_mut().for_each(|image| image.learn(&task, &normalisation));
         let (first, others) = images.split_first_mut().expect("at least one image");
         others.iter().for_each(|other| first.gradients.add(&other.gradients));
-        adam.step(student, &first.gradients, options.learning_rate * schedule(share));
+        adam.step(student, &first.gradients, options.learning_rate * schedule(steps, share));
         steps += 1;
         let count = images.len() as f32;
         let mean = |of: fn(&Image) -> f32| images.iter().map(of).sum::<f32>() / count;
@@ -178,10 +178,12 @@ pub fn run(
     Ok(Report { steps, images, elapsed: start.elapsed(), before: before.unwrap_or(now), after: now })
 }
 
-/// Share of the learning rate: a short rise, then half a cosine to zero.
-fn schedule(spent: f32) -> f32 {
+/// Share of the learning rate: a short rise, at least until Adam knows its second moments, then half a cosine to zero.
+fn schedule(steps: usize, spent: f32) -> f32 {
     const RISE: f32 = 0.03;
-    if spent < RISE { spent / RISE } else { 0.5 + 0.5 * ((spent - RISE) / (1.0 - RISE) * std::f32::consts::PI).cos() }
+    const FIRST_STEPS: f32 = 30.0;
+    let rise = (spent / RISE).min((steps + 1) as f32 / FIRST_STEPS).min(1.0);
+    rise * (0.5 + 0.5 * (((spent - RISE) / (1.0 - RISE)).max(0.0) * std::f32::consts::PI).cos())
 }
 
 fn simulate_quantisation(student: &mut Network, pictures: &[Picture], options: &Options) -> Result<(), Error> {

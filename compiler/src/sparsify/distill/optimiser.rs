@@ -5,10 +5,13 @@ use rayon::prelude::*;
 
 const MEAN_DECAY: f32 = 0.9;
 const SQUARE_DECAY: f32 = 0.99;
+/// Step of a bias in units of the root mean square of its tensor.
+const BIAS_UNIT: f32 = 0.5;
 const EPSILON: f32 = 1e-12;
 
-/// Adam with a step relative to the root mean square of each tensor: folded batch normalisations leave weights of very
-/// different magnitudes.
+/// Adam with a step relative to what it changes: folded batch normalisations leave weights of very different magnitudes,
+/// and masks leave outputs very different numbers of them. Weights that all move by one step, each in the worst
+/// direction, change the output of a convolution by about the rate, relative to its magnitude.
 pub(super) struct Adam {
     steps: i32,
     tensors: Vec<[Moments; 2]>,
@@ -44,9 +47,9 @@ impl Moments {
 impl Adam {
     pub(super) fn new(network: &Network) -> Self {
         let tensors = network.convolutions().iter().map(|c| {
-            let unit = root_mean_square(&c.weight);
-            let bias_unit = root_mean_square(&c.bias) * 0.5;
-            [Moments::of(&c.weight, unit), Moments::of(&c.bias, bias_unit)]
+            let kept = c.weight.iter().filter(|w| **w != 0.0).count() as f32 / c.outputs as f32;
+            let unit = root_mean_square(&c.weight) / kept.max(1.0).sqrt();
+            [Moments::of(&c.weight, unit), Moments::of(&c.bias, BIAS_UNIT * root_mean_square(&c.bias))]
         });
         Adam { steps: 0, tensors: tensors.collect() }
     }

@@ -144,7 +144,7 @@ pub const THREADS: Option<usize> = None;
 #[allow(dead_code)]
 pub const N_CLASSES: usize = 6;
 /// The classes, in the order of the model.
-#[allow(dead_code, non_camel_case_types, uncommon_codepoints)]
+#[allow(dead_code, non_camel_case_types)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
     /// `ball`
