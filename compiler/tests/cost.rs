@@ -56,7 +56,9 @@ fn more_zeros_take_less_time() {
             let seconds = |percent| Prediction::new(&planned(&graph(percent, integers), &options), cpu, 1).seconds();
             let times: Vec<f64> = [5, 10, 20, 40, 60, 80, 94].map(seconds).to_vec();
             assert!(times.iter().all(|t| t.is_finite() && *t > 0.0), "{times:?}");
-            assert!(times.is_sorted() && times[0] * 3.0 < times[6], "{}: {times:?}", cpu.name);
+            // Where products are cheap, what every pixel costs beside them weighs more.
+            let least = if cpu.measured { 3.0 } else { 1.5 };
+            assert!(times.is_sorted() && times[0] * least < times[6], "{}: {times:?}", cpu.name);
         }
     }
 }

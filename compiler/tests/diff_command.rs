@@ -95,12 +95,20 @@ fn pruned_weights_renamed_classes_and_moved_boxes_are_told() {
     assert!(count("new") < count("old") && change["differ"].as_u64() == Some(count("old") - count("new")), "{change}");
     assert!(told["new"]["nonzero_macs"].as_u64() < told["old"]["nonzero_macs"].as_u64());
     assert!(told["outputs"][0]["differ"].as_u64() > Some(0), "{}", told["outputs"]);
-    assert!(told["old"].get("predicted_ms").is_none(), "nothing is predicted without a cost model");
+    let predicted = |side: &str| told[side]["predicted_ms"].as_f64().expect("a number");
+    assert!(0.0 < predicted("new") && predicted("new") < predicted("old"));
 
     let image = example("example.jpg");
     let (code, text, _) = diff(&[shapes, &new, "--image", image.to_str().expect("UTF-8")]);
     assert_eq!(code, Some(1));
-    for line in ["- classes: leaf", "+ classes: tree", "weights not zero ", "objects in ", "- leaf 0."] {
+    for line in [
+        "- classes: leaf",
+        "+ classes: tree",
+        "weights not zero ",
+        "predicted milliseconds ",
+        "objects in ",
+        "- leaf 0.",
+    ] {
         assert!(text.contains(line), "{line}: {text}");
     }
 }

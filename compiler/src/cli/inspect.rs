@@ -36,7 +36,7 @@ pub struct Args {
     threads: u16,
 
     /// Show beside it what it would be with this share of zeros in every convolution: the smallest weights become zero.
-    #[arg(long, value_name = "SHARE", value_parser = share)]
+    #[arg(long, value_name = "SHARE", value_parser = share, allow_negative_numbers = true)]
     what_if_sparsity: Option<f64>,
 
     /// Show beside it what it would be if so many consecutive input channels were zero together, as 4.

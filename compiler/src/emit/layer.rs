@@ -89,7 +89,11 @@ fn uses(runtime: &str, imports: &BTreeSet<&str>) -> TokenStream {
 
 /// `wide` says that the layer has its tables for AVX-512.
 fn docs(layer: &Layer, note: &Note, wide: bool) -> Vec<String> {
-    let mut lines = vec![format!(" `{}`", layer.name), String::new(), format!(" {}", note.summary)];
+    let summary = match note.summary.split_once(": ") {
+        Some((op, types)) => format!(" {op}: `{types}`"),
+        None => format!(" {}", note.summary),
+    };
+    let mut lines = vec![format!(" `{}`", layer.name), String::new(), summary];
     if let Some(conv) = &note.conv {
         let s = conv.sparsity;
         lines.push(String::new());

@@ -87,8 +87,12 @@ fn quantise(conv: &mut Conv, tensor: &mut Tensor, x_scale: f32) {
         let largest = row.iter().fold(0.0f32, |largest, w| largest.max(w.abs()));
         let step = if largest > 0.0 { largest / 127.0 } else { 1.0 };
         // What is not zero stays so: the question is what these zeros buy, not what rounding adds.
-        let round = |w: f32| (w / step).round().clamp(-127.0, 127.0) as i8;
-        integers.extend(row.iter().map(|&w| if w == 0.0 { 0 } else { round(w).max(1 - i8::from(w < 0.0) * 2) }));
+        let round = |w: f32| match (w / step).round().clamp(-127.0, 127.0) as i8 {
+            0 if w > 0.0 => 1,
+            0 if w < 0.0 => -1,
+            rounded => rounded,
+        };
+        integers.extend(row.iter().copied().map(round));
         scale.push(step * x_scale);
     }
     *tensor = Tensor::new(tensor.shape.clone(), Data::I8(integers));
@@ -120,11 +124,20 @@ fn prune(tensor: &mut Tensor, what_if: &WhatIf) {
     let sums: Vec<f32> = (0..count).map(sum).collect();
     let mut order: Vec<usize> = (0..count).collect();
     order.sort_by(|&a, &b| sums[a].total_cmp(&sums[b]).then(a.cmp(&b)));
-    order.truncate((wanted.max(there.min(wanted)) * count as f64).round() as usize);
-    let emptied = order.into_iter().flat_map(|block| (0..size).map(move |i| element(block, i)));
+    let full = order.split_off((wanted * count as f64).round() as usize);
+    let elements = |blocks: Vec<usize>| blocks.into_iter().flat_map(|block| (0..size).map(move |i| element(block, i)));
+    // Zeros outside of empty blocks would be none of these blocks' pattern.
+    let full = elements(if size > 1 { full } else { Vec::new() });
+    let least = magnitudes.iter().copied().filter(|&m| m > 0.0).fold(f32::INFINITY, f32::min).min(1.0);
     match &mut tensor.data {
-        Data::F32(v) => emptied.for_each(|at| v[at] = 0.0),
-        Data::I8(v) => emptied.for_each(|at| v[at] = 0),
+        Data::F32(v) => {
+            elements(order).for_each(|at| v[at] = 0.0);
+            full.for_each(|at| v[at] = if v[at] == 0.0 { least } else { v[at] });
+        }
+        Data::I8(v) => {
+            elements(order).for_each(|at| v[at] = 0);
+            full.for_each(|at| v[at] = if v[at] == 0 { 1 } else { v[at] });
+        }
         _ => {}
     }
 }

@@ -2,7 +2,7 @@
 
 //! `/stem/Conv`
 //!
-//! Conv: u8[1x3x320x320] -> u8[1x8x160x160]
+//! Conv: `u8[1x3x320x320] -> u8[1x8x160x160]`
 //!
 //! 432 of 864 weights are not zero (density 0.500, unstructured); 11.06 of 22.12 million multiply-accumulates remain.
 //!

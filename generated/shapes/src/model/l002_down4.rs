@@ -2,7 +2,7 @@
 
 //! `/down4/Conv`
 //!
-//! Conv: u8[1x8x160x160] -> u8[1x16x80x80]
+//! Conv: `u8[1x8x160x160] -> u8[1x16x80x80]`
 //!
 //! 404 of 1152 weights are not zero (density 0.351, unstructured); 2.59 of 7.37 million multiply-accumulates remain.
 //!

@@ -2,7 +2,7 @@
 
 //! `/stage4.cv1/Conv`
 //!
-//! Conv: u8[1x16x80x80] -> f32[1x8x80x80], u8[1x8x80x80]
+//! Conv: `u8[1x16x80x80] -> f32[1x8x80x80], u8[1x8x80x80]`
 //!
 //! 71 of 128 weights are not zero (density 0.555, unstructured); 0.45 of 0.82 million multiply-accumulates remain.
 //!

@@ -2,7 +2,7 @@
 
 //! `/stage4.m.cv1/Conv`
 //!
-//! Conv: u8[1x8x80x80] -> u8[1x8x80x80]
+//! Conv: `u8[1x8x80x80] -> u8[1x8x80x80]`
 //!
 //! 36 of 64 weights are not zero (density 0.562, unstructured); 0.23 of 0.41 million multiply-accumulates remain.
 //!

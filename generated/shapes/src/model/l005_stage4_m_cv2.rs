@@ -2,7 +2,7 @@
 
 //! `/stage4.m.cv2/Conv`
 //!
-//! Conv: u8[1x8x80x80], f32[1x8x80x80] -> u8[1x8x80x80]
+//! Conv: `u8[1x8x80x80], f32[1x8x80x80] -> u8[1x8x80x80]`
 //!
 //! 202 of 576 weights are not zero (density 0.351, unstructured); 1.29 of 3.69 million multiply-accumulates remain.
 //!

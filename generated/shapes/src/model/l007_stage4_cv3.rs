@@ -2,7 +2,7 @@
 
 //! `/stage4.cv3/Conv`
 //!
-//! Conv: u8[1x16x80x80] -> u8[1x16x80x80]
+//! Conv: `u8[1x16x80x80] -> u8[1x16x80x80]`
 //!
 //! 141 of 256 weights are not zero (density 0.551, unstructured); 0.90 of 1.64 million multiply-accumulates remain.
 //!

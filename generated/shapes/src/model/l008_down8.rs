@@ -2,7 +2,7 @@
 
 //! `/down8/Conv`
 //!
-//! Conv: u8[1x16x80x80] -> u8[1x32x40x40]
+//! Conv: `u8[1x16x80x80] -> u8[1x32x40x40]`
 //!
 //! 1613 of 4608 weights are not zero (density 0.350, unstructured); 2.58 of 7.37 million multiply-accumulates remain.
 //!

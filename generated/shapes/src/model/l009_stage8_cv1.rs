@@ -2,7 +2,7 @@
 
 //! `/stage8.cv1/Conv`
 //!
-//! Conv: u8[1x32x40x40] -> f32[1x16x40x40], u8[1x16x40x40]
+//! Conv: `u8[1x32x40x40] -> f32[1x16x40x40], u8[1x16x40x40]`
 //!
 //! 282 of 512 weights are not zero (density 0.551, unstructured); 0.45 of 0.82 million multiply-accumulates remain.
 //!

@@ -2,7 +2,7 @@
 
 //! `/stage8.m.cv1/Conv`
 //!
-//! Conv: u8[1x16x40x40] -> u8[1x16x40x40]
+//! Conv: `u8[1x16x40x40] -> u8[1x16x40x40]`
 //!
 //! 141 of 256 weights are not zero (density 0.551, unstructured); 0.23 of 0.41 million multiply-accumulates remain.
 //!

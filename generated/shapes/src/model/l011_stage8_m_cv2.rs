@@ -2,7 +2,7 @@
 
 //! `/stage8.m.cv2/Conv`
 //!
-//! Conv: u8[1x16x40x40], f32[1x16x40x40] -> u8[1x16x40x40]
+//! Conv: `u8[1x16x40x40], f32[1x16x40x40] -> u8[1x16x40x40]`
 //!
 //! 807 of 2304 weights are not zero (density 0.350, unstructured); 1.29 of 3.69 million multiply-accumulates remain.
 //!

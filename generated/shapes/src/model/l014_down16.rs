@@ -2,7 +2,7 @@
 
 //! `/down16/Conv`
 //!
-//! Conv: u8[1x32x40x40] -> u8[1x64x20x20]
+//! Conv: `u8[1x32x40x40] -> u8[1x64x20x20]`
 //!
 //! 4056 of 18432 weights are not zero (density 0.220, unstructured); 1.62 of 7.37 million multiply-accumulates remain.
 //!

@@ -2,7 +2,7 @@
 
 //! `/stage16.m.cv2/Conv`
 //!
-//! Conv: u8[1x32x20x20], f32[1x32x20x20] -> u8[1x32x20x20]
+//! Conv: `u8[1x32x20x20], f32[1x32x20x20] -> u8[1x32x20x20]`
 //!
 //! 2028 of 9216 weights are not zero (density 0.220, unstructured); 0.81 of 3.69 million multiply-accumulates remain.
 //!

@@ -2,7 +2,7 @@
 
 //! `/down32/Conv`
 //!
-//! Conv: u8[1x64x20x20] -> u8[1x96x10x10]
+//! Conv: `u8[1x64x20x20] -> u8[1x96x10x10]`
 //!
 //! 8295 of 55296 weights are not zero (density 0.150, unstructured); 0.83 of 5.53 million multiply-accumulates remain.
 //!

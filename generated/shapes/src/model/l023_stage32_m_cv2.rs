@@ -2,7 +2,7 @@
 
 //! `/stage32.m.cv2/Conv`
 //!
-//! Conv: u8[1x48x10x10], f32[1x48x10x10] -> u8[1x48x10x10]
+//! Conv: `u8[1x48x10x10], f32[1x48x10x10] -> u8[1x48x10x10]`
 //!
 //! 4562 of 20736 weights are not zero (density 0.220, unstructured); 0.46 of 2.07 million multiply-accumulates remain.
 //!

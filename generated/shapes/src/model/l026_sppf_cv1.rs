@@ -2,7 +2,7 @@
 
 //! `/sppf.cv1/Conv`
 //!
-//! Conv: u8[1x96x10x10] -> u8[1x48x10x10]
+//! Conv: `u8[1x96x10x10] -> u8[1x48x10x10]`
 //!
 //! 2535 of 4608 weights are not zero (density 0.550, unstructured); 0.25 of 0.46 million multiply-accumulates remain.
 //!

@@ -2,7 +2,7 @@
 
 //! `/sppf/MaxPool_2`
 //!
-//! MaxPool: u8[1x48x10x10] -> u8[1x48x10x10]
+//! MaxPool: `u8[1x48x10x10] -> u8[1x48x10x10]`
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
 use peristyle_runtime::engine::{Cow, Kind, Layer, LayerInfo};

@@ -2,7 +2,7 @@
 
 //! `/sppf.cv2/Conv`
 //!
-//! Conv: u8[1x192x10x10] -> u8[1x96x10x10]
+//! Conv: `u8[1x192x10x10] -> u8[1x96x10x10]`
 //!
 //! 8295 of 18432 weights are not zero (density 0.450, unstructured); 0.83 of 1.84 million multiply-accumulates remain.
 //!

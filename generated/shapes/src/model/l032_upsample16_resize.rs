@@ -2,7 +2,7 @@
 
 //! `/upsample16/Resize`
 //!
-//! ResizeNearest: u8[1x64x10x10] -> u8[1x64x20x20]
+//! ResizeNearest: `u8[1x64x10x10] -> u8[1x64x20x20]`
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::{Cow, Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::map::Map;

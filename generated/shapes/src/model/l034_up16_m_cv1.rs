@@ -2,7 +2,7 @@
 
 //! `/up16.m.cv1/Conv`
 //!
-//! Conv: u8[1x32x20x20] -> u8[1x32x20x20]
+//! Conv: `u8[1x32x20x20] -> u8[1x32x20x20]`
 //!
 //! 564 of 1024 weights are not zero (density 0.551, unstructured); 0.23 of 0.41 million multiply-accumulates remain.
 //!

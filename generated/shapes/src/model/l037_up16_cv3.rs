@@ -2,7 +2,7 @@
 
 //! `/up16.cv3/Conv`
 //!
-//! Conv: u8[1x64x20x20] -> u8[1x64x20x20]
+//! Conv: `u8[1x64x20x20] -> u8[1x64x20x20]`
 //!
 //! 2253 of 4096 weights are not zero (density 0.550, unstructured); 0.90 of 1.64 million multiply-accumulates remain.
 //!

@@ -2,7 +2,7 @@
 
 //! `/lateral16/Conv`
 //!
-//! Conv: u8[1x64x20x20] -> u8[1x32x20x20], u8[1x32x20x20]
+//! Conv: `u8[1x64x20x20] -> u8[1x32x20x20], u8[1x32x20x20]`
 //!
 //! 1127 of 2048 weights are not zero (density 0.550, unstructured); 0.45 of 0.82 million multiply-accumulates remain.
 //!

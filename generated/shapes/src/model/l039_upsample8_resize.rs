@@ -2,7 +2,7 @@
 
 //! `/upsample8/Resize`
 //!
-//! ResizeNearest: u8[1x32x20x20] -> u8[1x32x40x40]
+//! ResizeNearest: `u8[1x32x20x20] -> u8[1x32x40x40]`
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::{Cow, Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::map::Map;

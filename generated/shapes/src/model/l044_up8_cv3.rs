@@ -2,7 +2,7 @@
 
 //! `/up8.cv3/Conv`
 //!
-//! Conv: u8[1x32x40x40] -> u8[1x32x40x40]
+//! Conv: `u8[1x32x40x40] -> u8[1x32x40x40]`
 //!
 //! 564 of 1024 weights are not zero (density 0.551, unstructured); 0.90 of 1.64 million multiply-accumulates remain.
 //!

@@ -2,7 +2,7 @@
 
 //! `/pan32/Conv`
 //!
-//! Conv: u8[1x64x20x20] -> u8[1x64x10x10]
+//! Conv: `u8[1x64x20x20] -> u8[1x64x10x10]`
 //!
 //! 5530 of 36864 weights are not zero (density 0.150, unstructured); 0.55 of 3.69 million multiply-accumulates remain.
 //!

@@ -2,7 +2,7 @@
 
 //! `/out32.m.cv1/Conv`
 //!
-//! Conv: u8[1x48x10x10] -> u8[1x48x10x10]
+//! Conv: `u8[1x48x10x10] -> u8[1x48x10x10]`
 //!
 //! 1268 of 2304 weights are not zero (density 0.550, unstructured); 0.13 of 0.23 million multiply-accumulates remain.
 //!

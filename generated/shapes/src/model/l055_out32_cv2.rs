@@ -2,7 +2,7 @@
 
 //! `/out32.cv2/Conv`
 //!
-//! Conv: u8[1x128x10x10] -> u8[1x48x10x10]
+//! Conv: `u8[1x128x10x10] -> u8[1x48x10x10]`
 //!
 //! 2765 of 6144 weights are not zero (density 0.450, unstructured); 0.28 of 0.61 million multiply-accumulates remain.
 //!

@@ -2,7 +2,7 @@
 
 //! `/out32.cv3/Conv`
 //!
-//! Conv: u8[1x96x10x10] -> u8[1x96x10x10]
+//! Conv: `u8[1x96x10x10] -> u8[1x96x10x10]`
 //!
 //! 4148 of 9216 weights are not zero (density 0.450, unstructured); 0.41 of 0.92 million multiply-accumulates remain.
 //!

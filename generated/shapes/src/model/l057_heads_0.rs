@@ -2,7 +2,7 @@
 
 //! `/heads.0/Conv`
 //!
-//! Conv: u8[1x32x40x40] -> f32[1x33x40x40]
+//! Conv: `u8[1x32x40x40] -> f32[1x33x40x40]`
 //!
 //! 740 of 1056 weights are not zero (density 0.701, unstructured); 1.18 of 1.69 million multiply-accumulates remain.
 //!

@@ -2,7 +2,7 @@
 
 //! `/heads.1/Conv`
 //!
-//! Conv: u8[1x64x20x20] -> f32[1x33x20x20]
+//! Conv: `u8[1x64x20x20] -> f32[1x33x20x20]`
 //!
 //! 1479 of 2112 weights are not zero (density 0.700, unstructured); 0.59 of 0.84 million multiply-accumulates remain.
 //!

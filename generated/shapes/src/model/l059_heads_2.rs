@@ -2,7 +2,7 @@
 
 //! `/heads.2/Conv`
 //!
-//! Conv: u8[1x96x10x10] -> f32[1x33x10x10]
+//! Conv: `u8[1x96x10x10] -> f32[1x33x10x10]`
 //!
 //! 2217 of 3168 weights are not zero (density 0.700, unstructured); 0.22 of 0.32 million multiply-accumulates remain.
 //!

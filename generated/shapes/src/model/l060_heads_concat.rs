@@ -2,7 +2,7 @@
 
 //! `/heads/Concat`
 //!
-//! DetectHead: f32[1x33x40x40], f32[1x33x20x20], f32[1x33x10x10] -> f32[1x6300x11]
+//! DetectHead: `f32[1x33x40x40], f32[1x33x20x20], f32[1x33x10x10] -> f32[1x6300x11]`
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::{Cow, Kind, Layer, LayerInfo};
 use peristyle_runtime::kernels::detect_head::{DetectHead, Level};
