@@ -58,7 +58,12 @@ pub async fn serve(listener: TcpListener, router: Router, app: Arc<App>) -> io::
                 }
                 tracing::info!("{name}: answering what was asked, then ending");
                 app.health.leave();
-                drain_at = Some(Instant::now() + times.drain_delay);
+                if times.drain_delay.is_zero() {
+                    app.health.drain();
+                    give_up_at = Some(Instant::now() + times.drain);
+                } else {
+                    drain_at = Some(Instant::now() + times.drain_delay);
+                }
             }
             () = until(drain_at) => {
                 app.health.drain();
