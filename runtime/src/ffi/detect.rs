@@ -58,7 +58,7 @@ pub unsafe fn detect(
 /// Finds the objects in an image file of `length` bytes in memory.
 ///
 /// # Safety
-/// As for [`detect`]; `length` bytes are readable at `bytes`, and `found` is one place.
+/// As for [`detect()`]; `length` bytes are readable at `bytes`, and `found` is one place.
 pub unsafe fn detect_file(
     model: *mut Handle,
     bytes: *const u8,
