@@ -36,6 +36,10 @@ pub fn build(dir: &Path, name: &str, artefact: Artefact, progress: &ProgressBar)
         Some(target_dir) => std::path::absolute(target_dir)?,
         None => shared,
     };
+    // One name for the folder, whatever way leads there: the name is in the flags, and other flags compile everything anew.
+    std::fs::create_dir_all(&target_dir)
+        .with_context(|| format!("cannot create build folder `{}`", target_dir.display()))?;
+    let target_dir = target_dir.canonicalize()?;
     pin(&dir)?;
     let mut cargo = Command::new(cargo_path());
     let library = name.replace('-', "_");

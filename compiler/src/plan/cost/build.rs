@@ -19,7 +19,7 @@ const LAYER: f64 = 0.03;
 const GROUP: f64 = 60e-6;
 const LINK: f64 = 4.0;
 /// Seconds to build the program's own dependencies once.
-const DEPENDENCIES: f64 = 600.0;
+const DEPENDENCIES: f64 = 300.0;
 
 /// Predicted seconds of one processor core.
 #[derive(Clone, Copy, Debug, PartialEq)]
