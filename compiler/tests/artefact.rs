@@ -49,6 +49,9 @@ fn the_bill_of_materials_names_everything_with_its_version() {
 #[test]
 #[ignore = "builds libraries"]
 fn another_folder_gives_the_same_bytes() {
+    if !detector::slow_tests_are_wanted() {
+        return;
+    }
     let build = |folder: &Path| {
         let path = |path: &Path| path.to_str().expect("UTF-8").to_owned();
         let args = ["--emit", "cdylib", "--no-image-files", "--code-budget", "0", "--no-selftest"];

@@ -1,6 +1,8 @@
 //! A package whose build script compiles a model, built by cargo as users build it. Slow: it builds the compiler for the
 //! build script, so it is ignored by default.
 
+mod detector;
+
 use peristyle_compiler::ir::Tensor;
 use peristyle_compiler::onnx::{self, proto::ModelProto};
 use peristyle_compiler::{Config, interp};
@@ -113,6 +115,9 @@ impl Package {
 #[test]
 #[ignore = "builds the compiler for a build script"]
 fn cargo_builds_what_changed_and_nothing_else() {
+    if !detector::slow_tests_are_wanted() {
+        return;
+    }
     let package = Package::new();
     let (first, _) = package.succeed(&["run"]);
     assert!(first.ends_with(" 6 classes, the first is ball\n"), "{first}");
@@ -159,6 +164,9 @@ fn has_target(target: &str) -> bool {
 #[test]
 #[ignore = "builds the compiler for a build script"]
 fn another_target_gets_portable_code() {
+    if !detector::slow_tests_are_wanted() {
+        return;
+    }
     const TARGET: &str = "aarch64-unknown-linux-gnu";
     if !has_target(TARGET) {
         return;
@@ -184,6 +192,9 @@ fn main() {
 #[test]
 #[ignore = "builds a crate without std"]
 fn without_std_the_bits_are_the_same() {
+    if !detector::slow_tests_are_wanted() {
+        return;
+    }
     const BARE: &str = "thumbv7em-none-eabi";
     let package = Package::new();
     let config = Config::new().module_name("net").selftest(false);

@@ -76,6 +76,9 @@ fn pixels(file: &Path) -> (PathBuf, Vec<String>) {
 #[test]
 #[ignore = "builds libraries"]
 fn programs_in_c_and_cpp_find_what_the_binary_finds() {
+    if !detector::slow_tests_are_wanted() {
+        return;
+    }
     let expected = boxes();
     assert!(expected.len() > 3);
     let image = example("example.jpg");
@@ -117,6 +120,9 @@ fn programs_in_c_and_cpp_find_what_the_binary_finds() {
 #[test]
 #[ignore = "builds libraries"]
 fn a_shared_library_shows_nothing_but_its_functions() {
+    if !detector::slow_tests_are_wanted() {
+        return;
+    }
     let library = build("shapes", &["--emit", "cdylib"], "libshapes.so");
     let Ok(symbols) = Command::new("nm").args(["-D", "--defined-only"]).arg(&library).output() else {
         eprintln!("SKIPPED: no nm on this machine");

@@ -44,6 +44,9 @@ fn newest_glibc(library: &Path) -> Option<u32> {
 #[test]
 #[ignore = "builds a Python wheel"]
 fn a_wheel_installs_and_finds_what_the_binary_finds() {
+    if !detector::slow_tests_are_wanted() {
+        return;
+    }
     let home = tempfile::tempdir().expect("a temporary folder");
     let crate_dir = detector::crate_dir("shapes");
     let (model, out) = (example("shapes.onnx"), home.path().join("wheels"));

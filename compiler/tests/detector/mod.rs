@@ -10,6 +10,15 @@ fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
+/// Whether tests are wanted that take minutes each; says aloud when they are not.
+pub fn slow_tests_are_wanted() -> bool {
+    let wanted = std::env::var_os("PERISTYLE_SLOW_TESTS").is_some();
+    if !wanted {
+        eprintln!("SKIPPED: takes minutes; set PERISTYLE_SLOW_TESTS=1");
+    }
+    wanted
+}
+
 /// A file of the bundled example.
 pub fn example(file: &str) -> PathBuf {
     workspace().join("compiler/example").join(file)
