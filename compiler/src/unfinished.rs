@@ -1,6 +1,6 @@
 //! Files that are written beside their place and renamed into it when they are whole.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 use tempfile::NamedTempFile;
@@ -18,6 +18,23 @@ const STALE: Duration = Duration::from_secs(600);
 pub fn create(folder: &Path) -> io::Result<NamedTempFile> {
     remove_stale(folder);
     tempfile::Builder::new().prefix(PREFIX).tempfile_in(folder)
+}
+
+/// Writes a file, whole or not at all, for everybody who may read its folder.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = create(folder)?;
+    file.write_all(contents)?;
+    // Temporary files are private.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    }
+    file.persist(path).map(|_| ()).map_err(|error| error.error)
 }
 
 /// A file that cannot be removed is in nobody's way, so failures are ignored.

@@ -1,7 +1,7 @@
 //! What a folder was written from, so that the same is not done twice.
 
 use crate::unfinished;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -72,19 +72,18 @@ impl Stamp {
     /// # Errors
     /// When it cannot be written.
     pub fn write(&self, dir: &Path) -> io::Result<()> {
-        let mut file = unfinished::create(dir)?;
-        writeln!(file, "{VERSION}\nkey {}", self.key)?;
+        let mut text = format!("{VERSION}\nkey {}\n", self.key);
         for path in &self.external {
             // A name that is no text, or more than a line, never matches: then nothing is skipped.
-            writeln!(file, "external {}", path.display())?;
+            text += &format!("external {}\n", path.display());
         }
         if let Some(library) = &self.library {
-            writeln!(file, "library {library}")?;
+            text += &format!("library {library}\n");
         }
         for (size, time, path) in &self.files {
-            writeln!(file, "file {size} {time} {path}")?;
+            text += &format!("file {size} {time} {path}\n");
         }
-        file.persist(dir.join(FILE)).map(|_| ()).map_err(|e| e.error)
+        unfinished::write(&dir.join(FILE), text.as_bytes())
     }
 }
 

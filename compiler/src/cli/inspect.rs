@@ -184,15 +184,5 @@ fn beside(args: &Args, compilation: &Compilation, cpu: &Cpu) -> anyhow::Result<O
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let write = || {
-        let mut file = unfinished::create(folder)?;
-        file.write_all(text.as_bytes())?;
-        file.persist(path).map_err(|e| e.error)?;
-        std::io::Result::Ok(())
-    };
-    write().with_context(|| format!("cannot write `{}`", path.display()))
+    unfinished::write(path, text.as_bytes()).with_context(|| format!("cannot write `{}`", path.display()))
 }

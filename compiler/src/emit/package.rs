@@ -2,7 +2,7 @@
 
 use crate::unfinished;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// A map from relative paths (with `/`) to contents.
@@ -53,10 +53,7 @@ impl Package {
                 folders.insert(folder);
                 continue;
             }
-            let mut file = unfinished::create(&folder).map_err(|e| named(&folder, &e))?;
-            file.write_all(contents).map_err(|e| named(&target, &e))?;
-            set_readable(&file).map_err(|e| named(&target, &e))?;
-            file.persist(&target).map_err(|e| named(&target, &e.error))?;
+            unfinished::write(&target, contents).map_err(|e| named(&target, &e))?;
             folders.insert(folder);
         }
         for folder in folders {
@@ -93,17 +90,6 @@ fn is_layer_file(name: &str) -> bool {
     let bytes = name.as_bytes();
     let numbered = bytes.len() > 4 && bytes[0] == b'l' && bytes[1..4].iter().all(u8::is_ascii_digit);
     numbered && [".rs", ".S", ".bin"].iter().any(|e| name.ends_with(e))
-}
-
-/// Temporary files are private; emitted source is for everybody who may read the folder.
-fn set_readable(file: &tempfile::NamedTempFile) -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    }
-    let _ = file;
-    Ok(())
 }
 
 fn relative(dir: &Path, path: &Path) -> String {

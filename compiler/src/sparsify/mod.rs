@@ -26,7 +26,6 @@ use progress::Progress;
 use recipe::Recipe;
 use sha2::{Digest, Sha256};
 use state::State;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -193,7 +192,7 @@ pub fn run(
         })
         .collect();
     let bytes = rewrite(&dense.bytes, dense.path.parent(), &convs).map_err(Error::Rewrite)?;
-    write(output, &bytes).map_err(|source| Error::Write { path: output.to_path_buf(), source })?;
+    unfinished::write(output, &bytes).map_err(|source| Error::Write { path: output.to_path_buf(), source })?;
     state.finish();
     let layers = dense.layers.iter().zip(&convs).map(|(layer, conv)| LayerReport {
         name: layer.weight_name.clone(),
@@ -253,17 +252,4 @@ fn key(dense: &Dense, options: &Options, recipe: Option<&Recipe>, images: &[u8])
     ));
     hash.update(images);
     hash.finalize().to_vec()
-}
-
-fn write(output: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = unfinished::create(folder(output))?;
-    file.write_all(bytes)?;
-    file.flush()?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    }
-    file.persist(output).map_err(|error| error.error)?;
-    Ok(())
 }

@@ -12,7 +12,7 @@ use peristyle_runtime::ffi::PYTHON;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::io::{Cursor, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
@@ -70,7 +70,10 @@ pub fn run(
     files.push((format!("{info}/RECORD"), record(&files, &info).into_bytes()));
 
     let path = folder.join(format!("{package}-{version}-{tag}.whl"));
-    write(&path, &pack(&files)?).with_context(|| format!("cannot write wheel `{}`", path.display()))?;
+    let archive = pack(&files)?;
+    std::fs::create_dir_all(&folder)
+        .and_then(|()| unfinished::write(&path, &archive))
+        .with_context(|| format!("cannot write wheel `{}`", path.display()))?;
     progress.finish_and_clear();
     for compilation in compilations {
         println!("{}", describe(compilation));
@@ -148,19 +151,4 @@ fn pack(files: &[(String, Vec<u8>)]) -> anyhow::Result<Vec<u8>> {
         archive.write_all(bytes)?;
     }
     Ok(archive.finish()?.into_inner())
-}
-
-fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)?;
-    let mut file = unfinished::create(folder)?;
-    file.write_all(bytes)?;
-    // Temporary files are private; a wheel is for everybody who may read its folder.
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    }
-    file.persist(path).map_err(|e| e.error)?;
-    Ok(())
 }

@@ -44,6 +44,7 @@ pub use build::trainable;
 pub use columns::{Columns, Window};
 pub use convolution::{Convolution, Parameters, Weights};
 pub use error::Error;
+pub(super) use pointwise::activate;
 pub use pointwise::sigmoid;
 pub use quantise::{InputRange, quantised_weight};
 pub use shape::Shape;

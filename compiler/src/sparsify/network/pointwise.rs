@@ -4,7 +4,7 @@ use crate::ir::Activation;
 use pulp::{Arch, Simd, WithSimd};
 
 /// Applies an activation in place and notes its derivative at every element where `slope` has room.
-pub(super) fn activate(activation: Activation, x: &mut [f32], slope: &mut [f32]) {
+pub fn activate(activation: Activation, x: &mut [f32], slope: &mut [f32]) {
     match activation {
         Activation::Silu if slope.is_empty() => Arch::new().dispatch(Silu { x }),
         Activation::Silu => Arch::new().dispatch(SiluWithSlope { x, slope }),
@@ -216,5 +216,19 @@ impl WithSimd for ZeroOutside<'_> {
         let (lo, hi) = (self.lo, self.hi);
         let outside = |x: f32| x < lo || x > hi;
         self.a.iter_mut().zip(self.x).for_each(|(a, &x)| *a = if outside(x) { 0.0 } else { *a });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sigmoid;
+
+    #[test]
+    fn the_sigmoid_is_one() {
+        for i in -2000..2000 {
+            let x = i as f32 * 0.05;
+            let exact = 1.0 / (1.0 + (-f64::from(x)).exp());
+            assert!((f64::from(sigmoid(x)) - exact).abs() <= 2e-6 * exact + 1e-30, "{x}: {} {exact}", sigmoid(x));
+        }
     }
 }
