@@ -33,7 +33,8 @@ fn the_bill_of_materials_names_everything_with_its_version() {
     let python = std::env::var("PERISTYLE_PYTHON").unwrap_or_else(|_| "python3".into());
     let script = "import sys; from cyclonedx.schema import SchemaVersion; \
                   from cyclonedx.validation.json import JsonStrictValidator; \
-                  sys.exit(str(JsonStrictValidator(SchemaVersion.V1_5).validate_str(open(sys.argv[1]).read()) or ''))";
+                  fault = JsonStrictValidator(SchemaVersion.V1_5).validate_str(open(sys.argv[1]).read()); \
+                  sys.exit(fault and str(fault))";
     let available = Command::new(&python).args(["-c", "import cyclonedx.validation.json, jsonschema"]).output();
     if !available.is_ok_and(|output| output.status.success()) {
         eprintln!("SKIPPED: no validator of CycloneDX; pip install 'cyclonedx-python-lib[json-validation]'");
