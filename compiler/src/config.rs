@@ -7,7 +7,7 @@ mod runtime_source;
 pub use compilation::Compilation;
 pub use crate_name::crate_name;
 
-use crate::emit::{Detector, Identity, OptTime, RawLevel};
+use crate::emit::{Detector, Identity, OptTime, RawLevel, hexadecimal};
 use crate::error::Error;
 use crate::ir::{Graph, Op};
 use crate::onnx::{self, ImportOptions};
@@ -392,11 +392,6 @@ pub(crate) fn sha256(model: &[u8], external_files: &[PathBuf]) -> Result<String,
         copied.map_err(|source| Error::Read { path: path.clone(), source })?;
     }
     Ok(hexadecimal(&hash.finalize()))
-}
-
-/// Bytes as text.
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Models are protobuf messages, which cannot be larger.

@@ -3,7 +3,7 @@
 
 mod detector;
 
-use detector::{build, example, folder, peristyle};
+use detector::{build, example, peristyle};
 use std::path::Path;
 use std::process::Command;
 
@@ -30,20 +30,7 @@ fn the_bill_of_materials_names_everything_with_its_version() {
     let macros: Vec<_> = libraries.iter().filter(|c| c["name"] == "clap_derive" || c["name"] == "cc").collect();
     assert!(macros.is_empty(), "{macros:?}");
 
-    let python = std::env::var("PERISTYLE_PYTHON").unwrap_or_else(|_| "python3".into());
-    let script = "import sys; from cyclonedx.schema import SchemaVersion; \
-                  from cyclonedx.validation.json import JsonStrictValidator; \
-                  fault = JsonStrictValidator(SchemaVersion.V1_5).validate_str(open(sys.argv[1]).read()); \
-                  sys.exit(fault and str(fault))";
-    let available = Command::new(&python).args(["-c", "import cyclonedx.validation.json, jsonschema"]).output();
-    if !available.is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIPPED: no validator of CycloneDX; pip install 'cyclonedx-python-lib[json-validation]'");
-        return;
-    }
-    let file = folder().join("shapes.cdx.json");
-    std::fs::write(&file, &output.stdout).expect("writable");
-    let output = Command::new(&python).args(["-c", script]).arg(&file).output().expect("python starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    detector::expect_valid_bill(&output.stdout);
 }
 
 /// Two crates in two folders, each with a build folder of its own, and no path of either in what they give.

@@ -119,11 +119,18 @@ fn programs_in_c_and_cpp_find_what_the_binary_finds() {
 
 #[test]
 #[ignore = "builds libraries"]
-fn a_shared_library_shows_nothing_but_its_functions() {
+fn a_shared_library_shows_nothing_but_its_functions_and_has_a_bill() {
     if !detector::slow_tests_are_wanted() {
         return;
     }
     let library = build("shapes", &["--emit", "cdylib"], "libshapes.so");
+    let bill = std::fs::read(library.with_file_name("shapes.cdx.json")).expect("a bill of materials");
+    let told: serde_json::Value = serde_json::from_slice(&bill).expect("JSON");
+    let names: Vec<_> = told["components"].as_array().expect("components").iter().map(|c| c["name"].clone()).collect();
+    // The bill is that of the library: what reads pictures is in it, what the program alone needs is not.
+    assert!(names.contains(&"shapes.onnx".into()) && names.contains(&"mozjpeg".into()), "{names:?}");
+    assert!(!names.contains(&"clap".into()), "{names:?}");
+    detector::expect_valid_bill(&bill);
     let Ok(symbols) = Command::new("nm").args(["-D", "--defined-only"]).arg(&library).output() else {
         eprintln!("SKIPPED: no nm on this machine");
         return;

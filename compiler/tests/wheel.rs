@@ -71,6 +71,13 @@ fn a_wheel_installs_and_finds_what_the_binary_finds() {
     let bytes = std::fs::read(&wheel).expect("the wheel");
     assert!(bytes == std::fs::read(build()).expect("the wheel"), "the same wheel every time");
 
+    let archive = std::fs::File::open(&wheel).expect("the wheel");
+    let mut archive = zip::ZipArchive::new(archive).expect("a zip archive");
+    let bill = archive.file_names().find(|name| name.ends_with(".dist-info/sboms/shapes.cdx.json")).map(str::to_owned);
+    let mut bytes = Vec::new();
+    std::io::copy(&mut archive.by_name(&bill.expect("a bill")).expect("it opens"), &mut bytes).expect("it unpacks");
+    detector::expect_valid_bill(&bytes);
+
     let Some(python) = environment(&wheel, &home.path().join("venv")) else { return };
     let name = wheel.file_name().expect("a name").to_string_lossy().into_owned();
     let tag: u32 = (name.split("manylinux_2_").nth(1).and_then(|rest| rest.split('_').next()))

@@ -16,6 +16,8 @@ pub mod ffi;
 pub mod kernels;
 #[cfg(feature = "image")]
 pub mod picture;
+#[cfg(feature = "sbom")]
+pub mod sbom;
 pub mod simd;
 #[cfg(feature = "std")]
 pub mod tensor_io;

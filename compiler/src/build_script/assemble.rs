@@ -2,7 +2,7 @@
 
 use super::Tell;
 use super::environment::Environment;
-use crate::config::hexadecimal;
+use crate::emit::hexadecimal;
 use crate::error::Error;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;

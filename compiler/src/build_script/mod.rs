@@ -6,8 +6,8 @@ mod stamp;
 #[cfg(test)]
 mod tests;
 
-use crate::config::{Compilation, Config, crate_name, hexadecimal, sha256};
-use crate::emit;
+use crate::config::{Compilation, Config, crate_name, sha256};
+use crate::emit::{self, hexadecimal};
 use crate::error::Error;
 use crate::ir::Graph;
 use crate::store::{self, Place};

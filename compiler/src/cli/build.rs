@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use cargo::Artefact;
 use indicatif::{ProgressBar, ProgressStyle};
 use peristyle_compiler::{Compilation, crate_name, unfinished};
+use peristyle_runtime::sbom;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -89,7 +90,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         progress.suspend(|| eprintln!("{}: {line}", compilation.identity.name));
     }
     let dir = write(args, &compilations, &name, &progress)?;
-    let built = cargo::build(&dir, &name, Artefact::Program, &progress)?;
+    let built = cargo::build(&dir, &name, Artefact::Program, &progress)?.file;
     install(&built, &output).with_context(|| format!("cannot write binary `{}`", output.display()))?;
     progress.finish_and_clear();
 
@@ -137,27 +138,46 @@ fn analyze(args: &Args, progress: &ProgressBar) -> anyhow::Result<Vec<Compilatio
     Ok(compilations)
 }
 
+/// Writes the crate of every model, and returns their folders.
+fn write_models(args: &Args, compilations: &[Compilation], progress: &ProgressBar) -> anyhow::Result<Vec<PathBuf>> {
+    if let Some(dir) = &args.crate_dir {
+        expect_folder(dir, "--crate-dir")?;
+    }
+    let mut dirs = Vec::with_capacity(compilations.len());
+    for compilation in compilations {
+        let dir = match &args.crate_dir {
+            None => default_dir(compilation),
+            Some(dir) if compilations.len() == 1 => dir.clone(),
+            Some(folder) => folder.join(&compilation.identity.name),
+        };
+        expect_folder(&dir, "--crate-dir")?;
+        progress.set_message(format!("writing {}", dir.display()));
+        compilation.write_crate(&dir)?;
+        dirs.push(dir);
+    }
+    Ok(dirs)
+}
+
 /// Writes the crates, and returns the folder of the one that has the program.
 fn write(args: &Args, compilations: &[Compilation], name: &str, progress: &ProgressBar) -> anyhow::Result<PathBuf> {
-    let write = |compilation: &Compilation, dir: &Path| {
-        expect_folder(dir, "--crate-dir")?;
-        progress.set_message(format!("writing {}", dir.display()));
-        anyhow::Ok(compilation.write_crate(dir)?)
-    };
-    if let [only] = compilations {
-        let dir = args.crate_dir.clone().unwrap_or_else(|| default_dir(only));
-        write(only, &dir)?;
-        return Ok(dir);
+    let dirs = write_models(args, compilations, progress)?;
+    if let [only] = &dirs[..] {
+        return Ok(only.clone());
     }
-    let folder = args.crate_dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FOLDER));
-    expect_folder(&folder, "--crate-dir")?;
-    for compilation in compilations {
-        write(compilation, &folder.join(&compilation.identity.name))?;
-    }
-    let dir = folder.join(name);
+    let dir = args.crate_dir.as_deref().unwrap_or(Path::new(DEFAULT_FOLDER)).join(name);
     expect_folder(&dir, "--crate-dir")?;
     Compilation::write_program(name, compilations, &dir)?;
     Ok(dir)
+}
+
+/// The bill of materials of a library with these models and what `linked` lists, as JSON.
+fn bill(name: &str, compilations: &[Compilation], linked: &str) -> String {
+    let models: Vec<_> = (compilations.iter().map(|compilation| &compilation.identity))
+        .map(|identity| sbom::Model { name: &identity.name, source: &identity.source, sha256: &identity.sha256 })
+        .collect();
+    let linked: Vec<_> = linked.lines().filter_map(sbom::Linked::parse).collect();
+    let bill = sbom::document(sbom::Subject::Library(name), env!("CARGO_PKG_VERSION"), &models, &linked);
+    format!("{bill:#}\n")
 }
 
 fn megabytes(bytes: usize) -> String {

@@ -78,7 +78,7 @@ fn kernel_prefix(kind: &Kind) -> String {
         .chain_update(Blob::new(conv).bytes)
         .chain_update(conv.accumulator_stride().to_le_bytes())
         .finalize();
-    hash[..8].iter().map(|b| format!("{b:02x}")).collect()
+    super::hexadecimal(&hash[..8])
 }
 
 fn uses(runtime: &str, imports: &BTreeSet<&str>) -> TokenStream {

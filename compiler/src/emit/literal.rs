@@ -23,6 +23,11 @@ pub fn float(value: f32) -> TokenStream {
     }
 }
 
+/// Bytes as text.
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A borrowed slice of `f32`.
 pub fn floats(values: &[f32]) -> TokenStream {
     let values = values.iter().map(|&v| float(v));

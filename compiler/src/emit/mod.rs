@@ -13,6 +13,7 @@ mod package;
 mod profile;
 
 pub use cargo::{c_name, header_path};
+pub use literal::hexadecimal;
 pub use package::Package;
 
 use crate::plan::Plan;

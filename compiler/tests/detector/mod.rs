@@ -71,3 +71,21 @@ pub fn boxes() -> Vec<(Vec<f64>, usize, String)> {
         })
         .collect()
 }
+
+/// Fails when a bill of materials is none in the eyes of CycloneDX 1.5; says aloud when it cannot ask.
+pub fn expect_valid_bill(bill: &[u8]) {
+    let python = std::env::var("PERISTYLE_PYTHON").unwrap_or_else(|_| "python3".into());
+    let script = "import sys; from cyclonedx.schema import SchemaVersion; \
+                  from cyclonedx.validation.json import JsonStrictValidator; \
+                  fault = JsonStrictValidator(SchemaVersion.V1_5).validate_str(open(sys.argv[1]).read()); \
+                  sys.exit(fault and str(fault))";
+    let available = Command::new(&python).args(["-c", "import cyclonedx.validation.json, jsonschema"]).output();
+    if !available.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: no validator of CycloneDX; pip install 'cyclonedx-python-lib[json-validation]'");
+        return;
+    }
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), bill).expect("writable");
+    let output = Command::new(&python).args(["-c", script]).arg(file.path()).output().expect("python starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -26,8 +26,16 @@ pub enum Artefact {
     },
 }
 
-/// Builds the crate in `dir` whose name is `name`, and returns the path of what cargo made.
-pub fn build(dir: &Path, name: &str, artefact: Artefact, progress: &ProgressBar) -> anyhow::Result<PathBuf> {
+/// What cargo made.
+pub struct Built {
+    /// Its path.
+    pub file: PathBuf,
+    /// What is linked in, as [`linked::list`] tells; `None`, said aloud, where cargo does not.
+    pub linked: Option<String>,
+}
+
+/// Builds the crate in `dir` whose name is `name`.
+pub fn build(dir: &Path, name: &str, artefact: Artefact, progress: &ProgressBar) -> anyhow::Result<Built> {
     let target = host_target()?;
     // All crates of a folder share one build folder, so that the runtime is built once for all of them.
     let dir = std::path::absolute(dir)?;
@@ -43,14 +51,10 @@ pub fn build(dir: &Path, name: &str, artefact: Artefact, progress: &ProgressBar)
     pin(&dir)?;
     let mut cargo = Command::new(cargo_path());
     let library = name.replace('-', "_");
-    let (file, static_flag) = match artefact {
+    let (file, features, static_flag) = match artefact {
         Artefact::Program => {
-            match linked::list(&dir, &target, &target_dir) {
-                Ok(list) => _ = cargo.env(linked::VARIABLE, list),
-                Err(error) => progress.suspend(|| eprintln!("note: `about --sbom` will not tell versions: {error:#}")),
-            }
             cargo.args(["build", "--release", "--target", &target, "--bin", name]);
-            (name.to_string(), "-Ctarget-feature=+crt-static")
+            (name.to_string(), None, "-Ctarget-feature=+crt-static")
         }
         Artefact::Library { shared, image_files } => {
             let (kind, extension) = if shared { ("cdylib", "so") } else { ("staticlib", "a") };
@@ -58,9 +62,20 @@ pub fn build(dir: &Path, name: &str, artefact: Artefact, progress: &ProgressBar)
             cargo.args(["rustc", "--release", "--target", &target, "--lib", "--crate-type", kind]);
             cargo.args(["--no-default-features", "--features", feature]);
             // The C library is that of the program that links the library.
-            (format!("lib{library}.{extension}"), "")
+            (format!("lib{library}.{extension}"), Some(feature), "")
         }
     };
+    let linked = match linked::list(&dir, &target, &target_dir, features) {
+        Ok(list) => Some(list),
+        Err(error) => {
+            progress.suspend(|| eprintln!("note: no versions for the bill of materials: {error:#}"));
+            None
+        }
+    };
+    // Libraries have their bill beside them: without the variable they do not depend on it.
+    if let (Artefact::Program, Some(list)) = (artefact, &linked) {
+        cargo.env(linked::VARIABLE, list);
+    }
     cargo
         .current_dir(&dir)
         .env("CARGO_TARGET_DIR", &target_dir)
@@ -84,7 +99,7 @@ pub fn build(dir: &Path, name: &str, artefact: Artefact, progress: &ProgressBar)
         eprint!("{log}");
         bail!("`cargo build` failed in `{}`; its messages are above", dir.display());
     }
-    Ok(target_dir.join(target).join("release").join(file))
+    Ok(Built { file: target_dir.join(target).join("release").join(file), linked })
 }
 
 /// The program `cargo`.

@@ -1,10 +1,10 @@
-//! `--emit staticlib` and `cdylib`: a library with a C header beside it.
+//! `--emit staticlib` and `cdylib`: a library, and beside it a C header and a bill of materials.
 
 use super::super::compile::describe;
 use super::{Args, Artefact, Emit, cargo, install, megabytes, write};
 use anyhow::{Context, bail};
 use indicatif::ProgressBar;
-use peristyle_compiler::{Compilation, emit};
+use peristyle_compiler::{Compilation, emit, unfinished};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -27,7 +27,7 @@ pub fn run(
     let (library, header) = files(output, if shared { "so" } else { "a" });
     let dir = write(args, compilations, &compilation.identity.name, progress)?;
     let artefact = Artefact::Library { shared, image_files: !args.no_image_files };
-    let built = cargo::build(&dir, &compilation.identity.name, artefact, progress)?;
+    let cargo::Built { file: built, linked } = cargo::build(&dir, &compilation.identity.name, artefact, progress)?;
     let prefix = emit::c_name(&compilation.identity);
     let hidden =
         if shared { None } else { hide(&built, &prefix, &dir.join(emit::header_path(&compilation.identity)))? };
@@ -35,6 +35,12 @@ pub fn run(
     install(&built, &library).with_context(|| format!("cannot write library `{}`", library.display()))?;
     install(&dir.join(emit::header_path(&compilation.identity)), &header)
         .with_context(|| format!("cannot write header `{}`", header.display()))?;
+    if let Some(linked) = linked {
+        let bill = super::bill(&compilation.identity.name, compilations, &linked);
+        let path = header.with_extension("cdx.json");
+        unfinished::write(&path, bill.as_bytes())
+            .with_context(|| format!("cannot write bill of materials `{}`", path.display()))?;
+    }
     progress.finish_and_clear();
     println!("{}", describe(compilation));
     println!(

@@ -12,25 +12,38 @@ pub const VARIABLE: &str = "PERISTYLE_LINKED";
 
 /// A line for each: name, version, SHA-256 of the package, licence as an SPDX expression; `-` where there is none. The
 /// crate in `dir` itself is left out, so that all programs of one build folder share the list.
-pub fn list(dir: &Path, target: &str, target_dir: &Path) -> anyhow::Result<String> {
+///
+/// `feature` is the only one of the crate that is on; without it the default ones are.
+pub fn list(dir: &Path, target: &str, target_dir: &Path, feature: Option<&str>) -> anyhow::Result<String> {
     // What the build needs is usually there; where it is not, this downloads what the build would.
-    let metadata = metadata(dir, target, target_dir, true).or_else(|_| metadata(dir, target, target_dir, false))?;
+    let metadata = metadata(dir, target, target_dir, feature, true)
+        .or_else(|_| metadata(dir, target, target_dir, feature, false))?;
     let checksums = checksums(&std::fs::read_to_string(dir.join("Cargo.lock")).unwrap_or_default());
     let mut lines = crates(&metadata, &checksums)?;
     if let Some(version) = told(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()).as_ref(), &["--version"], 1)
     {
         lines.insert(format!("std {version} - MIT OR Apache-2.0"));
     }
-    if target.ends_with("-gnu") {
+    // A library takes the C library of the program that it gets into.
+    if target.ends_with("-gnu") && feature.is_none() {
         let version = told("getconf".as_ref(), &["GNU_LIBC_VERSION"], 1).unwrap_or_else(|| "-".to_string());
         lines.insert(format!("glibc {version} - LGPL-2.1-or-later"));
     }
     Ok(lines.into_iter().collect::<Vec<_>>().join("\n"))
 }
 
-fn metadata(dir: &Path, target: &str, target_dir: &Path, offline: bool) -> anyhow::Result<Value> {
+fn metadata(
+    dir: &Path,
+    target: &str,
+    target_dir: &Path,
+    feature: Option<&str>,
+    offline: bool,
+) -> anyhow::Result<Value> {
     let mut cargo = Command::new(cargo_path());
     cargo.args(["metadata", "--format-version", "1", "--filter-platform", target]);
+    if let Some(feature) = feature {
+        cargo.args(["--no-default-features", "--features", feature]);
+    }
     if offline {
         cargo.arg("--offline");
     }

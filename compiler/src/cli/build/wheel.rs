@@ -2,7 +2,7 @@
 
 use super::super::compile::describe;
 use super::super::{elf, expect_folder};
-use super::{Args, Artefact, DEFAULT_FOLDER, cargo, default_dir, megabytes};
+use super::{Args, Artefact, bill, cargo, megabytes, write_models};
 use anyhow::{Context, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -36,19 +36,14 @@ pub fn run(
         (format!("{package}/_models.py"), models(compilations).into_bytes()),
     ];
     let mut glibc = 0;
-    for compilation in compilations {
-        let dir = match (&args.crate_dir, compilations.len()) {
-            (Some(dir), 1) => dir.clone(),
-            (None, 1) => default_dir(compilation),
-            (dir, _) => {
-                let dir = dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FOLDER));
-                dir.join(&compilation.identity.name)
-            }
-        };
-        expect_folder(&dir, "--crate-dir")?;
-        compilation.write_crate(&dir)?;
+    let dirs = write_models(args, compilations, progress)?;
+    // All libraries link the same crates.
+    let mut linked = None;
+    for (compilation, dir) in compilations.iter().zip(&dirs) {
         let artefact = Artefact::Library { shared: true, image_files: true };
-        let built = cargo::build(&dir, &compilation.identity.name, artefact, progress)?;
+        let built = cargo::build(dir, &compilation.identity.name, artefact, progress)?;
+        linked = built.linked;
+        let built = built.file;
         let bytes = std::fs::read(&built).with_context(|| format!("cannot read `{}`", built.display()))?;
         glibc = glibc.max(elf::glibc_minor(&bytes).context(
             "the shared library does not say which C library it needs; wheels are built for Linux with the GNU C library",
@@ -59,7 +54,7 @@ pub fn run(
     let identities =
         compilations.iter().map(|c| format!("{} {}\n", c.identity.sha256, c.identity.class_names.join(",")));
     let digest = Sha256::digest(identities.collect::<String>());
-    let version = format!("{}+{}", env!("CARGO_PKG_VERSION"), hexadecimal(&digest[..4]));
+    let version = format!("{}+{}", env!("CARGO_PKG_VERSION"), emit::hexadecimal(&digest[..4]));
     // Linux has had no wheels for a C library before 2.17.
     let tag = format!("py3-none-manylinux_2_{}_{}", glibc.max(17), std::env::consts::ARCH);
     let info = format!("{package}-{version}.dist-info");
@@ -67,6 +62,9 @@ pub fn run(
     let generator = format!("peristyle {}", env!("CARGO_PKG_VERSION"));
     let wheel = format!("Wheel-Version: 1.0\nGenerator: {generator}\nRoot-Is-Purelib: false\nTag: {tag}\n");
     files.push((format!("{info}/WHEEL"), wheel.into_bytes()));
+    if let Some(linked) = linked {
+        files.push((format!("{info}/sboms/{package}.cdx.json"), bill(&package, compilations, &linked).into_bytes()));
+    }
     files.push((format!("{info}/RECORD"), record(&files, &info).into_bytes()));
 
     let path = folder.join(format!("{package}-{version}-{tag}.whl"));
@@ -89,10 +87,6 @@ pub fn run(
 
 fn library(compilation: &Compilation) -> String {
     format!("lib{}.so", emit::c_name(&compilation.identity))
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The Python module that tells which models there are.

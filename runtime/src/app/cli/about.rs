@@ -1,7 +1,5 @@
 //! `about`: what is in this program.
 
-mod sbom;
-
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -9,8 +7,10 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::Context;
+use crate::app::Compiled;
 use crate::app::failure::Failure;
 use crate::engine::{Head, Layer, ModelSpec, TensorSpec};
+use crate::sbom::{self, Linked, OWN_LICENCE};
 use crate::simd::Isa;
 
 /// Say what is in this program: the model, its classes and kernels, and the licences
@@ -42,11 +42,33 @@ const CRATES: &str = include_str!("about/crates.txt");
 /// The licence of the font that labels are drawn with.
 const FONT_LICENCE: &str = include_str!("../draw/font/LICENSE");
 
-const OWN_LICENCE: &str = "MIT OR Apache-2.0";
+/// What was linked, as `peristyle build` found it.
+const LINKED: Option<&str> = option_env!("PERISTYLE_LINKED");
+
+/// Everything that is linked in. A program that was not built by `peristyle build` knows names and licences only.
+fn linked() -> Vec<Linked<'static>> {
+    match LINKED {
+        Some(list) => list.lines().filter_map(Linked::parse).collect(),
+        None => {
+            let named = CRATES.lines().filter_map(|line| line.split_once(' '));
+            named.map(|(name, licence)| Linked { name, version: None, sha256: None, licence }).collect()
+        }
+    }
+}
 
 /// What is linked in, with its licence.
 fn crates() -> impl Iterator<Item = (&'static str, &'static str)> {
-    sbom::linked().into_iter().map(|linked| (linked.name, linked.licence))
+    linked().into_iter().map(|linked| (linked.name, linked.licence))
+}
+
+/// The bill of materials of a program with these models.
+fn bill(models: &[Compiled], program: &str) -> Value {
+    let model = |compiled: &Compiled| {
+        let spec = compiled.spec;
+        sbom::Model { name: spec.name, source: spec.source, sha256: spec.sha256 }
+    };
+    let of: Vec<_> = models.iter().map(model).collect();
+    sbom::document(sbom::Subject::Program(program), models[0].spec.compiler, &of, &linked())
 }
 
 /// Layers that one kernel computes.
@@ -83,7 +105,7 @@ pub(super) fn run(args: &AboutArgs, context: &mut Context<'_, '_>) -> Result<(),
         return Ok(());
     }
     if args.sbom {
-        let sbom = sbom::sbom(context.models, context.program);
+        let sbom = bill(context.models, context.program);
         writeln!(context.console.out, "{}", serde_json::to_string_pretty(&sbom).map_err(Failure::new)?)?;
         return Ok(());
     }

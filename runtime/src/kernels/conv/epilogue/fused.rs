@@ -10,9 +10,12 @@ use crate::kernels::map::Map;
 use crate::simd::math::{Quantizer, avx2};
 use crate::simd::prefetch_to_write;
 use core::arch::x86_64::{
-    __m256, _mm_storeu_ps, _mm256_add_epi32, _mm256_add_ps, _mm256_castpd_ps, _mm256_castps_pd, _mm256_castps_si256,
-    _mm256_castps256_ps128, _mm256_cvtepi32_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_permute4x64_pd,
-    _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps, _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_storeu_si256,
+    __m256, _mm_loadu_si128, _mm_setr_epi8, _mm_shuffle_epi8, _mm_storel_epi64, _mm_storeu_ps, _mm_storeu_si128,
+    _mm_unpackhi_epi64, _mm256_add_epi32, _mm256_add_ps, _mm256_broadcastsi128_si256, _mm256_castpd_ps, _mm256_castps_pd,
+    _mm256_castps_si256, _mm256_castps256_ps128, _mm256_castsi256_si128, _mm256_cvtepi32_ps, _mm256_extracti128_si256,
+    _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_permute4x64_epi64, _mm256_permute4x64_pd,
+    _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps, _mm256_shuffle_epi8, _mm256_shuffle_ps, _mm256_storeu_ps,
+    _mm256_storeu_si256,
 };
 use core::mem::transmute;
 use core::ops::Range;
@@ -115,8 +118,9 @@ impl Epilogue {
                         DType::F32 => run.store_floats(map, channel, arena, floats),
                         DType::U8 if only_bytes.is_some() => run.restore_padding(map, channel, arena, map.pad_value),
                         DType::U8 => {
+                            let linear = run.same_rows(map);
                             if quantised != Some(store.quantizer) {
-                                quantised = Some(store.quantizer);
+                                let to = if linear { run.linear(map, channel, arena) } else { scratch.bytes };
                                 Pass {
                                     from: row,
                                     sum: Sum::Final,
@@ -124,12 +128,21 @@ impl Epilogue {
                                     residual: None,
                                     floats: None,
                                     next: None,
-                                    bytes: Some((scratch.bytes, store.quantizer)),
+                                    bytes: Some((to, store.quantizer)),
                                 }
                                 .run(run.len());
+                                if linear {
+                                    run.restore_padding(map, channel, arena, map.pad_value);
+                                    continue;
+                                }
+                                quantised = Some(store.quantizer);
                             }
                             let bytes = core::slice::from_raw_parts(scratch.bytes, run.len());
-                            run.store_bytes(map, channel, arena, bytes, halves);
+                            if map.split[1] == 2 {
+                                store_byte_halves(&run, map, channel, arena, bytes);
+                            } else {
+                                run.store_bytes(map, channel, arena, bytes, halves);
+                            }
                         }
                     }
                 }
@@ -288,6 +301,52 @@ unsafe fn store_halves(run: &Run, map: &Map, channel: usize, arena: *mut u8, val
             }
             for (i, &value) in rest.iter().enumerate() {
                 [first, second][i % 2].add(at + i / 2).write(value);
+            }
+        }
+    }
+}
+
+/// Writes a run of bytes to a map with two column phases.
+///
+/// # Safety
+/// As for [`Run::store_bytes`].
+#[target_feature(enable = "avx2,fma")]
+unsafe fn store_byte_halves(run: &Run, map: &Map, channel: usize, arena: *mut u8, bytes: &[u8]) {
+    // In either half of a vector: bytes of even positions, then those of odd ones.
+    let parted = _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
+    let parted_twice = _mm256_broadcastsi128_si256(parted);
+    for (y, x, part) in run.rows() {
+        let (from, len) = (bytes[part.clone()].as_ptr(), part.len());
+        // SAFETY: by the contract; the pixels of a row that have the phase of the first lie side by side, and so do the
+        // others. Blocks start at even positions and end at the last byte at most.
+        unsafe {
+            let base = map.ptr::<u8>(arena);
+            let first = base.add(map.index(channel, y, x));
+            let second = base.add(map.index(channel, y, x + 1));
+            let block_of_32 = |at: usize| {
+                let v = _mm256_shuffle_epi8(_mm256_loadu_si256(from.add(at).cast()), parted_twice);
+                let v = _mm256_permute4x64_epi64::<0b11_01_10_00>(v);
+                _mm_storeu_si128(first.add(at / 2).cast(), _mm256_castsi256_si128(v));
+                _mm_storeu_si128(second.add(at / 2).cast(), _mm256_extracti128_si256::<1>(v));
+            };
+            let block_of_16 = |at: usize| {
+                let v = _mm_shuffle_epi8(_mm_loadu_si128(from.add(at).cast()), parted);
+                _mm_storel_epi64(first.add(at / 2).cast(), v);
+                _mm_storel_epi64(second.add(at / 2).cast(), _mm_unpackhi_epi64(v, v));
+            };
+            // The last block may overlap the one before.
+            let mut done = 0;
+            if len >= 32 {
+                done = len & !1;
+                (0..done - 32).step_by(32).for_each(block_of_32);
+                block_of_32(done - 32);
+            } else if len >= 16 {
+                done = len & !1;
+                block_of_16(0);
+                block_of_16(done - 16);
+            }
+            for i in done..len {
+                [first, second][i % 2].add(i / 2).write(*from.add(i));
             }
         }
     }
