@@ -1,5 +1,6 @@
 //! Packing the nonzeros of a convolution into the runtime's tables.
 
+mod alike;
 mod pairs;
 mod panels;
 mod quad_panels;
@@ -35,16 +36,16 @@ struct Entry {
 /// Packs `f32` rows in groups of `group` outputs.
 pub fn pack_f32(rows: &[Row<f32>], group: usize) -> Table {
     let mut builder = Builder::default();
-    for (first, outputs) in groups(rows, group) {
-        let mut entries = rows_of(outputs);
+    for (outputs, rows) in groups(rows, group) {
+        let mut entries = rows_of(&rows);
         entries.sort_by_key(|e| (e.mask, e.offsets[0]));
-        builder.entries(first, outputs.len(), &entries);
+        builder.entries(&outputs, &entries);
     }
     builder.finish(group)
 }
 
 /// An entry for every row that any output uses.
-fn rows_of(outputs: &[Row<f32>]) -> Vec<Entry> {
+fn rows_of(outputs: &[&Row<f32>]) -> Vec<Entry> {
     let entry = |(offset, weights): (i32, Vec<Option<f32>>)| Entry {
         mask: mask(&weights),
         offsets: vec![offset],
@@ -53,12 +54,16 @@ fn rows_of(outputs: &[Row<f32>]) -> Vec<Entry> {
     merge(outputs).into_iter().map(entry).collect()
 }
 
-fn groups<W>(rows: &[Row<W>], group: usize) -> impl Iterator<Item = (usize, &[Row<W>])> {
-    rows.chunks(group).enumerate().map(move |(g, outputs)| (g * group, outputs))
+/// The outputs of every group, and their rows.
+fn groups<W>(rows: &[Row<W>], group: usize) -> impl Iterator<Item = (Vec<usize>, Vec<&Row<W>>)> {
+    alike::alike(rows, group).into_iter().map(|outputs| {
+        let rows = outputs.iter().map(|&output| &rows[output]).collect();
+        (outputs, rows)
+    })
 }
 
 /// The rows that any output uses, ascending, with the weight of each output.
-fn merge<W: Copy>(outputs: &[Row<W>]) -> Vec<(i32, Vec<Option<W>>)> {
+fn merge<W: Copy>(outputs: &[&Row<W>]) -> Vec<(i32, Vec<Option<W>>)> {
     let mut at = vec![0; outputs.len()];
     let mut merged = Vec::new();
     while let Some(offset) = outputs.iter().zip(&at).filter_map(|(o, &i)| o.get(i).map(|e| e.0)).min() {
@@ -93,14 +98,14 @@ fn runs(entries: &[Entry]) -> Vec<Segment> {
 }
 
 /// The outputs of a group.
-fn outputs_of(first: usize, count: usize) -> Cow<'static, [u16]> {
-    (first..first + count).map(|o| u16::try_from(o).expect("fewer than 2^16 channels")).collect()
+fn numbers(outputs: impl IntoIterator<Item = usize>) -> Cow<'static, [u16]> {
+    outputs.into_iter().map(|o| u16::try_from(o).expect("fewer than 2^16 channels")).collect()
 }
 
 /// Groups of a table that has no segments of its own for each.
 fn bare_groups(outputs: usize, group: usize) -> Vec<Group> {
     let of = |first: usize| Group {
-        outputs: outputs_of(first, group.min(outputs - first)),
+        outputs: numbers(first..outputs.min(first + group)),
         segments: (0, 0),
         offset: 0,
         weight: 0,
@@ -121,16 +126,15 @@ struct Builder {
 
 impl Builder {
     /// Adds a group of whole entries.
-    fn entries(&mut self, first: usize, outputs: usize, entries: &[Entry]) {
+    fn entries(&mut self, outputs: &[usize], entries: &[Entry]) {
         let offsets = entries.iter().flat_map(|e| &e.offsets).copied().collect();
         let weights = entries.iter().flat_map(|e| &e.words).copied();
-        self.group(first, outputs, offsets, weights, &runs(entries));
+        self.group(outputs, offsets, weights, &runs(entries));
     }
 
     fn group(
         &mut self,
-        first: usize,
-        outputs: usize,
+        outputs: &[usize],
         offsets: Vec<i32>,
         weights: impl IntoIterator<Item = u32>,
         segments: &[Segment],
@@ -142,7 +146,7 @@ impl Builder {
             next
         });
         self.groups.push(Group {
-            outputs: outputs_of(first, outputs),
+            outputs: numbers(outputs.iter().copied()),
             segments: (index(self.segments.len()), index(segments.len())),
             offset,
             weight: index(self.weights.len()),

@@ -20,12 +20,12 @@ const LIFTED: usize = 8;
 /// Packs `i8` rows.
 pub fn pack_u8s8_pairs(rows: &[Row<i8>]) -> Table {
     let mut builder = Builder::default();
-    for (first, outputs) in groups(rows, PAIRS_GROUP) {
-        let rows: Vec<PairRow> = merge(outputs).into_iter().map(PairRow::new).collect();
+    for (outputs, rows) in groups(rows, PAIRS_GROUP) {
+        let rows: Vec<PairRow> = merge(&rows).into_iter().map(PairRow::new).collect();
         let parts = parts(&rows, outputs.len());
         let (mut offsets, mut halves, mut segments) = (Vec::new(), Vec::new(), Vec::new());
         parts.iter().for_each(|part| part.write(&mut offsets, &mut halves, &mut segments));
-        builder.group(first, outputs.len(), offsets, words(&halves), &segments);
+        builder.group(&outputs, offsets, words(&halves), &segments);
     }
     // The kernel reads offsets ahead.
     builder.offsets.extend([0; 2 * PAIRS_AHEAD]);

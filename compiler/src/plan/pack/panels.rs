@@ -9,8 +9,8 @@ pub fn pack_panels(rows: &[Row<f32>], panels: Panels, pass_tiles: usize, packed:
     let pitch = pass_tiles * f32_spconv::TILE * size_of::<f32>();
     let block = |offset: i32| offset as usize / pitch / panels.rows;
     let mut builder = Builder::default();
-    for (first, outputs) in groups(rows, panels.group()) {
-        let mut entries = rows_of(outputs);
+    for (outputs, rows) in groups(rows, panels.group()) {
+        let mut entries = rows_of(&rows);
         entries.sort_by_key(|e| (block(e.offsets[0]), e.mask, e.offsets[0]));
         let all = (1u8 << outputs.len()) - 1;
         let masks: Vec<u8> = if panels.dense { vec![all] } else { (1..=f32_panels::SEGMENTS as u8).collect() };
@@ -28,7 +28,7 @@ pub fn pack_panels(rows: &[Row<f32>], panels: Panels, pass_tiles: usize, packed:
         assert!(rest.is_empty(), "dense layers have an entry for every row, and groups no other masks");
         let offsets = entries.iter().flat_map(|e| &e.offsets).copied().collect();
         let weights = entries.iter().flat_map(|e| &e.words).copied();
-        builder.group(first, outputs.len(), offsets, weights, &segments);
+        builder.group(&outputs, offsets, weights, &segments);
     }
     builder.finish(panels.group())
 }

@@ -13,13 +13,13 @@ const ROWS: usize = 4;
 /// the other: few rows end in one bucket of the full mask, many rows stay as sparse as they are.
 pub fn pack_u8s8_quads(rows: &[Row<i8>], group: usize) -> Table {
     let mut builder = Builder::default();
-    for (first, outputs) in groups(rows, group) {
-        let buckets = fill_gaps(lift(buckets(merge(outputs)), outputs.len()));
+    for (outputs, rows) in groups(rows, group) {
+        let buckets = fill_gaps(lift(buckets(merge(&rows)), outputs.len()));
         let mut entries = Vec::new();
         for (mask, rows) in buckets.into_iter().enumerate() {
             entries.extend(rows.chunks(ROWS).map(|rows| entry(mask, rows)));
         }
-        builder.entries(first, outputs.len(), &entries);
+        builder.entries(&outputs, &entries);
     }
     builder.finish(group)
 }

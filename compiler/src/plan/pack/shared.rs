@@ -7,9 +7,9 @@ use peristyle_runtime::kernels::conv::{Segment, Table};
 /// Packs `i8` rows in groups of `group` outputs, two rows to an entry. The sums of any one entry fit 16 bits.
 pub fn pack_u8s8_shared(rows: &[Row<i8>], group: usize) -> Table {
     let mut builder = Builder::default();
-    for (first, outputs) in groups(rows, group) {
+    for (outputs, rows) in groups(rows, group) {
         let mut entries: Vec<Pair> = Vec::new();
-        for (a, b) in pairs(merge(outputs)) {
+        for (a, b) in pairs(merge(&rows)) {
             let b = b.unwrap_or((a.0, vec![None; outputs.len()]));
             let weights: Vec<[i8; 2]> = a.1.iter().zip(&b.1).map(|(a, b)| [a.unwrap_or(0), b.unwrap_or(0)]).collect();
             if weights.iter().all(|&w| fits(w)) {
@@ -24,7 +24,7 @@ pub fn pack_u8s8_shared(rows: &[Row<i8>], group: usize) -> Table {
         let used = entries.iter().flat_map(|e| e.weights.iter().filter(|w| **w != [0, 0]));
         let halves: Vec<[i8; 2]> = used.copied().collect();
         let segments: Vec<Segment> = entries.iter().map(|e| Segment { mask: e.mask, block: 1, count: 1 }).collect();
-        builder.group(first, outputs.len(), offsets, words(&halves), &segments);
+        builder.group(&outputs, offsets, words(&halves), &segments);
     }
     builder.finish(group)
 }

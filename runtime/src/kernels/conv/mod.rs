@@ -226,7 +226,7 @@ impl Conv {
                     accumulators: scratch.add(g * bytes_per_group),
                     bytes: scratch.add(outputs * stride * 4),
                 };
-                self.epilogue.run(isa, self, group, scratch, arena, first..last);
+                self.epilogue.run(isa, self, group, groups.get(g + 1), scratch, arena, first..last);
             }
         }
     }

@@ -5,6 +5,7 @@ mod support;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -110,7 +111,10 @@ fn a_reader_that_leaves_ends_the_program() {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let mut input = child.stdin.take().unwrap();
-    writeln!(input, "s.png").unwrap();
+    // Until it has started, a process that another test starts holds the reading end too.
+    while writeln!(input, "s.png").is_ok() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
     let ended: Ended = child.wait_with_output().unwrap().into();
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
 }

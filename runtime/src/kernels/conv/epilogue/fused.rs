@@ -11,11 +11,11 @@ use crate::simd::math::{Quantizer, avx2};
 use crate::simd::prefetch_to_write;
 use core::arch::x86_64::{
     __m256, _mm_loadu_si128, _mm_setr_epi8, _mm_shuffle_epi8, _mm_storel_epi64, _mm_storeu_ps, _mm_storeu_si128,
-    _mm_unpackhi_epi64, _mm256_add_epi32, _mm256_add_ps, _mm256_broadcastsi128_si256, _mm256_castpd_ps, _mm256_castps_pd,
-    _mm256_castps_si256, _mm256_castps256_ps128, _mm256_castsi256_si128, _mm256_cvtepi32_ps, _mm256_extracti128_si256,
-    _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_permute4x64_epi64, _mm256_permute4x64_pd,
-    _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps, _mm256_shuffle_epi8, _mm256_shuffle_ps, _mm256_storeu_ps,
-    _mm256_storeu_si256,
+    _mm_unpackhi_epi64, _mm256_add_epi32, _mm256_add_ps, _mm256_broadcastsi128_si256, _mm256_castpd_ps,
+    _mm256_castps_pd, _mm256_castps_si256, _mm256_castps256_ps128, _mm256_castsi256_si128, _mm256_cvtepi32_ps,
+    _mm256_extracti128_si256, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_permute4x64_epi64,
+    _mm256_permute4x64_pd, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps, _mm256_shuffle_epi8,
+    _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_storeu_si256,
 };
 use core::mem::transmute;
 use core::ops::Range;
@@ -63,6 +63,7 @@ impl Epilogue {
         &self,
         conv: &Conv,
         group: &Group,
+        next: Option<&Group>,
         scratch: Scratch,
         arena: *mut u8,
         pixels: Range<usize>,
@@ -78,8 +79,11 @@ impl Epilogue {
         let only_floats = only(DType::F32).filter(|_| !requantised);
         let only_bytes = only(DType::U8);
         let row_of_floats = only_floats.is_none() && (requantised || stores(DType::F32).next().is_some());
+        let following = group.outputs.iter().skip(1).chain(next.and_then(|next| next.outputs.first()));
+        let mut following = following.map(|&channel| usize::from(channel));
         for (j, &channel) in group.outputs.iter().enumerate() {
             let channel = usize::from(channel);
+            let following = following.next();
             // SAFETY: the row of output `j` holds the chunk's accumulators; a row behind those of accumulators holds
             // quantised values and their two halves. Only stores have the rows of the run, as has the residual.
             unsafe {
@@ -100,8 +104,7 @@ impl Epilogue {
                         Some(store) => Some(run.linear(&store.map, channel, arena)),
                         None => row_of_floats.then_some(row),
                     },
-                    next: only_floats
-                        .map(|store| run.linear::<f32>(&store.map, channel, arena).wrapping_add(store.map.plane)),
+                    next: only_floats.zip(following).map(|(store, channel)| run.linear(&store.map, channel, arena)),
                     bytes: quantizer.map(|quantizer| match only_bytes {
                         Some(store) => (run.linear(&store.map, channel, arena), quantizer),
                         None => (scratch.bytes, quantizer),

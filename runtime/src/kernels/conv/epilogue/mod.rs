@@ -74,7 +74,8 @@ pub(super) struct Scratch {
 }
 
 impl Epilogue {
-    /// Finishes the accumulators of `group` for the linear input positions `pixels`.
+    /// Finishes the accumulators of `group` for the linear input positions `pixels`. `next` is the group that will be
+    /// finished after it, if any.
     ///
     /// # Safety
     /// As for [`Conv::run_unit`].
@@ -83,6 +84,7 @@ impl Epilogue {
         isa: Isa,
         conv: &Conv,
         group: &Group,
+        next: Option<&Group>,
         scratch: Scratch,
         arena: *mut u8,
         pixels: Range<usize>,
@@ -91,7 +93,9 @@ impl Epilogue {
         unsafe {
             match isa {
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 if self.is_fused(conv, &pixels) => self.run_fused(conv, group, scratch, arena, pixels),
+                Isa::Avx2 if self.is_fused(conv, &pixels) => {
+                    self.run_fused(conv, group, next, scratch, arena, pixels);
+                }
                 _ => self.run_plain(isa, conv, group, scratch, arena, pixels),
             }
         }

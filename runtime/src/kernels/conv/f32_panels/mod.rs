@@ -190,7 +190,7 @@ impl Panels {
                     accumulators: scratch.add(g * bytes_per_group),
                     bytes: scratch.add(groups.len() * bytes_per_group),
                 };
-                conv.epilogue.run(isa, conv, group, scratch, arena, first..last);
+                conv.epilogue.run(isa, conv, group, groups.get(g + 1), scratch, arena, first..last);
             }
         }
     }

@@ -267,7 +267,7 @@ impl Winograd {
                     accumulators: accumulators.cast(),
                     bytes: accumulators.add(GROUP * stride).cast(),
                 };
-                conv.epilogue.run(isa, conv, group, scratch, arena, pixels.clone());
+                conv.epilogue.run(isa, conv, group, unit.groups.get(g + 1), scratch, arena, pixels.clone());
             }
         }
     }

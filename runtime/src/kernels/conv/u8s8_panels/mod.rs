@@ -185,7 +185,7 @@ pub(super) unsafe fn run_unit(
                 accumulators: scratch.add(g * GROUP * stride * 4),
                 bytes: scratch.add(conv.blocking.outputs * stride * 4),
             };
-            conv.epilogue.run(isa, conv, group, scratch, arena, first..last);
+            conv.epilogue.run(isa, conv, group, groups.get(g + 1), scratch, arena, first..last);
         }
     }
 }
