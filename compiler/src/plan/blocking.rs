@@ -13,7 +13,7 @@ const CHUNK_PIXELS: usize = 1920;
 /// Tiles of a chunk are a multiple of this.
 const CHUNK_STEP: usize = 4;
 /// Bytes of input that a pass may read and find in the first-level cache again.
-const PASS_BYTES: usize = 32 << 10;
+const PASS_BYTES: usize = 40 << 10;
 /// Bytes of the input of the shortest pass beyond which the first-level cache keeps nothing of it.
 const SHORT_PASS_BYTES: usize = 96 << 10;
 /// Most bytes of a row of a pass: the last pass may read that much past the last pixel.

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_083610f80e17bd39_l001_g0
-.hidden peristyle_083610f80e17bd39_l001_g0
-.type peristyle_083610f80e17bd39_l001_g0,@function
+.globl peristyle_13c54ef1e3768ff1_l001_g0
+.hidden peristyle_13c54ef1e3768ff1_l001_g0
+.type peristyle_13c54ef1e3768ff1_l001_g0,@function
 .p2align 6
-peristyle_083610f80e17bd39_l001_g0:
+peristyle_13c54ef1e3768ff1_l001_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -139,543 +139,234 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 26336,52192
+PAIR 26016,26336
 SET0 -128
-PAIR 52353,52353
+PAIR 104704,130880
 ADD0 -126
-PAIR 104866,104866
+PAIR 209246,261759
 CARRY0
 ADD0 -124
-PAIR 157055,157055
-ADD0 -122
-PAIR 209407,209407
-MORE0
-ADD0 -120
-PAIR 287937,288096
-ADD0 -118
-PAIR 52191,209247
-SET1 -116
-PAIR 162,78368
-MORE0
-ADD0 -114
-ADD1 -112
-PAIR 78528,78528
-MORE0
-ADD0 -110
-ADD1 -108
-PAIR 104704,104704
-MORE0
-ADD0 -106
-ADD1 -104
-PAIR -162,104705
-SET2 -102
-PAIR 130720,235584
-ADD2 -100
-PAIR 26176,78529
-MORE0
-ADD0 -98
-ADD2 -96
-PAIR 104544,183393
-MORE0
-ADD0 -94
-ADD2 -92
-PAIR 209246,235424
-MORE0
-ADD0 -90
-ADD2 -88
-PAIR 0,1
-CARRY1
-ADD1 -86
-CARRY2
-ADD2 -84
-PAIR 78366,104703
-ADD1 -82
-ADD2 -80
-PAIR 104864,157056
-ADD1 -78
-ADD2 -76
-PAIR 183071,209570
-ADD1 -74
-ADD2 -72
-PAIR 235583,261598
-ADD1 -70
-MORE2
-ADD2 -68
-PAIR 26016,52352
-MORE0
-ADD0 -66
-MORE1
-ADD1 -64
-ADD2 -62
-PAIR 130880,183231
-ADD0 -60
-ADD1 -58
-ADD2 -56
-PAIR 209408,209409
-MORE0
-ADD0 -54
-ADD1 -52
-ADD2 -50
-PAIR 261759,261761
-MORE0
-ADD0 -48
-MORE1
-ADD1 -46
-MORE2
-ADD2 -44
-PAIR -161,104542
-SET3 -42
-PAIR 130718,130719
-CARRY3
-ADD3 -40
-PAIR 130881,156896
-ADD3 -38
-PAIR 157057,183392
-ADD3 -36
-PAIR 235423,261600
-MORE3
-ADD3 -34
-PAIR 287776,287935
-ADD3 -32
-PAIR 26014,261599
-MORE0
-ADD0 -30
-ADD3 -28
-PAIR 287774,287775
-ADD0 -26
-MORE3
-ADD3 -24
-PAIR 287936,288097
-MORE0
-ADD0 -22
-ADD3 -20
-PAIR 26175,26337
-ADD1 -18
-ADD3 -16
-PAIR 131041,183070
-ADD1 -14
-MORE3
-ADD3 -12
-PAIR 209569,261921
-ADD1 -10
-ADD3 -8
-PAIR 161,183232
-MORE0
-ADD0 -6
-MORE1
-ADD1 -4
-MORE3
-ADD3 -2
-PAIR 235585,235744
-MORE0
-ADD0 0
-ADD1 2
-ADD3 4
-PAIR 235746,261922
-MORE0
-ADD0 6
-ADD1 8
-ADD3 10
-PAIR 160,130879
-ADD2 12
-ADD3 14
-PAIR 131042,157217
-ADD2 16
-MORE3
-ADD3 18
-PAIR 183394,235422
-ADD2 20
-ADD3 22
-PAIR 78527,104865
-MORE0
-ADD0 24
-MORE2
-ADD2 26
-ADD3 28
-PAIR 131040,156894
-MORE0
-ADD0 30
-ADD2 32
-MORE3
-ADD3 34
-PAIR 183072,209568
-MORE0
-ADD0 36
-ADD2 38
-ADD3 40
-PAIR -160,26015
-ADD1 42
-ADD2 44
-ADD3 46
-PAIR 52512,78367
-ADD1 48
-MORE2
-ADD2 50
-MORE3
-ADD3 52
-PAIR 157218,261760
-ADD1 54
-ADD2 56
-ADD3 58
-PAIR -1,52351
-MORE0
-ADD0 60
-ADD1 62
-ADD2 64
-ADD3 66
-PAIR 52513,52514
-MORE0
-ADD0 68
-ADD1 70
-ADD2 72
-MORE3
-ADD3 74
-PAIR 78688,78689
-MORE0
-ADD0 76
-MORE1
-ADD1 78
-ADD2 80
-MORE3
-ADD3 82
-PAIR 156895,209248
-MORE0
-ADD0 84
-ADD1 86
-ADD2 88
-ADD3 90
-PAIR 235745,261920
-ADD0 92
-ADD1 94
-MORE2
-ADD2 96
-MORE3
-ADD3 98
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,5120(%rsi)
-vmovdqu %xmm0,5184(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,5136(%rsi)
-vmovdqu %xmm0,5200(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,5152(%rsi)
-vmovdqu %xmm0,5216(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,5168(%rsi)
-vmovdqu %xmm0,5232(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10240(%rsi)
-vmovdqu %xmm0,10304(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,10256(%rsi)
-vmovdqu %xmm0,10320(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10272(%rsi)
-vmovdqu %xmm0,10336(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,10288(%rsi)
-vmovdqu %xmm0,10352(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_083610f80e17bd39_l001_g0,.-peristyle_083610f80e17bd39_l001_g0
-.globl peristyle_083610f80e17bd39_l001_g1
-.hidden peristyle_083610f80e17bd39_l001_g1
-.type peristyle_083610f80e17bd39_l001_g1,@function
-.p2align 6
-peristyle_083610f80e17bd39_l001_g1:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 78690,156894
-SET0 -128
-PAIR 157218,235744
-ADD0 -126
-PAIR -162,26016
-SET1 -124
-PAIR 26337,52190
-ADD1 -122
-PAIR 52191,209246
+PAIR -161,26337
+SET1 -122
+PAIR 52512,104542
 ADD1 -120
-PAIR 26176,26177
-ADD0 -118
-CARRY1
+PAIR 131041,157057
+ADD1 -118
+PAIR 183394,235422
 ADD1 -116
-PAIR 78368,157055
-CARRY0
-ADD0 -114
-ADD1 -112
-PAIR 157217,287936
-ADD0 -110
-ADD1 -108
-PAIR -160,-1
-SET2 -106
-PAIR 104864,130881
-ADD2 -104
-PAIR 183231,209568
-CARRY2
+PAIR 235423,261921
+CARRY1
+ADD1 -114
+PAIR 26014,104865
+MORE0
+ADD0 -112
+ADD1 -110
+PAIR 235746,287774
+ADD0 -108
+ADD1 -106
+PAIR 0,26177
+SET2 -104
+PAIR 78366,78690
 ADD2 -102
-PAIR 26015,78367
+PAIR 162,162
 MORE0
 ADD0 -100
 ADD2 -98
-PAIR 78689,104544
+PAIR 26176,26176
+MORE0
 ADD0 -96
+CARRY2
 ADD2 -94
-PAIR 130718,130719
+PAIR 52192,78368
 ADD0 -92
-MORE2
 ADD2 -90
-PAIR 130879,156895
+PAIR 78529,157055
 MORE0
 ADD0 -88
-MORE2
 ADD2 -86
-PAIR 183392,183393
-ADD0 -84
+PAIR 157217,157218
+MORE1
+ADD1 -84
 ADD2 -82
-PAIR 209248,209407
+PAIR 161,161
+MORE0
 ADD0 -80
-ADD2 -78
-PAIR 160,235584
-MORE1
-ADD1 -76
+ADD1 -78
 MORE2
-ADD2 -74
-PAIR 26175,52352
+ADD2 -76
+PAIR 78688,78688
 MORE0
-ADD0 -72
-ADD1 -70
-ADD2 -68
-PAIR 209409,235745
-ADD0 -66
+ADD0 -74
 MORE1
-ADD1 -64
-MORE2
-ADD2 -62
-PAIR 261600,261922
+ADD1 -72
+ADD2 -70
+PAIR 131040,156894
 MORE0
-ADD0 -60
-ADD1 -58
+ADD0 -68
+ADD1 -66
+ADD2 -64
+PAIR 235585,235744
+MORE0
+ADD0 -62
+MORE1
+ADD1 -60
+ADD2 -58
+PAIR 261599,287936
+ADD0 -56
+ADD1 -54
 MORE2
-ADD2 -56
-PAIR 104703,104865
-SET3 -54
-PAIR 130880,131041
-CARRY3
-ADD3 -52
-PAIR 157056,157057
-MORE3
-ADD3 -50
-PAIR 157216,183233
-MORE3
+ADD2 -52
+PAIR 1,104864
+SET3 -50
+PAIR 183071,209570
 ADD3 -48
-PAIR 183394,235746
-ADD3 -46
-PAIR 261598,261598
+PAIR 104866,183231
+MORE0
+ADD0 -46
+CARRY3
 ADD3 -44
-PAIR 162,52192
+PAIR 235424,261761
+MORE0
 ADD0 -42
 ADD3 -40
-PAIR 78688,288096
+PAIR 287937,261920
+MORE0
 ADD0 -38
 MORE3
 ADD3 -36
-PAIR 26014,52512
-MORE1
+PAIR -160,160
 ADD1 -34
 ADD3 -32
-PAIR 104704,235423
+PAIR 130881,131042
+MORE1
 ADD1 -30
 ADD3 -28
-PAIR 0,161
-MORE0
-ADD0 -26
-ADD1 -24
-ADD3 -22
-PAIR 78366,78529
-MORE0
-ADD0 -20
-ADD1 -18
-ADD3 -16
-PAIR 131040,235585
-ADD0 -14
-MORE1
-ADD1 -12
+PAIR 156896,183070
+ADD1 -26
 MORE3
-ADD3 -10
-PAIR 261599,288098
-ADD0 -8
-ADD1 -6
+ADD3 -24
+PAIR -1,52513
+MORE0
+ADD0 -22
+ADD1 -20
+ADD3 -18
+PAIR 183232,209568
+MORE0
+ADD0 -16
+MORE1
+ADD1 -14
+MORE3
+ADD3 -12
+PAIR 26338,104705
+ADD2 -10
+MORE3
+ADD3 -8
+PAIR 130720,235583
+MORE2
+ADD2 -6
 ADD3 -4
-PAIR 1,52513
+PAIR 235584,288098
 ADD2 -2
 ADD3 0
-PAIR 183070,235424
-MORE2
-ADD2 2
-ADD3 4
-PAIR 287937,288097
-ADD2 6
-ADD3 8
-PAIR 26338,52514
+PAIR 52352,52352
 MORE0
-ADD0 10
-ADD2 12
-MORE3
-ADD3 14
-PAIR 104705,130720
-ADD0 16
+ADD0 2
 MORE2
-ADD2 18
-ADD3 20
-PAIR 183072,287776
-ADD0 22
-ADD2 24
-ADD3 26
-PAIR 104866,131042
-ADD1 28
+ADD2 4
+MORE3
+ADD3 6
+PAIR 52353,52353
+ADD0 8
 MORE2
-ADD2 30
-MORE3
-ADD3 32
-PAIR 156896,183071
-MORE1
-ADD1 34
-ADD2 36
-MORE3
-ADD3 38
-PAIR 183232,209570
-ADD1 40
-MORE2
-ADD2 42
-ADD3 44
-PAIR 261761,261759
-ADD1 46
-ADD2 48
-ADD3 50
-PAIR 52351,52353
-ADD0 52
-ADD1 54
-ADD2 56
-MORE3
-ADD3 58
-PAIR 78527,78528
+ADD2 10
+ADD3 12
+PAIR 78528,104544
 MORE0
-ADD0 60
+ADD0 14
+ADD2 16
+ADD3 18
+PAIR 183393,209407
+MORE0
+ADD0 20
+ADD2 22
+ADD3 24
+PAIR 209408,209409
+MORE0
+ADD0 26
+ADD2 28
+MORE3
+ADD3 30
+PAIR 261922,288096
+ADD0 32
+MORE2
+ADD2 34
+ADD3 36
+PAIR 26015,26175
+ADD1 38
+ADD2 40
+MORE3
+ADD3 42
+PAIR 78367,130718
 MORE1
+ADD1 44
+ADD2 46
+ADD3 48
+PAIR 130719,130879
+MORE1
+ADD1 50
+MORE2
+ADD2 52
+ADD3 54
+PAIR 183392,209569
+ADD1 56
+ADD2 58
+MORE3
+ADD3 60
+PAIR 261600,287776
 ADD1 62
 ADD2 64
-ADD3 66
-PAIR 209408,209569
-ADD0 68
-ADD1 70
-MORE2
-ADD2 72
 MORE3
-ADD3 74
-PAIR 235583,261760
-ADD0 76
-MORE1
-ADD1 78
-ADD2 80
-ADD3 82
-PAIR 287775,287935
+ADD3 66
+PAIR 287935,261760
+ADD1 68
+MORE2
+ADD2 70
+ADD3 72
+PAIR 52351,52514
 MORE0
-ADD0 84
+ADD0 74
 MORE1
-ADD1 86
-ADD2 88
-ADD3 90
+ADD1 76
+ADD2 78
+MORE3
+ADD3 80
+PAIR 78527,78689
+MORE0
+ADD0 82
+ADD1 84
+ADD2 86
+ADD3 88
+PAIR 156895,183072
+ADD0 90
+ADD1 92
+MORE2
+ADD2 94
+MORE3
+ADD3 96
+PAIR 209248,235745
+MORE0
+ADD0 98
+MORE1
+ADD1 100
+ADD2 102
+ADD3 104
+PAIR 287775,288097
+MORE0
+ADD0 106
+ADD1 108
+ADD2 110
+MORE3
+ADD3 112
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -787,5 +478,313 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_083610f80e17bd39_l001_g1,.-peristyle_083610f80e17bd39_l001_g1
+.size peristyle_13c54ef1e3768ff1_l001_g0,.-peristyle_13c54ef1e3768ff1_l001_g0
+.globl peristyle_13c54ef1e3768ff1_l001_g1
+.hidden peristyle_13c54ef1e3768ff1_l001_g1
+.type peristyle_13c54ef1e3768ff1_l001_g1,@function
+.p2align 6
+peristyle_13c54ef1e3768ff1_l001_g1:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 209247,235744
+SET0 -128
+PAIR 104544,130879
+SET1 -126
+PAIR 156894,183393
+ADD1 -124
+PAIR 209568,235422
+ADD1 -122
+PAIR -160,-1
+ADD0 -120
+ADD1 -118
+PAIR 26015,78367
+ADD0 -116
+ADD1 -114
+PAIR 78689,104864
+ADD0 -112
+CARRY1
+ADD1 -110
+PAIR 156895,157218
+ADD0 -108
+ADD1 -106
+PAIR 183231,209248
+ADD0 -104
+ADD1 -102
+PAIR 26177,52190
+SET2 -100
+PAIR 157055,261600
+ADD2 -98
+PAIR 287935,287936
+CARRY2
+ADD2 -96
+PAIR 26175,26337
+ADD0 -94
+ADD2 -92
+PAIR 52191,78368
+CARRY0
+ADD0 -90
+ADD2 -88
+PAIR 261922,261922
+ADD0 -86
+ADD2 -84
+PAIR -162,160
+ADD1 -82
+ADD2 -80
+PAIR 26176,157217
+ADD1 -78
+MORE2
+ADD2 -76
+PAIR 209246,235584
+MORE1
+ADD1 -74
+ADD2 -72
+PAIR 26016,52352
+ADD0 -70
+ADD1 -68
+ADD2 -66
+PAIR 209409,235745
+ADD0 -64
+ADD1 -62
+MORE2
+ADD2 -60
+PAIR 26338,52192
+SET3 -58
+PAIR 157057,157216
+ADD3 -56
+PAIR 183233,287776
+ADD3 -54
+PAIR 162,131041
+ADD0 -52
+CARRY3
+ADD3 -50
+PAIR 183070,235746
+MORE0
+ADD0 -48
+ADD3 -46
+PAIR 287937,261921
+ADD0 -44
+ADD3 -42
+PAIR 104705,104865
+MORE1
+ADD1 -40
+ADD3 -38
+PAIR 130720,183072
+ADD1 -36
+ADD3 -34
+PAIR 183394,235424
+ADD1 -32
+MORE3
+ADD3 -30
+PAIR 1,52513
+ADD0 -28
+ADD1 -26
+ADD3 -24
+PAIR 52514,78688
+ADD0 -22
+MORE1
+ADD1 -20
+ADD3 -18
+PAIR 104703,130880
+ADD0 -16
+ADD1 -14
+ADD3 -12
+PAIR 157056,261598
+ADD0 -10
+ADD1 -8
+MORE3
+ADD3 -6
+PAIR 26014,52353
+ADD2 -4
+ADD3 -2
+PAIR 104866,156896
+ADD2 0
+MORE3
+ADD3 2
+PAIR 235423,261599
+ADD2 4
+ADD3 6
+PAIR 287775,288098
+ADD2 8
+MORE3
+ADD3 10
+PAIR 161,78528
+ADD0 12
+MORE2
+ADD2 14
+ADD3 16
+PAIR 104704,183232
+MORE0
+ADD0 18
+ADD2 20
+ADD3 22
+PAIR 209569,235585
+ADD0 24
+ADD2 26
+MORE3
+ADD3 28
+PAIR 78527,78529
+ADD1 30
+MORE2
+ADD2 32
+ADD3 34
+PAIR 131040,131042
+ADD1 36
+ADD2 38
+ADD3 40
+PAIR 0,52351
+ADD0 42
+MORE1
+ADD1 44
+MORE2
+ADD2 46
+ADD3 48
+PAIR 52512,78366
+ADD0 50
+ADD1 52
+ADD2 54
+MORE3
+ADD3 56
+PAIR 183071,209408
+MORE0
+ADD0 58
+ADD1 60
+ADD2 62
+ADD3 64
+PAIR 209570,235583
+ADD0 66
+ADD1 68
+MORE2
+ADD2 70
+ADD3 72
+PAIR 261759,261760
+ADD0 74
+MORE1
+ADD1 76
+MORE2
+ADD2 78
+MORE3
+ADD3 80
+PAIR 261761,261920
+ADD0 82
+ADD1 84
+ADD2 86
+ADD3 88
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,10240(%rsi)
+vmovdqu %xmm0,10304(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,10256(%rsi)
+vmovdqu %xmm0,10320(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,10272(%rsi)
+vmovdqu %xmm0,10336(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,10288(%rsi)
+vmovdqu %xmm0,10352(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_13c54ef1e3768ff1_l001_g1,.-peristyle_13c54ef1e3768ff1_l001_g1
 .section .note.GNU-stack,"",@progbits

@@ -19,32 +19,32 @@ use peristyle_runtime::kernels::conv::{
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(peristyle_083610f80e17bd39_l001_g0 peristyle_083610f80e17bd39_l001_g1);
+declare_unrolled!(peristyle_13c54ef1e3768ff1_l001_g0 peristyle_13c54ef1e3768ff1_l001_g1);
 static TABLE: &Aligned<[u8; 4224]> = &Aligned(*include_bytes!("l001_stem.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1], (0, 9), 0, 0, None),
-    Group::new(&[2, 3], (9, 9), 92, 33, None),
-    Group::new(&[4, 5], (18, 9), 184, 64, None),
-    Group::new(&[6, 7], (27, 9), 260, 92, None),
+    Group::new(&[0, 3], (0, 9), 0, 0, None),
+    Group::new(&[1, 2], (9, 9), 96, 33, None),
+    Group::new(&[4, 6], (18, 9), 176, 65, None),
+    Group::new(&[5, 7], (27, 9), 268, 97, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 2), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (2, 3), 100, 89, None),
+    Group::new(&[0, 3, 4, 6], (0, 2), 0, 0, None),
+    Group::new(&[1, 2, 5, 7], (2, 3), 100, 92, None),
 ];
 static UNROLLED_GROUPS: &[Group] = &[
     Group::new(
-        &[0, 1, 2, 3],
-        (0, 53),
+        &[0, 3, 4, 6],
+        (0, 52),
         0,
         0,
-        unrolled!(peristyle_083610f80e17bd39_l001_g0),
+        unrolled!(peristyle_13c54ef1e3768ff1_l001_g0),
     ),
     Group::new(
-        &[4, 5, 6, 7],
-        (53, 50),
-        106,
-        57,
-        unrolled!(peristyle_083610f80e17bd39_l001_g1),
+        &[1, 2, 5, 7],
+        (52, 48),
+        104,
+        61,
+        unrolled!(peristyle_13c54ef1e3768ff1_l001_g1),
     ),
 ];
 /// The layer.
@@ -100,22 +100,22 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 36)),
-            offsets: Cow::Borrowed(TABLE.offsets(192, 356)),
-            weights: Cow::Borrowed(TABLE.words(1664, 123)),
+            offsets: Cow::Borrowed(TABLE.offsets(192, 352)),
+            weights: Cow::Borrowed(TABLE.words(1600, 127)),
         },
         quads: Some(Table {
             group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(2176, 5)),
-            offsets: Cow::Borrowed(TABLE.offsets(2240, 200)),
-            weights: Cow::Borrowed(TABLE.words(3072, 172)),
+            segments: Cow::Borrowed(TABLE.segments(2112, 5)),
+            offsets: Cow::Borrowed(TABLE.offsets(2176, 196)),
+            weights: Cow::Borrowed(TABLE.words(3008, 169)),
         }),
         unrolled: Some(Table {
             group: 4,
             groups: Cow::Borrowed(UNROLLED_GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 0)),
             offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(3776, 112)),
+            weights: Cow::Borrowed(TABLE.words(3712, 116)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(4224, 0)),
         panels: None,

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_171a6254e04f1da5_l002_g0
-.hidden peristyle_171a6254e04f1da5_l002_g0
-.type peristyle_171a6254e04f1da5_l002_g0,@function
+.globl peristyle_86fdfee5f0d141fe_l002_g0
+.hidden peristyle_86fdfee5f0d141fe_l002_g0
+.type peristyle_86fdfee5f0d141fe_l002_g0,@function
 .p2align 6
-peristyle_171a6254e04f1da5_l002_g0:
+peristyle_86fdfee5f0d141fe_l002_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -139,582 +139,103 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 8064,8960
-SET0 -128
-PAIR 13888,29568
-ADD0 -126
-PAIR 896,2688
-SET1 -124
-PAIR 7616,10304
-CARRY1
-ADD1 -122
-PAIR 16576,16576
-MORE1
-ADD1 -120
-PAIR 21056,21056
-MORE1
-ADD1 -118
-PAIR 25536,25984
-MORE1
-ADD1 -116
-PAIR 30912,31360
-MORE1
-ADD1 -114
-PAIR 16128,19712
-ADD0 -112
-MORE1
-ADD1 -110
-PAIR 22400,24640
-CARRY0
-ADD0 -108
-ADD1 -106
-PAIR 448,14784
-SET2 -104
-PAIR 18368,18368
-ADD2 -102
 PAIR 4480,9856
-ADD0 -100
-ADD2 -98
-PAIR 12096,13440
-ADD0 -96
-CARRY2
-ADD2 -94
-PAIR 5376,17920
-MORE1
-ADD1 -92
-MORE2
-ADD2 -90
-PAIR 7168,11648
-ADD0 -88
-MORE1
-ADD1 -86
-ADD2 -84
-PAIR 12992,12992
-ADD0 -82
-ADD1 -80
-ADD2 -78
-PAIR 18816,18816
-ADD0 -76
-MORE1
-ADD1 -74
-ADD2 -72
-PAIR 30464,15232
-MORE0
-ADD0 -70
-MORE1
-ADD1 -68
-ADD2 -66
-PAIR 1792,2240
-SET3 -64
-PAIR 3136,4032
-ADD3 -62
-PAIR 5824,6272
-CARRY3
-ADD3 -60
-PAIR 9408,12544
-ADD3 -58
-PAIR 20160,20608
-ADD0 -56
-MORE3
-ADD3 -54
-PAIR 28672,30016
-ADD0 -52
-ADD3 -50
-PAIR 4928,21952
-MORE1
-ADD1 -48
-MORE3
-ADD3 -46
-PAIR 23296,29120
-MORE1
-ADD1 -44
-ADD3 -42
-PAIR 23744,25088
-ADD0 -40
-MORE1
-ADD1 -38
-MORE3
-ADD3 -36
-PAIR 1344,11200
-MORE2
-ADD2 -34
-ADD3 -32
-PAIR 19264,26880
-ADD2 -30
-MORE3
-ADD3 -28
-PAIR 27328,27776
-ADD2 -26
-MORE3
-ADD3 -24
-PAIR 0,10752
-MORE1
-ADD1 -22
-MORE2
-ADD2 -20
-MORE3
-ADD3 -18
-PAIR 28224,31808
-MORE1
-ADD1 -16
-ADD2 -14
-MORE3
-ADD3 -12
-PAIR 15680,17472
-MORE0
-ADD0 -10
-MORE1
-ADD1 -8
-ADD2 -6
-MORE3
-ADD3 -4
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,6656(%rsi)
-vmovdqu %xmm0,6720(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,6672(%rsi)
-vmovdqu %xmm0,6736(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,6688(%rsi)
-vmovdqu %xmm0,6752(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,6704(%rsi)
-vmovdqu %xmm0,6768(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,13312(%rsi)
-vmovdqu %xmm0,13376(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,13328(%rsi)
-vmovdqu %xmm0,13392(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,13344(%rsi)
-vmovdqu %xmm0,13408(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,13360(%rsi)
-vmovdqu %xmm0,13424(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,19968(%rsi)
-vmovdqu %xmm0,20032(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,19984(%rsi)
-vmovdqu %xmm0,20048(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,20000(%rsi)
-vmovdqu %xmm0,20064(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,20016(%rsi)
-vmovdqu %xmm0,20080(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_171a6254e04f1da5_l002_g0,.-peristyle_171a6254e04f1da5_l002_g0
-.globl peristyle_171a6254e04f1da5_l002_g1
-.hidden peristyle_171a6254e04f1da5_l002_g1
-.type peristyle_171a6254e04f1da5_l002_g1,@function
-.p2align 6
-peristyle_171a6254e04f1da5_l002_g1:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 1344,3136
 SET0 -128
-PAIR 4928,5824
+PAIR 12096,12992
 ADD0 -126
-PAIR 9856,24640
+PAIR 22400,25088
 ADD0 -124
-PAIR 26432,27776
-ADD0 -122
-PAIR 5376,8064
-SET1 -120
-PAIR 20608,31808
+PAIR 12544,14784
+SET1 -122
+PAIR 8064,13888
+ADD0 -120
 CARRY1
 ADD1 -118
-PAIR 12544,16128
+PAIR 17472,20160
+CARRY0
 ADD0 -116
 MORE1
 ADD1 -114
-PAIR 27328,29568
-CARRY0
-ADD0 -112
-MORE1
-ADD1 -110
-PAIR 448,2240
-SET2 -108
-PAIR 2688,4032
-CARRY2
-ADD2 -106
-PAIR 7168,8512
-MORE2
+PAIR 4928,6272
+SET2 -112
+PAIR 6720,8512
+ADD2 -110
+PAIR 18368,21056
+ADD2 -108
+PAIR 11200,21952
+ADD1 -106
 ADD2 -104
-PAIR 12096,19264
-MORE2
-ADD2 -102
-PAIR 23296,24192
-ADD2 -100
-PAIR 25536,26880
-MORE2
-ADD2 -98
-PAIR 28224,31360
-ADD2 -96
-PAIR 1792,3584
-ADD0 -94
-MORE2
-ADD2 -92
-PAIR 12992,16576
-ADD0 -90
-ADD2 -88
-PAIR 8960,13888
+PAIR 19712,30016
+ADD0 -102
 MORE1
-ADD1 -86
-ADD2 -84
-PAIR 14784,19712
+ADD1 -100
+CARRY2
+ADD2 -98
+PAIR 1792,2688
+SET3 -96
+PAIR 10304,16576
+ADD3 -94
+PAIR 13440,18816
+ADD0 -92
+ADD3 -90
+PAIR 5376,31808
+MORE1
+ADD1 -88
+ADD3 -86
+PAIR 8960,11648
+MORE0
+ADD0 -84
+MORE1
 ADD1 -82
-MORE2
-ADD2 -80
-PAIR 0,17472
+ADD3 -80
+PAIR 28672,29568
 ADD0 -78
 MORE1
 ADD1 -76
-MORE2
-ADD2 -74
-PAIR 896,10752
-SET3 -72
-PAIR 15680,17024
-ADD3 -70
-PAIR 17920,22400
-ADD3 -68
-PAIR 18816,21056
-ADD0 -66
 CARRY3
-ADD3 -64
-PAIR 9408,11200
-ADD1 -62
-ADD3 -60
-PAIR 11648,21952
-MORE1
-ADD1 -58
-ADD3 -56
-PAIR 20160,28672
-MORE0
-ADD0 -54
-MORE1
-ADD1 -52
-MORE3
-ADD3 -50
-PAIR 25984,29120
-ADD2 -48
-ADD3 -46
-PAIR 4480,6720
-ADD0 -44
-MORE2
-ADD2 -42
-MORE3
-ADD3 -40
-PAIR 30016,23744
-ADD1 -38
-ADD2 -36
-ADD3 -34
-PAIR 7616,30464
-ADD0 -32
-MORE1
-ADD1 -30
-ADD2 -28
-ADD3 -26
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,6656(%rsi)
-vmovdqu %xmm0,6720(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,6672(%rsi)
-vmovdqu %xmm0,6736(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,6688(%rsi)
-vmovdqu %xmm0,6752(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,6704(%rsi)
-vmovdqu %xmm0,6768(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,13312(%rsi)
-vmovdqu %xmm0,13376(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,13328(%rsi)
-vmovdqu %xmm0,13392(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,13344(%rsi)
-vmovdqu %xmm0,13408(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,13360(%rsi)
-vmovdqu %xmm0,13424(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,19968(%rsi)
-vmovdqu %xmm0,20032(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,19984(%rsi)
-vmovdqu %xmm0,20048(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,20000(%rsi)
-vmovdqu %xmm0,20064(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,20016(%rsi)
-vmovdqu %xmm0,20080(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_171a6254e04f1da5_l002_g1,.-peristyle_171a6254e04f1da5_l002_g1
-.globl peristyle_171a6254e04f1da5_l002_g2
-.hidden peristyle_171a6254e04f1da5_l002_g2
-.type peristyle_171a6254e04f1da5_l002_g2,@function
-.p2align 6
-peristyle_171a6254e04f1da5_l002_g2:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 8960,9856
-SET0 -128
-PAIR 11200,26880
-ADD0 -126
-PAIR 10752,11648
-SET1 -124
-PAIR 13440,16576
-ADD1 -122
-PAIR 22400,24192
-ADD1 -120
-PAIR 2688,8512
-ADD0 -118
-ADD1 -116
-PAIR 17472,18816
-CARRY0
-ADD0 -114
-ADD1 -112
-PAIR 896,1792
-SET2 -110
-PAIR 5376,10304
-ADD2 -108
-PAIR 14784,23744
-ADD2 -106
-PAIR 26432,28224
-ADD2 -104
-PAIR 30016,30912
-CARRY2
-ADD2 -102
-PAIR 23296,30464
-ADD0 -100
-ADD2 -98
-PAIR 448,4032
-ADD1 -96
-ADD2 -94
-PAIR 6720,21952
-CARRY1
-ADD1 -92
-ADD2 -90
-PAIR 1344,17024
-SET3 -88
-PAIR 20160,21056
-ADD3 -86
-PAIR 4928,16128
-MORE0
-ADD0 -84
-CARRY3
-ADD3 -82
-PAIR 19264,24640
-ADD0 -80
-ADD3 -78
-PAIR 25984,27328
-MORE0
-ADD0 -76
 ADD3 -74
-PAIR 15232,31808
-ADD1 -72
-ADD3 -70
-PAIR 13888,21504
-ADD0 -68
-MORE1
-ADD1 -66
+PAIR 30464,23744
+ADD0 -72
+ADD1 -70
+ADD3 -68
+PAIR 4032,17024
+ADD2 -66
 ADD3 -64
-PAIR 0,5824
+PAIR 21504,26432
 ADD2 -62
 MORE3
 ADD3 -60
-PAIR 7168,12544
-ADD0 -58
+PAIR 28224,27776
 MORE2
-ADD2 -56
-ADD3 -54
-PAIR 22848,29568
+ADD2 -58
+ADD3 -56
+PAIR 7168,15232
+ADD0 -54
+ADD2 -52
+ADD3 -50
+PAIR 15680,24640
 MORE0
-ADD0 -52
-ADD2 -50
-ADD3 -48
-PAIR 12096,15680
-ADD1 -46
-ADD2 -44
-MORE3
-ADD3 -42
-PAIR 7616,12992
-ADD0 -40
-MORE1
-ADD1 -38
+ADD0 -48
 MORE2
-ADD2 -36
-ADD3 -34
-PAIR 28672,29120
-ADD0 -32
-ADD1 -30
-ADD2 -28
-ADD3 -26
+ADD2 -46
+ADD3 -44
+PAIR 0,7616
+MORE1
+ADD1 -42
+ADD2 -40
+ADD3 -38
+PAIR 9408,27328
+ADD1 -36
+ADD2 -34
+ADD3 -32
+PAIR 16128,20608
+ADD0 -30
+MORE1
+ADD1 -28
+MORE2
+ADD2 -26
+MORE3
+ADD3 -24
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -826,12 +347,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_171a6254e04f1da5_l002_g2,.-peristyle_171a6254e04f1da5_l002_g2
-.globl peristyle_171a6254e04f1da5_l002_g3
-.hidden peristyle_171a6254e04f1da5_l002_g3
-.type peristyle_171a6254e04f1da5_l002_g3,@function
+.size peristyle_86fdfee5f0d141fe_l002_g0,.-peristyle_86fdfee5f0d141fe_l002_g0
+.globl peristyle_86fdfee5f0d141fe_l002_g1
+.hidden peristyle_86fdfee5f0d141fe_l002_g1
+.type peristyle_86fdfee5f0d141fe_l002_g1,@function
 .p2align 6
-peristyle_171a6254e04f1da5_l002_g3:
+peristyle_86fdfee5f0d141fe_l002_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -840,95 +361,136 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 6272,6720
+PAIR 4928,16128
 SET0 -128
-PAIR 8512,11200
+PAIR 17920,21056
 ADD0 -126
-PAIR 21056,21952
-ADD0 -124
-PAIR 27328,30016
+PAIR 24640,25088
 CARRY0
-ADD0 -122
-PAIR 2688,5376
-SET1 -120
-PAIR 8960,10304
+ADD0 -124
+PAIR 5824,12544
+SET1 -122
+PAIR 22848,26432
+ADD1 -120
+PAIR 29568,30016
 ADD1 -118
-PAIR 16576,24640
-ADD1 -116
-PAIR 29568,30464
-CARRY1
+PAIR 896,5376
+MORE0
+ADD0 -116
 ADD1 -114
-PAIR 7168,9408
+PAIR 10304,30464
 MORE0
 ADD0 -112
+CARRY1
 ADD1 -110
-PAIR 15232,21504
-ADD0 -108
-ADD1 -106
-PAIR 3584,12096
-SET2 -104
-PAIR 12544,13888
-ADD2 -102
-PAIR 22400,23744
-ADD2 -100
-PAIR 25984,31808
+PAIR 2240,3584
+SET2 -108
+PAIR 4480,8960
 CARRY2
-ADD2 -98
-PAIR 18816,28672
-ADD1 -96
-ADD2 -94
-PAIR 0,20608
-ADD0 -92
-MORE1
+ADD2 -106
+PAIR 19264,26880
+MORE2
+ADD2 -104
+PAIR 19712,19712
+MORE0
+ADD0 -102
+ADD2 -100
+PAIR 25536,25536
+MORE0
+ADD0 -98
+ADD2 -96
+PAIR 25984,31360
+MORE0
+ADD0 -94
+MORE2
+ADD2 -92
+PAIR 1792,14784
 ADD1 -90
 ADD2 -88
-PAIR 26432,28224
+PAIR 0,0
 MORE0
 ADD0 -86
 ADD1 -84
 MORE2
 ADD2 -82
-PAIR 4480,14336
-SET3 -80
-PAIR 1792,11648
+PAIR 7168,7168
+ADD0 -80
 ADD1 -78
-ADD3 -76
-PAIR 4032,7616
+MORE2
+ADD2 -76
+PAIR 23296,23744
+MORE0
 ADD0 -74
-MORE1
 ADD1 -72
-ADD3 -70
-PAIR 15680,16128
+ADD2 -70
+PAIR 28224,28224
 MORE0
 ADD0 -68
+MORE1
 ADD1 -66
-ADD3 -64
-PAIR 17024,19712
-MORE0
-ADD0 -62
-ADD1 -60
+ADD2 -64
+PAIR 13440,15232
+SET3 -62
+PAIR 10752,11648
+ADD0 -60
 ADD3 -58
-PAIR 448,1344
-MORE2
-ADD2 -56
-CARRY3
+PAIR 18816,18816
+MORE0
+ADD0 -56
 ADD3 -54
-PAIR 2240,3136
-ADD2 -52
-MORE3
+PAIR 22400,22400
+MORE0
+ADD0 -52
 ADD3 -50
-PAIR 14784,17920
-ADD2 -48
-ADD3 -46
-PAIR 4928,18368
-ADD0 -44
+PAIR 15680,21952
+ADD0 -48
+ADD1 -46
+ADD3 -44
+PAIR 29120,30912
+MORE0
+ADD0 -42
+ADD1 -40
+ADD3 -38
+PAIR 8512,13888
 MORE2
-ADD2 -42
-ADD3 -40
-PAIR 13440,27776
-ADD1 -38
 ADD2 -36
+CARRY3
 ADD3 -34
+PAIR 24192,21504
+ADD2 -32
+ADD3 -30
+PAIR 2688,2688
+MORE0
+ADD0 -28
+MORE2
+ADD2 -26
+ADD3 -24
+PAIR 16576,16576
+MORE0
+ADD0 -22
+ADD2 -20
+ADD3 -18
+PAIR 17472,31808
+MORE0
+ADD0 -16
+ADD2 -14
+ADD3 -12
+PAIR 448,4032
+ADD1 -10
+MORE2
+ADD2 -8
+MORE3
+ADD3 -6
+PAIR 6720,12096
+ADD1 -4
+ADD2 -2
+ADD3 0
+PAIR 7616,12992
+ADD0 2
+ADD1 4
+MORE2
+ADD2 6
+ADD3 8
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -1040,5 +602,440 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_171a6254e04f1da5_l002_g3,.-peristyle_171a6254e04f1da5_l002_g3
+.size peristyle_86fdfee5f0d141fe_l002_g1,.-peristyle_86fdfee5f0d141fe_l002_g1
+.globl peristyle_86fdfee5f0d141fe_l002_g2
+.hidden peristyle_86fdfee5f0d141fe_l002_g2
+.type peristyle_86fdfee5f0d141fe_l002_g2,@function
+.p2align 6
+peristyle_86fdfee5f0d141fe_l002_g2:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 5376,7168
+SET0 -128
+PAIR 11648,15232
+ADD0 -126
+PAIR 13888,22400
+SET1 -124
+PAIR 25984,25984
+ADD1 -122
+PAIR 448,12096
+ADD0 -120
+ADD1 -118
+PAIR 13440,14784
+CARRY0
+ADD0 -116
+ADD1 -114
+PAIR 17920,18368
+ADD0 -112
+CARRY1
+ADD1 -110
+PAIR 4032,6272
+SET2 -108
+PAIR 9408,21952
+ADD2 -106
+PAIR 23296,29120
+CARRY2
+ADD2 -104
+PAIR 10752,11200
+MORE0
+ADD0 -102
+ADD2 -100
+PAIR 15680,19264
+ADD0 -98
+MORE2
+ADD2 -96
+PAIR 2240,20608
+ADD1 -94
+MORE2
+ADD2 -92
+PAIR 23744,23744
+ADD1 -90
+ADD2 -88
+PAIR 31808,31808
+ADD1 -86
+MORE2
+ADD2 -84
+PAIR 6720,7616
+SET3 -82
+PAIR 16128,16576
+ADD3 -80
+PAIR 21056,24640
+ADD3 -78
+PAIR 4480,9856
+ADD0 -76
+ADD3 -74
+PAIR 12992,30464
+ADD0 -72
+ADD3 -70
+PAIR 3584,26432
+MORE1
+ADD1 -68
+CARRY3
+ADD3 -66
+PAIR 1792,5824
+ADD2 -64
+ADD3 -62
+PAIR 20160,29568
+ADD2 -60
+ADD3 -58
+PAIR 17472,27328
+MORE0
+ADD0 -56
+MORE2
+ADD2 -54
+ADD3 -52
+PAIR 27776,26880
+ADD0 -50
+ADD2 -48
+ADD3 -46
+PAIR 3136,4928
+ADD1 -44
+MORE2
+ADD2 -42
+MORE3
+ADD3 -40
+PAIR 12544,28672
+ADD1 -38
+ADD2 -36
+ADD3 -34
+PAIR 0,1344
+ADD0 -32
+MORE1
+ADD1 -30
+MORE2
+ADD2 -28
+ADD3 -26
+PAIR 18816,28224
+ADD0 -24
+ADD1 -22
+ADD2 -20
+ADD3 -18
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,6656(%rsi)
+vmovdqu %xmm0,6720(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,6672(%rsi)
+vmovdqu %xmm0,6736(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,6688(%rsi)
+vmovdqu %xmm0,6752(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,6704(%rsi)
+vmovdqu %xmm0,6768(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,13312(%rsi)
+vmovdqu %xmm0,13376(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,13328(%rsi)
+vmovdqu %xmm0,13392(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,13344(%rsi)
+vmovdqu %xmm0,13408(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,13360(%rsi)
+vmovdqu %xmm0,13424(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,19968(%rsi)
+vmovdqu %xmm0,20032(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,19984(%rsi)
+vmovdqu %xmm0,20048(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,20000(%rsi)
+vmovdqu %xmm0,20064(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,20016(%rsi)
+vmovdqu %xmm0,20080(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_86fdfee5f0d141fe_l002_g2,.-peristyle_86fdfee5f0d141fe_l002_g2
+.globl peristyle_86fdfee5f0d141fe_l002_g3
+.hidden peristyle_86fdfee5f0d141fe_l002_g3
+.type peristyle_86fdfee5f0d141fe_l002_g3,@function
+.p2align 6
+peristyle_86fdfee5f0d141fe_l002_g3:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 896,6720
+SET0 -128
+PAIR 9408,10752
+ADD0 -126
+PAIR 21952,22400
+ADD0 -124
+PAIR 29120,30016
+CARRY0
+ADD0 -122
+PAIR 448,1792
+SET1 -120
+PAIR 2240,3136
+ADD1 -118
+PAIR 4032,13440
+ADD1 -116
+PAIR 14336,14784
+ADD1 -114
+PAIR 19712,27776
+CARRY1
+ADD1 -112
+PAIR 4480,11648
+ADD0 -110
+ADD1 -108
+PAIR 2688,8512
+SET2 -106
+PAIR 8960,9856
+ADD2 -104
+PAIR 17472,23296
+ADD2 -102
+PAIR 26880,30464
+ADD2 -100
+PAIR 11200,18816
+ADD0 -98
+CARRY2
+ADD2 -96
+PAIR 0,5824
+SET3 -94
+PAIR 12096,15232
+ADD3 -92
+PAIR 20160,21056
+MORE0
+ADD0 -90
+ADD3 -88
+PAIR 1344,1344
+ADD1 -86
+ADD3 -84
+PAIR 15680,17024
+ADD0 -82
+ADD1 -80
+ADD3 -78
+PAIR 7168,12544
+ADD2 -76
+CARRY3
+ADD3 -74
+PAIR 12992,13888
+ADD2 -72
+ADD3 -70
+PAIR 19264,21504
+MORE2
+ADD2 -68
+ADD3 -66
+PAIR 22848,24640
+ADD2 -64
+ADD3 -62
+PAIR 27328,29568
+MORE2
+ADD2 -60
+ADD3 -58
+PAIR 25984,28672
+MORE0
+ADD0 -56
+ADD2 -54
+MORE3
+ADD3 -52
+PAIR 4928,16128
+MORE1
+ADD1 -50
+MORE2
+ADD2 -48
+ADD3 -46
+PAIR 7616,17920
+ADD0 -44
+ADD1 -42
+ADD2 -40
+ADD3 -38
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,6656(%rsi)
+vmovdqu %xmm0,6720(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,6672(%rsi)
+vmovdqu %xmm0,6736(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,6688(%rsi)
+vmovdqu %xmm0,6752(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,6704(%rsi)
+vmovdqu %xmm0,6768(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,13312(%rsi)
+vmovdqu %xmm0,13376(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,13328(%rsi)
+vmovdqu %xmm0,13392(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,13344(%rsi)
+vmovdqu %xmm0,13408(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,13360(%rsi)
+vmovdqu %xmm0,13424(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,19968(%rsi)
+vmovdqu %xmm0,20032(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,19984(%rsi)
+vmovdqu %xmm0,20048(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,20000(%rsi)
+vmovdqu %xmm0,20064(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,20016(%rsi)
+vmovdqu %xmm0,20080(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_86fdfee5f0d141fe_l002_g3,.-peristyle_86fdfee5f0d141fe_l002_g3
 .section .note.GNU-stack,"",@progbits

@@ -20,54 +20,54 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_171a6254e04f1da5_l002_g0 peristyle_171a6254e04f1da5_l002_g1
-    peristyle_171a6254e04f1da5_l002_g2 peristyle_171a6254e04f1da5_l002_g3
+    peristyle_86fdfee5f0d141fe_l002_g0 peristyle_86fdfee5f0d141fe_l002_g1
+    peristyle_86fdfee5f0d141fe_l002_g2 peristyle_86fdfee5f0d141fe_l002_g3
 );
-static TABLE: &Aligned<[u8; 5088]> = &Aligned(*include_bytes!("l002_down4.bin"));
+static TABLE: &Aligned<[u8; 4960]> = &Aligned(*include_bytes!("l002_down4.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1], (0, 9), 0, 0, None),
-    Group::new(&[2, 3], (9, 9), 56, 19, None),
-    Group::new(&[4, 5], (18, 9), 104, 36, None),
-    Group::new(&[6, 7], (27, 9), 152, 52, None),
-    Group::new(&[8, 9], (36, 9), 208, 69, None),
-    Group::new(&[10, 11], (45, 9), 252, 85, None),
-    Group::new(&[12, 13], (54, 9), 296, 101, None),
-    Group::new(&[14, 15], (63, 9), 340, 119, None),
+    Group::new(&[0, 5], (0, 9), 0, 0, None),
+    Group::new(&[1, 10], (9, 9), 44, 17, None),
+    Group::new(&[2, 14], (18, 9), 96, 35, None),
+    Group::new(&[3, 4], (27, 9), 140, 51, None),
+    Group::new(&[6, 9], (36, 9), 192, 70, None),
+    Group::new(&[7, 15], (45, 9), 240, 86, None),
+    Group::new(&[8, 11], (54, 9), 276, 100, None),
+    Group::new(&[12, 13], (63, 9), 316, 116, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 2), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (2, 3), 64, 54, None),
-    Group::new(&[8, 9, 10, 11], (5, 1), 128, 98, None),
-    Group::new(&[12, 13, 14, 15], (6, 1), 184, 154, None),
+    Group::new(&[0, 5, 12, 13], (0, 2), 0, 0, None),
+    Group::new(&[1, 10, 6, 9], (2, 2), 52, 44, None),
+    Group::new(&[2, 14, 3, 4], (4, 2), 112, 97, None),
+    Group::new(&[7, 15, 8, 11], (6, 3), 168, 147, None),
 ];
 static UNROLLED_GROUPS: &[Group] = &[
     Group::new(
-        &[0, 1, 2, 3],
-        (0, 34),
+        &[0, 5, 12, 13],
+        (0, 26),
         0,
         0,
-        unrolled!(peristyle_171a6254e04f1da5_l002_g0),
+        unrolled!(peristyle_86fdfee5f0d141fe_l002_g0),
     ),
     Group::new(
-        &[4, 5, 6, 7],
-        (34, 31),
-        68,
-        32,
-        unrolled!(peristyle_171a6254e04f1da5_l002_g1),
+        &[1, 10, 6, 9],
+        (26, 33),
+        52,
+        27,
+        unrolled!(peristyle_86fdfee5f0d141fe_l002_g1),
     ),
     Group::new(
-        &[8, 9, 10, 11],
-        (65, 28),
-        130,
-        58,
-        unrolled!(peristyle_171a6254e04f1da5_l002_g2),
+        &[2, 14, 3, 4],
+        (59, 29),
+        118,
+        62,
+        unrolled!(peristyle_86fdfee5f0d141fe_l002_g2),
     ),
     Group::new(
-        &[12, 13, 14, 15],
-        (93, 27),
-        186,
-        84,
-        unrolled!(peristyle_171a6254e04f1da5_l002_g3),
+        &[7, 15, 8, 11],
+        (88, 28),
+        176,
+        90,
+        unrolled!(peristyle_86fdfee5f0d141fe_l002_g3),
     ),
 ];
 /// The layer.
@@ -108,24 +108,24 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 72)),
-            offsets: Cow::Borrowed(TABLE.offsets(320, 380)),
-            weights: Cow::Borrowed(TABLE.words(1856, 133)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 364)),
+            weights: Cow::Borrowed(TABLE.words(1792, 134)),
         },
         quads: Some(Table {
             group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(2432, 7)),
-            offsets: Cow::Borrowed(TABLE.offsets(2496, 240)),
-            weights: Cow::Borrowed(TABLE.words(3456, 210)),
+            segments: Cow::Borrowed(TABLE.segments(2368, 9)),
+            offsets: Cow::Borrowed(TABLE.offsets(2432, 228)),
+            weights: Cow::Borrowed(TABLE.words(3392, 185)),
         }),
         unrolled: Some(Table {
             group: 4,
             groups: Cow::Borrowed(UNROLLED_GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 0)),
             offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(4352, 108)),
+            weights: Cow::Borrowed(TABLE.words(4160, 113)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(4800, 72)),
+        packed: Cow::Borrowed(TABLE.offsets(4672, 72)),
         panels: None,
         winograd: None,
         blocking: Blocking {

@@ -19,32 +19,32 @@ use peristyle_runtime::kernels::conv::{
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(peristyle_b855279546c8b91a_l003_g0 peristyle_b855279546c8b91a_l003_g1);
-static TABLE: &Aligned<[u8; 1088]> = &Aligned(*include_bytes!("l003_stage4_cv1.bin"));
+declare_unrolled!(peristyle_1e959ab7499984e3_l003_g0 peristyle_1e959ab7499984e3_l003_g1);
+static TABLE: &Aligned<[u8; 1152]> = &Aligned(*include_bytes!("l003_stage4_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1], (0, 9), 0, 0, None),
-    Group::new(&[2, 3], (9, 9), 12, 6, None),
-    Group::new(&[4, 5], (18, 9), 28, 14, None),
-    Group::new(&[6, 7], (27, 9), 44, 22, None),
+    Group::new(&[0, 7], (0, 9), 0, 0, None),
+    Group::new(&[1, 4], (9, 9), 24, 12, None),
+    Group::new(&[2, 3], (18, 9), 40, 20, None),
+    Group::new(&[5, 6], (27, 9), 56, 28, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (1, 1), 0, 16, None),
+    Group::new(&[0, 7, 1, 4], (0, 1), 0, 0, None),
+    Group::new(&[2, 3, 5, 6], (1, 1), 16, 16, None),
 ];
 static UNROLLED_GROUPS: &[Group] = &[
     Group::new(
-        &[0, 1, 2, 3],
-        (0, 8),
+        &[0, 7, 1, 4],
+        (0, 9),
         0,
         0,
-        unrolled!(peristyle_b855279546c8b91a_l003_g0),
+        unrolled!(peristyle_1e959ab7499984e3_l003_g0),
     ),
     Group::new(
-        &[4, 5, 6, 7],
-        (8, 14),
-        16,
-        11,
-        unrolled!(peristyle_b855279546c8b91a_l003_g1),
+        &[2, 3, 5, 6],
+        (9, 9),
+        18,
+        13,
+        unrolled!(peristyle_1e959ab7499984e3_l003_g1),
     ),
 ];
 /// The layer.
@@ -87,24 +87,24 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 36)),
-            offsets: Cow::Borrowed(TABLE.offsets(192, 72)),
-            weights: Cow::Borrowed(TABLE.words(512, 34)),
+            offsets: Cow::Borrowed(TABLE.offsets(192, 76)),
+            weights: Cow::Borrowed(TABLE.words(512, 36)),
         },
         quads: Some(Table {
             group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
             segments: Cow::Borrowed(TABLE.segments(704, 2)),
-            offsets: Cow::Borrowed(TABLE.offsets(768, 16)),
-            weights: Cow::Borrowed(TABLE.words(832, 32)),
+            offsets: Cow::Borrowed(TABLE.offsets(768, 32)),
+            weights: Cow::Borrowed(TABLE.words(896, 32)),
         }),
         unrolled: Some(Table {
             group: 4,
             groups: Cow::Borrowed(UNROLLED_GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 0)),
             offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(960, 26)),
+            weights: Cow::Borrowed(TABLE.words(1024, 24)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(1088, 0)),
+        packed: Cow::Borrowed(TABLE.offsets(1152, 0)),
         panels: None,
         winograd: None,
         blocking: Blocking {

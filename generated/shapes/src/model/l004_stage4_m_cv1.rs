@@ -19,32 +19,32 @@ use peristyle_runtime::kernels::conv::{
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(peristyle_54887e32c4ac5c81_l004_g0 peristyle_54887e32c4ac5c81_l004_g1);
+declare_unrolled!(peristyle_033b1f0816ed0eba_l004_g0 peristyle_033b1f0816ed0eba_l004_g1);
 static TABLE: &Aligned<[u8; 768]> = &Aligned(*include_bytes!("l004_stage4_m_cv1.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
-    Group::new(&[2, 3], (9, 9), 12, 6, None),
-    Group::new(&[4, 5], (18, 9), 20, 10, None),
-    Group::new(&[6, 7], (27, 9), 28, 14, None),
+    Group::new(&[2, 4], (9, 9), 12, 6, None),
+    Group::new(&[3, 6], (18, 9), 20, 10, None),
+    Group::new(&[5, 7], (27, 9), 28, 14, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (1, 1), 8, 8, None),
+    Group::new(&[0, 1, 5, 7], (0, 1), 0, 0, None),
+    Group::new(&[2, 4, 3, 6], (1, 1), 8, 8, None),
 ];
 static UNROLLED_GROUPS: &[Group] = &[
     Group::new(
-        &[0, 1, 2, 3],
-        (0, 4),
+        &[0, 1, 5, 7],
+        (0, 5),
         0,
         0,
-        unrolled!(peristyle_54887e32c4ac5c81_l004_g0),
+        unrolled!(peristyle_033b1f0816ed0eba_l004_g0),
     ),
     Group::new(
-        &[4, 5, 6, 7],
-        (4, 4),
-        8,
-        6,
-        unrolled!(peristyle_54887e32c4ac5c81_l004_g1),
+        &[2, 4, 3, 6],
+        (5, 4),
+        10,
+        7,
+        unrolled!(peristyle_033b1f0816ed0eba_l004_g1),
     ),
 ];
 /// The layer.

@@ -20,32 +20,32 @@ use peristyle_runtime::kernels::conv::{Residual, ResidualAt};
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(peristyle_d9231a8fc7cc925c_l005_g0 peristyle_d9231a8fc7cc925c_l005_g1);
-static TABLE: &Aligned<[u8; 2624]> = &Aligned(*include_bytes!("l005_stage4_m_cv2.bin"));
+declare_unrolled!(peristyle_58279ac97854bec3_l005_g0 peristyle_58279ac97854bec3_l005_g1);
+static TABLE: &Aligned<[u8; 2496]> = &Aligned(*include_bytes!("l005_stage4_m_cv2.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
-    Group::new(&[2, 3], (9, 9), 48, 18, None),
-    Group::new(&[4, 5], (18, 9), 88, 32, None),
-    Group::new(&[6, 7], (27, 9), 144, 51, None),
+    Group::new(&[2, 5], (9, 9), 48, 18, None),
+    Group::new(&[3, 7], (18, 9), 96, 35, None),
+    Group::new(&[4, 6], (27, 9), 132, 49, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (1, 1), 60, 60, None),
+    Group::new(&[0, 1, 4, 6], (0, 2), 0, 0, None),
+    Group::new(&[2, 5, 3, 7], (2, 2), 60, 50, None),
 ];
 static UNROLLED_GROUPS: &[Group] = &[
     Group::new(
-        &[0, 1, 2, 3],
+        &[0, 1, 4, 6],
         (0, 29),
         0,
         0,
-        unrolled!(peristyle_d9231a8fc7cc925c_l005_g0),
+        unrolled!(peristyle_58279ac97854bec3_l005_g0),
     ),
     Group::new(
-        &[4, 5, 6, 7],
+        &[2, 5, 3, 7],
         (29, 28),
         58,
-        28,
-        unrolled!(peristyle_d9231a8fc7cc925c_l005_g1),
+        29,
+        unrolled!(peristyle_58279ac97854bec3_l005_g1),
     ),
 ];
 /// The layer.
@@ -89,23 +89,23 @@ pub static LAYER: Layer = Layer {
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 36)),
             offsets: Cow::Borrowed(TABLE.offsets(192, 184)),
-            weights: Cow::Borrowed(TABLE.words(960, 65)),
+            weights: Cow::Borrowed(TABLE.words(960, 67)),
         },
         quads: Some(Table {
             group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(1280, 2)),
+            segments: Cow::Borrowed(TABLE.segments(1280, 4)),
             offsets: Cow::Borrowed(TABLE.offsets(1344, 116)),
-            weights: Cow::Borrowed(TABLE.words(1856, 116)),
+            weights: Cow::Borrowed(TABLE.words(1856, 96)),
         }),
         unrolled: Some(Table {
             group: 4,
             groups: Cow::Borrowed(UNROLLED_GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 0)),
             offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(2368, 54)),
+            weights: Cow::Borrowed(TABLE.words(2240, 54)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(2624, 0)),
+        packed: Cow::Borrowed(TABLE.offsets(2496, 0)),
         panels: None,
         winograd: None,
         blocking: Blocking {

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_82c855ad6bb810e5_l006_g0
-.hidden peristyle_82c855ad6bb810e5_l006_g0
-.type peristyle_82c855ad6bb810e5_l006_g0,@function
+.globl peristyle_9bfa90d831cb2852_l006_g0
+.hidden peristyle_9bfa90d831cb2852_l006_g0
+.type peristyle_9bfa90d831cb2852_l006_g0,@function
 .p2align 6
-peristyle_82c855ad6bb810e5_l006_g0:
+peristyle_9bfa90d831cb2852_l006_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -139,239 +139,73 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 0,0
+PAIR 19776,19776
 SET0 -128
 SET1 -126
-PAIR 72512,72512
-ADD0 -124
-SET2 -122
-PAIR 6592,46144
-ADD1 -120
-ADD2 -118
-PAIR 19776,19776
-CARRY0
-ADD0 -116
-SET3 -114
-PAIR 79104,79104
-MORE0
-ADD0 -112
-ADD3 -110
-PAIR 32960,85696
-CARRY1
-ADD1 -108
-ADD3 -106
-PAIR 52736,65920
-MORE0
-ADD0 -104
-MORE1
-ADD1 -102
-CARRY3
-ADD3 -100
-PAIR 26368,26368
-ADD0 -98
-CARRY2
-ADD2 -96
-ADD3 -94
-PAIR 59328,59328
-ADD0 -92
-MORE2
-ADD2 -90
-ADD3 -88
-PAIR 98880,98880
-MORE0
-ADD0 -86
-MORE2
-ADD2 -84
-ADD3 -82
-PAIR 92288,13184
-ADD1 -80
-ADD2 -78
-MORE3
-ADD3 -76
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,6656(%rsi)
-vmovdqu %xmm0,6720(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,6672(%rsi)
-vmovdqu %xmm0,6736(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,6688(%rsi)
-vmovdqu %xmm0,6752(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,6704(%rsi)
-vmovdqu %xmm0,6768(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,13312(%rsi)
-vmovdqu %xmm0,13376(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,13328(%rsi)
-vmovdqu %xmm0,13392(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,13344(%rsi)
-vmovdqu %xmm0,13408(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,13360(%rsi)
-vmovdqu %xmm0,13424(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,19968(%rsi)
-vmovdqu %xmm0,20032(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,19984(%rsi)
-vmovdqu %xmm0,20048(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,20000(%rsi)
-vmovdqu %xmm0,20064(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,20016(%rsi)
-vmovdqu %xmm0,20080(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_82c855ad6bb810e5_l006_g0,.-peristyle_82c855ad6bb810e5_l006_g0
-.globl peristyle_82c855ad6bb810e5_l006_g1
-.hidden peristyle_82c855ad6bb810e5_l006_g1
-.type peristyle_82c855ad6bb810e5_l006_g1,@function
-.p2align 6
-peristyle_82c855ad6bb810e5_l006_g1:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 19776,19776
-SET1 -128
-PAIR 0,46144
-SET0 -126
-ADD1 -124
-PAIR 65920,65920
-CARRY0
+SET2 -124
+PAIR 52736,52736
 ADD0 -122
 CARRY1
 ADD1 -120
-PAIR 6592,13184
-ADD0 -118
-SET2 -116
-PAIR 52736,52736
-ADD1 -114
-CARRY2
-ADD2 -112
-PAIR 32960,72512
-MORE0
-ADD0 -110
+ADD2 -118
+PAIR 39552,46144
+ADD1 -116
+SET3 -114
+PAIR 0,0
+ADD0 -112
 MORE1
-ADD1 -108
-MORE2
-ADD2 -106
-PAIR 26368,26368
-MORE0
-ADD0 -104
-SET3 -102
-PAIR 85696,85696
-ADD0 -100
+ADD1 -110
 CARRY3
-ADD3 -98
-PAIR 98880,98880
-ADD0 -96
-MORE1
-ADD1 -94
+ADD3 -108
+PAIR 72512,72512
+CARRY0
+ADD0 -106
+ADD1 -104
 MORE3
-ADD3 -92
+ADD3 -102
+PAIR 6592,92288
+CARRY2
+ADD2 -100
+MORE3
+ADD3 -98
+PAIR 13184,13184
+ADD2 -96
+ADD3 -94
+PAIR 85696,85696
+MORE2
+ADD2 -92
+ADD3 -90
+PAIR 26368,26368
+ADD0 -88
+ADD2 -86
+MORE3
+ADD3 -84
 PAIR 79104,79104
 MORE0
-ADD0 -90
-MORE2
-ADD2 -88
-MORE3
-ADD3 -86
-PAIR 39552,39552
-ADD0 -84
-ADD1 -82
+ADD0 -82
 MORE2
 ADD2 -80
-MORE3
 ADD3 -78
-PAIR 59328,59328
+PAIR 32960,32960
+ADD1 -76
+ADD2 -74
+MORE3
+ADD3 -72
+PAIR 59328,65920
 MORE0
-ADD0 -76
+ADD0 -70
 MORE1
-ADD1 -74
-ADD2 -72
-ADD3 -70
+ADD1 -68
+MORE2
+ADD2 -66
+MORE3
+ADD3 -64
+PAIR 98880,98880
+ADD0 -62
+ADD1 -60
+ADD2 -58
+MORE3
+ADD3 -56
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -483,5 +317,178 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_82c855ad6bb810e5_l006_g1,.-peristyle_82c855ad6bb810e5_l006_g1
+.size peristyle_9bfa90d831cb2852_l006_g0,.-peristyle_9bfa90d831cb2852_l006_g0
+.globl peristyle_9bfa90d831cb2852_l006_g1
+.hidden peristyle_9bfa90d831cb2852_l006_g1
+.type peristyle_9bfa90d831cb2852_l006_g1,@function
+.p2align 6
+peristyle_9bfa90d831cb2852_l006_g1:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 0,46144
+SET0 -128
+PAIR 85696,85696
+CARRY0
+ADD0 -126
+SET1 -124
+PAIR 92288,65920
+ADD0 -122
+SET2 -120
+PAIR 26368,26368
+CARRY1
+ADD1 -118
+ADD2 -116
+PAIR 98880,98880
+MORE1
+ADD1 -114
+ADD2 -112
+PAIR 32960,32960
+MORE0
+ADD0 -110
+SET3 -108
+PAIR 52736,52736
+ADD0 -106
+CARRY3
+ADD3 -104
+PAIR 39552,39552
+MORE1
+ADD1 -102
+ADD3 -100
+PAIR 79104,79104
+MORE1
+ADD1 -98
+MORE3
+ADD3 -96
+PAIR 6592,13184
+CARRY2
+ADD2 -94
+MORE3
+ADD3 -92
+PAIR 72512,72512
+ADD2 -90
+ADD3 -88
+PAIR 59328,59328
+ADD1 -86
+MORE2
+ADD2 -84
+MORE3
+ADD3 -82
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,6656(%rsi)
+vmovdqu %xmm0,6720(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,6672(%rsi)
+vmovdqu %xmm0,6736(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,6688(%rsi)
+vmovdqu %xmm0,6752(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,6704(%rsi)
+vmovdqu %xmm0,6768(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,13312(%rsi)
+vmovdqu %xmm0,13376(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,13328(%rsi)
+vmovdqu %xmm0,13392(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,13344(%rsi)
+vmovdqu %xmm0,13408(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,13360(%rsi)
+vmovdqu %xmm0,13424(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,19968(%rsi)
+vmovdqu %xmm0,20032(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,19984(%rsi)
+vmovdqu %xmm0,20048(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,20000(%rsi)
+vmovdqu %xmm0,20064(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,20016(%rsi)
+vmovdqu %xmm0,20080(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_9bfa90d831cb2852_l006_g1,.-peristyle_9bfa90d831cb2852_l006_g1
 .section .note.GNU-stack,"",@progbits

@@ -19,32 +19,32 @@ use peristyle_runtime::kernels::conv::{
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(peristyle_82c855ad6bb810e5_l006_g0 peristyle_82c855ad6bb810e5_l006_g1);
+declare_unrolled!(peristyle_9bfa90d831cb2852_l006_g0 peristyle_9bfa90d831cb2852_l006_g1);
 static TABLE: &Aligned<[u8; 1152]> = &Aligned(*include_bytes!("l006_stage4_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1], (0, 9), 0, 0, None),
-    Group::new(&[2, 3], (9, 9), 16, 8, None),
-    Group::new(&[4, 5], (18, 9), 32, 16, None),
-    Group::new(&[6, 7], (27, 9), 56, 28, None),
+    Group::new(&[0, 5], (0, 9), 0, 0, None),
+    Group::new(&[1, 7], (9, 9), 16, 8, None),
+    Group::new(&[2, 6], (18, 9), 36, 18, None),
+    Group::new(&[3, 4], (27, 9), 52, 26, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (1, 1), 16, 16, None),
+    Group::new(&[0, 5, 3, 4], (0, 1), 0, 0, None),
+    Group::new(&[1, 7, 2, 6], (1, 1), 16, 16, None),
 ];
 static UNROLLED_GROUPS: &[Group] = &[
     Group::new(
-        &[0, 1, 2, 3],
-        (0, 11),
+        &[0, 5, 3, 4],
+        (0, 13),
         0,
         0,
-        unrolled!(peristyle_82c855ad6bb810e5_l006_g0),
+        unrolled!(peristyle_9bfa90d831cb2852_l006_g0),
     ),
     Group::new(
-        &[4, 5, 6, 7],
-        (11, 12),
-        22,
-        14,
-        unrolled!(peristyle_82c855ad6bb810e5_l006_g1),
+        &[1, 7, 2, 6],
+        (13, 12),
+        26,
+        19,
+        unrolled!(peristyle_9bfa90d831cb2852_l006_g1),
     ),
 ];
 /// The layer.
@@ -100,7 +100,7 @@ pub static LAYER: Layer = Layer {
             groups: Cow::Borrowed(UNROLLED_GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 0)),
             offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(1024, 29)),
+            weights: Cow::Borrowed(TABLE.words(1024, 31)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(1152, 0)),
         panels: None,

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_c6c5d2a954627112_l007_g0
-.hidden peristyle_c6c5d2a954627112_l007_g0
-.type peristyle_c6c5d2a954627112_l007_g0,@function
+.globl peristyle_b6747d0e60975044_l007_g0
+.hidden peristyle_b6747d0e60975044_l007_g0
+.type peristyle_b6747d0e60975044_l007_g0,@function
 .p2align 6
-peristyle_c6c5d2a954627112_l007_g0:
+peristyle_b6747d0e60975044_l007_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -139,44 +139,205 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 13184,26368
+PAIR 26368,46144
 SET0 -128
-PAIR 46144,59328
+PAIR 13184,59328
 CARRY0
 ADD0 -126
-SET2 -124
+SET1 -124
+PAIR 6592,6592
+SET2 -122
 PAIR 0,52736
-SET1 -122
-ADD2 -120
-PAIR 72512,72512
+ADD1 -120
+ADD2 -118
+PAIR 65920,19776
+ADD0 -116
 CARRY1
-ADD1 -118
-SET3 -116
-PAIR 98880,98880
-MORE1
 ADD1 -114
-ADD3 -112
-PAIR 92288,6592
-MORE0
-ADD0 -110
-ADD1 -108
-ADD3 -106
-PAIR 19776,39552
+SET3 -112
+PAIR 72512,72512
 CARRY2
-ADD2 -104
-ADD3 -102
-PAIR 85696,65920
-ADD0 -100
-ADD2 -98
+ADD2 -110
+ADD3 -108
+PAIR 98880,98880
+MORE2
+ADD2 -106
+ADD3 -104
+PAIR 92288,85696
+ADD0 -102
+ADD2 -100
 CARRY3
-ADD3 -96
+ADD3 -98
 PAIR 32960,79104
 MORE0
-ADD0 -94
+ADD0 -96
 MORE1
+ADD1 -94
+MORE2
+ADD2 -92
+ADD3 -90
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,6656(%rsi)
+vmovdqu %xmm0,6720(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,6672(%rsi)
+vmovdqu %xmm0,6736(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,6688(%rsi)
+vmovdqu %xmm0,6752(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,6704(%rsi)
+vmovdqu %xmm0,6768(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,13312(%rsi)
+vmovdqu %xmm0,13376(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,13328(%rsi)
+vmovdqu %xmm0,13392(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,13344(%rsi)
+vmovdqu %xmm0,13408(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,13360(%rsi)
+vmovdqu %xmm0,13424(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,19968(%rsi)
+vmovdqu %xmm0,20032(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,19984(%rsi)
+vmovdqu %xmm0,20048(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,20000(%rsi)
+vmovdqu %xmm0,20064(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,20016(%rsi)
+vmovdqu %xmm0,20080(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_b6747d0e60975044_l007_g0,.-peristyle_b6747d0e60975044_l007_g0
+.globl peristyle_b6747d0e60975044_l007_g1
+.hidden peristyle_b6747d0e60975044_l007_g1
+.type peristyle_b6747d0e60975044_l007_g1,@function
+.p2align 6
+peristyle_b6747d0e60975044_l007_g1:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 0,32960
+SET0 -128
+SET1 -126
+PAIR 6592,26368
+SET2 -124
+PAIR 98880,98880
+ADD1 -122
+CARRY2
+ADD2 -120
+PAIR 46144,59328
+ADD0 -118
+CARRY1
+ADD1 -116
+SET3 -114
+PAIR 79104,65920
+ADD0 -112
+ADD1 -110
+ADD3 -108
+PAIR 19776,52736
+CARRY0
+ADD0 -106
+ADD2 -104
+CARRY3
+ADD3 -102
+PAIR 72512,72512
+MORE1
+ADD1 -100
+ADD2 -98
+MORE3
+ADD3 -96
+PAIR 39552,85696
+MORE0
+ADD0 -94
 ADD1 -92
 MORE2
 ADD2 -90
+MORE3
 ADD3 -88
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
@@ -289,12 +450,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c6c5d2a954627112_l007_g0,.-peristyle_c6c5d2a954627112_l007_g0
-.globl peristyle_c6c5d2a954627112_l007_g1
-.hidden peristyle_c6c5d2a954627112_l007_g1
-.type peristyle_c6c5d2a954627112_l007_g1,@function
+.size peristyle_b6747d0e60975044_l007_g1,.-peristyle_b6747d0e60975044_l007_g1
+.globl peristyle_b6747d0e60975044_l007_g2
+.hidden peristyle_b6747d0e60975044_l007_g2
+.type peristyle_b6747d0e60975044_l007_g2,@function
 .p2align 6
-peristyle_c6c5d2a954627112_l007_g1:
+peristyle_b6747d0e60975044_l007_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -303,38 +464,37 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 65920,65920
-SET1 -128
-PAIR 59328,79104
-ADD1 -126
-SET2 -124
-PAIR 26368,72512
-SET0 -122
-ADD1 -120
-ADD2 -118
-PAIR 52736,98880
+PAIR 65920,98880
+SET0 -128
+PAIR 79104,52736
+ADD0 -126
+SET1 -124
+PAIR 26368,59328
 CARRY0
-ADD0 -116
-CARRY1
-ADD1 -114
-ADD2 -112
+ADD0 -122
+ADD1 -120
+SET3 -118
 PAIR 19776,46144
-SET3 -110
-PAIR 92288,39552
+SET2 -116
+ADD3 -114
+PAIR 0,85696
+ADD1 -112
+ADD2 -110
+ADD3 -108
+PAIR 6592,13184
 MORE0
-ADD0 -108
-ADD3 -106
-PAIR 13184,0
+ADD0 -106
+CARRY1
 ADD1 -104
+CARRY2
 ADD2 -102
+CARRY3
 ADD3 -100
-PAIR 6592,85696
-MORE0
+PAIR 92288,72512
 ADD0 -98
 ADD1 -96
-CARRY2
 ADD2 -94
-CARRY3
+MORE3
 ADD3 -92
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
@@ -447,12 +607,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c6c5d2a954627112_l007_g1,.-peristyle_c6c5d2a954627112_l007_g1
-.globl peristyle_c6c5d2a954627112_l007_g2
-.hidden peristyle_c6c5d2a954627112_l007_g2
-.type peristyle_c6c5d2a954627112_l007_g2,@function
+.size peristyle_b6747d0e60975044_l007_g2,.-peristyle_b6747d0e60975044_l007_g2
+.globl peristyle_b6747d0e60975044_l007_g3
+.hidden peristyle_b6747d0e60975044_l007_g3
+.type peristyle_b6747d0e60975044_l007_g3,@function
 .p2align 6
-peristyle_c6c5d2a954627112_l007_g2:
+peristyle_b6747d0e60975044_l007_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -461,209 +621,45 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 92288,98880
+PAIR 6592,19776
 SET0 -128
-SET2 -126
-PAIR 0,13184
+SET3 -126
+PAIR 92288,98880
 ADD0 -124
 SET1 -122
-ADD2 -120
-PAIR 26368,52736
-CARRY0
-ADD0 -118
-ADD1 -116
-CARRY2
-ADD2 -114
-PAIR 79104,79104
-SET3 -112
-PAIR 19776,6592
-MORE0
-ADD0 -110
-CARRY3
-ADD3 -108
+ADD3 -120
 PAIR 46144,72512
-CARRY1
-ADD1 -106
-MORE2
-ADD2 -104
-MORE3
-ADD3 -102
-PAIR 39552,59328
-ADD0 -100
-MORE1
-ADD1 -98
-ADD2 -96
-MORE3
-ADD3 -94
-PAIR 85696,65920
-ADD0 -92
-ADD1 -90
-MORE2
-ADD2 -88
-MORE3
-ADD3 -86
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,6656(%rsi)
-vmovdqu %xmm0,6720(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,6672(%rsi)
-vmovdqu %xmm0,6736(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,6688(%rsi)
-vmovdqu %xmm0,6752(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,6704(%rsi)
-vmovdqu %xmm0,6768(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,13312(%rsi)
-vmovdqu %xmm0,13376(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,13328(%rsi)
-vmovdqu %xmm0,13392(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,13344(%rsi)
-vmovdqu %xmm0,13408(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,13360(%rsi)
-vmovdqu %xmm0,13424(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,19968(%rsi)
-vmovdqu %xmm0,20032(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,19984(%rsi)
-vmovdqu %xmm0,20048(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,20000(%rsi)
-vmovdqu %xmm0,20064(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,20016(%rsi)
-vmovdqu %xmm0,20080(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_c6c5d2a954627112_l007_g2,.-peristyle_c6c5d2a954627112_l007_g2
-.globl peristyle_c6c5d2a954627112_l007_g3
-.hidden peristyle_c6c5d2a954627112_l007_g3
-.type peristyle_c6c5d2a954627112_l007_g3,@function
-.p2align 6
-peristyle_c6c5d2a954627112_l007_g3:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 26368,98880
-SET0 -128
-SET1 -126
-PAIR 32960,79104
-ADD0 -124
-SET2 -122
-PAIR 39552,85696
-CARRY0
-ADD0 -120
-SET3 -118
-PAIR 6592,92288
-ADD1 -116
+ADD1 -118
+SET2 -116
 ADD3 -114
-PAIR 46144,72512
-MORE0
+PAIR 0,13184
+CARRY0
 ADD0 -112
 CARRY1
 ADD1 -110
-CARRY3
-ADD3 -108
-PAIR 65920,52736
-ADD0 -106
+ADD2 -108
+ADD3 -106
+PAIR 39552,52736
+ADD0 -104
+ADD1 -102
 CARRY2
-ADD2 -104
-ADD3 -102
-PAIR 13184,19776
-ADD1 -100
+ADD2 -100
+CARRY3
+ADD3 -98
+PAIR 59328,65920
+ADD0 -96
+ADD1 -94
 MORE2
-ADD2 -98
-MORE3
-ADD3 -96
-PAIR 0,59328
-ADD0 -94
+ADD2 -92
+ADD3 -90
+PAIR 85696,26368
+MORE0
+ADD0 -88
 MORE1
-ADD1 -92
-ADD2 -90
-ADD3 -88
+ADD1 -86
+MORE2
+ADD2 -84
+ADD3 -82
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -775,5 +771,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c6c5d2a954627112_l007_g3,.-peristyle_c6c5d2a954627112_l007_g3
+.size peristyle_b6747d0e60975044_l007_g3,.-peristyle_b6747d0e60975044_l007_g3
 .section .note.GNU-stack,"",@progbits

@@ -20,54 +20,54 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_c6c5d2a954627112_l007_g0 peristyle_c6c5d2a954627112_l007_g1
-    peristyle_c6c5d2a954627112_l007_g2 peristyle_c6c5d2a954627112_l007_g3
+    peristyle_b6747d0e60975044_l007_g0 peristyle_b6747d0e60975044_l007_g1
+    peristyle_b6747d0e60975044_l007_g2 peristyle_b6747d0e60975044_l007_g3
 );
-static TABLE: &Aligned<[u8; 1792]> = &Aligned(*include_bytes!("l007_stage4_cv3.bin"));
+static TABLE: &Aligned<[u8; 1856]> = &Aligned(*include_bytes!("l007_stage4_cv3.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1], (0, 9), 0, 0, None),
-    Group::new(&[2, 3], (9, 9), 16, 8, None),
-    Group::new(&[4, 5], (18, 9), 32, 16, None),
-    Group::new(&[6, 7], (27, 9), 48, 24, None),
-    Group::new(&[8, 9], (36, 9), 64, 32, None),
-    Group::new(&[10, 11], (45, 9), 80, 40, None),
-    Group::new(&[12, 13], (54, 9), 96, 48, None),
-    Group::new(&[14, 15], (63, 9), 112, 56, None),
+    Group::new(&[0, 14], (0, 9), 0, 0, None),
+    Group::new(&[1, 3], (9, 9), 12, 6, None),
+    Group::new(&[2, 12], (18, 9), 28, 14, None),
+    Group::new(&[4, 11], (27, 9), 44, 22, None),
+    Group::new(&[5, 6], (36, 9), 56, 28, None),
+    Group::new(&[7, 13], (45, 9), 72, 36, None),
+    Group::new(&[8, 10], (54, 9), 84, 42, None),
+    Group::new(&[9, 15], (63, 9), 100, 50, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (1, 1), 16, 16, None),
-    Group::new(&[8, 9, 10, 11], (2, 1), 16, 32, None),
-    Group::new(&[12, 13, 14, 15], (3, 1), 0, 48, None),
+    Group::new(&[0, 14, 1, 3], (0, 1), 0, 0, None),
+    Group::new(&[2, 12, 4, 11], (1, 1), 16, 16, None),
+    Group::new(&[5, 6, 7, 13], (2, 1), 32, 32, None),
+    Group::new(&[8, 10, 9, 15], (3, 1), 48, 48, None),
 ];
 static UNROLLED_GROUPS: &[Group] = &[
     Group::new(
-        &[0, 1, 2, 3],
+        &[0, 14, 1, 3],
         (0, 9),
         0,
         0,
-        unrolled!(peristyle_c6c5d2a954627112_l007_g0),
+        unrolled!(peristyle_b6747d0e60975044_l007_g0),
     ),
     Group::new(
-        &[4, 5, 6, 7],
+        &[2, 12, 4, 11],
         (9, 8),
         18,
-        11,
-        unrolled!(peristyle_c6c5d2a954627112_l007_g1),
+        10,
+        unrolled!(peristyle_b6747d0e60975044_l007_g1),
     ),
     Group::new(
-        &[8, 9, 10, 11],
-        (17, 8),
+        &[5, 6, 7, 13],
+        (17, 7),
         34,
         21,
-        unrolled!(peristyle_c6c5d2a954627112_l007_g2),
+        unrolled!(peristyle_b6747d0e60975044_l007_g2),
     ),
     Group::new(
-        &[12, 13, 14, 15],
-        (25, 8),
-        50,
-        32,
-        unrolled!(peristyle_c6c5d2a954627112_l007_g3),
+        &[8, 10, 9, 15],
+        (24, 7),
+        48,
+        31,
+        unrolled!(peristyle_b6747d0e60975044_l007_g3),
     ),
 ];
 /// The layer.
@@ -123,24 +123,24 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 72)),
-            offsets: Cow::Borrowed(TABLE.offsets(320, 132)),
-            weights: Cow::Borrowed(TABLE.words(896, 64)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 120)),
+            weights: Cow::Borrowed(TABLE.words(832, 58)),
         },
         quads: Some(Table {
             group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(1152, 4)),
-            offsets: Cow::Borrowed(TABLE.offsets(1216, 32)),
-            weights: Cow::Borrowed(TABLE.words(1344, 64)),
+            segments: Cow::Borrowed(TABLE.segments(1088, 4)),
+            offsets: Cow::Borrowed(TABLE.offsets(1152, 64)),
+            weights: Cow::Borrowed(TABLE.words(1408, 64)),
         }),
         unrolled: Some(Table {
             group: 4,
             groups: Cow::Borrowed(UNROLLED_GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 0)),
             offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(1600, 43)),
+            weights: Cow::Borrowed(TABLE.words(1664, 43)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(1792, 0)),
+        packed: Cow::Borrowed(TABLE.offsets(1856, 0)),
         panels: None,
         winograd: None,
         blocking: Blocking {

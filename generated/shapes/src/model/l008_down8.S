@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_21045670d64ea900_l008_g0
-.hidden peristyle_21045670d64ea900_l008_g0
-.type peristyle_21045670d64ea900_l008_g0,@function
+.globl peristyle_16de26ff3dc4d6f8_l008_g0
+.hidden peristyle_16de26ff3dc4d6f8_l008_g0
+.type peristyle_16de26ff3dc4d6f8_l008_g0,@function
 .p2align 6
-peristyle_21045670d64ea900_l008_g0:
+peristyle_16de26ff3dc4d6f8_l008_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -139,897 +139,535 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 3456,5952
+PAIR 3328,14336
 SET0 -128
-PAIR 576,1152
-SET1 -126
-PAIR 1344,1728
-CARRY1
-ADD1 -124
-PAIR 3840,9792
-MORE1
-ADD1 -122
-PAIR 9984,14208
-ADD1 -120
-PAIR 16320,17856
-ADD1 -118
-PAIR 19200,19392
-MORE1
-ADD1 -116
-PAIR 23232,24768
-ADD1 -114
-PAIR 14592,20544
+PAIR 18432,19712
+ADD0 -126
+PAIR 22528,27392
 CARRY0
-ADD0 -112
+ADD0 -124
+PAIR 2560,3584
+SET1 -122
+PAIR 3840,8448
+ADD1 -120
+PAIR 9984,10240
+ADD1 -118
+PAIR 13056,14080
+CARRY1
+ADD1 -116
+PAIR 14592,16384
+ADD1 -114
+PAIR 18944,22016
+MORE1
+ADD1 -112
+PAIR 22272,23808
 ADD1 -110
-PAIR 21312,24960
-ADD0 -108
+PAIR 24576,26880
+MORE1
+ADD1 -108
+PAIR 31488,31744
 ADD1 -106
-PAIR 3264,6528
-SET2 -104
-PAIR 6720,7488
-ADD2 -102
-PAIR 8064,8256
-ADD2 -100
-PAIR 8448,8640
+PAIR 7936,20992
+MORE0
+ADD0 -104
+MORE1
+ADD1 -102
+PAIR 26368,33280
+ADD0 -100
+ADD1 -98
+PAIR 512,3072
+SET2 -96
+PAIR 9728,10496
 CARRY2
-ADD2 -98
-PAIR 10560,12672
-ADD2 -96
-PAIR 13248,14400
 ADD2 -94
-PAIR 15168,16128
-MORE2
+PAIR 11008,11520
 ADD2 -92
-PAIR 17664,20160
+PAIR 12288,12800
 ADD2 -90
-PAIR 21120,21696
+PAIR 17152,17408
+MORE2
 ADD2 -88
-PAIR 22080,26304
+PAIR 21504,24832
 ADD2 -86
-PAIR 2496,3072
+PAIR 4608,13568
 MORE0
 ADD0 -84
-MORE2
 ADD2 -82
-PAIR 4608,5184
+PAIR 16640,19456
 ADD0 -80
+MORE2
 ADD2 -78
-PAIR 10752,12480
+PAIR 22784,28416
+MORE0
 ADD0 -76
 MORE2
 ADD2 -74
-PAIR 13632,16896
-ADD0 -72
+PAIR 5888,5888
+ADD1 -72
 ADD2 -70
-PAIR 768,1536
-MORE1
-ADD1 -68
-ADD2 -66
-PAIR 2304,4416
-ADD1 -64
-MORE2
-ADD2 -62
-PAIR 4800,4992
-MORE1
-ADD1 -60
-ADD2 -58
-PAIR 6144,6336
+PAIR 256,14848
+SET3 -68
+PAIR 19968,25600
+ADD3 -66
+PAIR 25856,30720
+CARRY3
+ADD3 -64
+PAIR 34048,35072
+MORE3
+ADD3 -62
+PAIR 27648,29184
+MORE0
+ADD0 -60
+ADD3 -58
+PAIR 1792,5376
 MORE1
 ADD1 -56
-ADD2 -54
-PAIR 7680,9408
+MORE3
+ADD3 -54
+PAIR 21760,30208
 ADD1 -52
-MORE2
-ADD2 -50
-PAIR 11712,17280
+ADD3 -50
+PAIR 33792,34816
 MORE1
 ADD1 -48
-ADD2 -46
-PAIR 27456,26496
-ADD1 -44
-ADD2 -42
-PAIR 9024,24000
+MORE3
+ADD3 -46
+PAIR 6144,6912
 MORE0
-ADD0 -40
-ADD1 -38
-MORE2
-ADD2 -36
-PAIR 2688,5568
-SET3 -34
-PAIR 7296,11904
-ADD3 -32
-PAIR 18624,20928
-ADD3 -30
-PAIR 22848,23040
-CARRY3
-ADD3 -28
-PAIR 23424,23808
-ADD3 -26
-PAIR 6912,14784
-ADD0 -24
-MORE3
-ADD3 -22
-PAIR 15552,15744
-ADD0 -20
-ADD3 -18
-PAIR 18048,21888
-MORE0
-ADD0 -16
-MORE3
-ADD3 -14
-PAIR 22272,24192
-ADD0 -12
-ADD3 -10
-PAIR 25536,25728
-ADD0 -8
-MORE3
-ADD3 -6
-PAIR 0,2880
+ADD0 -44
 MORE1
-ADD1 -4
-ADD3 -2
-PAIR 5760,9216
-ADD1 0
+ADD1 -42
+MORE3
+ADD3 -40
+PAIR 16128,26112
+ADD0 -38
+ADD1 -36
+ADD3 -34
+PAIR 29952,32768
+MORE0
+ADD0 -32
+MORE1
+ADD1 -30
+MORE3
+ADD3 -28
+PAIR 8960,15104
+ADD2 -26
+ADD3 -24
+PAIR 17664,23296
+MORE2
+ADD2 -22
+MORE3
+ADD3 -20
+PAIR 27136,27904
+ADD2 -18
+ADD3 -16
+PAIR 28160,28928
+MORE2
+ADD2 -14
+ADD3 -12
+PAIR 33024,33536
+MORE2
+ADD2 -10
+MORE3
+ADD3 -8
+PAIR 35328,36096
+MORE2
+ADD2 -6
+ADD3 -4
+PAIR 4096,9216
+ADD0 -2
+ADD2 0
+MORE3
 ADD3 2
-PAIR 10368,14016
+PAIR 12032,18176
+ADD0 4
+MORE2
+ADD2 6
+ADD3 8
+PAIR 20736,21248
+MORE0
+ADD0 10
+MORE2
+ADD2 12
+MORE3
+ADD3 14
+PAIR 24064,25344
+ADD0 16
+MORE2
+ADD2 18
+MORE3
+ADD3 20
+PAIR 29696,32256
+MORE0
+ADD0 22
+ADD2 24
+ADD3 26
+PAIR 32000,32512
+ADD0 28
+ADD2 30
+MORE3
+ADD3 32
+PAIR 4864,5120
+MORE1
+ADD1 34
+MORE2
+ADD2 36
+ADD3 38
+PAIR 6656,23040
+MORE1
+ADD1 40
+MORE2
+ADD2 42
+ADD3 44
+PAIR 25088,36608
+MORE1
+ADD1 46
+ADD2 48
+MORE3
+ADD3 50
+PAIR 34304,5632
+MORE0
+ADD0 52
+MORE1
+ADD1 54
+MORE2
+ADD2 56
+ADD3 58
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_16de26ff3dc4d6f8_l008_g0,.-peristyle_16de26ff3dc4d6f8_l008_g0
+.globl peristyle_16de26ff3dc4d6f8_l008_g1
+.hidden peristyle_16de26ff3dc4d6f8_l008_g1
+.type peristyle_16de26ff3dc4d6f8_l008_g1,@function
+.p2align 6
+peristyle_16de26ff3dc4d6f8_l008_g1:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 0,1792
+SET0 -128
+PAIR 3072,5888
+ADD0 -126
+PAIR 7680,8448
+CARRY0
+ADD0 -124
+PAIR 15616,25600
+ADD0 -122
+PAIR 28672,31488
+MORE0
+ADD0 -120
+PAIR 9728,9984
+SET1 -118
+PAIR 13568,24064
+ADD1 -116
+PAIR 24576,28928
+ADD1 -114
+PAIR 34048,34048
+ADD1 -112
+PAIR 2304,6400
+ADD0 -110
+CARRY1
+ADD1 -108
+PAIR 6656,13056
+MORE0
+ADD0 -106
+ADD1 -104
+PAIR 18688,25344
+MORE0
+ADD0 -102
+ADD1 -100
+PAIR 27648,32512
+ADD0 -98
+MORE1
+ADD1 -96
+PAIR 32768,33792
+ADD0 -94
+ADD1 -92
+PAIR 4352,7424
+SET2 -90
+PAIR 7936,8704
+ADD2 -88
+PAIR 8960,10496
+CARRY2
+ADD2 -86
+PAIR 14336,16896
+ADD2 -84
+PAIR 19712,20224
+MORE2
+ADD2 -82
+PAIR 24832,30464
+ADD2 -80
+PAIR 768,1024
+ADD0 -78
+MORE2
+ADD2 -76
+PAIR 3840,5632
+MORE0
+ADD0 -74
+ADD2 -72
+PAIR 12032,14848
+ADD0 -70
+MORE2
+ADD2 -68
+PAIR 18944,23296
+MORE0
+ADD0 -66
+MORE2
+ADD2 -64
+PAIR 9472,11008
+MORE1
+ADD1 -62
+MORE2
+ADD2 -60
+PAIR 16128,25088
+ADD1 -58
+MORE2
+ADD2 -56
+PAIR 27904,29184
+MORE1
+ADD1 -54
+ADD2 -52
+PAIR 8192,10240
+ADD0 -50
+ADD1 -48
+MORE2
+ADD2 -46
+PAIR 1280,2560
+SET3 -44
+PAIR 11776,12800
+ADD3 -42
+PAIR 16640,17920
+ADD3 -40
+PAIR 19968,20736
+CARRY3
+ADD3 -38
+PAIR 22016,30720
+ADD3 -36
+PAIR 2048,12288
+MORE0
+ADD0 -34
+ADD3 -32
+PAIR 13312,21760
+ADD0 -30
+MORE3
+ADD3 -28
+PAIR 27392,29952
+ADD0 -26
+ADD3 -24
+PAIR 30976,32000
+ADD0 -22
+ADD3 -20
+PAIR 31744,34816
+MORE0
+ADD0 -18
+ADD3 -16
+PAIR 512,4608
+ADD1 -14
+MORE3
+ADD3 -12
+PAIR 5376,11520
+MORE1
+ADD1 -10
+ADD3 -8
+PAIR 22784,26880
+MORE1
+ADD1 -6
+MORE3
+ADD3 -4
+PAIR 27136,34560
+ADD1 -2
+ADD3 0
+PAIR 19456,25856
+ADD0 2
 MORE1
 ADD1 4
-MORE3
 ADD3 6
-PAIR 25152,27072
-ADD1 8
-ADD3 10
-PAIR 15936,19776
-MORE0
-ADD0 12
-ADD1 14
+PAIR 33280,35328
+ADD0 8
+ADD1 10
 MORE3
+ADD3 12
+PAIR 2816,4096
+ADD2 14
 ADD3 16
-PAIR 2112,3648
+PAIR 6912,7168
+MORE2
 ADD2 18
 ADD3 20
-PAIR 9600,10944
+PAIR 9216,17408
+MORE2
 ADD2 22
 MORE3
 ADD3 24
-PAIR 12288,14976
-MORE2
+PAIR 19200,20480
 ADD2 26
 ADD3 28
-PAIR 16512,16704
+PAIR 35072,31232
 ADD2 30
-ADD3 32
-PAIR 10176,12096
-ADD0 34
-ADD2 36
 MORE3
-ADD3 38
-PAIR 13824,17088
+ADD3 32
+PAIR 1536,21248
 MORE0
+ADD0 34
+MORE2
+ADD2 36
+ADD3 38
+PAIR 23808,36096
 ADD0 40
 MORE2
 ADD2 42
 ADD3 44
-PAIR 19584,22656
-ADD0 46
+PAIR 6144,18432
+MORE1
+ADD1 46
 ADD2 48
 MORE3
 ADD3 50
-PAIR 11136,17472
-MORE1
+PAIR 21504,32256
 ADD1 52
 MORE2
 ADD2 54
-MORE3
 ADD3 56
-PAIR 23616,25344
-ADD1 58
-ADD2 60
-MORE3
-ADD3 62
-PAIR 26112,21504
-ADD1 64
-ADD2 66
-ADD3 68
-PAIR 4224,4224
-ADD0 70
-ADD1 72
-MORE2
-ADD2 74
-MORE3
-ADD3 76
-PAIR 19008,19008
-ADD0 78
-MORE1
-ADD1 80
-ADD2 82
-MORE3
-ADD3 84
-PAIR 20736,22464
-MORE0
-ADD0 86
-ADD1 88
-ADD2 90
-MORE3
-ADD3 92
-PAIR 24384,24576
-MORE0
-ADD0 94
-ADD1 96
-MORE2
-ADD2 98
-MORE3
-ADD3 100
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_21045670d64ea900_l008_g0,.-peristyle_21045670d64ea900_l008_g0
-.globl peristyle_21045670d64ea900_l008_g1
-.hidden peristyle_21045670d64ea900_l008_g1
-.type peristyle_21045670d64ea900_l008_g1,@function
-.p2align 6
-peristyle_21045670d64ea900_l008_g1:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 768,2688
-SET0 -128
-PAIR 5184,5760
-ADD0 -126
-PAIR 8448,11136
-ADD0 -124
-PAIR 11328,12288
-ADD0 -122
-PAIR 12672,19200
-ADD0 -120
-PAIR 19584,22080
-CARRY0
-ADD0 -118
-PAIR 22464,23040
-ADD0 -116
-PAIR 0,1536
-SET1 -114
-PAIR 2112,2880
-ADD1 -112
-PAIR 5376,6912
-ADD1 -110
-PAIR 12480,17472
-CARRY1
-ADD1 -108
-PAIR 17664,22656
-ADD1 -106
-PAIR 13440,13632
-ADD0 -104
-ADD1 -102
-PAIR 14208,16320
-ADD0 -100
-MORE1
-ADD1 -98
-PAIR 20544,21120
-MORE0
-ADD0 -96
-ADD1 -94
-PAIR 1728,7104
-SET2 -92
-PAIR 7488,7680
-ADD2 -90
-PAIR 8640,9792
-ADD2 -88
-PAIR 10176,10368
-ADD2 -86
-PAIR 13824,14016
-CARRY2
-ADD2 -84
-PAIR 14592,17280
-MORE2
-ADD2 -82
-PAIR 18816,20352
-ADD2 -80
-PAIR 21312,21696
-ADD2 -78
-PAIR 24384,24960
-MORE2
-ADD2 -76
-PAIR 4800,16128
-ADD0 -74
-ADD2 -72
-PAIR 19392,20928
-MORE0
-ADD0 -70
-MORE2
-ADD2 -68
-PAIR 21888,24576
-ADD0 -66
-ADD2 -64
-PAIR 24768,24768
-MORE0
-ADD0 -62
-MORE2
-ADD2 -60
-PAIR 6144,7296
-ADD1 -58
-ADD2 -56
-PAIR 12096,19776
-MORE1
-ADD1 -54
-ADD2 -52
-PAIR 8256,9408
-ADD0 -50
-MORE1
-ADD1 -48
-MORE2
-ADD2 -46
-PAIR 18432,19008
-ADD0 -44
-ADD1 -42
-ADD2 -40
-PAIR 576,1152
-SET3 -38
-PAIR 5568,7872
-CARRY3
-ADD3 -36
-PAIR 8064,8832
-ADD3 -34
-PAIR 9600,9984
-ADD3 -32
-PAIR 13056,14400
-MORE3
-ADD3 -30
-PAIR 15168,15360
-MORE3
-ADD3 -28
-PAIR 15744,15936
-MORE3
-ADD3 -26
-PAIR 16896,17856
-MORE3
-ADD3 -24
-PAIR 18624,27072
-ADD3 -22
-PAIR 4416,9216
-ADD0 -20
-MORE3
-ADD3 -18
-PAIR 11712,12864
-MORE0
-ADD0 -16
-ADD3 -14
-PAIR 16512,19968
-ADD0 -12
-MORE3
-ADD3 -10
-PAIR 23232,26112
-ADD0 -8
-ADD3 -6
-PAIR 3264,3648
-ADD1 -4
-ADD3 -2
-PAIR 4224,10752
-MORE1
-ADD1 0
-MORE3
-ADD3 2
-PAIR 11904,13248
-ADD1 4
-ADD3 6
-PAIR 6720,21504
-MORE0
-ADD0 8
-MORE1
-ADD1 10
-MORE3
-ADD3 12
-PAIR 22272,26304
-ADD0 14
-MORE1
-ADD1 16
-MORE3
-ADD3 18
-PAIR 26688,27264
-ADD0 20
-ADD1 22
-ADD3 24
-PAIR 27456,25728
-MORE0
-ADD0 26
-ADD1 28
-MORE3
-ADD3 30
-PAIR 3840,4608
-MORE2
-ADD2 32
-ADD3 34
-PAIR 18048,20160
-MORE2
-ADD2 36
-MORE3
-ADD3 38
-PAIR 26496,25536
-ADD2 40
-ADD3 42
-PAIR 20736,25344
-ADD0 44
-MORE2
-ADD2 46
-MORE3
-ADD3 48
-PAIR 384,3456
-ADD1 50
-ADD2 52
-MORE3
-ADD3 54
-PAIR 4992,17088
-MORE1
-ADD1 56
-MORE2
-ADD2 58
-MORE3
-ADD3 60
-PAIR 24192,25920
-ADD1 62
-ADD2 64
-ADD3 66
-PAIR 4032,25152
-MORE0
-ADD0 68
-ADD1 70
-MORE2
-ADD2 72
-MORE3
-ADD3 74
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_21045670d64ea900_l008_g1,.-peristyle_21045670d64ea900_l008_g1
-.globl peristyle_21045670d64ea900_l008_g2
-.hidden peristyle_21045670d64ea900_l008_g2
-.type peristyle_21045670d64ea900_l008_g2,@function
-.p2align 6
-peristyle_21045670d64ea900_l008_g2:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 192,768
-SET0 -128
-PAIR 1536,7872
-ADD0 -126
-PAIR 8640,10944
-ADD0 -124
-PAIR 13248,14592
-CARRY0
-ADD0 -122
-PAIR 15360,16512
-ADD0 -120
-PAIR 17280,19584
-ADD0 -118
-PAIR 20928,26304
-ADD0 -116
-PAIR 384,576
-SET1 -114
-PAIR 960,2880
-ADD1 -112
-PAIR 3072,5376
-ADD1 -110
-PAIR 5760,9216
-ADD1 -108
-PAIR 10368,11136
-CARRY1
-ADD1 -106
-PAIR 11712,11904
-MORE1
-ADD1 -104
-PAIR 12096,12288
-MORE1
-ADD1 -102
-PAIR 13056,14784
-MORE1
-ADD1 -100
-PAIR 16704,21504
-ADD1 -98
-PAIR 21888,22656
-MORE1
-ADD1 -96
-PAIR 23232,24192
-ADD1 -94
-PAIR 24576,24768
-ADD1 -92
-PAIR 1344,1728
-MORE0
-ADD0 -90
-MORE1
-ADD1 -88
-PAIR 3264,10176
-ADD0 -86
-ADD1 -84
-PAIR 11328,15168
-ADD0 -82
-ADD1 -80
-PAIR 25344,26496
-ADD0 -78
-ADD1 -76
-PAIR 1920,6720
-SET2 -74
-PAIR 7296,7488
-ADD2 -72
-PAIR 14208,14976
-CARRY2
-ADD2 -70
-PAIR 17856,19200
-ADD2 -68
-PAIR 19392,19392
-MORE2
-ADD2 -66
-PAIR 19776,19776
-MORE2
-ADD2 -64
-PAIR 20160,27072
-ADD2 -62
-PAIR 0,2688
-MORE0
-ADD0 -60
-ADD2 -58
-PAIR 6912,9024
-ADD0 -56
-MORE2
-ADD2 -54
-PAIR 2304,5952
-MORE1
-ADD1 -52
-ADD2 -50
-PAIR 13632,14016
-ADD1 -48
-ADD2 -46
-PAIR 17088,18048
-ADD1 -44
-MORE2
-ADD2 -42
-PAIR 18624,20352
-ADD1 -40
-MORE2
-ADD2 -38
-PAIR 25920,26688
-MORE1
-ADD1 -36
-ADD2 -34
-PAIR 2496,12864
-ADD0 -32
-ADD1 -30
-ADD2 -28
-PAIR 16320,17664
-MORE0
-ADD0 -26
-ADD1 -24
-MORE2
-ADD2 -22
-PAIR 4032,6336
-SET3 -20
-PAIR 7680,8064
-ADD3 -18
-PAIR 8832,9984
-CARRY3
-ADD3 -16
-PAIR 12480,12672
-MORE3
-ADD3 -14
-PAIR 14400,22080
-ADD3 -12
-PAIR 4608,5568
-ADD0 -10
-ADD3 -8
-PAIR 16896,20736
-MORE0
-ADD0 -6
-MORE3
-ADD3 -4
-PAIR 4224,6144
-MORE1
-ADD1 -2
-ADD3 0
-PAIR 7104,8256
-ADD1 2
-ADD3 4
-PAIR 13440,15936
-MORE1
-ADD1 6
-MORE3
-ADD3 8
-PAIR 22848,23808
-ADD1 10
-ADD3 12
-PAIR 2112,4416
-ADD0 14
-MORE1
-ADD1 16
-MORE3
-ADD3 18
-PAIR 10560,21120
-MORE0
-ADD0 20
-MORE1
-ADD1 22
-MORE3
-ADD3 24
-PAIR 22272,26112
-ADD0 26
-ADD1 28
-MORE3
-ADD3 30
-PAIR 25152,25536
-ADD0 32
-ADD1 34
-ADD3 36
-PAIR 3648,13824
-ADD2 38
-MORE3
-ADD3 40
-PAIR 18432,23040
-ADD2 42
-ADD3 44
-PAIR 4800,18816
-ADD0 46
-MORE2
-ADD2 48
-ADD3 50
-PAIR 20544,23424
-MORE0
-ADD0 52
-ADD2 54
-MORE3
-ADD3 56
-PAIR 25728,27456
+PAIR 5120,12544
 ADD0 58
-MORE2
-ADD2 60
-ADD3 62
-PAIR 3456,3840
 MORE1
-ADD1 64
-ADD2 66
+ADD1 60
+ADD2 62
 MORE3
-ADD3 68
-PAIR 4992,15552
-ADD1 70
+ADD3 64
+PAIR 23040,26368
+MORE0
+ADD0 66
+MORE1
+ADD1 68
 MORE2
-ADD2 72
-MORE3
-ADD3 74
-PAIR 24960,27264
+ADD2 70
+ADD3 72
+PAIR 28416,33024
+ADD0 74
 ADD1 76
 ADD2 78
 ADD3 80
-PAIR 22464,19008
+PAIR 33536,13824
 ADD0 82
-MORE1
 ADD1 84
 MORE2
 ADD2 86
+MORE3
 ADD3 88
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
@@ -1142,12 +780,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_21045670d64ea900_l008_g2,.-peristyle_21045670d64ea900_l008_g2
-.globl peristyle_21045670d64ea900_l008_g3
-.hidden peristyle_21045670d64ea900_l008_g3
-.type peristyle_21045670d64ea900_l008_g3,@function
+.size peristyle_16de26ff3dc4d6f8_l008_g1,.-peristyle_16de26ff3dc4d6f8_l008_g1
+.globl peristyle_16de26ff3dc4d6f8_l008_g2
+.hidden peristyle_16de26ff3dc4d6f8_l008_g2
+.type peristyle_16de26ff3dc4d6f8_l008_g2,@function
 .p2align 6
-peristyle_21045670d64ea900_l008_g3:
+peristyle_16de26ff3dc4d6f8_l008_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1156,1558 +794,1249 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 1728,2496
+PAIR 1024,2048
 SET0 -128
-PAIR 10560,11904
+PAIR 6144,6400
 ADD0 -126
-PAIR 13440,16320
-CARRY0
+PAIR 8448,8704
 ADD0 -124
-PAIR 16704,18240
+PAIR 8960,9984
 ADD0 -122
-PAIR 19200,19584
+PAIR 10240,10752
+CARRY0
 ADD0 -120
-PAIR 20736,22272
-MORE0
+PAIR 11264,12544
 ADD0 -118
-PAIR 24576,26880
+PAIR 16640,16896
 ADD0 -116
-PAIR 384,9216
-SET1 -114
-PAIR 9600,10176
-ADD1 -112
-PAIR 12480,12864
-CARRY1
-ADD1 -110
-PAIR 13248,13632
-MORE1
-ADD1 -108
-PAIR 14592,18048
-ADD1 -106
-PAIR 24000,25728
-ADD1 -104
-PAIR 26496,27456
-MORE1
-ADD1 -102
-PAIR 3456,4416
+PAIR 21504,22528
 MORE0
-ADD0 -100
-MORE1
-ADD1 -98
-PAIR 4992,15552
-ADD0 -96
-MORE1
-ADD1 -94
-PAIR 21120,21696
-MORE0
-ADD0 -92
-MORE1
-ADD1 -90
-PAIR 768,2112
-SET2 -88
-PAIR 2880,3264
-CARRY2
-ADD2 -86
-PAIR 4608,5184
-MORE2
-ADD2 -84
-PAIR 5376,5952
-ADD2 -82
-PAIR 6144,6528
-MORE2
-ADD2 -80
-PAIR 10368,10752
-ADD2 -78
-PAIR 11136,12096
-MORE2
-ADD2 -76
-PAIR 13824,13824
-ADD2 -74
-PAIR 15168,15168
-MORE2
-ADD2 -72
-PAIR 17856,21888
-ADD2 -70
-PAIR 22848,23424
-MORE2
-ADD2 -68
-PAIR 14208,14400
-MORE0
-ADD0 -66
-MORE2
-ADD2 -64
-PAIR 3072,7872
-ADD1 -62
-ADD2 -60
-PAIR 8256,13056
-ADD1 -58
-MORE2
-ADD2 -56
-PAIR 17280,18624
-MORE1
-ADD1 -54
-MORE2
-ADD2 -52
-PAIR 3840,3840
-ADD0 -50
-MORE1
-ADD1 -48
-ADD2 -46
-PAIR 9024,9024
-ADD0 -44
-MORE1
-ADD1 -42
-MORE2
-ADD2 -40
-PAIR 20928,21312
-MORE0
-ADD0 -38
-ADD1 -36
-MORE2
-ADD2 -34
-PAIR 24768,24768
-ADD0 -32
-ADD1 -30
-ADD2 -28
-PAIR 7488,11712
-SET3 -26
-PAIR 15744,17664
-ADD3 -24
-PAIR 22080,23232
-CARRY3
-ADD3 -22
-PAIR 23616,25536
-ADD3 -20
-PAIR 25920,27264
-ADD3 -18
-PAIR 2688,4032
-MORE0
-ADD0 -16
-ADD3 -14
-PAIR 4800,18432
-ADD0 -12
-MORE3
-ADD3 -10
-PAIR 21504,22464
-ADD0 -8
-ADD3 -6
-PAIR 24960,25344
-MORE0
-ADD0 -4
-ADD3 -2
-PAIR 2304,3648
-MORE1
-ADD1 0
-MORE3
-ADD3 2
-PAIR 11328,11328
-ADD1 4
-ADD3 6
-PAIR 7296,8640
-ADD0 8
-ADD1 10
-ADD3 12
-PAIR 17088,19008
-MORE0
-ADD0 14
-MORE1
-ADD1 16
-MORE3
-ADD3 18
-PAIR 20352,24384
-MORE0
-ADD0 20
-ADD1 22
-MORE3
-ADD3 24
-PAIR 576,1152
-MORE2
-ADD2 26
-ADD3 28
-PAIR 5568,9408
-MORE2
-ADD2 30
-ADD3 32
-PAIR 12672,12672
-MORE2
-ADD2 34
-ADD3 36
-PAIR 14784,14784
-MORE2
-ADD2 38
-MORE3
-ADD3 40
-PAIR 19776,27072
-ADD2 42
-ADD3 44
-PAIR 7104,7680
-ADD0 46
-MORE2
-ADD2 48
-ADD3 50
-PAIR 15360,26304
-MORE0
-ADD0 52
-ADD2 54
-ADD3 56
-PAIR 6720,6912
-MORE1
-ADD1 58
-ADD2 60
-MORE3
-ADD3 62
-PAIR 16128,17472
-ADD1 64
-MORE2
-ADD2 66
-ADD3 68
-PAIR 18816,24192
-MORE1
-ADD1 70
-ADD2 72
-ADD3 74
-PAIR 4224,15936
-ADD0 76
-ADD1 78
-MORE2
-ADD2 80
-ADD3 82
-PAIR 25152,25152
-MORE0
-ADD0 84
-ADD1 86
-ADD2 88
-MORE3
-ADD3 90
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_21045670d64ea900_l008_g3,.-peristyle_21045670d64ea900_l008_g3
-.globl peristyle_21045670d64ea900_l008_g4
-.hidden peristyle_21045670d64ea900_l008_g4
-.type peristyle_21045670d64ea900_l008_g4,@function
-.p2align 6
-peristyle_21045670d64ea900_l008_g4:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 1920,5376
-SET0 -128
-PAIR 5568,6336
-ADD0 -126
-PAIR 6528,10368
-CARRY0
-ADD0 -124
-PAIR 14784,15744
-ADD0 -122
-PAIR 16320,20928
-MORE0
-ADD0 -120
-PAIR 21312,24960
-MORE0
-ADD0 -118
-PAIR 2112,4608
-SET1 -116
-PAIR 9792,10560
-ADD1 -114
-PAIR 11136,11712
-ADD1 -112
-PAIR 15936,16512
-CARRY1
-ADD1 -110
-PAIR 576,12672
-ADD0 -108
-ADD1 -106
-PAIR 20160,22272
-MORE0
-ADD0 -104
-MORE1
-ADD1 -102
-PAIR 26496,27456
-ADD0 -100
-ADD1 -98
-PAIR 4416,4992
-SET2 -96
-PAIR 11520,12864
-ADD2 -94
-PAIR 16704,17856
-ADD2 -92
-PAIR 21696,23424
-ADD2 -90
-PAIR 1728,3648
-MORE0
-ADD0 -88
-CARRY2
-ADD2 -86
-PAIR 9600,12096
-MORE0
-ADD0 -84
-ADD2 -82
-PAIR 12288,14400
-MORE0
-ADD0 -80
-MORE2
-ADD2 -78
-PAIR 17088,18240
-ADD0 -76
-ADD2 -74
-PAIR 22656,26112
-ADD0 -72
-ADD2 -70
-PAIR 26304,27264
-MORE0
-ADD0 -68
-MORE2
-ADD2 -66
-PAIR 5184,10944
-ADD1 -64
-ADD2 -62
-PAIR 13056,21888
-MORE1
-ADD1 -60
-MORE2
-ADD2 -58
-PAIR 3456,13824
-ADD0 -56
-ADD1 -54
-ADD2 -52
-PAIR 20736,24576
-MORE0
-ADD0 -50
-MORE1
-ADD1 -48
-MORE2
-ADD2 -46
-PAIR 1152,7296
-SET3 -44
-PAIR 7680,13440
-CARRY3
-ADD3 -42
-PAIR 16128,17280
-MORE3
-ADD3 -40
-PAIR 17664,19776
-MORE3
-ADD3 -38
-PAIR 1344,1344
-ADD0 -36
-ADD3 -34
-PAIR 6912,6912
-ADD0 -32
-MORE3
-ADD3 -30
-PAIR 9216,24000
-ADD0 -28
-MORE3
-ADD3 -26
-PAIR 25152,26688
-MORE0
-ADD0 -24
-ADD3 -22
-PAIR 0,768
-ADD1 -20
-MORE3
-ADD3 -18
-PAIR 1536,4032
-ADD1 -16
-MORE3
-ADD3 -14
-PAIR 17472,22080
-MORE1
-ADD1 -12
-MORE3
-ADD3 -10
-PAIR 20544,19968
-ADD1 -8
-ADD3 -6
-PAIR 4800,19008
-MORE0
-ADD0 -4
-ADD1 -2
-MORE3
-ADD3 0
-PAIR 384,4224
-ADD2 2
-ADD3 4
-PAIR 7872,9024
-MORE2
-ADD2 6
-MORE3
-ADD3 8
-PAIR 10752,13248
-ADD2 10
-MORE3
-ADD3 12
-PAIR 13632,18624
-MORE2
-ADD2 14
-ADD3 16
-PAIR 21504,21504
-ADD2 18
-ADD3 20
-PAIR 23040,23040
-ADD2 22
-MORE3
-ADD3 24
-PAIR 25344,25344
-ADD2 26
-ADD3 28
-PAIR 27072,27072
-ADD2 30
-MORE3
-ADD3 32
-PAIR 8640,24192
-ADD0 34
-MORE2
-ADD2 36
-ADD3 38
-PAIR 25536,25728
-MORE0
-ADD0 40
-ADD2 42
-MORE3
-ADD3 44
-PAIR 10176,10176
-MORE1
-ADD1 46
-ADD2 48
-MORE3
-ADD3 50
-PAIR 14016,14016
-ADD1 52
-ADD2 54
-MORE3
-ADD3 56
-PAIR 22464,25920
-ADD1 58
-MORE2
-ADD2 60
-ADD3 62
-PAIR 19392,24768
-ADD0 64
-MORE1
-ADD1 66
-ADD2 68
-MORE3
-ADD3 70
-PAIR 21120,22848
-MORE0
-ADD0 72
-ADD1 74
-MORE2
-ADD2 76
-MORE3
-ADD3 78
-PAIR 24384,26880
-ADD0 80
-MORE1
-ADD1 82
-ADD2 84
-MORE3
-ADD3 86
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_21045670d64ea900_l008_g4,.-peristyle_21045670d64ea900_l008_g4
-.globl peristyle_21045670d64ea900_l008_g5
-.hidden peristyle_21045670d64ea900_l008_g5
-.type peristyle_21045670d64ea900_l008_g5,@function
-.p2align 6
-peristyle_21045670d64ea900_l008_g5:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 1152,1728
-SET0 -128
-PAIR 2304,2688
-ADD0 -126
-PAIR 2880,5760
-CARRY0
-ADD0 -124
-PAIR 8448,9408
-ADD0 -122
-PAIR 14208,17664
-ADD0 -120
-PAIR 18432,18624
-MORE0
-ADD0 -118
-PAIR 19968,21312
-ADD0 -116
-PAIR 23616,23808
 ADD0 -114
-PAIR 2496,4800
-SET1 -112
-PAIR 5568,5952
-ADD1 -110
-PAIR 6528,7872
-CARRY1
-ADD1 -108
-PAIR 10176,10560
-MORE1
+PAIR 23040,26880
+ADD0 -112
+PAIR 29440,32000
+MORE0
+ADD0 -110
+PAIR 10496,15360
+SET1 -108
+PAIR 23808,24320
 ADD1 -106
-PAIR 11712,12672
+PAIR 34304,35840
+CARRY1
 ADD1 -104
-PAIR 13824,14400
-ADD1 -102
-PAIR 22080,23232
-MORE1
+PAIR 6912,11520
+ADD0 -102
 ADD1 -100
-PAIR 768,2112
+PAIR 12032,14336
 MORE0
 ADD0 -98
-ADD1 -96
-PAIR 3456,7488
-ADD0 -94
 MORE1
+ADD1 -96
+PAIR 17664,19200
+ADD0 -94
 ADD1 -92
-PAIR 8832,9792
+PAIR 28928,35072
 ADD0 -90
 ADD1 -88
-PAIR 4224,5376
+PAIR 0,3584
 SET2 -86
-PAIR 7680,8640
+PAIR 7424,9216
 ADD2 -84
-PAIR 11520,11904
+PAIR 9728,20992
 ADD2 -82
-PAIR 12864,16128
-ADD2 -80
-PAIR 17856,18240
+PAIR 26368,27904
 CARRY2
-ADD2 -78
-PAIR 20544,21504
-ADD2 -76
-PAIR 1920,12480
+ADD2 -80
+PAIR 19968,22016
 MORE0
+ADD0 -78
+ADD2 -76
+PAIR 23296,26112
 ADD0 -74
+MORE2
 ADD2 -72
-PAIR 16704,24192
+PAIR 31488,31488
 ADD0 -70
 MORE2
 ADD2 -68
-PAIR 1536,9600
+PAIR 30720,31232
+MORE1
 ADD1 -66
 ADD2 -64
-PAIR 14592,15360
+PAIR 4864,12800
+MORE0
+ADD0 -62
+ADD1 -60
+MORE2
+ADD2 -58
+PAIR 14592,18432
+ADD0 -56
+ADD1 -54
+MORE2
+ADD2 -52
+PAIR 27648,32512
+ADD0 -50
 MORE1
-ADD1 -62
-MORE2
-ADD2 -60
-PAIR 16512,19776
-ADD1 -58
-ADD2 -56
-PAIR 26880,26688
-ADD0 -54
-ADD1 -52
-MORE2
-ADD2 -50
-PAIR 3072,5184
-SET3 -48
-PAIR 9024,14976
-ADD3 -46
-PAIR 15936,16320
-ADD3 -44
-PAIR 17472,18816
-CARRY3
+ADD1 -48
+ADD2 -46
+PAIR 768,1280
+SET3 -44
+PAIR 1792,5120
 ADD3 -42
-PAIR 192,21888
-MORE0
-ADD0 -40
-ADD3 -38
-PAIR 23040,25536
-ADD0 -36
-MORE3
-ADD3 -34
-PAIR 26304,21696
-ADD0 -32
-MORE3
-ADD3 -30
-PAIR 1344,3840
-ADD1 -28
-ADD3 -26
-PAIR 4992,6720
-MORE1
-ADD1 -24
-ADD3 -22
-PAIR 11328,19200
-ADD1 -20
-MORE3
-ADD3 -18
-PAIR 20352,22656
-MORE1
-ADD1 -16
-ADD3 -14
-PAIR 27072,27456
-ADD1 -12
-ADD3 -10
-PAIR 6912,11136
-MORE0
-ADD0 -8
-ADD1 -6
-MORE3
-ADD3 -4
-PAIR 17280,20160
-ADD0 -2
-ADD1 0
-ADD3 2
-PAIR 3648,13632
-ADD2 4
-ADD3 6
-PAIR 20736,20928
-ADD2 8
-MORE3
-ADD3 10
-PAIR 25152,26112
-MORE2
-ADD2 12
-ADD3 14
-PAIR 26496,24960
-ADD2 16
-ADD3 18
-PAIR 4608,21120
-ADD0 20
-MORE2
-ADD2 22
-MORE3
-ADD3 24
-PAIR 24000,24384
-ADD0 26
-ADD2 28
-ADD3 30
-PAIR 25344,25344
-MORE0
-ADD0 32
-ADD2 34
-MORE3
-ADD3 36
-PAIR 25728,25728
-ADD0 38
-MORE2
-ADD2 40
-MORE3
-ADD3 42
-PAIR 12096,13248
-MORE1
-ADD1 44
-ADD2 46
-ADD3 48
-PAIR 19584,22272
-ADD1 50
-MORE2
-ADD2 52
-ADD3 54
-PAIR 4032,15552
-MORE0
-ADD0 56
-MORE1
-ADD1 58
-ADD2 60
-MORE3
-ADD3 62
-PAIR 18048,19008
-ADD0 64
-ADD1 66
-MORE2
-ADD2 68
-MORE3
-ADD3 70
-PAIR 19392,22464
-ADD0 72
-ADD1 74
-ADD2 76
-MORE3
-ADD3 78
-PAIR 24576,24576
-ADD0 80
-MORE1
-ADD1 82
-MORE2
-ADD2 84
-ADD3 86
-PAIR 24768,24768
-MORE0
-ADD0 88
-ADD1 90
-MORE2
-ADD2 92
-MORE3
-ADD3 94
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_21045670d64ea900_l008_g5,.-peristyle_21045670d64ea900_l008_g5
-.globl peristyle_21045670d64ea900_l008_g6
-.hidden peristyle_21045670d64ea900_l008_g6
-.type peristyle_21045670d64ea900_l008_g6,@function
-.p2align 6
-peristyle_21045670d64ea900_l008_g6:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 2880,5184
-SET0 -128
-PAIR 7296,7872
-ADD0 -126
-PAIR 9792,10368
-CARRY0
-ADD0 -124
-PAIR 10560,10944
-MORE0
-ADD0 -122
-PAIR 11712,12480
-MORE0
-ADD0 -120
-PAIR 13632,19008
-ADD0 -118
-PAIR 20736,20928
-MORE0
-ADD0 -116
-PAIR 768,4032
-SET1 -114
-PAIR 4416,6528
-ADD1 -112
-PAIR 8448,9408
-CARRY1
-ADD1 -110
-PAIR 9984,16320
-ADD1 -108
-PAIR 17280,17472
-ADD1 -106
-PAIR 22464,24000
-MORE1
-ADD1 -104
-PAIR 3456,9216
-MORE0
-ADD0 -102
-ADD1 -100
-PAIR 12672,14208
-ADD0 -98
-MORE1
-ADD1 -96
-PAIR 15360,20160
-MORE0
-ADD0 -94
-ADD1 -92
-PAIR 4800,7104
-SET2 -90
-PAIR 8640,10176
-ADD2 -88
-PAIR 11904,13440
-ADD2 -86
-PAIR 15744,16512
-CARRY2
-ADD2 -84
-PAIR 16896,23616
-ADD2 -82
-PAIR 23808,23808
-ADD2 -80
-PAIR 4224,13248
-ADD0 -78
-MORE2
-ADD2 -76
-PAIR 19392,25344
-MORE0
-ADD0 -74
-ADD2 -72
-PAIR 960,3264
-MORE1
-ADD1 -70
-ADD2 -68
-PAIR 7488,23040
-ADD1 -66
-MORE2
-ADD2 -64
-PAIR 23424,24768
-MORE1
-ADD1 -62
-ADD2 -60
-PAIR 12864,24576
-ADD0 -58
-MORE1
-ADD1 -56
-MORE2
-ADD2 -54
-PAIR 25920,26496
-MORE0
-ADD0 -52
-MORE1
-ADD1 -50
-ADD2 -48
-PAIR 5376,5760
-SET3 -46
-PAIR 6336,6720
-ADD3 -44
-PAIR 7680,8256
-ADD3 -42
-PAIR 8832,13824
+PAIR 7168,7936
 ADD3 -40
-PAIR 14400,15168
+PAIR 9472,15104
 CARRY3
 ADD3 -38
-PAIR 16704,18432
+PAIR 17920,21760
 ADD3 -36
-PAIR 18816,19776
-MORE3
+PAIR 27136,30976
 ADD3 -34
-PAIR 19968,24384
+PAIR 33280,35328
+MORE3
 ADD3 -32
-PAIR 1536,2112
-ADD0 -30
-ADD3 -28
-PAIR 2496,6144
-MORE0
-ADD0 -26
-MORE3
-ADD3 -24
-PAIR 9600,14016
-MORE0
-ADD0 -22
-ADD3 -20
-PAIR 16128,19584
-ADD0 -18
-ADD3 -16
-PAIR 20544,21120
-MORE0
-ADD0 -14
-MORE3
-ADD3 -12
-PAIR 22080,27264
-MORE0
-ADD0 -10
-ADD3 -8
-PAIR 5568,14592
-ADD1 -6
-ADD3 -4
-PAIR 14976,17088
-MORE1
-ADD1 -2
-MORE3
-ADD3 0
-PAIR 21312,21504
-ADD1 2
-ADD3 4
-PAIR 21888,21888
-MORE1
-ADD1 6
-ADD3 8
-PAIR 25728,25728
-MORE1
-ADD1 10
-MORE3
-ADD3 12
-PAIR 26688,26304
-MORE1
-ADD1 14
-ADD3 16
-PAIR 1728,11328
-MORE0
-ADD0 18
-ADD1 20
-ADD3 22
-PAIR 3840,5952
-ADD2 24
-ADD3 26
-PAIR 17856,20352
-MORE2
-ADD2 28
-MORE3
-ADD3 30
-PAIR 4608,15552
-ADD0 32
-ADD2 34
-ADD3 36
-PAIR 17664,18048
-MORE0
-ADD0 38
-ADD2 40
-MORE3
-ADD3 42
-PAIR 27072,26112
-ADD0 44
-MORE2
-ADD2 46
-ADD3 48
-PAIR 8064,22848
-MORE1
-ADD1 50
-ADD2 52
-MORE3
-ADD3 54
-PAIR 24960,26880
-ADD1 56
-MORE2
-ADD2 58
-ADD3 60
-PAIR 4992,15936
-ADD0 62
-MORE1
-ADD1 64
-ADD2 66
-ADD3 68
-PAIR 25152,25536
-MORE0
-ADD0 70
-ADD1 72
-ADD2 74
-MORE3
-ADD3 76
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_21045670d64ea900_l008_g6,.-peristyle_21045670d64ea900_l008_g6
-.globl peristyle_21045670d64ea900_l008_g7
-.hidden peristyle_21045670d64ea900_l008_g7
-.type peristyle_21045670d64ea900_l008_g7,@function
-.p2align 6
-peristyle_21045670d64ea900_l008_g7:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 2880,3648
-SET0 -128
-PAIR 5952,6336
-ADD0 -126
-PAIR 9792,10560
-CARRY0
-ADD0 -124
-PAIR 10944,14208
-ADD0 -122
-PAIR 25344,27456
-MORE0
-ADD0 -120
-PAIR 0,11904
-SET1 -118
-PAIR 12864,18624
-ADD1 -116
-PAIR 4224,4992
-MORE0
-ADD0 -114
-ADD1 -112
-PAIR 7680,16704
-MORE0
-ADD0 -110
-CARRY1
-ADD1 -108
-PAIR 23616,25728
-MORE0
-ADD0 -106
-ADD1 -104
-PAIR 384,960
-SET2 -102
-PAIR 1536,2112
-CARRY2
-ADD2 -100
-PAIR 3072,9408
-ADD2 -98
-PAIR 9984,13056
-ADD2 -96
-PAIR 14592,14976
-MORE2
-ADD2 -94
-PAIR 15360,17088
-ADD2 -92
-PAIR 19392,19392
-ADD2 -90
-PAIR 5184,17856
-ADD0 -88
-ADD2 -86
-PAIR 1152,3456
-MORE1
-ADD1 -84
-MORE2
-ADD2 -82
-PAIR 9600,13440
-ADD1 -80
-ADD2 -78
-PAIR 13824,15936
-MORE1
-ADD1 -76
-ADD2 -74
-PAIR 16128,20544
-ADD1 -72
-MORE2
-ADD2 -70
-PAIR 23040,24192
-ADD1 -68
-ADD2 -66
-PAIR 26304,21120
-MORE1
-ADD1 -64
-ADD2 -62
-PAIR 3840,4032
-MORE0
-ADD0 -60
-ADD1 -58
-MORE2
-ADD2 -56
-PAIR 4608,16512
-MORE0
-ADD0 -54
-MORE1
-ADD1 -52
-ADD2 -50
-PAIR 24960,23808
-MORE0
-ADD0 -48
-ADD1 -46
-MORE2
-ADD2 -44
-PAIR 1728,4800
-SET3 -42
-PAIR 6720,7104
-ADD3 -40
-PAIR 8064,8256
-CARRY3
-ADD3 -38
-PAIR 9024,10176
-ADD3 -36
-PAIR 11520,11712
-ADD3 -34
-PAIR 12672,16896
-ADD3 -32
-PAIR 19200,21504
-MORE3
+PAIR 35584,35584
 ADD3 -30
-PAIR 1344,2688
+PAIR 3072,3328
+MORE0
 ADD0 -28
 ADD3 -26
-PAIR 4416,15744
+PAIR 4096,4352
 ADD0 -24
 MORE3
 ADD3 -22
-PAIR 18432,18816
+PAIR 8192,11008
 MORE0
 ADD0 -20
 ADD3 -18
-PAIR 19584,22656
+PAIR 14080,15616
 ADD0 -16
+MORE3
 ADD3 -14
-PAIR 26112,21888
-MORE0
+PAIR 20224,23552
 ADD0 -12
 ADD3 -10
-PAIR 2304,10368
+PAIR 512,2304
 ADD1 -8
+MORE3
 ADD3 -6
-PAIR 17664,18048
+PAIR 4608,17152
 MORE1
 ADD1 -4
 MORE3
 ADD3 -2
-PAIR 20736,22080
-MORE1
+PAIR 17408,33024
 ADD1 0
+MORE3
 ADD3 2
-PAIR 26688,27264
+PAIR 34560,36352
+MORE1
 ADD1 4
 ADD3 6
-PAIR 7488,12096
+PAIR 5888,6656
+MORE0
 ADD0 8
-MORE1
 ADD1 10
 ADD3 12
-PAIR 12288,24576
-MORE0
+PAIR 18176,28160
 ADD0 14
+MORE1
 ADD1 16
 MORE3
 ADD3 18
-PAIR 5376,8640
-ADD2 20
-ADD3 22
-PAIR 8832,9216
+PAIR 28672,36608
+ADD0 20
+ADD1 22
+ADD3 24
+PAIR 3840,7680
+ADD2 26
+ADD3 28
+PAIR 12288,13824
 MORE2
-ADD2 24
-ADD3 26
-PAIR 14400,20352
-ADD2 28
-ADD3 30
-PAIR 21312,23232
-ADD2 32
+ADD2 30
 MORE3
-ADD3 34
-PAIR 24000,24768
+ADD3 32
+PAIR 15872,19712
+ADD2 34
+ADD3 36
+PAIR 20736,20736
+ADD2 38
+ADD3 40
+PAIR 21248,21248
 MORE2
-ADD2 36
-ADD3 38
-PAIR 25152,25920
-ADD2 40
-ADD3 42
-PAIR 1920,20160
-ADD0 44
+ADD2 42
+ADD3 44
+PAIR 24064,31744
 MORE2
 ADD2 46
 MORE3
 ADD3 48
-PAIR 6912,12480
-ADD1 50
+PAIR 33536,29696
 MORE2
-ADD2 52
+ADD2 50
+ADD3 52
+PAIR 2816,14848
+MORE0
+ADD0 54
+MORE2
+ADD2 56
+ADD3 58
+PAIR 25344,25344
+ADD0 60
+MORE2
+ADD2 62
+ADD3 64
+PAIR 18688,24832
+ADD1 66
+MORE2
+ADD2 68
 MORE3
+ADD3 70
+PAIR 29184,30464
+ADD1 72
+ADD2 74
+ADD3 76
+PAIR 32256,32256
+MORE1
+ADD1 78
+ADD2 80
+ADD3 82
+PAIR 32768,32768
+MORE1
+ADD1 84
+ADD2 86
+ADD3 88
+PAIR 34048,36096
+ADD1 90
+MORE2
+ADD2 92
+ADD3 94
+PAIR 5632,13568
+MORE0
+ADD0 96
+ADD1 98
+ADD2 100
+MORE3
+ADD3 102
+PAIR 16128,16384
+ADD0 104
+MORE1
+ADD1 106
+MORE2
+ADD2 108
+ADD3 110
+PAIR 22272,22784
+MORE0
+ADD0 112
+ADD1 114
+MORE2
+ADD2 116
+ADD3 118
+PAIR 29952,30208
+MORE0
+ADD0 120
+ADD1 122
+MORE2
+ADD2 124
+MORE3
+ADD3 126
+PAIR 33792,34816
+MORE0
+add $256,%rax
+ADD0 -128
+MORE1
+ADD1 -126
+MORE2
+ADD2 -124
+ADD3 -122
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_16de26ff3dc4d6f8_l008_g2,.-peristyle_16de26ff3dc4d6f8_l008_g2
+.globl peristyle_16de26ff3dc4d6f8_l008_g3
+.hidden peristyle_16de26ff3dc4d6f8_l008_g3
+.type peristyle_16de26ff3dc4d6f8_l008_g3,@function
+.p2align 6
+peristyle_16de26ff3dc4d6f8_l008_g3:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 6912,15104
+SET0 -128
+PAIR 17152,17920
+ADD0 -126
+PAIR 18176,21504
+ADD0 -124
+PAIR 22016,27392
+CARRY0
+ADD0 -122
+PAIR 256,1536
+SET1 -120
+PAIR 2816,3840
+ADD1 -118
+PAIR 6144,13056
+ADD1 -116
+PAIR 22272,24832
+CARRY1
+ADD1 -114
+PAIR 31488,31744
+ADD1 -112
+PAIR 1024,5376
+ADD0 -110
+ADD1 -108
+PAIR 7680,11264
+ADD0 -106
+ADD1 -104
+PAIR 12544,14848
+MORE0
+ADD0 -102
+ADD1 -100
+PAIR 18944,26624
+ADD0 -98
+MORE1
+ADD1 -96
+PAIR 30720,33792
+ADD0 -94
+ADD1 -92
+PAIR 768,4864
+SET2 -90
+PAIR 7424,8448
+ADD2 -88
+PAIR 8704,12800
+CARRY2
+ADD2 -86
+PAIR 18432,19712
+ADD2 -84
+PAIR 22784,24320
+ADD2 -82
+PAIR 30464,33280
+MORE2
+ADD2 -80
+PAIR 35328,35840
+ADD2 -78
+PAIR 27904,29696
+MORE0
+ADD0 -76
+MORE2
+ADD2 -74
+PAIR 4608,32256
+MORE1
+ADD1 -72
+ADD2 -70
+PAIR 32512,34048
+MORE1
+ADD1 -68
+MORE2
+ADD2 -66
+PAIR 25344,25856
+ADD0 -64
+ADD1 -62
+ADD2 -60
+PAIR 28160,34304
+MORE0
+ADD0 -58
+ADD1 -56
+MORE2
+ADD2 -54
+PAIR 9472,10752
+SET3 -52
+PAIR 12032,13568
+CARRY3
+ADD3 -50
+PAIR 15360,22528
+ADD3 -48
+PAIR 25088,26368
+ADD3 -46
+PAIR 27136,34560
+MORE3
+ADD3 -44
+PAIR 5888,8960
+ADD0 -42
+ADD3 -40
+PAIR 11008,15616
+MORE0
+ADD0 -38
+ADD3 -36
+PAIR 25600,26112
+ADD0 -34
+ADD3 -32
+PAIR 28672,29440
+MORE0
+ADD0 -30
+MORE3
+ADD3 -28
+PAIR 3072,9984
+ADD1 -26
+ADD3 -24
+PAIR 11776,16640
+MORE1
+ADD1 -22
+ADD3 -20
+PAIR 20736,23040
+ADD1 -18
+MORE3
+ADD3 -16
+PAIR 23552,24064
+ADD1 -14
+ADD3 -12
+PAIR 3584,24576
+ADD0 -10
+MORE1
+ADD1 -8
+ADD3 -6
+PAIR 29184,29952
+MORE0
+ADD0 -4
+MORE1
+ADD1 -2
+ADD3 0
+PAIR 1792,7168
+ADD2 2
+MORE3
+ADD3 4
+PAIR 11520,13824
+MORE2
+ADD2 6
+ADD3 8
+PAIR 16128,19200
+ADD2 10
+ADD3 12
+PAIR 20992,30208
+ADD2 14
+ADD3 16
+PAIR 36096,36608
+MORE2
+ADD2 18
+ADD3 20
+PAIR 6400,12288
+ADD0 22
+ADD2 24
+MORE3
+ADD3 26
+PAIR 16384,16896
+ADD0 28
+MORE2
+ADD2 30
+ADD3 32
+PAIR 21760,27648
+MORE0
+ADD0 34
+ADD2 36
+ADD3 38
+PAIR 33536,34816
+ADD0 40
+MORE2
+ADD2 42
+ADD3 44
+PAIR 36352,30976
+ADD0 46
+ADD2 48
+MORE3
+ADD3 50
+PAIR 2304,2560
+MORE1
+ADD1 52
+MORE2
+ADD2 54
+ADD3 56
+PAIR 9216,26880
+MORE1
+ADD1 58
+ADD2 60
+MORE3
+ADD3 62
+PAIR 28416,32000
+ADD1 64
+MORE2
+ADD2 66
+MORE3
+ADD3 68
+PAIR 32768,33024
+MORE0
+ADD0 70
+ADD1 72
+ADD2 74
+ADD3 76
+PAIR 35584,35072
+ADD0 78
+ADD1 80
+MORE2
+ADD2 82
+ADD3 84
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_16de26ff3dc4d6f8_l008_g3,.-peristyle_16de26ff3dc4d6f8_l008_g3
+.globl peristyle_16de26ff3dc4d6f8_l008_g4
+.hidden peristyle_16de26ff3dc4d6f8_l008_g4
+.type peristyle_16de26ff3dc4d6f8_l008_g4,@function
+.p2align 6
+peristyle_16de26ff3dc4d6f8_l008_g4:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 7168,11008
+SET0 -128
+PAIR 12544,16128
+ADD0 -126
+PAIR 17920,23296
+ADD0 -124
+PAIR 24576,26368
+CARRY0
+ADD0 -122
+PAIR 768,1536
+SET1 -120
+PAIR 5120,10752
+CARRY1
+ADD1 -118
+PAIR 11776,13312
+ADD1 -116
+PAIR 17408,19200
+MORE1
+ADD1 -114
+PAIR 20992,23808
+MORE1
+ADD1 -112
+PAIR 24832,26624
+ADD1 -110
+PAIR 512,4864
+ADD0 -108
+MORE1
+ADD1 -106
+PAIR 5376,8960
+MORE0
+ADD0 -104
+MORE1
+ADD1 -102
+PAIR 14336,15872
+ADD0 -100
+ADD1 -98
+PAIR 22784,28672
+MORE0
+ADD0 -96
+MORE1
+ADD1 -94
+PAIR 32256,35584
+ADD0 -92
+MORE1
+ADD1 -90
+PAIR 256,1024
+SET2 -88
+PAIR 1792,3584
+ADD2 -86
+PAIR 6400,11520
+ADD2 -84
+PAIR 12032,13568
+CARRY2
+ADD2 -82
+PAIR 19456,23040
+ADD2 -80
+PAIR 25088,29952
+MORE2
+ADD2 -78
+PAIR 31232,31232
+ADD2 -76
+PAIR 0,9216
+MORE0
+ADD0 -74
+ADD2 -72
+PAIR 5888,7424
+ADD1 -70
+ADD2 -68
+PAIR 20224,22016
+MORE1
+ADD1 -66
+MORE2
+ADD2 -64
+PAIR 4352,29696
+ADD0 -62
+ADD1 -60
+ADD2 -58
+PAIR 35072,36608
+ADD0 -56
+MORE1
+ADD1 -54
+ADD2 -52
+PAIR 6912,13056
+SET3 -50
+PAIR 13824,16896
+CARRY3
+ADD3 -48
+PAIR 18688,20736
+MORE3
+ADD3 -46
+PAIR 21504,25856
+MORE3
+ADD3 -44
+PAIR 29440,32768
+ADD3 -42
+PAIR 3840,8192
+ADD0 -40
+MORE3
+ADD3 -38
+PAIR 9728,16640
+MORE0
+ADD0 -36
+ADD3 -34
+PAIR 18176,18944
+ADD0 -32
+MORE3
+ADD3 -30
+PAIR 34560,30208
+ADD0 -28
+ADD3 -26
+PAIR 12288,12800
+MORE1
+ADD1 -24
+MORE3
+ADD3 -22
+PAIR 15616,15616
+ADD1 -20
+MORE3
+ADD3 -18
+PAIR 21248,21248
+ADD1 -16
+MORE3
+ADD3 -14
+PAIR 24064,26880
+MORE1
+ADD1 -12
+MORE3
+ADD3 -10
+PAIR 34816,36096
+ADD1 -8
+ADD3 -6
+PAIR 36352,30976
+MORE1
+ADD1 -4
+MORE3
+ADD3 -2
+PAIR 4608,4608
+ADD0 0
+ADD1 2
+ADD3 4
+PAIR 5632,5632
+MORE0
+ADD0 6
+MORE1
+ADD1 8
+MORE3
+ADD3 10
+PAIR 2304,3328
+MORE2
+ADD2 12
+MORE3
+ADD3 14
+PAIR 14080,14592
+ADD2 16
+ADD3 18
+PAIR 15104,26112
+ADD2 20
+MORE3
+ADD3 22
+PAIR 27904,34048
+ADD2 24
+ADD3 26
+PAIR 2048,2816
+ADD0 28
+MORE2
+ADD2 30
+ADD3 32
+PAIR 23552,25344
+MORE0
+ADD0 34
+ADD2 36
+MORE3
+ADD3 38
+PAIR 27392,28160
+ADD0 40
+MORE2
+ADD2 42
+MORE3
+ADD3 44
+PAIR 33536,21760
+MORE0
+ADD0 46
+ADD2 48
+MORE3
+ADD3 50
+PAIR 6144,10496
+ADD1 52
+ADD2 54
+ADD3 56
+PAIR 17152,20480
+ADD1 58
+MORE2
+ADD2 60
+ADD3 62
+PAIR 27648,33792
+MORE1
+ADD1 64
+ADD2 66
+MORE3
+ADD3 68
+PAIR 35328,22528
+MORE1
+ADD1 70
+ADD2 72
+ADD3 74
+PAIR 17664,6656
+MORE0
+ADD0 76
+MORE1
+ADD1 78
+MORE2
+ADD2 80
+MORE3
+ADD3 82
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_16de26ff3dc4d6f8_l008_g4,.-peristyle_16de26ff3dc4d6f8_l008_g4
+.globl peristyle_16de26ff3dc4d6f8_l008_g5
+.hidden peristyle_16de26ff3dc4d6f8_l008_g5
+.type peristyle_16de26ff3dc4d6f8_l008_g5,@function
+.p2align 6
+peristyle_16de26ff3dc4d6f8_l008_g5:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 7936,8960
+SET0 -128
+PAIR 18688,19968
+ADD0 -126
+PAIR 25088,26880
+ADD0 -124
+PAIR 31232,34560
+ADD0 -122
+PAIR 1536,13824
+SET1 -120
+PAIR 16384,23040
+ADD1 -118
+PAIR 29440,31488
+CARRY1
+ADD1 -116
+PAIR 0,3072
+ADD0 -114
+ADD1 -112
+PAIR 9216,9984
+CARRY0
+ADD0 -110
+MORE1
+ADD1 -108
+PAIR 18432,23552
+MORE0
+ADD0 -106
+MORE1
+ADD1 -104
+PAIR 24832,30720
+ADD0 -102
+ADD1 -100
+PAIR 36096,36352
+ADD0 -98
+MORE1
+ADD1 -96
+PAIR 2304,5888
+SET2 -94
+PAIR 9472,14080
+ADD2 -92
+PAIR 19200,28416
+CARRY2
+ADD2 -90
+PAIR 28928,28928
+ADD2 -88
+PAIR 3328,3584
+ADD0 -86
+ADD2 -84
+PAIR 6400,9728
+MORE0
+ADD0 -82
+MORE2
+ADD2 -80
+PAIR 12032,18944
+ADD0 -78
+ADD2 -76
+PAIR 22784,24576
+ADD0 -74
+MORE2
+ADD2 -72
+PAIR 25600,27136
+MORE0
+ADD0 -70
+ADD2 -68
+PAIR 17920,21248
+ADD1 -66
+MORE2
+ADD2 -64
+PAIR 4608,5120
+ADD0 -62
+MORE1
+ADD1 -60
+ADD2 -58
+PAIR 6656,21760
+MORE0
+ADD0 -56
+MORE1
+ADD1 -54
+MORE2
+ADD2 -52
+PAIR 2048,7168
+SET3 -50
+PAIR 15360,17664
+ADD3 -48
+PAIR 19456,32000
+ADD3 -46
+PAIR 34816,35328
+ADD3 -44
+PAIR 2560,4864
+ADD0 -42
+CARRY3
+ADD3 -40
+PAIR 18176,23808
+MORE0
+ADD0 -38
+ADD3 -36
+PAIR 25856,36608
+ADD0 -34
+ADD3 -32
+PAIR 6144,12800
+ADD1 -30
+MORE3
+ADD3 -28
+PAIR 16128,16640
+MORE1
+ADD1 -26
+MORE3
+ADD3 -24
+PAIR 21504,22016
+ADD1 -22
+MORE3
+ADD3 -20
+PAIR 32256,35072
+ADD1 -18
+ADD3 -16
+PAIR 17152,24064
+MORE0
+ADD0 -14
+MORE1
+ADD1 -12
+ADD3 -10
+PAIR 26368,27392
+MORE0
+ADD0 -8
+MORE1
+ADD1 -6
+MORE3
+ADD3 -4
+PAIR 34304,35584
+MORE0
+ADD0 -2
+ADD1 0
+MORE3
+ADD3 2
+PAIR 11520,20480
+ADD2 4
+ADD3 6
+PAIR 24320,26112
+ADD2 8
+MORE3
+ADD3 10
+PAIR 27904,28672
+MORE2
+ADD2 12
+ADD3 14
+PAIR 29696,32512
+MORE2
+ADD2 16
+MORE3
+ADD3 18
+PAIR 33024,33024
+MORE2
+ADD2 20
+MORE3
+ADD3 22
+PAIR 33536,33536
+MORE2
+ADD2 24
+ADD3 26
+PAIR 33792,35840
+ADD2 28
+MORE3
+ADD3 30
+PAIR 25344,25344
+MORE0
+ADD0 32
+MORE2
+ADD2 34
+ADD3 36
+PAIR 5376,5632
+MORE1
+ADD1 38
+MORE2
+ADD2 40
+ADD3 42
+PAIR 10240,15872
+ADD1 44
+ADD2 46
+MORE3
+ADD3 48
+PAIR 22272,27648
+ADD1 50
+ADD2 52
 ADD3 54
-PAIR 15552,27072
+PAIR 28160,32768
 MORE1
 ADD1 56
+MORE2
 ADD2 58
+MORE3
 ADD3 60
-PAIR 16320,17280
-MORE0
+PAIR 20736,29952
 ADD0 62
 ADD1 64
 ADD2 66
 ADD3 68
-PAIR 19776,22464
+PAIR 33280,33280
+MORE0
 ADD0 70
 MORE1
 ADD1 72
@@ -2826,5 +2155,650 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_21045670d64ea900_l008_g7,.-peristyle_21045670d64ea900_l008_g7
+.size peristyle_16de26ff3dc4d6f8_l008_g5,.-peristyle_16de26ff3dc4d6f8_l008_g5
+.globl peristyle_16de26ff3dc4d6f8_l008_g6
+.hidden peristyle_16de26ff3dc4d6f8_l008_g6
+.type peristyle_16de26ff3dc4d6f8_l008_g6,@function
+.p2align 6
+peristyle_16de26ff3dc4d6f8_l008_g6:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 4864,14080
+SET0 -128
+PAIR 16640,27648
+CARRY0
+ADD0 -126
+PAIR 29696,29696
+ADD0 -124
+PAIR 2048,3328
+SET1 -122
+PAIR 7168,7680
+ADD1 -120
+PAIR 8960,12800
+ADD1 -118
+PAIR 18688,20224
+CARRY1
+ADD1 -116
+PAIR 21504,22272
+ADD1 -114
+PAIR 26112,26368
+ADD1 -112
+PAIR 26624,32512
+MORE1
+ADD1 -110
+PAIR 2816,8192
+ADD0 -108
+ADD1 -106
+PAIR 8448,10240
+MORE0
+ADD0 -104
+ADD1 -102
+PAIR 11008,11776
+ADD0 -100
+ADD1 -98
+PAIR 18432,19200
+MORE0
+ADD0 -96
+MORE1
+ADD1 -94
+PAIR 24576,25088
+ADD0 -92
+ADD1 -90
+PAIR 27392,28160
+MORE0
+ADD0 -88
+ADD1 -86
+PAIR 1024,8704
+SET2 -84
+PAIR 11264,12288
+CARRY2
+ADD2 -82
+PAIR 12544,18944
+MORE2
+ADD2 -80
+PAIR 20480,21760
+MORE2
+ADD2 -78
+PAIR 23040,23296
+ADD2 -76
+PAIR 26880,32000
+MORE2
+ADD2 -74
+PAIR 35072,35328
+ADD2 -72
+PAIR 4608,4608
+MORE0
+ADD0 -70
+ADD2 -68
+PAIR 5376,5376
+MORE0
+ADD0 -66
+MORE2
+ADD2 -64
+PAIR 5888,13312
+MORE0
+ADD0 -62
+ADD2 -60
+PAIR 16896,29952
+ADD0 -58
+MORE2
+ADD2 -56
+PAIR 2304,15104
+MORE1
+ADD1 -54
+ADD2 -52
+PAIR 19456,19968
+ADD1 -50
+MORE2
+ADD2 -48
+PAIR 22784,28416
+ADD1 -46
+ADD2 -44
+PAIR 28672,29184
+MORE1
+ADD1 -42
+MORE2
+ADD2 -40
+PAIR 7424,34304
+MORE0
+ADD0 -38
+MORE1
+ADD1 -36
+MORE2
+ADD2 -34
+PAIR 35584,29440
+ADD0 -32
+ADD1 -30
+MORE2
+ADD2 -28
+PAIR 11520,13568
+SET3 -26
+PAIR 15872,17664
+ADD3 -24
+PAIR 20992,22016
+ADD3 -22
+PAIR 25856,31488
+ADD3 -20
+PAIR 33792,34816
+CARRY3
+ADD3 -18
+PAIR 5632,6400
+MORE0
+ADD0 -16
+ADD3 -14
+PAIR 9472,17920
+ADD0 -12
+MORE3
+ADD3 -10
+PAIR 22528,31744
+ADD0 -8
+ADD3 -6
+PAIR 7936,23552
+ADD1 -4
+ADD3 -2
+PAIR 23808,24064
+MORE1
+ADD1 0
+MORE3
+ADD3 2
+PAIR 27136,36096
+MORE1
+ADD1 4
+ADD3 6
+PAIR 5120,6144
+MORE0
+ADD0 8
+ADD1 10
+ADD3 12
+PAIR 1280,4352
+ADD2 14
+MORE3
+ADD3 16
+PAIR 9984,17152
+ADD2 18
+ADD3 20
+PAIR 32768,33024
+MORE2
+ADD2 22
+ADD3 24
+PAIR 34560,35840
+ADD2 26
+MORE3
+ADD3 28
+PAIR 30720,31232
+ADD0 30
+MORE2
+ADD2 32
+ADD3 34
+PAIR 6656,10752
+MORE0
+ADD0 36
+ADD1 38
+MORE2
+ADD2 40
+MORE3
+ADD3 42
+PAIR 21248,30464
+ADD0 44
+MORE1
+ADD1 46
+ADD2 48
+ADD3 50
+PAIR 33280,33536
+MORE0
+ADD0 52
+ADD1 54
+MORE2
+ADD2 56
+ADD3 58
+PAIR 34048,20736
+ADD0 60
+MORE1
+ADD1 62
+ADD2 64
+MORE3
+ADD3 66
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_16de26ff3dc4d6f8_l008_g6,.-peristyle_16de26ff3dc4d6f8_l008_g6
+.globl peristyle_16de26ff3dc4d6f8_l008_g7
+.hidden peristyle_16de26ff3dc4d6f8_l008_g7
+.type peristyle_16de26ff3dc4d6f8_l008_g7,@function
+.p2align 6
+peristyle_16de26ff3dc4d6f8_l008_g7:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 3072,3584
+SET0 -128
+PAIR 4864,9472
+ADD0 -126
+PAIR 12544,19712
+ADD0 -124
+PAIR 20992,22784
+CARRY0
+ADD0 -122
+PAIR 24576,25088
+ADD0 -120
+PAIR 31488,33280
+ADD0 -118
+PAIR 512,12032
+SET1 -116
+PAIR 12288,14336
+CARRY1
+ADD1 -114
+PAIR 17920,18176
+MORE1
+ADD1 -112
+PAIR 24832,27392
+MORE1
+ADD1 -110
+PAIR 30720,32000
+ADD1 -108
+PAIR 34304,35584
+MORE1
+ADD1 -106
+PAIR 1536,5632
+ADD0 -104
+MORE1
+ADD1 -102
+PAIR 9728,10240
+MORE0
+ADD0 -100
+MORE1
+ADD1 -98
+PAIR 11520,21504
+ADD0 -96
+MORE1
+ADD1 -94
+PAIR 23552,28672
+MORE0
+ADD0 -92
+MORE1
+ADD1 -90
+PAIR 32256,33536
+ADD0 -88
+MORE1
+ADD1 -86
+PAIR 33792,33792
+ADD0 -84
+MORE1
+ADD1 -82
+PAIR 34048,34048
+ADD0 -80
+MORE1
+ADD1 -78
+PAIR 6144,6912
+SET2 -76
+PAIR 14592,17408
+ADD2 -74
+PAIR 26624,27648
+ADD2 -72
+PAIR 29184,35328
+ADD2 -70
+PAIR 768,21248
+MORE0
+ADD0 -68
+CARRY2
+ADD2 -66
+PAIR 0,18688
+ADD1 -64
+ADD2 -62
+PAIR 28160,30464
+MORE1
+ADD1 -60
+MORE2
+ADD2 -58
+PAIR 23296,32512
+ADD0 -56
+MORE1
+ADD1 -54
+ADD2 -52
+PAIR 3328,5120
+SET3 -50
+PAIR 6656,7936
+CARRY3
+ADD3 -48
+PAIR 8704,11776
+MORE3
+ADD3 -46
+PAIR 12800,16128
+ADD3 -44
+PAIR 19200,19456
+MORE3
+ADD3 -42
+PAIR 20736,24064
+ADD3 -40
+PAIR 25600,26112
+MORE3
+ADD3 -38
+PAIR 30208,30208
+ADD3 -36
+PAIR 7424,8960
+ADD0 -34
+ADD3 -32
+PAIR 9984,15104
+MORE0
+ADD0 -30
+ADD3 -28
+PAIR 20480,27136
+ADD0 -26
+MORE3
+ADD3 -24
+PAIR 30976,36352
+ADD0 -22
+ADD3 -20
+PAIR 1792,10496
+MORE1
+ADD1 -18
+ADD3 -16
+PAIR 17664,23040
+ADD1 -14
+ADD3 -12
+PAIR 9216,26368
+ADD0 -10
+MORE1
+ADD1 -8
+MORE3
+ADD3 -6
+PAIR 2816,4608
+MORE2
+ADD2 -4
+ADD3 -2
+PAIR 13056,14080
+ADD2 0
+ADD3 2
+PAIR 14848,18432
+ADD2 4
+ADD3 6
+PAIR 22016,26880
+MORE2
+ADD2 8
+MORE3
+ADD3 10
+PAIR 29696,32768
+ADD2 12
+ADD3 14
+PAIR 33024,36608
+ADD2 16
+ADD3 18
+PAIR 15616,16896
+MORE0
+ADD0 20
+MORE2
+ADD2 22
+MORE3
+ADD3 24
+PAIR 1024,2048
+MORE1
+ADD1 26
+ADD2 28
+ADD3 30
+PAIR 13568,25856
+MORE1
+ADD1 32
+MORE2
+ADD2 34
+MORE3
+ADD3 36
+PAIR 5376,6400
+ADD0 38
+MORE1
+ADD1 40
+MORE2
+ADD2 42
+ADD3 44
+PAIR 25344,29440
+ADD0 46
+MORE1
+ADD1 48
+ADD2 50
+ADD3 52
+PAIR 29952,34560
+ADD0 54
+MORE1
+ADD1 56
+MORE2
+ADD2 58
+ADD3 60
+PAIR 35840,36096
+MORE0
+ADD0 62
+MORE1
+ADD1 64
+ADD2 66
+MORE3
+ADD3 68
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_16de26ff3dc4d6f8_l008_g7,.-peristyle_16de26ff3dc4d6f8_l008_g7
 .section .note.GNU-stack,"",@progbits

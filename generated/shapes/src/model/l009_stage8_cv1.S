@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_e8f507b80684d777_l009_g0
-.hidden peristyle_e8f507b80684d777_l009_g0
-.type peristyle_e8f507b80684d777_l009_g0,@function
+.globl peristyle_14d19a56bcc5ea26_l009_g0
+.hidden peristyle_14d19a56bcc5ea26_l009_g0
+.type peristyle_14d19a56bcc5ea26_l009_g0,@function
 .p2align 6
-peristyle_e8f507b80684d777_l009_g0:
+peristyle_14d19a56bcc5ea26_l009_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -139,492 +139,76 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 12096,53568
+PAIR 3456,32832
 SET0 -128
-PAIR 17280,43200
+PAIR 41472,43200
 SET1 -126
 PAIR 15552,39744
 ADD0 -124
-CARRY1
 ADD1 -122
-PAIR 5184,29376
+PAIR 0,10368
 SET2 -120
-PAIR 38016,48384
-ADD0 -118
-ADD2 -116
-PAIR 0,19008
-MORE1
-ADD1 -114
-CARRY2
-ADD2 -112
-PAIR 32832,32832
+PAIR 6912,48384
 CARRY0
-ADD0 -110
-ADD1 -108
-MORE2
-ADD2 -106
-PAIR 10368,41472
-SET3 -104
-PAIR 1728,31104
+ADD0 -118
+CARRY1
+ADD1 -116
+CARRY2
+ADD2 -114
+PAIR 17280,50112
 MORE1
-ADD1 -102
+ADD1 -112
+SET3 -110
+PAIR 12096,22464
+ADD0 -108
+ADD1 -106
+ADD3 -104
+PAIR 29376,44928
+ADD2 -102
+CARRY3
 ADD3 -100
-PAIR 20736,25920
+PAIR 13824,38016
 MORE0
 ADD0 -98
-ADD1 -96
-CARRY3
+MORE2
+ADD2 -96
+MORE3
 ADD3 -94
-PAIR 6912,13824
-MORE0
-ADD0 -92
+PAIR 1728,24192
+MORE1
+ADD1 -92
+MORE2
 ADD2 -90
 ADD3 -88
-PAIR 44928,46656
-ADD1 -86
-MORE2
-ADD2 -84
-MORE3
-ADD3 -82
-PAIR 50112,24192
-MORE1
-ADD1 -80
-ADD2 -78
-ADD3 -76
-PAIR 3456,8640
-ADD0 -74
-MORE1
-ADD1 -72
-MORE2
-ADD2 -70
-ADD3 -68
-PAIR 22464,27648
+PAIR 8640,25920
 MORE0
-ADD0 -66
-MORE1
-ADD1 -64
-MORE2
-ADD2 -62
-MORE3
-ADD3 -60
-PAIR 34560,51840
-MORE0
-ADD0 -58
-ADD1 -56
-ADD2 -54
-ADD3 -52
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_e8f507b80684d777_l009_g0,.-peristyle_e8f507b80684d777_l009_g0
-.globl peristyle_e8f507b80684d777_l009_g1
-.hidden peristyle_e8f507b80684d777_l009_g1
-.type peristyle_e8f507b80684d777_l009_g1,@function
-.p2align 6
-peristyle_e8f507b80684d777_l009_g1:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 24192,24192
-SET1 -128
-PAIR 39744,39744
-SET2 -126
-PAIR 50112,50112
-CARRY2
-ADD2 -124
-PAIR 25920,51840
-ADD1 -122
-ADD2 -120
-PAIR 10368,31104
-SET0 -118
-CARRY1
-ADD1 -116
-ADD2 -114
-PAIR 32832,36288
-SET3 -112
-PAIR 12096,27648
-ADD0 -110
-CARRY3
-ADD3 -108
-PAIR 43200,41472
-CARRY0
-ADD0 -106
-MORE3
-ADD3 -104
-PAIR 8640,29376
-ADD1 -102
-MORE3
-ADD3 -100
-PAIR 38016,38016
-ADD0 -98
-MORE1
-ADD1 -96
-MORE3
-ADD3 -94
-PAIR 44928,44928
-ADD0 -92
-ADD1 -90
-MORE3
-ADD3 -88
-PAIR 53568,1728
 ADD0 -86
-MORE1
 ADD1 -84
-MORE3
-ADD3 -82
-PAIR 3456,19008
 MORE2
-ADD2 -80
-ADD3 -78
-PAIR 5184,22464
-MORE0
-ADD0 -76
-ADD2 -74
+ADD2 -82
 MORE3
-ADD3 -72
-PAIR 46656,15552
+ADD3 -80
+PAIR 27648,20736
 MORE0
-ADD0 -70
-MORE2
-ADD2 -68
-MORE3
-ADD3 -66
-PAIR 13824,48384
-MORE1
-ADD1 -64
-MORE2
-ADD2 -62
-ADD3 -60
-PAIR 0,6912
-ADD0 -58
-ADD1 -56
-ADD2 -54
-MORE3
-ADD3 -52
-PAIR 20736,20736
-MORE0
-ADD0 -50
-MORE1
-ADD1 -48
-MORE2
-ADD2 -46
-ADD3 -44
-PAIR 34560,34560
-ADD0 -42
-MORE1
-ADD1 -40
-ADD2 -38
-ADD3 -36
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_e8f507b80684d777_l009_g1,.-peristyle_e8f507b80684d777_l009_g1
-.globl peristyle_e8f507b80684d777_l009_g2
-.hidden peristyle_e8f507b80684d777_l009_g2
-.type peristyle_e8f507b80684d777_l009_g2,@function
-.p2align 6
-peristyle_e8f507b80684d777_l009_g2:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 5184,38016
-SET0 -128
-PAIR 19008,32832
-SET1 -126
-PAIR 13824,36288
-SET2 -124
-PAIR 20736,29376
-ADD0 -122
-ADD2 -120
-PAIR 44928,10368
-CARRY0
-ADD0 -118
-CARRY1
-ADD1 -116
-CARRY2
-ADD2 -114
-PAIR 1728,6912
-SET3 -112
-PAIR 17280,22464
-ADD0 -110
-ADD3 -108
-PAIR 25920,25920
-MORE1
-ADD1 -106
-CARRY3
-ADD3 -104
-PAIR 43200,43200
-MORE1
-ADD1 -102
-ADD3 -100
-PAIR 41472,48384
-MORE0
-ADD0 -98
-MORE1
-ADD1 -96
-ADD3 -94
-PAIR 15552,34560
-ADD2 -92
-MORE3
-ADD3 -90
-PAIR 8640,24192
-ADD0 -88
-ADD2 -86
-ADD3 -84
-PAIR 50112,27648
-MORE0
-ADD0 -82
-ADD2 -80
-MORE3
-ADD3 -78
-PAIR 12096,53568
+ADD0 -78
 MORE1
 ADD1 -76
 MORE2
 ADD2 -74
 MORE3
 ADD3 -72
-PAIR 31104,39744
-MORE0
+PAIR 31104,51840
 ADD0 -70
-MORE1
 ADD1 -68
-MORE2
 ADD2 -66
 ADD3 -64
-PAIR 51840,46656
+PAIR 34560,53568
 MORE0
 ADD0 -62
 MORE1
 ADD1 -60
+MORE2
 ADD2 -58
-MORE3
 ADD3 -56
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
@@ -737,12 +321,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e8f507b80684d777_l009_g2,.-peristyle_e8f507b80684d777_l009_g2
-.globl peristyle_e8f507b80684d777_l009_g3
-.hidden peristyle_e8f507b80684d777_l009_g3
-.type peristyle_e8f507b80684d777_l009_g3,@function
+.size peristyle_14d19a56bcc5ea26_l009_g0,.-peristyle_14d19a56bcc5ea26_l009_g0
+.globl peristyle_14d19a56bcc5ea26_l009_g1
+.hidden peristyle_14d19a56bcc5ea26_l009_g1
+.type peristyle_14d19a56bcc5ea26_l009_g1,@function
 .p2align 6
-peristyle_e8f507b80684d777_l009_g3:
+peristyle_14d19a56bcc5ea26_l009_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -751,94 +335,107 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 3456,39744
+PAIR 15552,39744
 SET0 -128
-PAIR 46656,46656
+PAIR 1728,17280
 CARRY0
 ADD0 -126
-PAIR 50112,34560
-ADD0 -124
-SET1 -122
-PAIR 0,6912
-SET2 -120
-PAIR 15552,15552
+SET1 -124
+PAIR 31104,10368
+ADD0 -122
+ADD1 -120
+PAIR 24192,51840
 MORE0
 ADD0 -118
-CARRY2
-ADD2 -116
-PAIR 48384,48384
-MORE0
-ADD0 -114
-ADD2 -112
-PAIR 25920,29376
-ADD0 -110
-ADD1 -108
-ADD2 -106
-PAIR 41472,41472
-MORE0
-ADD0 -104
-SET3 -102
-PAIR 13824,22464
 CARRY1
-ADD1 -100
-ADD3 -98
-PAIR 1728,1728
-MORE0
-ADD0 -96
-ADD1 -94
-ADD3 -92
-PAIR 8640,8640
-MORE0
-ADD0 -90
+ADD1 -116
+SET2 -114
+PAIR 12096,36288
+ADD1 -112
+SET3 -110
+PAIR 41472,41472
 MORE1
-ADD1 -88
+ADD1 -108
 CARRY3
+ADD3 -106
+PAIR 53568,53568
+ADD1 -104
+MORE3
+ADD3 -102
+PAIR 20736,20736
+ADD0 -100
+ADD1 -98
+ADD3 -96
+PAIR 43200,43200
+ADD0 -94
+MORE1
+ADD1 -92
+ADD3 -90
+PAIR 6912,6912
+ADD2 -88
+MORE3
 ADD3 -86
-PAIR 24192,31104
-ADD0 -84
-MORE1
-ADD1 -82
-ADD3 -80
-PAIR 36288,43200
-MORE2
+PAIR 29376,29376
+ADD2 -84
+MORE3
+ADD3 -82
+PAIR 0,0
+MORE0
+ADD0 -80
+CARRY2
 ADD2 -78
-MORE3
 ADD3 -76
-PAIR 51840,32832
-ADD2 -74
-MORE3
-ADD3 -72
-PAIR 5184,10368
-MORE0
-ADD0 -70
-ADD2 -68
-MORE3
-ADD3 -66
-PAIR 19008,20736
-MORE0
-ADD0 -64
+PAIR 3456,3456
+ADD0 -74
 MORE2
-ADD2 -62
-MORE3
-ADD3 -60
-PAIR 12096,44928
-MORE1
-ADD1 -58
-ADD2 -56
-ADD3 -54
-PAIR 53568,27648
-MORE1
-ADD1 -52
-MORE2
-ADD2 -50
-ADD3 -48
-PAIR 17280,38016
+ADD2 -72
+ADD3 -70
+PAIR 27648,34560
 MORE0
-ADD0 -46
-ADD1 -44
-ADD2 -42
+ADD0 -68
+MORE2
+ADD2 -66
 MORE3
-ADD3 -40
+ADD3 -64
+PAIR 46656,46656
+ADD0 -62
+ADD2 -60
+ADD3 -58
+PAIR 5184,13824
+MORE1
+ADD1 -56
+ADD2 -54
+MORE3
+ADD3 -52
+PAIR 38016,48384
+MORE1
+ADD1 -50
+MORE2
+ADD2 -48
+MORE3
+ADD3 -46
+PAIR 8640,19008
+MORE0
+ADD0 -44
+ADD1 -42
+MORE2
+ADD2 -40
+ADD3 -38
+PAIR 22464,32832
+MORE0
+ADD0 -36
+MORE1
+ADD1 -34
+MORE2
+ADD2 -32
+MORE3
+ADD3 -30
+PAIR 44928,44928
+ADD0 -28
+MORE1
+ADD1 -26
+ADD2 -24
+ADD3 -22
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -950,5 +547,410 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e8f507b80684d777_l009_g3,.-peristyle_e8f507b80684d777_l009_g3
+.size peristyle_14d19a56bcc5ea26_l009_g1,.-peristyle_14d19a56bcc5ea26_l009_g1
+.globl peristyle_14d19a56bcc5ea26_l009_g2
+.hidden peristyle_14d19a56bcc5ea26_l009_g2
+.type peristyle_14d19a56bcc5ea26_l009_g2,@function
+.p2align 6
+peristyle_14d19a56bcc5ea26_l009_g2:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 0,0
+SET1 -128
+PAIR 6912,13824
+SET0 -126
+ADD1 -124
+PAIR 22464,51840
+ADD0 -122
+CARRY1
+ADD1 -120
+SET2 -118
+PAIR 1728,44928
+CARRY0
+ADD0 -116
+SET3 -114
+PAIR 15552,19008
+MORE1
+ADD1 -112
+CARRY3
+ADD3 -110
+PAIR 3456,25920
+ADD0 -108
+MORE1
+ADD1 -106
+MORE3
+ADD3 -104
+PAIR 17280,24192
+ADD2 -102
+MORE3
+ADD3 -100
+PAIR 29376,38016
+CARRY2
+ADD2 -98
+ADD3 -96
+PAIR 8640,8640
+MORE0
+ADD0 -94
+ADD2 -92
+MORE3
+ADD3 -90
+PAIR 41472,41472
+ADD0 -88
+ADD2 -86
+MORE3
+ADD3 -84
+PAIR 48384,27648
+ADD0 -82
+MORE2
+ADD2 -80
+ADD3 -78
+PAIR 5184,5184
+ADD1 -76
+ADD2 -74
+ADD3 -72
+PAIR 39744,39744
+MORE1
+ADD1 -70
+ADD2 -68
+ADD3 -66
+PAIR 10368,20736
+MORE0
+ADD0 -64
+ADD1 -62
+MORE2
+ADD2 -60
+MORE3
+ADD3 -58
+PAIR 31104,31104
+ADD0 -56
+ADD1 -54
+ADD2 -52
+ADD3 -50
+PAIR 46656,46656
+ADD0 -48
+MORE1
+ADD1 -46
+ADD2 -44
+MORE3
+ADD3 -42
+PAIR 50112,34560
+ADD0 -40
+ADD1 -38
+MORE2
+ADD2 -36
+ADD3 -34
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_14d19a56bcc5ea26_l009_g2,.-peristyle_14d19a56bcc5ea26_l009_g2
+.globl peristyle_14d19a56bcc5ea26_l009_g3
+.hidden peristyle_14d19a56bcc5ea26_l009_g3
+.type peristyle_14d19a56bcc5ea26_l009_g3,@function
+.p2align 6
+peristyle_14d19a56bcc5ea26_l009_g3:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 1728,22464
+SET0 -128
+PAIR 34560,38016
+CARRY0
+ADD0 -126
+PAIR 17280,17280
+SET1 -124
+PAIR 0,5184
+ADD0 -122
+ADD1 -120
+PAIR 6912,6912
+MORE0
+ADD0 -118
+CARRY1
+ADD1 -116
+PAIR 27648,27648
+ADD0 -114
+MORE1
+ADD1 -112
+PAIR 32832,41472
+SET2 -110
+PAIR 19008,25920
+ADD1 -108
+CARRY2
+ADD2 -106
+PAIR 10368,43200
+ADD0 -104
+ADD1 -102
+MORE2
+ADD2 -100
+PAIR 8640,13824
+SET3 -98
+PAIR 24192,50112
+ADD3 -96
+PAIR 29376,36288
+MORE1
+ADD1 -94
+CARRY3
+ADD3 -92
+PAIR 15552,20736
+MORE0
+ADD0 -90
+MORE1
+ADD1 -88
+ADD3 -86
+PAIR 31104,46656
+ADD0 -84
+MORE2
+ADD2 -82
+MORE3
+ADD3 -80
+PAIR 39744,48384
+ADD1 -78
+MORE2
+ADD2 -76
+ADD3 -74
+PAIR 12096,44928
+MORE0
+ADD0 -72
+ADD1 -70
+MORE2
+ADD2 -68
+ADD3 -66
+PAIR 53568,51840
+ADD0 -64
+MORE1
+ADD1 -62
+MORE2
+ADD2 -60
+MORE3
+ADD3 -58
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_14d19a56bcc5ea26_l009_g3,.-peristyle_14d19a56bcc5ea26_l009_g3
 .section .note.GNU-stack,"",@progbits

@@ -20,54 +20,54 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_e8f507b80684d777_l009_g0 peristyle_e8f507b80684d777_l009_g1
-    peristyle_e8f507b80684d777_l009_g2 peristyle_e8f507b80684d777_l009_g3
+    peristyle_14d19a56bcc5ea26_l009_g0 peristyle_14d19a56bcc5ea26_l009_g1
+    peristyle_14d19a56bcc5ea26_l009_g2 peristyle_14d19a56bcc5ea26_l009_g3
 );
-static TABLE: &Aligned<[u8; 3328]> = &Aligned(*include_bytes!("l009_stage8_cv1.bin"));
+static TABLE: &Aligned<[u8; 3264]> = &Aligned(*include_bytes!("l009_stage8_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1], (0, 9), 0, 0, None),
-    Group::new(&[2, 3], (9, 9), 28, 12, None),
-    Group::new(&[4, 5], (18, 9), 60, 28, None),
-    Group::new(&[6, 7], (27, 9), 88, 42, None),
-    Group::new(&[8, 9], (36, 9), 132, 58, None),
-    Group::new(&[10, 11], (45, 9), 164, 71, None),
-    Group::new(&[12, 13], (54, 9), 192, 82, None),
-    Group::new(&[14, 15], (63, 9), 228, 96, None),
+    Group::new(&[0, 11], (0, 9), 0, 0, None),
+    Group::new(&[1, 15], (9, 9), 28, 14, None),
+    Group::new(&[2, 7], (18, 9), 60, 30, None),
+    Group::new(&[3, 6], (27, 9), 96, 48, None),
+    Group::new(&[4, 14], (36, 9), 124, 62, None),
+    Group::new(&[5, 13], (45, 9), 152, 76, None),
+    Group::new(&[8, 12], (54, 9), 180, 90, None),
+    Group::new(&[9, 10], (63, 9), 208, 104, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (1, 1), 32, 32, None),
-    Group::new(&[8, 9, 10, 11], (2, 1), 64, 64, None),
-    Group::new(&[12, 13, 14, 15], (3, 1), 96, 96, None),
+    Group::new(&[0, 11, 5, 13], (0, 1), 0, 0, None),
+    Group::new(&[1, 15, 2, 7], (1, 1), 28, 28, None),
+    Group::new(&[3, 6, 8, 12], (2, 1), 60, 60, None),
+    Group::new(&[4, 14, 9, 10], (3, 1), 88, 88, None),
 ];
 static UNROLLED_GROUPS: &[Group] = &[
     Group::new(
-        &[0, 1, 2, 3],
-        (0, 16),
+        &[0, 11, 5, 13],
+        (0, 14),
         0,
         0,
-        unrolled!(peristyle_e8f507b80684d777_l009_g0),
+        unrolled!(peristyle_14d19a56bcc5ea26_l009_g0),
     ),
     Group::new(
-        &[4, 5, 6, 7],
-        (16, 19),
-        32,
-        20,
-        unrolled!(peristyle_e8f507b80684d777_l009_g1),
+        &[1, 15, 2, 7],
+        (14, 20),
+        28,
+        19,
+        unrolled!(peristyle_14d19a56bcc5ea26_l009_g1),
     ),
     Group::new(
-        &[8, 9, 10, 11],
-        (35, 16),
-        70,
-        44,
-        unrolled!(peristyle_e8f507b80684d777_l009_g2),
+        &[3, 6, 8, 12],
+        (34, 17),
+        68,
+        46,
+        unrolled!(peristyle_14d19a56bcc5ea26_l009_g2),
     ),
     Group::new(
-        &[12, 13, 14, 15],
-        (51, 19),
+        &[4, 14, 9, 10],
+        (51, 17),
         102,
-        63,
-        unrolled!(peristyle_e8f507b80684d777_l009_g3),
+        70,
+        unrolled!(peristyle_14d19a56bcc5ea26_l009_g3),
     ),
 ];
 /// The layer.
@@ -110,24 +110,24 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 72)),
-            offsets: Cow::Borrowed(TABLE.offsets(320, 264)),
-            weights: Cow::Borrowed(TABLE.words(1408, 109)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 240)),
+            weights: Cow::Borrowed(TABLE.words(1280, 116)),
         },
         quads: Some(Table {
             group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(1856, 4)),
-            offsets: Cow::Borrowed(TABLE.offsets(1920, 128)),
-            weights: Cow::Borrowed(TABLE.words(2432, 128)),
+            segments: Cow::Borrowed(TABLE.segments(1792, 4)),
+            offsets: Cow::Borrowed(TABLE.offsets(1856, 120)),
+            weights: Cow::Borrowed(TABLE.words(2368, 120)),
         }),
         unrolled: Some(Table {
             group: 4,
             groups: Cow::Borrowed(UNROLLED_GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 0)),
             offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(2944, 86)),
+            weights: Cow::Borrowed(TABLE.words(2880, 88)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(3328, 0)),
+        packed: Cow::Borrowed(TABLE.offsets(3264, 0)),
         panels: None,
         winograd: None,
         blocking: Blocking {

@@ -20,54 +20,54 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5b4ffbb1072e5886_l010_g0 peristyle_5b4ffbb1072e5886_l010_g1
-    peristyle_5b4ffbb1072e5886_l010_g2 peristyle_5b4ffbb1072e5886_l010_g3
+    peristyle_5122cbd195353275_l010_g0 peristyle_5122cbd195353275_l010_g1
+    peristyle_5122cbd195353275_l010_g2 peristyle_5122cbd195353275_l010_g3
 );
-static TABLE: &Aligned<[u8; 1984]> = &Aligned(*include_bytes!("l010_stage8_m_cv1.bin"));
+static TABLE: &Aligned<[u8; 2048]> = &Aligned(*include_bytes!("l010_stage8_m_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1], (0, 9), 0, 0, None),
-    Group::new(&[2, 3], (9, 9), 16, 8, None),
-    Group::new(&[4, 5], (18, 9), 32, 16, None),
-    Group::new(&[6, 7], (27, 9), 52, 26, None),
-    Group::new(&[8, 9], (36, 9), 72, 36, None),
-    Group::new(&[10, 11], (45, 9), 88, 44, None),
-    Group::new(&[12, 13], (54, 9), 104, 52, None),
-    Group::new(&[14, 15], (63, 9), 120, 60, None),
+    Group::new(&[0, 3], (0, 9), 0, 0, None),
+    Group::new(&[1, 4], (9, 9), 16, 8, None),
+    Group::new(&[2, 7], (18, 9), 36, 18, None),
+    Group::new(&[5, 6], (27, 9), 52, 26, None),
+    Group::new(&[8, 13], (36, 9), 72, 36, None),
+    Group::new(&[9, 12], (45, 9), 88, 44, None),
+    Group::new(&[10, 11], (54, 9), 100, 50, None),
+    Group::new(&[14, 15], (63, 9), 116, 58, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (1, 1), 16, 16, None),
-    Group::new(&[8, 9, 10, 11], (2, 1), 32, 32, None),
-    Group::new(&[12, 13, 14, 15], (3, 1), 0, 48, None),
+    Group::new(&[0, 3, 5, 6], (0, 1), 0, 0, None),
+    Group::new(&[1, 4, 8, 13], (1, 1), 16, 16, None),
+    Group::new(&[2, 7, 14, 15], (2, 1), 32, 32, None),
+    Group::new(&[9, 12, 10, 11], (3, 1), 48, 48, None),
 ];
 static UNROLLED_GROUPS: &[Group] = &[
     Group::new(
-        &[0, 1, 2, 3],
-        (0, 12),
+        &[0, 3, 5, 6],
+        (0, 9),
         0,
         0,
-        unrolled!(peristyle_5b4ffbb1072e5886_l010_g0),
+        unrolled!(peristyle_5122cbd195353275_l010_g0),
     ),
     Group::new(
-        &[4, 5, 6, 7],
-        (12, 11),
-        24,
-        16,
-        unrolled!(peristyle_5b4ffbb1072e5886_l010_g1),
+        &[1, 4, 8, 13],
+        (9, 11),
+        18,
+        13,
+        unrolled!(peristyle_5122cbd195353275_l010_g1),
     ),
     Group::new(
-        &[8, 9, 10, 11],
-        (23, 9),
-        46,
-        30,
-        unrolled!(peristyle_5b4ffbb1072e5886_l010_g2),
+        &[2, 7, 14, 15],
+        (20, 10),
+        40,
+        29,
+        unrolled!(peristyle_5122cbd195353275_l010_g2),
     ),
     Group::new(
-        &[12, 13, 14, 15],
-        (32, 11),
-        64,
+        &[9, 12, 10, 11],
+        (30, 8),
+        60,
         41,
-        unrolled!(peristyle_5b4ffbb1072e5886_l010_g3),
+        unrolled!(peristyle_5122cbd195353275_l010_g3),
     ),
 ];
 /// The layer.
@@ -123,24 +123,24 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 72)),
-            offsets: Cow::Borrowed(TABLE.offsets(320, 140)),
-            weights: Cow::Borrowed(TABLE.words(896, 68)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 136)),
+            weights: Cow::Borrowed(TABLE.words(896, 66)),
         },
         quads: Some(Table {
             group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
             segments: Cow::Borrowed(TABLE.segments(1216, 4)),
-            offsets: Cow::Borrowed(TABLE.offsets(1280, 48)),
-            weights: Cow::Borrowed(TABLE.words(1472, 64)),
+            offsets: Cow::Borrowed(TABLE.offsets(1280, 64)),
+            weights: Cow::Borrowed(TABLE.words(1536, 64)),
         }),
         unrolled: Some(Table {
             group: 4,
             groups: Cow::Borrowed(UNROLLED_GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 0)),
             offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(1728, 55)),
+            weights: Cow::Borrowed(TABLE.words(1792, 53)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(1984, 0)),
+        packed: Cow::Borrowed(TABLE.offsets(2048, 0)),
         panels: None,
         winograd: None,
         blocking: Blocking {

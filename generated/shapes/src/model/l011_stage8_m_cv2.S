@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_9a6058fef480c340_l011_g0
-.hidden peristyle_9a6058fef480c340_l011_g0
-.type peristyle_9a6058fef480c340_l011_g0,@function
+.globl peristyle_2fbba46ee923de69_l011_g0
+.hidden peristyle_2fbba46ee923de69_l011_g0
+.type peristyle_2fbba46ee923de69_l011_g0,@function
 .p2align 6
-peristyle_9a6058fef480c340_l011_g0:
+peristyle_2fbba46ee923de69_l011_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -139,946 +139,252 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 1686,3498
+PAIR 1686,1768
 SET0 -128
-PAIR 5184,5226
+PAIR 5226,6872
 ADD0 -126
-PAIR 6872,6911
+PAIR 6911,6913
 CARRY0
 ADD0 -124
-PAIR 6913,8639
-MORE0
+PAIR 8680,10326
 ADD0 -122
-PAIR 10326,19050
+PAIR 10409,19050
+MORE0
 ADD0 -120
-PAIR 22504,22506
-ADD0 -118
-PAIR 24191,24234
-MORE0
-ADD0 -116
-PAIR 1687,3416
-SET1 -114
-PAIR 13824,15510
-CARRY1
-ADD1 -112
-PAIR 15511,15512
-MORE1
-ADD1 -110
-PAIR 15552,17240
-ADD1 -108
-PAIR 19009,22464
-ADD1 -106
-PAIR 1768,8680
-ADD0 -104
-ADD1 -102
-PAIR 1727,1769
-SET2 -100
-PAIR 6870,10367
-CARRY2
-ADD2 -98
-PAIR 10368,10408
-ADD2 -96
-PAIR 12054,20696
-MORE2
-ADD2 -94
-PAIR 20777,22423
-MORE2
-ADD2 -92
-PAIR 24150,25920
-ADD2 -90
-PAIR 3457,10409
-ADD0 -88
-MORE2
-ADD2 -86
-PAIR 1728,3456
-MORE1
-ADD1 -84
-MORE2
-ADD2 -82
-PAIR 6871,6912
-MORE1
-ADD1 -80
-ADD2 -78
-PAIR 8641,8682
-ADD1 -76
-ADD2 -74
-PAIR 13783,18967
-MORE1
-ADD1 -72
-MORE2
-ADD2 -70
-PAIR 8640,15553
-MORE0
-ADD0 -68
-MORE1
-ADD1 -66
-ADD2 -64
-PAIR 15594,25961
-ADD0 -62
-MORE1
-ADD1 -60
-MORE2
-ADD2 -58
-PAIR 1688,5183
-SET3 -56
-PAIR 5225,8598
-ADD3 -54
-PAIR 12055,12138
-CARRY3
-ADD3 -52
-PAIR 13866,17320
-MORE3
-ADD3 -50
-PAIR 20694,20776
-MORE3
-ADD3 -48
-PAIR 24151,25880
-MORE3
-ADD3 -46
-PAIR -1,3497
-MORE0
-ADD0 -44
-ADD3 -42
-PAIR 12097,12136
-MORE0
-ADD0 -40
-MORE3
-ADD3 -38
-PAIR 17239,17321
-MORE0
-ADD0 -36
-ADD3 -34
-PAIR 20778,22422
-ADD0 -32
-MORE3
-ADD3 -30
-PAIR 22463,22505
-MORE0
-ADD0 -28
-ADD3 -26
-PAIR 0,1729
-ADD1 -24
-ADD3 -22
-PAIR 12096,13864
-MORE1
-ADD1 -20
-MORE3
-ADD3 -18
-PAIR 13865,22424
-ADD1 -16
-ADD3 -14
-PAIR 5185,8681
-MORE0
-ADD0 -12
-ADD1 -10
-MORE3
-ADD3 -8
-PAIR 10327,15593
-MORE0
-ADD0 -6
-ADD1 -4
-MORE3
-ADD3 -2
-PAIR 17279,20736
-ADD0 0
-MORE1
-ADD1 2
-ADD3 4
-PAIR 22465,24233
-MORE0
-ADD0 6
-ADD1 8
-MORE3
-ADD3 10
-PAIR 24193,15592
-MORE0
-ADD0 12
-MORE1
-ADD1 14
-ADD3 16
-PAIR 6954,12095
-ADD2 18
-ADD3 20
-PAIR 15551,17280
-MORE2
-ADD2 22
-ADD3 24
-PAIR 17281,24152
-MORE2
-ADD2 26
-MORE3
-ADD3 28
-PAIR 40,41
-MORE0
-ADD0 30
-ADD2 32
-ADD3 34
-PAIR 42,17322
-MORE0
-ADD0 36
-MORE2
-ADD2 38
-MORE3
-ADD3 40
-PAIR 25878,25921
-ADD0 42
-ADD2 44
-ADD3 46
-PAIR 25962,19008
-MORE0
-ADD0 48
-ADD2 50
-MORE3
-ADD3 52
-PAIR 5144,6953
-ADD1 54
-MORE2
-ADD2 56
-ADD3 58
-PAIR 13825,24192
-MORE1
-ADD1 60
-ADD2 62
-MORE3
-ADD3 64
-PAIR 25960,20737
-MORE1
-ADD1 66
-MORE2
-ADD2 68
-MORE3
-ADD3 70
-PAIR 3496,12137
-ADD0 72
-ADD1 74
-ADD2 76
-ADD3 78
-PAIR 24232,25879
-MORE0
-ADD0 80
-ADD1 82
-MORE2
-ADD2 84
-MORE3
-ADD3 86
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_9a6058fef480c340_l011_g0,.-peristyle_9a6058fef480c340_l011_g0
-.globl peristyle_9a6058fef480c340_l011_g1
-.hidden peristyle_9a6058fef480c340_l011_g1
-.type peristyle_9a6058fef480c340_l011_g1,@function
-.p2align 6
-peristyle_9a6058fef480c340_l011_g1:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR -42,3416
-SET0 -128
-PAIR 3456,5226
-ADD0 -126
-PAIR 6870,6911
-ADD0 -124
-PAIR 6913,8682
-CARRY0
-ADD0 -122
-PAIR 10367,10409
-ADD0 -120
-PAIR 12097,13866
-ADD0 -118
-PAIR 17238,17239
-MORE0
-ADD0 -116
-PAIR 17321,20696
-ADD0 -114
-PAIR 20777,22423
-ADD0 -112
-PAIR 24232,25878
-ADD0 -110
-PAIR 1,3415
-SET1 -108
-PAIR 5143,6953
-ADD1 -106
-PAIR 8598,8641
-ADD1 -104
-PAIR 10326,13783
-CARRY1
-ADD1 -102
-PAIR 13824,15511
-ADD1 -100
-PAIR 17320,19048
-MORE1
-ADD1 -98
-PAIR 22465,24151
-ADD1 -96
-PAIR 40,42
-MORE0
-ADD0 -94
-MORE1
-ADD1 -92
-PAIR 1769,3497
-ADD0 -90
-MORE1
-ADD1 -88
-PAIR 5183,8639
-MORE0
-ADD0 -86
-MORE1
-ADD1 -84
-PAIR 10368,15510
-ADD0 -82
-MORE1
-ADD1 -80
-PAIR 20737,22505
-ADD0 -78
-ADD1 -76
-PAIR 0,1768
-SET2 -74
-PAIR 3496,5225
-ADD2 -72
-PAIR 6871,8600
-CARRY2
-ADD2 -70
-PAIR 13782,15593
-MORE2
-ADD2 -68
-PAIR 15594,20735
-MORE2
-ADD2 -66
-PAIR 1687,6952
-ADD0 -64
-MORE2
-ADD2 -62
-PAIR 8599,12138
-MORE0
-ADD0 -60
-ADD2 -58
-PAIR 1688,5184
-MORE1
-ADD1 -56
-MORE2
-ADD2 -54
-PAIR 10369,10410
-ADD1 -52
-ADD2 -50
-PAIR 13865,20695
-ADD1 -48
-MORE2
-ADD2 -46
-PAIR 18967,18967
-ADD0 -44
-MORE1
-ADD1 -42
-ADD2 -40
-PAIR 5185,12056
-SET3 -38
-PAIR 12095,12096
-CARRY3
-ADD3 -36
-PAIR 13784,13864
-MORE3
-ADD3 -34
-PAIR 15551,15551
-MORE3
-ADD3 -32
-PAIR 17280,17280
-MORE3
-ADD3 -30
-PAIR 19008,22463
-MORE3
-ADD3 -28
-PAIR 24150,25920
-ADD3 -26
-PAIR 1728,3455
-MORE0
-ADD0 -24
-MORE3
-ADD3 -22
-PAIR 8681,12137
-ADD0 -20
-ADD3 -18
-PAIR 15592,17240
-MORE0
-ADD0 -16
-MORE3
-ADD3 -14
-PAIR 19007,19009
-ADD0 -12
-ADD3 -10
-PAIR 22464,22464
-ADD0 -8
-MORE3
-ADD3 -6
-PAIR 24152,24152
-MORE0
-ADD0 -4
-MORE3
-ADD3 -2
-PAIR 25962,25919
-ADD0 0
-ADD3 2
-PAIR 1770,10327
-ADD1 4
-ADD3 6
-PAIR 17322,22504
-MORE1
-ADD1 8
-MORE3
-ADD3 10
-PAIR 25921,25879
-MORE1
-ADD1 12
-MORE3
-ADD3 14
-PAIR 15553,15553
-ADD0 16
-ADD1 18
-ADD3 20
-PAIR 17281,17281
-ADD0 22
-ADD1 24
-MORE3
-ADD3 26
-PAIR 25961,25960
-MORE0
-ADD0 28
-ADD1 30
-ADD3 32
-PAIR -1,3498
-MORE2
-ADD2 34
-MORE3
-ADD3 36
-PAIR 8680,13823
-ADD2 38
-MORE3
-ADD3 40
-PAIR 13825,15552
-MORE2
-ADD2 42
-ADD3 44
-PAIR 17279,19049
-ADD2 46
-MORE3
-ADD3 48
-PAIR 20694,20694
-ADD2 50
-ADD3 52
-PAIR 20736,20736
-MORE2
-ADD2 54
-ADD3 56
-PAIR 24191,24192
-MORE2
-ADD2 58
-MORE3
-ADD3 60
-PAIR 1729,20778
-ADD0 62
-MORE2
-ADD2 64
-ADD3 66
-PAIR 24234,15512
-MORE0
-ADD0 68
-ADD2 70
-MORE3
-ADD3 72
-PAIR 6912,6912
-MORE1
-ADD1 74
-MORE2
-ADD2 76
-MORE3
-ADD3 78
-PAIR 10408,10408
-ADD1 80
-ADD2 82
-MORE3
-ADD3 84
-PAIR 12055,12055
-MORE1
-ADD1 86
-ADD2 88
-ADD3 90
-PAIR 24193,24193
-ADD1 92
-MORE2
-ADD2 94
-MORE3
-ADD3 96
-PAIR 3457,6872
-ADD0 98
-ADD1 100
-ADD2 102
-ADD3 104
-PAIR 22506,22506
-ADD0 106
-ADD1 108
-MORE2
-ADD2 110
-MORE3
-ADD3 112
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_9a6058fef480c340_l011_g1,.-peristyle_9a6058fef480c340_l011_g1
-.globl peristyle_9a6058fef480c340_l011_g2
-.hidden peristyle_9a6058fef480c340_l011_g2
-.type peristyle_9a6058fef480c340_l011_g2,@function
-.p2align 6
-peristyle_9a6058fef480c340_l011_g2:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 41,3457
-SET0 -128
-PAIR 10369,10410
-ADD0 -126
-PAIR 15511,17240
-ADD0 -124
-PAIR 19008,25879
-CARRY0
-ADD0 -122
-PAIR -41,1727
-SET1 -120
-PAIR 3416,10327
-ADD1 -118
-PAIR 10328,10368
+PAIR 1770,3455
+SET1 -118
+PAIR 6912,8641
 ADD1 -116
-PAIR 10409,12097
+PAIR 8682,10369
 CARRY1
 ADD1 -114
-PAIR 13824,13864
+PAIR 10410,13783
+MORE1
 ADD1 -112
-PAIR 17279,17281
+PAIR 15511,17240
 ADD1 -110
-PAIR 19050,24151
-MORE1
+PAIR 18968,19048
 ADD1 -108
-PAIR 24152,25960
-ADD1 -106
-PAIR -1,3455
-ADD0 -104
+PAIR 25919,25920
 MORE1
+ADD1 -106
+PAIR 3457,5184
+ADD0 -104
 ADD1 -102
-PAIR 6912,8641
+PAIR 8640,15592
 MORE0
 ADD0 -100
+MORE1
 ADD1 -98
-PAIR 12137,13783
+PAIR 19008,22506
 ADD0 -96
 MORE1
 ADD1 -94
-PAIR 0,0
-SET2 -92
-PAIR 3496,3496
+PAIR 24191,25961
+MORE0
+ADD0 -92
+MORE1
+ADD1 -90
+PAIR 1729,5144
+SET2 -88
+PAIR 12096,12138
 CARRY2
-ADD2 -90
-PAIR 5224,6952
-ADD2 -88
-PAIR 6954,8598
-MORE2
 ADD2 -86
-PAIR 15510,15552
-MORE2
+PAIR 13864,13866
 ADD2 -84
-PAIR 20696,22463
+PAIR 17281,20694
 MORE2
 ADD2 -82
-PAIR 22464,22464
+PAIR 24151,24152
 ADD2 -80
-PAIR 40,3498
+PAIR 42,5185
 ADD0 -78
+MORE2
 ADD2 -76
-PAIR 6953,15594
+PAIR 8681,8681
 MORE0
 ADD0 -74
 MORE2
 ADD2 -72
-PAIR 20735,22424
+PAIR 10327,10327
 ADD0 -70
+MORE2
 ADD2 -68
-PAIR 22505,24232
+PAIR 12097,12136
 MORE0
 ADD0 -66
-MORE2
 ADD2 -64
-PAIR -40,3456
-ADD1 -62
+PAIR 17279,17322
+MORE0
+ADD0 -62
+MORE2
 ADD2 -60
-PAIR 3497,8639
-MORE1
+PAIR 1688,12055
 ADD1 -58
 MORE2
 ADD2 -56
-PAIR 12054,15553
+PAIR 24192,24193
+MORE1
 ADD1 -54
+MORE2
 ADD2 -52
-PAIR 17280,20776
-ADD1 -50
-MORE2
-ADD2 -48
-PAIR 8599,13865
-ADD0 -46
+PAIR -1,41
+MORE0
+ADD0 -50
+ADD1 -48
+ADD2 -46
+PAIR 12137,17239
+MORE0
+ADD0 -44
 MORE1
-ADD1 -44
-ADD2 -42
-PAIR 15593,15593
-MORE0
-ADD0 -40
-ADD1 -38
+ADD1 -42
 MORE2
-ADD2 -36
-PAIR 20777,20777
-MORE0
-ADD0 -34
-ADD1 -32
-ADD2 -30
-PAIR 22422,22423
-ADD0 -28
-MORE1
-ADD1 -26
-MORE2
-ADD2 -24
-PAIR 25880,24193
-MORE0
-ADD0 -22
-ADD1 -20
-ADD2 -18
-PAIR -42,1729
-SET3 -16
-PAIR 3414,5185
-ADD3 -14
-PAIR 5226,6913
+ADD2 -40
+PAIR -40,3456
+SET3 -38
+PAIR 5224,6952
+ADD3 -36
+PAIR 10408,12054
+ADD3 -34
+PAIR 13784,15510
 CARRY3
-ADD3 -12
-PAIR 15512,19049
-ADD3 -10
-PAIR 20694,22465
+ADD3 -32
+PAIR 15552,20696
 MORE3
-ADD3 -8
-PAIR 24150,25921
-ADD3 -6
-PAIR 1688,1770
-ADD0 -4
-ADD3 -2
-PAIR 5184,8640
-ADD0 0
+ADD3 -30
+PAIR 8639,15553
+ADD0 -28
+ADD3 -26
+PAIR 22464,22504
+MORE0
+ADD0 -24
+ADD3 -22
+PAIR 1769,8599
+ADD1 -20
+MORE3
+ADD3 -18
+PAIR 8600,18966
+ADD1 -16
+MORE3
+ADD3 -14
+PAIR 20735,20777
+MORE1
+ADD1 -12
+MORE3
+ADD3 -10
+PAIR 3498,3498
+ADD0 -8
+ADD1 -6
+ADD3 -4
+PAIR 15594,15594
+ADD0 -2
+ADD1 0
 MORE3
 ADD3 2
-PAIR 12055,15592
-MORE0
+PAIR 24234,22423
 ADD0 4
-ADD3 6
-PAIR 17239,18968
-ADD0 8
-ADD3 10
-PAIR 19048,22506
-MORE0
-ADD0 12
-MORE3
-ADD3 14
-PAIR 24191,24192
-ADD0 16
-ADD3 18
-PAIR 25920,25961
-MORE0
-ADD0 20
-ADD3 22
-PAIR 1728,5144
 MORE1
-ADD1 24
-ADD3 26
-PAIR 20695,20695
-ADD1 28
+ADD1 6
 MORE3
-ADD3 30
-PAIR 20737,20737
-ADD1 32
+ADD3 8
+PAIR 0,5183
+ADD2 10
 MORE3
-ADD3 34
-PAIR 8682,25919
-MORE0
-ADD0 36
-MORE1
-ADD1 38
-ADD3 40
-PAIR 5183,5225
+ADD3 12
+PAIR 5225,6954
+ADD2 14
+ADD3 16
+PAIR 8598,12095
 MORE2
+ADD2 18
+MORE3
+ADD3 20
+PAIR 13825,15551
+MORE2
+ADD2 22
+MORE3
+ADD3 24
+PAIR 17280,17320
+MORE2
+ADD2 26
+ADD3 28
+PAIR 20776,25960
+ADD2 30
+MORE3
+ADD3 32
+PAIR 3496,3496
+ADD0 34
+MORE2
+ADD2 36
+MORE3
+ADD3 38
+PAIR 3497,3497
+ADD0 40
 ADD2 42
 MORE3
 ADD3 44
-PAIR 10408,12095
-ADD2 46
-ADD3 48
-PAIR 13784,13825
-MORE2
-ADD2 50
-ADD3 52
-PAIR 15551,20778
+PAIR 20778,22463
+MORE0
+ADD0 46
+ADD2 48
+MORE3
+ADD3 50
+PAIR 25878,22465
+ADD0 52
 MORE2
 ADD2 54
 ADD3 56
-PAIR 1769,17321
-ADD0 58
+PAIR 6953,13865
+MORE1
+ADD1 58
 MORE2
 ADD2 60
 MORE3
 ADD3 62
-PAIR 18966,20736
-MORE0
-ADD0 64
+PAIR 22424,25880
+MORE1
+ADD1 64
 ADD2 66
-ADD3 68
-PAIR 24233,24233
-ADD0 70
-MORE2
-ADD2 72
-ADD3 74
-PAIR 24234,24234
-MORE0
-ADD0 76
-MORE2
-ADD2 78
 MORE3
-ADD3 80
-PAIR 17320,25878
-ADD1 82
-ADD2 84
-ADD3 86
-PAIR 8600,25962
-ADD0 88
-ADD1 90
+ADD3 68
+PAIR 40,15593
+MORE0
+ADD0 70
+MORE1
+ADD1 72
 MORE2
-ADD2 92
-ADD3 94
+ADD2 74
+ADD3 76
+PAIR 17321,20736
+MORE0
+ADD0 78
+MORE1
+ADD1 80
+MORE2
+ADD2 82
+MORE3
+ADD3 84
+PAIR 22422,22505
+MORE0
+ADD0 86
+ADD1 88
+ADD2 90
+ADD3 92
+PAIR 24232,24233
+MORE0
+ADD0 94
+MORE1
+ADD1 96
+ADD2 98
+MORE3
+ADD3 100
+PAIR 25962,25879
+ADD0 102
+ADD1 104
+MORE2
+ADD2 106
+MORE3
+ADD3 108
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -1190,12 +496,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_9a6058fef480c340_l011_g2,.-peristyle_9a6058fef480c340_l011_g2
-.globl peristyle_9a6058fef480c340_l011_g3
-.hidden peristyle_9a6058fef480c340_l011_g3
-.type peristyle_9a6058fef480c340_l011_g3,@function
+.size peristyle_2fbba46ee923de69_l011_g0,.-peristyle_2fbba46ee923de69_l011_g0
+.globl peristyle_2fbba46ee923de69_l011_g1
+.hidden peristyle_2fbba46ee923de69_l011_g1
+.type peristyle_2fbba46ee923de69_l011_g1,@function
 .p2align 6
-peristyle_9a6058fef480c340_l011_g3:
+peristyle_2fbba46ee923de69_l011_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1204,217 +510,218 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 1687,1688
+PAIR 0,1768
 SET0 -128
-PAIR 1769,6912
+PAIR 5185,8680
 ADD0 -126
-PAIR 13864,15510
-CARRY0
+PAIR 10327,13824
 ADD0 -124
-PAIR 15551,20735
-MORE0
+PAIR 13864,15511
+CARRY0
 ADD0 -122
-PAIR 20737,22505
-MORE0
+PAIR 17279,20736
 ADD0 -120
-PAIR -40,8639
+PAIR 1727,10408
 SET1 -118
-PAIR 8680,8681
-CARRY1
+PAIR 12054,12095
 ADD1 -116
-PAIR 10326,10368
+PAIR 15551,19008
+CARRY1
 ADD1 -114
-PAIR 22424,22463
+PAIR 3496,5144
 ADD0 -112
 MORE1
 ADD1 -110
-PAIR 22506,25919
-MORE0
+PAIR 6912,6953
 ADD0 -108
+MORE1
 ADD1 -106
-PAIR 40,41
-SET2 -104
-PAIR 42,3456
-CARRY2
-ADD2 -102
-PAIR 5184,5226
-ADD2 -100
-PAIR 6952,13782
-ADD2 -98
-PAIR 13865,15592
-MORE2
-ADD2 -96
-PAIR 17281,17322
+PAIR 8640,13783
+MORE0
+ADD0 -104
+ADD1 -102
+PAIR 13825,15594
+MORE0
+ADD0 -100
+MORE1
+ADD1 -98
+PAIR -42,5183
+SET2 -96
+PAIR 6911,6913
 ADD2 -94
-PAIR 19007,19009
-MORE2
+PAIR 8599,8639
+CARRY2
 ADD2 -92
-PAIR 19048,20776
-MORE2
+PAIR 13866,17238
 ADD2 -90
-PAIR 22504,24151
-MORE2
+PAIR 22505,22506
 ADD2 -88
-PAIR 25921,25962
+PAIR 24234,25878
 ADD2 -86
-PAIR 6871,12137
+PAIR 1687,1729
 MORE0
 ADD0 -84
 MORE2
 ADD2 -82
-PAIR 15512,17280
-MORE0
+PAIR 3416,8681
 ADD0 -80
 ADD2 -78
-PAIR 19049,19049
-ADD0 -76
-ADD2 -74
-PAIR 24150,24150
-MORE0
-ADD0 -72
-ADD2 -70
-PAIR 24152,25880
-ADD0 -68
-MORE2
-ADD2 -66
-PAIR 3497,8641
-ADD1 -64
-ADD2 -62
-PAIR 12097,12136
+PAIR 1769,6870
 MORE1
-ADD1 -60
+ADD1 -76
+ADD2 -74
+PAIR 10368,10409
+ADD1 -72
 MORE2
-ADD2 -58
-PAIR 15552,20696
+ADD2 -70
+PAIR 20777,22423
+MORE1
+ADD1 -68
+ADD2 -66
+PAIR 1728,8682
+MORE0
+ADD0 -64
+ADD1 -62
+MORE2
+ADD2 -60
+PAIR 15553,18967
+MORE0
+ADD0 -58
+MORE1
 ADD1 -56
 ADD2 -54
-PAIR 22464,25920
+PAIR 20737,24232
+ADD0 -52
 MORE1
-ADD1 -52
-MORE2
-ADD2 -50
-PAIR 10369,12138
-ADD0 -48
-MORE1
-ADD1 -46
-ADD2 -44
-PAIR 17321,20778
+ADD1 -50
+ADD2 -48
+PAIR 25960,25961
 MORE0
-ADD0 -42
-ADD1 -40
-ADD2 -38
-PAIR 24192,24233
-MORE0
-ADD0 -36
-MORE1
-ADD1 -34
+ADD0 -46
+ADD1 -44
 MORE2
-ADD2 -32
-PAIR 5225,10408
-SET3 -30
-PAIR 12055,13784
-ADD3 -28
-PAIR 18967,19008
-ADD3 -26
-PAIR 20694,24234
+ADD2 -42
+PAIR 3498,5184
+SET3 -40
+PAIR 10369,12056
+ADD3 -38
+PAIR 12136,13782
+ADD3 -36
+PAIR 17320,19048
+ADD3 -34
+PAIR 19049,20776
 CARRY3
-ADD3 -24
-PAIR -42,-1
-ADD0 -22
-ADD3 -20
-PAIR 0,1729
-MORE0
-ADD0 -18
-ADD3 -16
-PAIR 3496,6913
-MORE0
-ADD0 -14
+ADD3 -32
+PAIR 22504,24151
 MORE3
-ADD3 -12
-PAIR 10409,13823
-ADD0 -10
-MORE3
-ADD3 -8
-PAIR 15511,25879
+ADD3 -30
+PAIR 12096,13865
+ADD0 -28
+ADD3 -26
+PAIR 15552,15593
 MORE0
-ADD0 -6
-ADD3 -4
-PAIR -41,3414
-ADD1 -2
+ADD0 -24
+ADD3 -22
+PAIR 22465,24193
+ADD0 -20
 MORE3
-ADD3 0
-PAIR 8600,24232
+ADD3 -18
+PAIR 24233,22424
+ADD0 -16
+ADD3 -14
+PAIR 41,6954
 MORE1
-ADD1 2
-ADD3 4
-PAIR 1686,1728
-ADD0 6
-ADD1 8
-ADD3 10
-PAIR 3416,13825
-ADD0 12
-ADD1 14
-MORE3
-ADD3 16
-PAIR 15553,20736
-MORE0
-ADD0 18
+ADD1 -12
+ADD3 -10
+PAIR 17280,17322
 MORE1
-ADD1 20
+ADD1 -8
+MORE3
+ADD3 -6
+PAIR 24150,25920
+ADD1 -4
+ADD3 -2
+PAIR 25921,25880
+ADD1 0
+ADD3 2
+PAIR 6871,8641
+MORE0
+ADD0 4
+MORE1
+ADD1 6
+MORE3
+ADD3 8
+PAIR 24192,25879
+ADD0 10
+MORE1
+ADD1 12
+ADD3 14
+PAIR 3455,3497
+ADD2 16
+ADD3 18
+PAIR 5226,6872
+ADD2 20
+MORE3
 ADD3 22
-PAIR 22423,22423
-ADD0 24
-ADD1 26
+PAIR 6952,12097
+MORE2
+ADD2 24
+ADD3 26
+PAIR 12138,17239
+MORE2
+ADD2 28
 MORE3
-ADD3 28
-PAIR 24191,24191
-ADD0 30
-ADD1 32
-MORE3
+ADD3 30
+PAIR 17321,19007
+ADD2 32
 ADD3 34
-PAIR 6954,6954
+PAIR 20778,25919
 ADD2 36
 ADD3 38
-PAIR 17239,17239
-ADD2 40
-MORE3
-ADD3 42
-PAIR 3455,3498
+PAIR 15512,15592
 MORE0
-ADD0 44
-ADD2 46
-ADD3 48
-PAIR 6872,22465
-MORE0
-ADD0 50
-ADD2 52
-MORE3
-ADD3 54
-PAIR 3457,10367
-ADD1 56
+ADD0 40
 MORE2
-ADD2 58
+ADD2 42
 MORE3
-ADD3 60
-PAIR 12056,17240
-ADD1 62
-ADD2 64
-ADD3 66
-PAIR 12096,15593
+ADD3 44
+PAIR 17240,19009
+ADD0 46
+ADD2 48
+ADD3 50
+PAIR 22464,15510
 MORE0
-ADD0 68
+ADD0 52
+MORE2
+ADD2 54
+ADD3 56
+PAIR 40,42
+ADD1 58
+ADD2 60
+MORE3
+ADD3 62
+PAIR 3457,10367
+MORE1
+ADD1 64
+ADD2 66
+ADD3 68
+PAIR 17281,20696
 MORE1
 ADD1 70
 MORE2
 ADD2 72
 MORE3
 ADD3 74
-PAIR 17320,24193
-ADD0 76
-ADD1 78
-ADD2 80
-MORE3
-ADD3 82
+PAIR 24152,25962
+MORE1
+ADD1 76
+ADD2 78
+ADD3 80
+PAIR 3456,12137
+ADD0 82
+ADD1 84
+ADD2 86
+ADD3 88
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -1526,5 +833,696 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_9a6058fef480c340_l011_g3,.-peristyle_9a6058fef480c340_l011_g3
+.size peristyle_2fbba46ee923de69_l011_g1,.-peristyle_2fbba46ee923de69_l011_g1
+.globl peristyle_2fbba46ee923de69_l011_g2
+.hidden peristyle_2fbba46ee923de69_l011_g2
+.type peristyle_2fbba46ee923de69_l011_g2,@function
+.p2align 6
+peristyle_2fbba46ee923de69_l011_g2:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 1,40
+SET0 -128
+PAIR 42,3415
+ADD0 -126
+PAIR 5143,6953
+CARRY0
+ADD0 -124
+PAIR 8598,10326
+ADD0 -122
+PAIR 10369,10410
+MORE0
+ADD0 -120
+PAIR 15510,15511
+ADD0 -118
+PAIR 18967,22505
+ADD0 -116
+PAIR -41,-40
+SET1 -114
+PAIR 1727,3416
+ADD1 -112
+PAIR 3456,8599
+ADD1 -110
+PAIR 10328,10409
+CARRY1
+ADD1 -108
+PAIR 12054,12097
+ADD1 -106
+PAIR 15593,19050
+MORE1
+ADD1 -104
+PAIR 20776,20777
+ADD1 -102
+PAIR 22422,22423
+MORE1
+ADD1 -100
+PAIR 3497,8639
+MORE0
+ADD0 -98
+MORE1
+ADD1 -96
+PAIR 8641,10368
+ADD0 -94
+ADD1 -92
+PAIR 13783,13824
+MORE0
+ADD0 -90
+MORE1
+ADD1 -88
+PAIR 13865,24151
+ADD0 -86
+ADD1 -84
+PAIR 25880,25879
+ADD0 -82
+ADD1 -80
+PAIR 3498,8680
+SET2 -78
+PAIR 8681,12056
+CARRY2
+ADD2 -76
+PAIR 12096,13823
+ADD2 -74
+PAIR 15552,17240
+MORE2
+ADD2 -72
+PAIR 19007,19008
+MORE2
+ADD2 -70
+PAIR 19009,22463
+MORE2
+ADD2 -68
+PAIR 22464,22464
+MORE2
+ADD2 -66
+PAIR 3457,6872
+MORE0
+ADD0 -64
+MORE2
+ADD2 -62
+PAIR 17322,22504
+MORE0
+ADD0 -60
+MORE2
+ADD2 -58
+PAIR -1,3455
+ADD1 -56
+ADD2 -54
+PAIR 12137,13864
+MORE1
+ADD1 -52
+MORE2
+ADD2 -50
+PAIR 17279,17279
+ADD1 -48
+ADD2 -46
+PAIR 17280,17280
+ADD1 -44
+MORE2
+ADD2 -42
+PAIR 6912,6912
+ADD0 -40
+ADD1 -38
+MORE2
+ADD2 -36
+PAIR 10327,10327
+ADD0 -34
+ADD1 -32
+MORE2
+ADD2 -30
+PAIR 15553,15553
+ADD0 -28
+ADD1 -26
+ADD2 -24
+PAIR 17281,17281
+ADD0 -22
+MORE1
+ADD1 -20
+MORE2
+ADD2 -18
+PAIR 24193,24152
+MORE0
+ADD0 -16
+ADD1 -14
+MORE2
+ADD2 -12
+PAIR -42,3414
+SET3 -10
+PAIR 5225,5226
+ADD3 -8
+PAIR 6913,8640
+CARRY3
+ADD3 -6
+PAIR 15512,17239
+ADD3 -4
+PAIR 17321,18966
+ADD3 -2
+PAIR 18968,24192
+ADD3 0
+PAIR 24233,25878
+MORE3
+ADD3 2
+PAIR 1688,1769
+ADD0 4
+MORE3
+ADD3 6
+PAIR 5183,5184
+MORE0
+ADD0 8
+ADD3 10
+PAIR 19048,22465
+ADD0 12
+ADD3 14
+PAIR 5144,8600
+ADD1 16
+MORE3
+ADD3 18
+PAIR 8682,25919
+MORE1
+ADD1 20
+ADD3 22
+PAIR 17320,20695
+MORE0
+ADD0 24
+ADD1 26
+MORE3
+ADD3 28
+PAIR 20737,25960
+ADD0 30
+MORE1
+ADD1 32
+MORE3
+ADD3 34
+PAIR 1729,5185
+MORE2
+ADD2 36
+ADD3 38
+PAIR 12095,13784
+ADD2 40
+ADD3 42
+PAIR 13825,13825
+ADD2 44
+ADD3 46
+PAIR 15551,15551
+MORE2
+ADD2 48
+ADD3 50
+PAIR 15592,19049
+MORE2
+ADD2 52
+MORE3
+ADD3 54
+PAIR 20694,20736
+ADD2 56
+ADD3 58
+PAIR 20778,24150
+MORE2
+ADD2 60
+ADD3 62
+PAIR 24191,24234
+MORE2
+ADD2 64
+MORE3
+ADD3 66
+PAIR 25920,25920
+ADD2 68
+ADD3 70
+PAIR 1770,10408
+MORE0
+ADD0 72
+MORE2
+ADD2 74
+ADD3 76
+PAIR 12055,12055
+ADD0 78
+ADD2 80
+MORE3
+ADD3 82
+PAIR 22506,22506
+MORE0
+ADD0 84
+MORE2
+ADD2 86
+ADD3 88
+PAIR 25921,25961
+ADD0 90
+ADD2 92
+ADD3 94
+PAIR 1728,25962
+ADD1 96
+MORE2
+ADD2 98
+ADD3 100
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_2fbba46ee923de69_l011_g2,.-peristyle_2fbba46ee923de69_l011_g2
+.globl peristyle_2fbba46ee923de69_l011_g3
+.hidden peristyle_2fbba46ee923de69_l011_g3
+.type peristyle_2fbba46ee923de69_l011_g3,@function
+.p2align 6
+peristyle_2fbba46ee923de69_l011_g3:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 1768,5184
+SET0 -128
+PAIR 6952,8599
+CARRY0
+ADD0 -126
+PAIR 10410,13782
+ADD0 -124
+PAIR 13865,15594
+MORE0
+ADD0 -122
+PAIR 17279,20695
+ADD0 -120
+PAIR -40,3497
+SET1 -118
+PAIR 8639,8641
+ADD1 -116
+PAIR 8681,10326
+CARRY1
+ADD1 -114
+PAIR 10368,12097
+ADD1 -112
+PAIR 12136,20696
+MORE1
+ADD1 -110
+PAIR 22464,25919
+MORE1
+ADD1 -108
+PAIR 8680,15552
+MORE0
+ADD0 -106
+MORE1
+ADD1 -104
+PAIR 1769,12137
+SET2 -102
+PAIR 13864,15510
+ADD2 -100
+PAIR 15551,17280
+CARRY2
+ADD2 -98
+PAIR 20737,22505
+MORE2
+ADD2 -96
+PAIR 24150,24152
+MORE2
+ADD2 -94
+PAIR 1687,1688
+MORE0
+ADD0 -92
+ADD2 -90
+PAIR 6871,6912
+MORE0
+ADD0 -88
+MORE2
+ADD2 -86
+PAIR 15512,19049
+ADD0 -84
+ADD2 -82
+PAIR 17321,22424
+ADD1 -80
+MORE2
+ADD2 -78
+PAIR 22463,24233
+MORE1
+ADD1 -76
+MORE2
+ADD2 -74
+PAIR 25880,25920
+ADD1 -72
+MORE2
+ADD2 -70
+PAIR 10369,12138
+MORE0
+ADD0 -68
+MORE1
+ADD1 -66
+ADD2 -64
+PAIR 20778,20778
+ADD0 -62
+ADD1 -60
+ADD2 -58
+PAIR 22506,22506
+MORE0
+ADD0 -56
+ADD1 -54
+MORE2
+ADD2 -52
+PAIR 24192,20735
+MORE0
+ADD0 -50
+ADD1 -48
+ADD2 -46
+PAIR 6954,13784
+SET3 -44
+PAIR 17239,17240
+CARRY3
+ADD3 -42
+PAIR 19008,25879
+ADD3 -40
+PAIR 5225,10408
+MORE0
+ADD0 -38
+MORE3
+ADD3 -36
+PAIR 12055,18967
+MORE0
+ADD0 -34
+ADD3 -32
+PAIR 20694,24234
+ADD0 -30
+MORE3
+ADD3 -28
+PAIR -41,3414
+MORE1
+ADD1 -26
+ADD3 -24
+PAIR 10367,12056
+ADD1 -22
+ADD3 -20
+PAIR 3457,8600
+MORE0
+ADD0 -18
+ADD1 -16
+MORE3
+ADD3 -14
+PAIR -42,3455
+ADD2 -12
+ADD3 -10
+PAIR 6913,10409
+MORE2
+ADD2 -8
+MORE3
+ADD3 -6
+PAIR 15511,15511
+ADD2 -4
+MORE3
+ADD3 -2
+PAIR 22465,22465
+MORE2
+ADD2 0
+ADD3 2
+PAIR -1,0
+ADD0 4
+MORE2
+ADD2 6
+ADD3 8
+PAIR 1729,3496
+MORE0
+ADD0 10
+ADD2 12
+MORE3
+ADD3 14
+PAIR 3498,6872
+MORE0
+ADD0 16
+MORE2
+ADD2 18
+MORE3
+ADD3 20
+PAIR 13823,24193
+MORE0
+ADD0 22
+MORE2
+ADD2 24
+ADD3 26
+PAIR 1686,1728
+MORE1
+ADD1 28
+MORE2
+ADD2 30
+MORE3
+ADD3 32
+PAIR 3416,12096
+ADD1 34
+ADD2 36
+ADD3 38
+PAIR 15553,17320
+MORE1
+ADD1 40
+MORE2
+ADD2 42
+MORE3
+ADD3 44
+PAIR 22423,24232
+MORE1
+ADD1 46
+ADD2 48
+MORE3
+ADD3 50
+PAIR 13825,15593
+MORE0
+ADD0 52
+ADD1 54
+MORE2
+ADD2 56
+MORE3
+ADD3 58
+PAIR 20736,20736
+MORE0
+ADD0 60
+ADD1 62
+MORE2
+ADD2 64
+ADD3 66
+PAIR 24191,24191
+MORE0
+ADD0 68
+MORE1
+ADD1 70
+ADD2 72
+ADD3 74
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_2fbba46ee923de69_l011_g3,.-peristyle_2fbba46ee923de69_l011_g3
 .section .note.GNU-stack,"",@progbits

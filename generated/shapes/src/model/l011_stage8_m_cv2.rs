@@ -21,54 +21,54 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_9a6058fef480c340_l011_g0 peristyle_9a6058fef480c340_l011_g1
-    peristyle_9a6058fef480c340_l011_g2 peristyle_9a6058fef480c340_l011_g3
+    peristyle_2fbba46ee923de69_l011_g0 peristyle_2fbba46ee923de69_l011_g1
+    peristyle_2fbba46ee923de69_l011_g2 peristyle_2fbba46ee923de69_l011_g3
 );
 static TABLE: &Aligned<[u8; 8512]> = &Aligned(*include_bytes!("l011_stage8_m_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1], (0, 9), 0, 0, None),
-    Group::new(&[2, 3], (9, 9), 96, 30, None),
-    Group::new(&[4, 5], (18, 9), 188, 58, None),
-    Group::new(&[6, 7], (27, 9), 288, 88, None),
-    Group::new(&[8, 9], (36, 9), 384, 120, None),
-    Group::new(&[10, 11], (45, 9), 476, 148, None),
-    Group::new(&[12, 13], (54, 9), 572, 177, None),
-    Group::new(&[14, 15], (63, 9), 652, 203, None),
+    Group::new(&[0, 8], (0, 9), 0, 0, None),
+    Group::new(&[1, 2], (9, 9), 104, 34, None),
+    Group::new(&[3, 10], (18, 9), 188, 63, None),
+    Group::new(&[4, 14], (27, 9), 284, 96, None),
+    Group::new(&[5, 9], (36, 9), 388, 131, None),
+    Group::new(&[6, 13], (45, 9), 480, 159, None),
+    Group::new(&[7, 11], (54, 9), 572, 188, None),
+    Group::new(&[12, 15], (63, 9), 660, 218, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 4), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (4, 4), 116, 84, None),
-    Group::new(&[8, 9, 10, 11], (8, 3), 240, 164, None),
-    Group::new(&[12, 13, 14, 15], (11, 3), 356, 251, None),
+    Group::new(&[0, 8, 3, 10], (0, 3), 0, 0, None),
+    Group::new(&[1, 2, 4, 14], (3, 4), 116, 84, None),
+    Group::new(&[5, 9, 7, 11], (7, 4), 236, 172, None),
+    Group::new(&[6, 13, 12, 15], (11, 3), 360, 265, None),
 ];
 static UNROLLED_GROUPS: &[Group] = &[
     Group::new(
-        &[0, 1, 2, 3],
-        (0, 57),
+        &[0, 8, 3, 10],
+        (0, 60),
         0,
         0,
-        unrolled!(peristyle_9a6058fef480c340_l011_g0),
+        unrolled!(peristyle_2fbba46ee923de69_l011_g0),
     ),
     Group::new(
-        &[4, 5, 6, 7],
-        (57, 68),
-        114,
-        54,
-        unrolled!(peristyle_9a6058fef480c340_l011_g1),
+        &[1, 2, 4, 14],
+        (60, 57),
+        120,
+        60,
+        unrolled!(peristyle_2fbba46ee923de69_l011_g1),
     ),
     Group::new(
-        &[8, 9, 10, 11],
-        (125, 62),
-        250,
+        &[5, 9, 7, 11],
+        (117, 66),
+        234,
         115,
-        unrolled!(peristyle_9a6058fef480c340_l011_g2),
+        unrolled!(peristyle_2fbba46ee923de69_l011_g2),
     ),
     Group::new(
-        &[12, 13, 14, 15],
-        (187, 56),
-        374,
-        171,
-        unrolled!(peristyle_9a6058fef480c340_l011_g3),
+        &[6, 13, 12, 15],
+        (183, 51),
+        366,
+        173,
+        unrolled!(peristyle_2fbba46ee923de69_l011_g3),
     ),
 ];
 /// The layer.
@@ -111,15 +111,15 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 72)),
-            offsets: Cow::Borrowed(TABLE.offsets(320, 764)),
-            weights: Cow::Borrowed(TABLE.words(3392, 235)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 740)),
+            weights: Cow::Borrowed(TABLE.words(3328, 244)),
         },
         quads: Some(Table {
             group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
             segments: Cow::Borrowed(TABLE.segments(4352, 14)),
-            offsets: Cow::Borrowed(TABLE.offsets(4416, 464)),
-            weights: Cow::Borrowed(TABLE.words(6272, 327)),
+            offsets: Cow::Borrowed(TABLE.offsets(4416, 456)),
+            weights: Cow::Borrowed(TABLE.words(6272, 335)),
         }),
         unrolled: Some(Table {
             group: 4,

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_84f792e774983992_l012_g0
-.hidden peristyle_84f792e774983992_l012_g0
-.type peristyle_84f792e774983992_l012_g0,@function
+.globl peristyle_915ab607d9bc317b_l012_g0
+.hidden peristyle_915ab607d9bc317b_l012_g0
+.type peristyle_915ab607d9bc317b_l012_g0,@function
 .p2align 6
-peristyle_84f792e774983992_l012_g0:
+peristyle_915ab607d9bc317b_l012_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -139,276 +139,81 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 25920,43200
+PAIR 1728,5184
 SET1 -128
-PAIR 13824,19008
+PAIR 0,0
 SET0 -126
-CARRY1
 ADD1 -124
-PAIR 50112,53568
+PAIR 13824,13824
 ADD0 -122
-ADD1 -120
-PAIR 48384,48384
-SET2 -118
-PAIR 0,22464
-ADD0 -116
-MORE1
-ADD1 -114
-ADD2 -112
-PAIR 5184,29376
-SET3 -110
-PAIR 31104,32832
-ADD0 -108
-ADD3 -106
-PAIR 3456,8640
-CARRY0
-ADD0 -104
-ADD1 -102
-ADD3 -100
-PAIR 39744,44928
-ADD0 -98
-MORE1
-ADD1 -96
-CARRY3
-ADD3 -94
-PAIR 1728,12096
-CARRY2
-ADD2 -92
-ADD3 -90
-PAIR 17280,27648
-MORE2
-ADD2 -88
-ADD3 -86
-PAIR 6912,34560
-MORE0
-ADD0 -84
-ADD2 -82
-MORE3
-ADD3 -80
-PAIR 38016,38016
-ADD0 -78
-MORE2
-ADD2 -76
-ADD3 -74
-PAIR 41472,41472
-ADD0 -72
-MORE2
-ADD2 -70
-ADD3 -68
-PAIR 46656,10368
-ADD0 -66
-ADD2 -64
-ADD3 -62
-PAIR 15552,20736
-MORE1
-ADD1 -60
-ADD2 -58
-MORE3
-ADD3 -56
-PAIR 51840,36288
-MORE1
-ADD1 -54
-MORE2
-ADD2 -52
-ADD3 -50
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_84f792e774983992_l012_g0,.-peristyle_84f792e774983992_l012_g0
-.globl peristyle_84f792e774983992_l012_g1
-.hidden peristyle_84f792e774983992_l012_g1
-.type peristyle_84f792e774983992_l012_g1,@function
-.p2align 6
-peristyle_84f792e774983992_l012_g1:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 6912,12096
-SET0 -128
-PAIR 17280,43200
-ADD0 -126
-PAIR 3456,3456
-SET2 -124
-PAIR 15552,50112
-CARRY0
-ADD0 -122
-ADD2 -120
-PAIR 41472,44928
-SET1 -118
-CARRY2
-ADD2 -116
-PAIR 22464,32832
-ADD0 -114
 CARRY1
-ADD1 -112
-ADD2 -110
-PAIR 1728,13824
+ADD1 -120
+PAIR 31104,38016
+ADD0 -118
+ADD1 -116
+PAIR 29376,51840
+SET2 -114
+PAIR 10368,22464
+ADD0 -112
 MORE1
-ADD1 -108
-SET3 -106
-PAIR 5184,27648
-MORE0
-ADD0 -104
-ADD1 -102
-ADD3 -100
-PAIR 25920,0
-ADD0 -98
+ADD1 -110
+CARRY2
+ADD2 -108
+PAIR 32832,44928
+CARRY0
+ADD0 -106
 MORE1
-ADD1 -96
+ADD1 -104
+ADD2 -102
+PAIR 12096,17280
+SET3 -100
+PAIR 24192,36288
 CARRY3
+ADD3 -98
+PAIR 25920,27648
+ADD1 -96
+MORE3
 ADD3 -94
-PAIR 31104,34560
-MORE0
+PAIR 6912,39744
 ADD0 -92
 ADD1 -90
 ADD3 -88
-PAIR 38016,39744
+PAIR 19008,19008
 ADD0 -86
-MORE1
-ADD1 -84
+ADD2 -84
 MORE3
 ADD3 -82
-PAIR 19008,29376
-MORE0
-ADD0 -80
-ADD2 -78
-ADD3 -76
 PAIR 46656,46656
-ADD0 -74
+ADD0 -80
 MORE2
+ADD2 -78
+MORE3
+ADD3 -76
+PAIR 50112,3456
+ADD0 -74
 ADD2 -72
 ADD3 -70
-PAIR 51840,51840
-MORE0
-ADD0 -68
+PAIR 15552,48384
+MORE1
+ADD1 -68
 MORE2
 ADD2 -66
 MORE3
 ADD3 -64
-PAIR 8640,48384
-ADD1 -62
+PAIR 8640,41472
+MORE0
+ADD0 -62
+ADD1 -60
+ADD2 -58
+ADD3 -56
+PAIR 53568,34560
+ADD0 -54
+MORE1
+ADD1 -52
 MORE2
-ADD2 -60
-ADD3 -58
-PAIR 10368,53568
-ADD0 -56
-ADD1 -54
-MORE2
-ADD2 -52
-ADD3 -50
+ADD2 -50
+MORE3
+ADD3 -48
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -520,12 +325,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_84f792e774983992_l012_g1,.-peristyle_84f792e774983992_l012_g1
-.globl peristyle_84f792e774983992_l012_g2
-.hidden peristyle_84f792e774983992_l012_g2
-.type peristyle_84f792e774983992_l012_g2,@function
+.size peristyle_915ab607d9bc317b_l012_g0,.-peristyle_915ab607d9bc317b_l012_g0
+.globl peristyle_915ab607d9bc317b_l012_g1
+.hidden peristyle_915ab607d9bc317b_l012_g1
+.type peristyle_915ab607d9bc317b_l012_g1,@function
 .p2align 6
-peristyle_84f792e774983992_l012_g2:
+peristyle_915ab607d9bc317b_l012_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -534,89 +339,278 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 12096,46656
+PAIR 12096,15552
 SET0 -128
-PAIR 5184,32832
 SET1 -126
-PAIR 38016,51840
-CARRY1
-ADD1 -124
-PAIR 31104,43200
-SET2 -122
-PAIR 8640,8640
-ADD0 -120
-ADD2 -118
-PAIR 17280,34560
-CARRY0
-ADD0 -116
-ADD1 -114
-CARRY2
-ADD2 -112
-PAIR 53568,3456
-MORE0
-ADD0 -110
-SET3 -108
+PAIR 22464,51840
+ADD0 -124
+ADD1 -122
+PAIR 17280,31104
+ADD1 -120
+SET2 -118
 PAIR 27648,29376
-MORE1
-ADD1 -106
-ADD3 -104
-PAIR 39744,44928
-ADD1 -102
+SET3 -116
+PAIR 3456,25920
+CARRY0
+ADD0 -114
+CARRY1
+ADD1 -112
 CARRY3
+ADD3 -110
+PAIR 39744,44928
+MORE0
+ADD0 -108
+ADD1 -106
+MORE3
+ADD3 -104
+PAIR 10368,24192
+ADD2 -102
 ADD3 -100
-PAIR 25920,15552
+PAIR 0,19008
 MORE0
 ADD0 -98
-MORE1
-ADD1 -96
+CARRY2
+ADD2 -96
 MORE3
 ADD3 -94
-PAIR 1728,1728
-ADD2 -92
-ADD3 -90
-PAIR 48384,48384
+PAIR 50112,43200
+ADD0 -92
 MORE2
-ADD2 -88
-ADD3 -86
-PAIR 19008,50112
-MORE0
-ADD0 -84
-MORE2
-ADD2 -82
-ADD3 -80
-PAIR 0,10368
-ADD1 -78
-MORE2
-ADD2 -76
-MORE3
-ADD3 -74
-PAIR 13824,20736
+ADD2 -90
+ADD3 -88
+PAIR 1728,6912
 MORE1
+ADD1 -86
+MORE2
+ADD2 -84
+MORE3
+ADD3 -82
+PAIR 48384,34560
+ADD1 -80
+MORE2
+ADD2 -78
+ADD3 -76
+PAIR 13824,20736
+MORE0
+ADD0 -74
 ADD1 -72
 ADD2 -70
-MORE3
 ADD3 -68
-PAIR 6912,24192
+PAIR 36288,8640
+MORE0
 ADD0 -66
 MORE1
 ADD1 -64
 MORE2
 ADD2 -62
+MORE3
 ADD3 -60
-PAIR 36288,36288
+PAIR 41472,53568
+ADD0 -58
+ADD1 -56
+ADD2 -54
+ADD3 -52
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_915ab607d9bc317b_l012_g1,.-peristyle_915ab607d9bc317b_l012_g1
+.globl peristyle_915ab607d9bc317b_l012_g2
+.hidden peristyle_915ab607d9bc317b_l012_g2
+.type peristyle_915ab607d9bc317b_l012_g2,@function
+.p2align 6
+peristyle_915ab607d9bc317b_l012_g2:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 22464,48384
+SET0 -128
+PAIR 43200,43200
+SET1 -126
+PAIR 53568,53568
+CARRY1
+ADD1 -124
+PAIR 8640,46656
+SET2 -122
+PAIR 3456,31104
+ADD1 -120
+ADD2 -118
+PAIR 0,10368
+ADD0 -116
+SET3 -114
+PAIR 13824,24192
+MORE1
+ADD1 -112
+ADD3 -110
+PAIR 5184,29376
+ADD2 -108
+CARRY3
+ADD3 -106
+PAIR 39744,25920
+ADD2 -104
+MORE3
+ADD3 -102
+PAIR 15552,27648
+CARRY0
+ADD0 -100
+ADD2 -98
+ADD3 -96
+PAIR 51840,12096
+ADD0 -94
+CARRY2
+ADD2 -92
+MORE3
+ADD3 -90
+PAIR 32832,44928
+ADD1 -88
+ADD2 -86
+MORE3
+ADD3 -84
+PAIR 6912,17280
 MORE0
+ADD0 -82
+MORE1
+ADD1 -80
+ADD2 -78
+ADD3 -76
+PAIR 20736,34560
+ADD0 -74
+ADD1 -72
+MORE2
+ADD2 -70
+MORE3
+ADD3 -68
+PAIR 36288,1728
+MORE0
+ADD0 -66
+ADD1 -64
+ADD2 -62
+MORE3
+ADD3 -60
+PAIR 38016,38016
 ADD0 -58
 MORE1
 ADD1 -56
-MORE2
 ADD2 -54
-MORE3
 ADD3 -52
 PAIR 41472,41472
+MORE0
 ADD0 -50
-MORE1
 ADD1 -48
 ADD2 -46
+MORE3
 ADD3 -44
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
@@ -729,12 +723,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_84f792e774983992_l012_g2,.-peristyle_84f792e774983992_l012_g2
-.globl peristyle_84f792e774983992_l012_g3
-.hidden peristyle_84f792e774983992_l012_g3
-.type peristyle_84f792e774983992_l012_g3,@function
+.size peristyle_915ab607d9bc317b_l012_g2,.-peristyle_915ab607d9bc317b_l012_g2
+.globl peristyle_915ab607d9bc317b_l012_g3
+.hidden peristyle_915ab607d9bc317b_l012_g3
+.type peristyle_915ab607d9bc317b_l012_g3,@function
 .p2align 6
-peristyle_84f792e774983992_l012_g3:
+peristyle_915ab607d9bc317b_l012_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -743,75 +737,76 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 5184,27648
-SET0 -128
-PAIR 8640,51840
-ADD0 -126
-SET1 -124
-PAIR 0,19008
-SET2 -122
-PAIR 10368,15552
+PAIR 41472,44928
+SET1 -128
+PAIR 0,12096
+SET0 -126
+ADD1 -124
+PAIR 19008,31104
+ADD0 -122
+ADD1 -120
+SET2 -118
+PAIR 38016,39744
 CARRY0
-ADD0 -120
-ADD2 -118
-PAIR 12096,22464
+ADD0 -116
 CARRY1
-ADD1 -116
-ADD2 -114
-PAIR 25920,39744
-MORE1
-ADD1 -112
-CARRY2
-ADD2 -110
-PAIR 48384,46656
+ADD1 -114
+ADD2 -112
+PAIR 46656,25920
+MORE0
+ADD0 -110
 ADD1 -108
+CARRY2
 ADD2 -106
-PAIR 32832,50112
+PAIR 17280,32832
 ADD0 -104
 SET3 -102
-PAIR 20736,24192
+PAIR 36288,48384
 ADD1 -100
 ADD3 -98
-PAIR 1728,3456
-MORE0
+PAIR 6912,15552
 ADD0 -96
 MORE1
 ADD1 -94
 CARRY3
 ADD3 -92
-PAIR 13824,17280
+PAIR 43200,22464
+MORE0
 ADD0 -90
 ADD1 -88
-MORE3
 ADD3 -86
-PAIR 38016,41472
+PAIR 1728,8640
 ADD2 -84
-MORE3
 ADD3 -82
-PAIR 43200,29376
+PAIR 13824,3456
+MORE2
+ADD2 -80
+MORE3
+ADD3 -78
+PAIR 5184,27648
+ADD0 -76
+ADD2 -74
+ADD3 -72
+PAIR 51840,50112
 MORE0
-ADD0 -80
-MORE2
-ADD2 -78
+ADD0 -70
+ADD2 -68
 MORE3
-ADD3 -76
-PAIR 31104,44928
-ADD1 -74
-ADD2 -72
-ADD3 -70
-PAIR 6912,34560
-ADD0 -68
+ADD3 -66
+PAIR 10368,29376
+MORE0
+ADD0 -64
+ADD1 -62
+MORE2
+ADD2 -60
+MORE3
+ADD3 -58
+PAIR 34560,53568
+ADD0 -56
 MORE1
-ADD1 -66
-MORE2
-ADD2 -64
-MORE3
-ADD3 -62
-PAIR 36288,53568
-ADD0 -60
-ADD1 -58
-ADD2 -56
-ADD3 -54
+ADD1 -54
+ADD2 -52
+ADD3 -50
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -923,5 +918,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_84f792e774983992_l012_g3,.-peristyle_84f792e774983992_l012_g3
+.size peristyle_915ab607d9bc317b_l012_g3,.-peristyle_915ab607d9bc317b_l012_g3
 .section .note.GNU-stack,"",@progbits

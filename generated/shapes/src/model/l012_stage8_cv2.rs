@@ -20,54 +20,54 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_84f792e774983992_l012_g0 peristyle_84f792e774983992_l012_g1
-    peristyle_84f792e774983992_l012_g2 peristyle_84f792e774983992_l012_g3
+    peristyle_915ab607d9bc317b_l012_g0 peristyle_915ab607d9bc317b_l012_g1
+    peristyle_915ab607d9bc317b_l012_g2 peristyle_915ab607d9bc317b_l012_g3
 );
 static TABLE: &Aligned<[u8; 3264]> = &Aligned(*include_bytes!("l012_stage8_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1], (0, 9), 0, 0, None),
-    Group::new(&[2, 3], (9, 9), 24, 10, None),
-    Group::new(&[4, 5], (18, 9), 52, 22, None),
-    Group::new(&[6, 7], (27, 9), 88, 37, None),
-    Group::new(&[8, 9], (36, 9), 116, 48, None),
-    Group::new(&[10, 11], (45, 9), 156, 64, None),
-    Group::new(&[12, 13], (54, 9), 184, 78, None),
-    Group::new(&[14, 15], (63, 9), 212, 92, None),
+    Group::new(&[0, 5], (0, 9), 0, 0, None),
+    Group::new(&[1, 13], (9, 9), 28, 14, None),
+    Group::new(&[2, 15], (18, 9), 52, 26, None),
+    Group::new(&[3, 9], (27, 9), 84, 42, None),
+    Group::new(&[4, 14], (36, 9), 116, 58, None),
+    Group::new(&[6, 8], (45, 9), 148, 74, None),
+    Group::new(&[7, 12], (54, 9), 180, 90, None),
+    Group::new(&[10, 11], (63, 9), 204, 102, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (1, 1), 32, 32, None),
-    Group::new(&[8, 9, 10, 11], (2, 1), 64, 64, None),
-    Group::new(&[12, 13, 14, 15], (3, 1), 96, 96, None),
+    Group::new(&[0, 5, 6, 8], (0, 1), 0, 0, None),
+    Group::new(&[1, 13, 10, 11], (1, 1), 32, 32, None),
+    Group::new(&[2, 15, 3, 9], (2, 1), 60, 60, None),
+    Group::new(&[4, 14, 7, 12], (3, 1), 92, 92, None),
 ];
 static UNROLLED_GROUPS: &[Group] = &[
     Group::new(
-        &[0, 1, 2, 3],
+        &[0, 5, 6, 8],
         (0, 17),
         0,
         0,
-        unrolled!(peristyle_84f792e774983992_l012_g0),
+        unrolled!(peristyle_915ab607d9bc317b_l012_g0),
     ),
     Group::new(
-        &[4, 5, 6, 7],
-        (17, 16),
+        &[1, 13, 10, 11],
+        (17, 14),
         34,
-        20,
-        unrolled!(peristyle_84f792e774983992_l012_g1),
+        21,
+        unrolled!(peristyle_915ab607d9bc317b_l012_g1),
     ),
     Group::new(
-        &[8, 9, 10, 11],
-        (33, 18),
-        66,
-        40,
-        unrolled!(peristyle_84f792e774983992_l012_g2),
-    ),
-    Group::new(
-        &[12, 13, 14, 15],
-        (51, 16),
-        102,
+        &[2, 15, 3, 9],
+        (31, 17),
         62,
-        unrolled!(peristyle_84f792e774983992_l012_g3),
+        41,
+        unrolled!(peristyle_915ab607d9bc317b_l012_g2),
+    ),
+    Group::new(
+        &[4, 14, 7, 12],
+        (48, 15),
+        96,
+        63,
+        unrolled!(peristyle_915ab607d9bc317b_l012_g3),
     ),
 ];
 /// The layer.
@@ -108,22 +108,22 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 72)),
-            offsets: Cow::Borrowed(TABLE.offsets(320, 248)),
-            weights: Cow::Borrowed(TABLE.words(1344, 106)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 236)),
+            weights: Cow::Borrowed(TABLE.words(1280, 116)),
         },
         quads: Some(Table {
             group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
             segments: Cow::Borrowed(TABLE.segments(1792, 4)),
-            offsets: Cow::Borrowed(TABLE.offsets(1856, 128)),
-            weights: Cow::Borrowed(TABLE.words(2368, 128)),
+            offsets: Cow::Borrowed(TABLE.offsets(1856, 124)),
+            weights: Cow::Borrowed(TABLE.words(2368, 124)),
         }),
         unrolled: Some(Table {
             group: 4,
             groups: Cow::Borrowed(UNROLLED_GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 0)),
             offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(2880, 81)),
+            weights: Cow::Borrowed(TABLE.words(2880, 83)),
         }),
         packed: Cow::Borrowed(TABLE.offsets(3264, 0)),
         panels: None,

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_d193f42eb4fc2ce5_l013_g0
-.hidden peristyle_d193f42eb4fc2ce5_l013_g0
-.type peristyle_d193f42eb4fc2ce5_l013_g0,@function
+.globl peristyle_68f8b70c324d12ef_l013_g0
+.hidden peristyle_68f8b70c324d12ef_l013_g0
+.type peristyle_68f8b70c324d12ef_l013_g0,@function
 .p2align 6
-peristyle_d193f42eb4fc2ce5_l013_g0:
+peristyle_68f8b70c324d12ef_l013_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -139,75 +139,842 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 36288,36288
-SET0 -128
-PAIR 17280,17280
-ADD0 -126
-SET1 -124
-PAIR 43200,43200
+PAIR 48384,48384
+SET1 -128
+PAIR 10368,17280
+SET0 -126
+ADD1 -124
+PAIR 25920,39744
 CARRY0
 ADD0 -122
 ADD1 -120
-PAIR 8640,8640
-SET2 -118
-PAIR 46656,46656
-CARRY2
-ADD2 -116
-PAIR 29376,31104
+PAIR 53568,20736
+ADD0 -118
+SET2 -116
+PAIR 22464,38016
+MORE0
 ADD0 -114
-ADD2 -112
-PAIR 38016,51840
-MORE0
-ADD0 -110
-ADD2 -108
-PAIR 15552,53568
-MORE0
-ADD0 -106
+CARRY1
+ADD1 -112
+ADD2 -110
+PAIR 3456,12096
+ADD0 -108
+SET3 -106
+PAIR 24192,50112
+MORE1
 ADD1 -104
-MORE2
-ADD2 -102
-PAIR 0,19008
-SET3 -100
-PAIR 3456,10368
-ADD0 -98
+ADD3 -102
+PAIR 36288,43200
+MORE0
+ADD0 -100
+ADD1 -98
 CARRY3
 ADD3 -96
-PAIR 24192,32832
-CARRY1
-ADD1 -94
+PAIR 8640,41472
+CARRY2
+ADD2 -94
 ADD3 -92
-PAIR 44928,48384
-ADD1 -90
-MORE3
-ADD3 -88
-PAIR 50112,12096
-MORE1
-ADD1 -86
-ADD3 -84
-PAIR 25920,39744
+PAIR 6912,6912
 MORE0
-ADD0 -82
-MORE1
-ADD1 -80
+ADD0 -90
+MORE2
+ADD2 -88
+ADD3 -86
+PAIR 13824,13824
+MORE0
+ADD0 -84
+ADD2 -82
 MORE3
-ADD3 -78
+ADD3 -80
+PAIR 29376,34560
+MORE0
+ADD0 -78
+MORE2
+ADD2 -76
+ADD3 -74
+PAIR 46656,5184
+ADD1 -72
+ADD2 -70
+ADD3 -68
 PAIR 1728,1728
+ADD0 -66
+MORE1
+ADD1 -64
+MORE2
+ADD2 -62
+ADD3 -60
+PAIR 15552,15552
+MORE0
+ADD0 -58
+ADD1 -56
+MORE2
+ADD2 -54
+ADD3 -52
+PAIR 31104,51840
+ADD0 -50
+MORE1
+ADD1 -48
+ADD2 -46
+ADD3 -44
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_68f8b70c324d12ef_l013_g0,.-peristyle_68f8b70c324d12ef_l013_g0
+.globl peristyle_68f8b70c324d12ef_l013_g1
+.hidden peristyle_68f8b70c324d12ef_l013_g1
+.type peristyle_68f8b70c324d12ef_l013_g1,@function
+.p2align 6
+peristyle_68f8b70c324d12ef_l013_g1:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 3456,3456
+SET1 -128
+PAIR 6912,41472
+ADD1 -126
+SET2 -124
+PAIR 5184,22464
+SET0 -122
+ADD1 -120
+ADD2 -118
+PAIR 24192,34560
+CARRY0
+ADD0 -116
+CARRY1
+ADD1 -114
+ADD2 -112
+PAIR 8640,51840
+SET3 -110
+PAIR 12096,17280
+MORE0
+ADD0 -108
+ADD3 -106
+PAIR 27648,36288
+ADD1 -104
+CARRY3
+ADD3 -102
+PAIR 15552,25920
+MORE0
+ADD0 -100
+ADD1 -98
+MORE3
+ADD3 -96
+PAIR 19008,38016
+CARRY2
+ADD2 -94
+MORE3
+ADD3 -92
+PAIR 13824,43200
+MORE0
+ADD0 -90
+ADD2 -88
+MORE3
+ADD3 -86
+PAIR 20736,32832
+MORE0
+ADD0 -84
+MORE1
+ADD1 -82
+MORE2
+ADD2 -80
+ADD3 -78
+PAIR 29376,39744
+MORE0
 ADD0 -76
+ADD1 -74
+ADD2 -72
+MORE3
+ADD3 -70
+PAIR 44928,50112
+MORE0
+ADD0 -68
+MORE1
+ADD1 -66
+MORE2
+ADD2 -64
+MORE3
+ADD3 -62
+PAIR 53568,48384
+ADD0 -60
+MORE1
+ADD1 -58
+MORE2
+ADD2 -56
+MORE3
+ADD3 -54
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_68f8b70c324d12ef_l013_g1,.-peristyle_68f8b70c324d12ef_l013_g1
+.globl peristyle_68f8b70c324d12ef_l013_g2
+.hidden peristyle_68f8b70c324d12ef_l013_g2
+.type peristyle_68f8b70c324d12ef_l013_g2,@function
+.p2align 6
+peristyle_68f8b70c324d12ef_l013_g2:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 5184,27648
+SET1 -128
+PAIR 0,13824
+SET0 -126
+ADD1 -124
+PAIR 19008,22464
+CARRY0
+ADD0 -122
+ADD1 -120
+PAIR 10368,1728
+MORE0
+ADD0 -118
+SET2 -116
+PAIR 20736,24192
+ADD0 -114
+CARRY1
+ADD1 -112
+ADD2 -110
+PAIR 41472,44928
+MORE0
+ADD0 -108
+ADD1 -106
+CARRY2
+ADD2 -104
+PAIR 17280,31104
+ADD1 -102
+SET3 -100
+PAIR 36288,12096
+MORE1
+ADD1 -98
+CARRY3
+ADD3 -96
+PAIR 6912,39744
+ADD0 -94
+ADD1 -92
+MORE3
+ADD3 -90
+PAIR 43200,51840
+ADD2 -88
+MORE3
+ADD3 -86
+PAIR 48384,50112
+ADD0 -84
+MORE2
+ADD2 -82
+MORE3
+ADD3 -80
+PAIR 3456,25920
+MORE0
+ADD0 -78
+ADD1 -76
 MORE2
 ADD2 -74
 ADD3 -72
-PAIR 6912,6912
-MORE0
+PAIR 32832,34560
 ADD0 -70
+ADD1 -68
 MORE2
-ADD2 -68
-ADD3 -66
-PAIR 41472,5184
+ADD2 -66
+MORE3
+ADD3 -64
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_68f8b70c324d12ef_l013_g2,.-peristyle_68f8b70c324d12ef_l013_g2
+.globl peristyle_68f8b70c324d12ef_l013_g3
+.hidden peristyle_68f8b70c324d12ef_l013_g3
+.type peristyle_68f8b70c324d12ef_l013_g3,@function
+.p2align 6
+peristyle_68f8b70c324d12ef_l013_g3:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 13824,34560
+SET0 -128
+SET1 -126
+PAIR 38016,43200
+ADD0 -124
+ADD1 -122
+PAIR 5184,36288
+CARRY0
+ADD0 -120
+SET2 -118
+PAIR 24192,22464
+ADD0 -116
+ADD2 -114
+PAIR 8640,44928
+MORE0
+ADD0 -112
+ADD1 -110
+ADD2 -108
+PAIR 25920,32832
+SET3 -106
+PAIR 48384,53568
+ADD0 -104
+ADD3 -102
+PAIR 12096,46656
+CARRY1
+ADD1 -100
+ADD3 -98
+PAIR 15552,17280
+ADD0 -96
+ADD1 -94
+CARRY3
+ADD3 -92
+PAIR 1728,29376
+CARRY2
+ADD2 -90
+MORE3
+ADD3 -88
+PAIR 0,10368
+MORE0
+ADD0 -86
+ADD2 -84
+MORE3
+ADD3 -82
+PAIR 50112,3456
+ADD1 -80
+ADD2 -78
+MORE3
+ADD3 -76
+PAIR 6912,20736
+ADD0 -74
+MORE1
+ADD1 -72
+MORE2
+ADD2 -70
+ADD3 -68
+PAIR 27648,51840
+ADD0 -66
+ADD1 -64
+MORE2
+ADD2 -62
+ADD3 -60
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_68f8b70c324d12ef_l013_g3,.-peristyle_68f8b70c324d12ef_l013_g3
+.globl peristyle_68f8b70c324d12ef_l013_g4
+.hidden peristyle_68f8b70c324d12ef_l013_g4
+.type peristyle_68f8b70c324d12ef_l013_g4,@function
+.p2align 6
+peristyle_68f8b70c324d12ef_l013_g4:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 12096,31104
+SET1 -128
+PAIR 10368,17280
+SET0 -126
+ADD1 -124
+PAIR 27648,27648
+ADD0 -122
+CARRY1
+ADD1 -120
+PAIR 22464,39744
+ADD0 -118
+SET2 -116
+PAIR 8640,50112
+ADD1 -114
+ADD2 -112
+PAIR 29376,44928
+CARRY0
+ADD0 -110
+MORE1
+ADD1 -108
+CARRY2
+ADD2 -106
+PAIR 6912,19008
+ADD0 -104
+ADD1 -102
+SET3 -100
+PAIR 20736,24192
+MORE2
+ADD2 -98
+ADD3 -96
+PAIR 5184,25920
+MORE0
+ADD0 -94
+MORE2
+ADD2 -92
+ADD3 -90
+PAIR 51840,32832
+MORE1
+ADD1 -88
+MORE2
+ADD2 -86
+CARRY3
+ADD3 -84
+PAIR 0,0
+ADD0 -82
+ADD1 -80
+MORE2
+ADD2 -78
+ADD3 -76
+PAIR 1728,1728
+ADD0 -74
+ADD1 -72
+MORE2
+ADD2 -70
+ADD3 -68
+PAIR 3456,13824
+ADD0 -66
 MORE1
 ADD1 -64
 ADD2 -62
+MORE3
 ADD3 -60
-PAIR 13824,13824
+PAIR 15552,34560
 MORE0
 ADD0 -58
 ADD1 -56
@@ -215,18 +982,20 @@ MORE2
 ADD2 -54
 MORE3
 ADD3 -52
-PAIR 22464,22464
-MORE0
+PAIR 43200,46656
 ADD0 -50
+MORE1
 ADD1 -48
+MORE2
 ADD2 -46
 ADD3 -44
-PAIR 34560,20736
+PAIR 48384,53568
 ADD0 -42
 MORE1
 ADD1 -40
 MORE2
 ADD2 -38
+MORE3
 ADD3 -36
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
@@ -339,12 +1108,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_d193f42eb4fc2ce5_l013_g0,.-peristyle_d193f42eb4fc2ce5_l013_g0
-.globl peristyle_d193f42eb4fc2ce5_l013_g1
-.hidden peristyle_d193f42eb4fc2ce5_l013_g1
-.type peristyle_d193f42eb4fc2ce5_l013_g1,@function
+.size peristyle_68f8b70c324d12ef_l013_g4,.-peristyle_68f8b70c324d12ef_l013_g4
+.globl peristyle_68f8b70c324d12ef_l013_g5
+.hidden peristyle_68f8b70c324d12ef_l013_g5
+.type peristyle_68f8b70c324d12ef_l013_g5,@function
 .p2align 6
-peristyle_d193f42eb4fc2ce5_l013_g1:
+peristyle_68f8b70c324d12ef_l013_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -353,1074 +1122,84 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 32832,50112
-SET2 -128
-PAIR 39744,46656
-SET1 -126
-CARRY2
-ADD2 -124
-PAIR 0,5184
-SET0 -122
-ADD1 -120
-MORE2
-ADD2 -118
-PAIR 13824,22464
-ADD0 -116
-ADD1 -114
-MORE2
-ADD2 -112
-PAIR 43200,53568
-CARRY0
-ADD0 -110
-CARRY1
-ADD1 -108
-ADD2 -106
-PAIR 31104,41472
-SET3 -104
-PAIR 36288,38016
-ADD0 -102
-ADD3 -100
-PAIR 19008,19008
-ADD1 -98
-ADD3 -96
-PAIR 10368,17280
-MORE0
-ADD0 -94
-ADD1 -92
-ADD3 -90
-PAIR 27648,6912
-ADD0 -88
-ADD1 -86
-CARRY3
-ADD3 -84
-PAIR 24192,51840
-MORE2
-ADD2 -82
-ADD3 -80
-PAIR 8640,20736
-MORE0
-ADD0 -78
-ADD2 -76
-ADD3 -74
-PAIR 1728,3456
-MORE1
-ADD1 -72
-MORE2
-ADD2 -70
-ADD3 -68
-PAIR 25920,29376
-ADD1 -66
-MORE2
-ADD2 -64
-MORE3
-ADD3 -62
-PAIR 15552,34560
-MORE0
-ADD0 -60
-MORE1
-ADD1 -58
-MORE2
-ADD2 -56
-ADD3 -54
-PAIR 44928,48384
-ADD0 -52
-ADD1 -50
-MORE2
-ADD2 -48
-MORE3
-ADD3 -46
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_d193f42eb4fc2ce5_l013_g1,.-peristyle_d193f42eb4fc2ce5_l013_g1
-.globl peristyle_d193f42eb4fc2ce5_l013_g2
-.hidden peristyle_d193f42eb4fc2ce5_l013_g2
-.type peristyle_d193f42eb4fc2ce5_l013_g2,@function
-.p2align 6
-peristyle_d193f42eb4fc2ce5_l013_g2:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 22464,46656
-SET0 -128
-PAIR 10368,41472
-SET1 -126
-PAIR 0,13824
-SET2 -124
-PAIR 15552,15552
-ADD2 -122
-PAIR 1728,5184
-CARRY0
-ADD0 -120
-CARRY2
-ADD2 -118
-PAIR 8640,19008
-MORE0
-ADD0 -116
-ADD2 -114
-PAIR 27648,38016
-ADD0 -112
-MORE2
-ADD2 -110
-PAIR 24192,44928
-CARRY1
-ADD1 -108
-MORE2
-ADD2 -106
-PAIR 17280,39744
-MORE0
-ADD0 -104
-SET3 -102
-PAIR 25920,32832
-MORE1
-ADD1 -100
-ADD3 -98
-PAIR 34560,43200
-MORE1
-ADD1 -96
-CARRY3
-ADD3 -94
-PAIR 6912,6912
-ADD0 -92
-MORE2
-ADD2 -90
-MORE3
-ADD3 -88
-PAIR 12096,12096
-MORE0
-ADD0 -86
-ADD2 -84
-MORE3
-ADD3 -82
-PAIR 31104,36288
-MORE0
-ADD0 -80
-ADD2 -78
-MORE3
-ADD3 -76
-PAIR 3456,20736
-ADD0 -74
-ADD1 -72
-ADD2 -70
-ADD3 -68
-PAIR 48384,53568
-MORE0
-ADD0 -66
-MORE1
-ADD1 -64
-MORE2
-ADD2 -62
-ADD3 -60
-PAIR 50112,51840
-MORE0
-ADD0 -58
-ADD1 -56
-ADD2 -54
-MORE3
-ADD3 -52
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_d193f42eb4fc2ce5_l013_g2,.-peristyle_d193f42eb4fc2ce5_l013_g2
-.globl peristyle_d193f42eb4fc2ce5_l013_g3
-.hidden peristyle_d193f42eb4fc2ce5_l013_g3
-.type peristyle_d193f42eb4fc2ce5_l013_g3,@function
-.p2align 6
-peristyle_d193f42eb4fc2ce5_l013_g3:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 27648,27648
-SET0 -128
-PAIR 44928,44928
-CARRY0
-ADD0 -126
-PAIR 0,17280
-SET1 -124
-PAIR 20736,20736
-ADD1 -122
-PAIR 8640,34560
-ADD0 -120
-CARRY1
-ADD1 -118
-SET2 -116
-PAIR 5184,10368
-SET3 -114
-PAIR 32832,53568
-MORE0
-ADD0 -112
-ADD3 -110
-PAIR 39744,48384
-MORE0
-ADD0 -108
-ADD3 -106
-PAIR 19008,22464
-MORE0
-ADD0 -104
-ADD1 -102
-CARRY3
-ADD3 -100
-PAIR 15552,12096
-ADD2 -98
-ADD3 -96
-PAIR 24192,46656
-ADD0 -94
-ADD2 -92
-ADD3 -90
-PAIR 13824,29376
-MORE1
-ADD1 -88
-CARRY2
-ADD2 -86
-ADD3 -84
-PAIR 50112,36288
-ADD1 -82
-ADD2 -80
-MORE3
-ADD3 -78
-PAIR 1728,3456
-MORE0
-ADD0 -76
-MORE1
-ADD1 -74
-ADD2 -72
-ADD3 -70
-PAIR 6912,31104
-ADD0 -68
-ADD1 -66
-MORE2
-ADD2 -64
-MORE3
-ADD3 -62
-PAIR 38016,41472
-MORE0
-ADD0 -60
-MORE1
-ADD1 -58
-ADD2 -56
-ADD3 -54
-PAIR 43200,51840
-MORE0
-ADD0 -52
-ADD1 -50
-MORE2
-ADD2 -48
-ADD3 -46
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_d193f42eb4fc2ce5_l013_g3,.-peristyle_d193f42eb4fc2ce5_l013_g3
-.globl peristyle_d193f42eb4fc2ce5_l013_g4
-.hidden peristyle_d193f42eb4fc2ce5_l013_g4
-.type peristyle_d193f42eb4fc2ce5_l013_g4,@function
-.p2align 6
-peristyle_d193f42eb4fc2ce5_l013_g4:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 36288,39744
-SET2 -128
-PAIR 22464,41472
-SET0 -126
-ADD2 -124
-PAIR 5184,20736
-ADD0 -122
-SET1 -120
-ADD2 -118
-PAIR 8640,10368
-SET3 -116
-PAIR 12096,17280
-ADD3 -114
-PAIR 31104,38016
-ADD0 -112
-ADD3 -110
-PAIR 0,1728
-ADD1 -108
-CARRY3
-ADD3 -106
-PAIR 46656,51840
-CARRY1
-ADD1 -104
-ADD3 -102
-PAIR 13824,19008
-CARRY0
-ADD0 -100
-ADD1 -98
-MORE3
-ADD3 -96
-PAIR 43200,24192
-ADD0 -94
-ADD1 -92
-ADD3 -90
-PAIR 29376,44928
-MORE0
-ADD0 -88
-CARRY2
-ADD2 -86
-ADD3 -84
-PAIR 50112,27648
-MORE0
-ADD0 -82
-MORE2
-ADD2 -80
-MORE3
-ADD3 -78
-PAIR 3456,15552
-MORE1
-ADD1 -76
-ADD2 -74
-ADD3 -72
-PAIR 34560,25920
-ADD1 -70
-MORE2
-ADD2 -68
-MORE3
-ADD3 -66
-PAIR 6912,48384
-ADD0 -64
-MORE1
-ADD1 -62
-MORE2
-ADD2 -60
-ADD3 -58
-PAIR 53568,32832
-MORE0
-ADD0 -56
-MORE1
-ADD1 -54
-ADD2 -52
-MORE3
-ADD3 -50
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_d193f42eb4fc2ce5_l013_g4,.-peristyle_d193f42eb4fc2ce5_l013_g4
-.globl peristyle_d193f42eb4fc2ce5_l013_g5
-.hidden peristyle_d193f42eb4fc2ce5_l013_g5
-.type peristyle_d193f42eb4fc2ce5_l013_g5,@function
-.p2align 6
-peristyle_d193f42eb4fc2ce5_l013_g5:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 51840,51840
+PAIR 0,50112
 SET1 -128
-PAIR 29376,43200
+PAIR 17280,29376
 SET0 -126
 ADD1 -124
-PAIR 12096,53568
+PAIR 39744,43200
 SET2 -122
-PAIR 15552,38016
-CARRY0
-ADD0 -120
-ADD2 -118
-PAIR 46656,48384
-ADD0 -116
-CARRY2
-ADD2 -114
-PAIR 1728,8640
-CARRY1
-ADD1 -112
-ADD2 -110
-PAIR 17280,32832
-MORE0
-ADD0 -108
-SET3 -106
-PAIR 0,5184
-MORE0
-ADD0 -104
-ADD1 -102
-ADD3 -100
-PAIR 20736,24192
-MORE0
-ADD0 -98
-ADD1 -96
-CARRY3
-ADD3 -94
-PAIR 19008,22464
-MORE2
-ADD2 -92
-ADD3 -90
-PAIR 34560,25920
-ADD2 -88
-ADD3 -86
-PAIR 13824,31104
-ADD0 -84
-MORE2
-ADD2 -82
-MORE3
-ADD3 -80
-PAIR 41472,39744
-ADD0 -78
-ADD2 -76
-ADD3 -74
-PAIR 44928,3456
-MORE1
-ADD1 -72
-ADD2 -70
-ADD3 -68
-PAIR 6912,27648
-MORE0
-ADD0 -66
-ADD1 -64
-MORE2
-ADD2 -62
-MORE3
-ADD3 -60
-PAIR 36288,10368
-ADD0 -58
-ADD1 -56
-ADD2 -54
-ADD3 -52
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_d193f42eb4fc2ce5_l013_g5,.-peristyle_d193f42eb4fc2ce5_l013_g5
-.globl peristyle_d193f42eb4fc2ce5_l013_g6
-.hidden peristyle_d193f42eb4fc2ce5_l013_g6
-.type peristyle_d193f42eb4fc2ce5_l013_g6,@function
-.p2align 6
-peristyle_d193f42eb4fc2ce5_l013_g6:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 5184,31104
-SET0 -128
-PAIR 1728,17280
-ADD0 -126
-SET1 -124
-PAIR 25920,48384
-CARRY0
-ADD0 -122
-ADD1 -120
 PAIR 51840,51840
+ADD2 -120
+PAIR 3456,24192
 ADD0 -118
 CARRY1
 ADD1 -116
-PAIR 34560,44928
-SET2 -114
-PAIR 12096,29376
-ADD1 -112
 CARRY2
-ADD2 -110
-PAIR 32832,53568
-ADD1 -108
-MORE2
-ADD2 -106
-PAIR 10368,50112
-ADD0 -104
-MORE1
-ADD1 -102
-MORE2
-ADD2 -100
-PAIR 8640,19008
-SET3 -98
-PAIR 38016,43200
-MORE0
-ADD0 -96
-ADD3 -94
-PAIR 0,0
-MORE1
-ADD1 -92
+ADD2 -114
+PAIR 12096,12096
+SET3 -112
+PAIR 10368,36288
+CARRY0
+ADD0 -110
+ADD3 -108
+PAIR 13824,13824
+ADD1 -106
 CARRY3
-ADD3 -90
-PAIR 6912,6912
-ADD1 -88
-MORE3
-ADD3 -86
-PAIR 27648,20736
-ADD1 -84
-MORE3
-ADD3 -82
-PAIR 3456,41472
+ADD3 -104
+PAIR 1728,8640
+ADD0 -102
+ADD2 -100
+ADD3 -98
+PAIR 34560,41472
+ADD0 -96
 MORE2
-ADD2 -80
+ADD2 -94
 MORE3
-ADD3 -78
-PAIR 22464,24192
+ADD3 -92
+PAIR 44928,25920
 MORE0
-ADD0 -76
-ADD2 -74
-MORE3
-ADD3 -72
-PAIR 36288,39744
-ADD0 -70
-ADD2 -68
-MORE3
-ADD3 -66
-PAIR 15552,46656
-ADD0 -64
+ADD0 -90
+ADD2 -88
+ADD3 -86
+PAIR 6912,22464
 MORE1
+ADD1 -84
+ADD2 -82
+ADD3 -80
+PAIR 46656,53568
+MORE1
+ADD1 -78
+MORE2
+ADD2 -76
+MORE3
+ADD3 -74
+PAIR 19008,19008
+ADD0 -72
+ADD1 -70
+ADD2 -68
+ADD3 -66
+PAIR 27648,27648
+ADD0 -64
 ADD1 -62
 MORE2
 ADD2 -60
-MORE3
 ADD3 -58
+PAIR 31104,38016
+ADD0 -56
+MORE1
+ADD1 -54
+MORE2
+ADD2 -52
+MORE3
+ADD3 -50
+PAIR 48384,15552
+MORE0
+ADD0 -48
+ADD1 -46
+MORE2
+ADD2 -44
+ADD3 -42
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -1532,12 +1311,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_d193f42eb4fc2ce5_l013_g6,.-peristyle_d193f42eb4fc2ce5_l013_g6
-.globl peristyle_d193f42eb4fc2ce5_l013_g7
-.hidden peristyle_d193f42eb4fc2ce5_l013_g7
-.type peristyle_d193f42eb4fc2ce5_l013_g7,@function
+.size peristyle_68f8b70c324d12ef_l013_g5,.-peristyle_68f8b70c324d12ef_l013_g5
+.globl peristyle_68f8b70c324d12ef_l013_g6
+.hidden peristyle_68f8b70c324d12ef_l013_g6
+.type peristyle_68f8b70c324d12ef_l013_g6,@function
 .p2align 6
-peristyle_d193f42eb4fc2ce5_l013_g7:
+peristyle_68f8b70c324d12ef_l013_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1546,83 +1325,83 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 24192,48384
+PAIR 8640,12096
 SET0 -128
-PAIR 1728,41472
 SET1 -126
-PAIR 0,0
-CARRY0
+PAIR 1728,19008
 ADD0 -124
 ADD1 -122
-PAIR 22464,22464
-MORE0
-ADD0 -120
+SET2 -120
+PAIR 50112,51840
+CARRY0
+ADD0 -118
 CARRY1
-ADD1 -118
-PAIR 17280,46656
-ADD0 -116
-SET2 -114
-PAIR 3456,6912
-MORE0
+ADD1 -116
+ADD2 -114
+PAIR 17280,41472
 ADD0 -112
+SET3 -110
+PAIR 0,44928
+ADD1 -108
+ADD3 -106
+PAIR 20736,27648
+ADD0 -104
 MORE1
-ADD1 -110
-ADD2 -108
-PAIR 34560,31104
-ADD0 -106
-MORE1
-ADD1 -104
-ADD2 -102
-PAIR 25920,32832
-SET3 -100
-PAIR 36288,39744
-ADD3 -98
-PAIR 19008,29376
-MORE0
-ADD0 -96
-MORE1
-ADD1 -94
+ADD1 -102
 CARRY3
-ADD3 -92
-PAIR 53568,53568
-ADD0 -90
-MORE1
-ADD1 -88
-ADD3 -86
-PAIR 8640,12096
-ADD2 -84
-MORE3
-ADD3 -82
-PAIR 44928,51840
-CARRY2
-ADD2 -80
-ADD3 -78
-PAIR 15552,38016
-ADD0 -76
-ADD2 -74
-MORE3
-ADD3 -72
-PAIR 20736,43200
-MORE1
-ADD1 -70
-ADD2 -68
-ADD3 -66
-PAIR 13824,27648
+ADD3 -100
+PAIR 36288,53568
 MORE0
-ADD0 -64
-MORE1
-ADD1 -62
-ADD2 -60
+ADD0 -98
+ADD1 -96
 MORE3
-ADD3 -58
-PAIR 50112,50112
-ADD0 -56
+ADD3 -94
+PAIR 10368,29376
+ADD2 -92
+ADD3 -90
+PAIR 32832,43200
+ADD2 -88
+MORE3
+ADD3 -86
+PAIR 39744,46656
+ADD0 -84
+CARRY2
+ADD2 -82
+ADD3 -80
+PAIR 48384,22464
+MORE0
+ADD0 -78
+ADD2 -76
+ADD3 -74
+PAIR 13824,15552
 MORE1
-ADD1 -54
+ADD1 -72
+ADD2 -70
+ADD3 -68
+PAIR 24192,3456
+ADD1 -66
 MORE2
-ADD2 -52
+ADD2 -64
 MORE3
-ADD3 -50
+ADD3 -62
+PAIR 5184,6912
+MORE0
+ADD0 -60
+MORE1
+ADD1 -58
+ADD2 -56
+ADD3 -54
+PAIR 31104,31104
+ADD0 -52
+ADD1 -50
+ADD2 -48
+ADD3 -46
+PAIR 38016,38016
+ADD0 -44
+ADD1 -42
+ADD2 -40
+MORE3
+ADD3 -38
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -1734,5 +1513,219 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_d193f42eb4fc2ce5_l013_g7,.-peristyle_d193f42eb4fc2ce5_l013_g7
+.size peristyle_68f8b70c324d12ef_l013_g6,.-peristyle_68f8b70c324d12ef_l013_g6
+.globl peristyle_68f8b70c324d12ef_l013_g7
+.hidden peristyle_68f8b70c324d12ef_l013_g7
+.type peristyle_68f8b70c324d12ef_l013_g7,@function
+.p2align 6
+peristyle_68f8b70c324d12ef_l013_g7:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 17280,51840
+SET0 -128
+PAIR 1728,1728
+ADD0 -126
+SET1 -124
+PAIR 13824,13824
+ADD0 -122
+CARRY1
+ADD1 -120
+PAIR 20736,31104
+CARRY0
+ADD0 -118
+MORE1
+ADD1 -116
+PAIR 10368,12096
+SET2 -114
+PAIR 32832,32832
+CARRY2
+ADD2 -112
+PAIR 39744,39744
+MORE2
+ADD2 -110
+PAIR 44928,44928
+ADD2 -108
+PAIR 53568,53568
+MORE1
+ADD1 -106
+MORE2
+ADD2 -104
+PAIR 29376,29376
+MORE0
+ADD0 -102
+MORE1
+ADD1 -100
+ADD2 -98
+PAIR 34560,34560
+ADD0 -96
+MORE1
+ADD1 -94
+ADD2 -92
+PAIR 50112,50112
+MORE0
+ADD0 -90
+ADD1 -88
+MORE2
+ADD2 -86
+PAIR 8640,38016
+ADD0 -84
+SET3 -82
+PAIR 0,0
+ADD0 -80
+ADD1 -78
+CARRY3
+ADD3 -76
+PAIR 6912,6912
+MORE0
+ADD0 -74
+MORE1
+ADD1 -72
+MORE3
+ADD3 -70
+PAIR 19008,41472
+ADD0 -68
+ADD1 -66
+MORE3
+ADD3 -64
+PAIR 27648,43200
+ADD0 -62
+MORE1
+ADD1 -60
+MORE3
+ADD3 -58
+PAIR 15552,24192
+ADD2 -56
+ADD3 -54
+PAIR 36288,46656
+ADD0 -52
+MORE2
+ADD2 -50
+MORE3
+ADD3 -48
+PAIR 3456,22464
+MORE0
+ADD0 -46
+MORE1
+ADD1 -44
+ADD2 -42
+MORE3
+ADD3 -40
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_68f8b70c324d12ef_l013_g7,.-peristyle_68f8b70c324d12ef_l013_g7
 .section .note.GNU-stack,"",@progbits

@@ -126,11 +126,2510 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_d2b887b3ecdc9bdf_l014_g0
-.hidden peristyle_d2b887b3ecdc9bdf_l014_g0
-.type peristyle_d2b887b3ecdc9bdf_l014_g0,@function
+.globl peristyle_140399afad3b88c7_l014_g0
+.hidden peristyle_140399afad3b88c7_l014_g0
+.type peristyle_140399afad3b88c7_l014_g0,@function
 .p2align 6
-peristyle_d2b887b3ecdc9bdf_l014_g0:
+peristyle_140399afad3b88c7_l014_g0:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 6144,8064
+SET0 -128
+PAIR 10880,11904
+ADD0 -126
+PAIR 12288,12544
+ADD0 -124
+PAIR 12800,13184
+CARRY0
+ADD0 -122
+PAIR 13312,13568
+ADD0 -120
+PAIR 14848,17280
+MORE0
+ADD0 -118
+PAIR 17664,18432
+MORE0
+ADD0 -116
+PAIR 19200,21248
+MORE0
+ADD0 -114
+PAIR 21504,24576
+ADD0 -112
+PAIR 24704,25600
+MORE0
+ADD0 -110
+PAIR 27136,27648
+ADD0 -108
+PAIR 30976,31872
+ADD0 -106
+PAIR 34688,34944
+MORE0
+ADD0 -104
+PAIR 35584,36224
+ADD0 -102
+PAIR 1536,3328
+SET1 -100
+PAIR 4480,4736
+ADD1 -98
+PAIR 6016,6784
+CARRY1
+ADD1 -96
+PAIR 8448,8576
+MORE1
+ADD1 -94
+PAIR 9600,13696
+ADD1 -92
+PAIR 16384,16896
+MORE1
+ADD1 -90
+PAIR 19712,20992
+MORE1
+ADD1 -88
+PAIR 23040,25088
+ADD1 -86
+PAIR 25216,25472
+MORE1
+ADD1 -84
+PAIR 28032,28544
+ADD1 -82
+PAIR 29312,32384
+ADD1 -80
+PAIR 32768,33152
+MORE1
+ADD1 -78
+PAIR 33536,33920
+MORE1
+ADD1 -76
+PAIR 2816,3200
+MORE0
+ADD0 -74
+MORE1
+ADD1 -72
+PAIR 3712,11520
+ADD0 -70
+ADD1 -68
+PAIR 15872,16512
+MORE0
+ADD0 -66
+MORE1
+ADD1 -64
+PAIR 18304,19584
+ADD0 -62
+ADD1 -60
+PAIR 21120,31104
+MORE0
+ADD0 -58
+ADD1 -56
+PAIR 2304,2304
+SET2 -54
+PAIR 4864,4864
+CARRY2
+ADD2 -52
+PAIR 4992,4992
+MORE2
+ADD2 -50
+PAIR 5376,5376
+MORE2
+ADD2 -48
+PAIR 7680,9856
+MORE2
+ADD2 -46
+PAIR 11264,12672
+MORE2
+ADD2 -44
+PAIR 16256,18816
+MORE2
+ADD2 -42
+PAIR 19456,21760
+MORE2
+ADD2 -40
+PAIR 22784,22784
+MORE2
+ADD2 -38
+PAIR 23936,23936
+MORE2
+ADD2 -36
+PAIR 24960,26624
+ADD2 -34
+PAIR 27264,27776
+MORE2
+ADD2 -32
+PAIR 32000,33664
+MORE2
+ADD2 -30
+PAIR 35328,35328
+MORE2
+ADD2 -28
+PAIR 36480,36480
+MORE2
+ADD2 -26
+PAIR 4608,4608
+ADD0 -24
+MORE2
+ADD2 -22
+PAIR 7936,7936
+MORE0
+ADD0 -20
+MORE2
+ADD2 -18
+PAIR 12928,14208
+ADD0 -16
+MORE2
+ADD2 -14
+PAIR 15104,15616
+MORE0
+ADD0 -12
+MORE2
+ADD2 -10
+PAIR 30720,33024
+MORE0
+ADD0 -8
+MORE2
+ADD2 -6
+PAIR 3456,4352
+MORE1
+ADD1 -4
+MORE2
+ADD2 -2
+PAIR 5120,6400
+ADD1 0
+MORE2
+ADD2 2
+PAIR 11648,11776
+MORE1
+ADD1 4
+ADD2 6
+PAIR 12416,16128
+ADD1 8
+MORE2
+ADD2 10
+PAIR 35712,36608
+MORE1
+ADD1 12
+MORE2
+ADD2 14
+PAIR 1024,14720
+ADD0 16
+ADD1 18
+MORE2
+ADD2 20
+PAIR 24832,24832
+MORE0
+ADD0 22
+MORE1
+ADD1 24
+MORE2
+ADD2 26
+PAIR 31232,31232
+ADD0 28
+ADD1 30
+MORE2
+ADD2 32
+PAIR 128,3968
+SET3 34
+PAIR 5888,7552
+CARRY3
+ADD3 36
+PAIR 8704,9472
+MORE3
+ADD3 38
+PAIR 9728,10240
+ADD3 40
+PAIR 15488,18688
+MORE3
+ADD3 42
+PAIR 19840,20608
+MORE3
+ADD3 44
+PAIR 20736,22400
+MORE3
+ADD3 46
+PAIR 22656,23168
+MORE3
+ADD3 48
+PAIR 25344,25728
+MORE3
+ADD3 50
+PAIR 26880,27392
+MORE3
+ADD3 52
+PAIR 28160,29440
+ADD3 54
+PAIR 29568,29696
+MORE3
+ADD3 56
+PAIR 30080,30336
+ADD3 58
+PAIR 30592,32256
+MORE3
+ADD3 60
+PAIR 32512,33280
+ADD3 62
+PAIR 34432,34816
+MORE3
+ADD3 64
+PAIR 256,512
+ADD0 66
+ADD3 68
+PAIR 1792,3584
+MORE0
+ADD0 70
+MORE3
+ADD3 72
+PAIR 4224,8192
+MORE0
+ADD0 74
+ADD3 76
+PAIR 26496,26496
+ADD0 78
+ADD3 80
+PAIR 31360,31360
+MORE0
+ADD0 82
+MORE3
+ADD3 84
+PAIR 15744,28928
+ADD1 86
+MORE3
+ADD3 88
+PAIR 31616,32128
+MORE1
+ADD1 90
+ADD3 92
+PAIR 33408,34560
+ADD1 94
+MORE3
+ADD3 96
+PAIR 14464,22016
+MORE0
+ADD0 98
+MORE1
+ADD1 100
+ADD3 102
+PAIR 22528,34304
+MORE0
+ADD0 104
+MORE1
+ADD1 106
+MORE3
+ADD3 108
+PAIR 2944,2944
+MORE2
+ADD2 110
+ADD3 112
+PAIR 7424,7424
+MORE2
+ADD2 114
+MORE3
+ADD3 116
+PAIR 7808,7808
+MORE2
+ADD2 118
+MORE3
+ADD3 120
+PAIR 11136,11136
+MORE2
+ADD2 122
+ADD3 124
+PAIR 20096,20480
+MORE2
+ADD2 126
+add $256,%rax
+ADD3 -128
+PAIR 25856,26112
+ADD2 -126
+MORE3
+ADD3 -124
+PAIR 27520,27904
+MORE2
+ADD2 -122
+ADD3 -120
+PAIR 28416,30848
+ADD2 -118
+ADD3 -116
+PAIR 1152,1280
+ADD0 -114
+MORE2
+ADD2 -112
+MORE3
+ADD3 -110
+PAIR 11392,11392
+ADD0 -108
+ADD2 -106
+MORE3
+ADD3 -104
+PAIR 12032,12032
+ADD0 -102
+MORE2
+ADD2 -100
+ADD3 -98
+PAIR 23552,24192
+MORE0
+ADD0 -96
+MORE2
+ADD2 -94
+ADD3 -92
+PAIR 31744,35968
+ADD0 -90
+MORE2
+ADD2 -88
+MORE3
+ADD3 -86
+PAIR 7296,22144
+ADD1 -84
+ADD2 -82
+MORE3
+ADD3 -80
+PAIR 26368,28288
+ADD1 -78
+MORE2
+ADD2 -76
+ADD3 -74
+PAIR 28800,35840
+MORE1
+ADD1 -72
+ADD2 -70
+MORE3
+ADD3 -68
+PAIR 0,20224
+MORE0
+ADD0 -66
+ADD1 -64
+MORE2
+ADD2 -62
+ADD3 -60
+PAIR 29056,31488
+ADD0 -58
+ADD1 -56
+MORE2
+ADD2 -54
+ADD3 -52
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,4352(%rsi)
+vmovdqu %xmm0,4416(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,4368(%rsi)
+vmovdqu %xmm0,4432(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,4384(%rsi)
+vmovdqu %xmm0,4448(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,4400(%rsi)
+vmovdqu %xmm0,4464(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,8704(%rsi)
+vmovdqu %xmm0,8768(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,8720(%rsi)
+vmovdqu %xmm0,8784(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,8736(%rsi)
+vmovdqu %xmm0,8800(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,8752(%rsi)
+vmovdqu %xmm0,8816(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,13056(%rsi)
+vmovdqu %xmm0,13120(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,13072(%rsi)
+vmovdqu %xmm0,13136(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,13088(%rsi)
+vmovdqu %xmm0,13152(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,13104(%rsi)
+vmovdqu %xmm0,13168(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_140399afad3b88c7_l014_g0,.-peristyle_140399afad3b88c7_l014_g0
+.globl peristyle_140399afad3b88c7_l014_g1
+.hidden peristyle_140399afad3b88c7_l014_g1
+.type peristyle_140399afad3b88c7_l014_g1,@function
+.p2align 6
+peristyle_140399afad3b88c7_l014_g1:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 1664,3712
+SET0 -128
+PAIR 3840,4480
+ADD0 -126
+PAIR 4736,7296
+CARRY0
+ADD0 -124
+PAIR 9088,11264
+ADD0 -122
+PAIR 11392,11392
+MORE0
+ADD0 -120
+PAIR 11776,11776
+MORE0
+ADD0 -118
+PAIR 12160,13056
+ADD0 -116
+PAIR 13184,19584
+MORE0
+ADD0 -114
+PAIR 19840,19968
+MORE0
+ADD0 -112
+PAIR 23296,29056
+ADD0 -110
+PAIR 2304,3328
+SET1 -108
+PAIR 7552,7936
+CARRY1
+ADD1 -106
+PAIR 9216,14848
+ADD1 -104
+PAIR 16512,17152
+MORE1
+ADD1 -102
+PAIR 17280,17408
+ADD1 -100
+PAIR 17792,17920
+MORE1
+ADD1 -98
+PAIR 18432,21248
+ADD1 -96
+PAIR 21760,22528
+MORE1
+ADD1 -94
+PAIR 25600,25728
+MORE1
+ADD1 -92
+PAIR 29824,30720
+ADD1 -90
+PAIR 30976,35712
+MORE1
+ADD1 -88
+PAIR 3072,6144
+ADD0 -86
+MORE1
+ADD1 -84
+PAIR 8832,10752
+MORE0
+ADD0 -82
+ADD1 -80
+PAIR 12928,26112
+ADD0 -78
+MORE1
+ADD1 -76
+PAIR 29184,30464
+MORE0
+ADD0 -74
+MORE1
+ADD1 -72
+PAIR 512,896
+SET2 -70
+PAIR 1920,2432
+ADD2 -68
+PAIR 4864,6528
+ADD2 -66
+PAIR 16640,19072
+CARRY2
+ADD2 -64
+PAIR 19328,21504
+ADD2 -62
+PAIR 21632,22016
+ADD2 -60
+PAIR 22144,22400
+MORE2
+ADD2 -58
+PAIR 22912,24448
+ADD2 -56
+PAIR 28160,33408
+ADD2 -54
+PAIR 33536,34176
+ADD2 -52
+PAIR 34432,34560
+MORE2
+ADD2 -50
+PAIR 2048,10624
+ADD0 -48
+ADD2 -46
+PAIR 15360,18816
+MORE0
+ADD0 -44
+MORE2
+ADD2 -42
+PAIR 33152,33152
+MORE0
+ADD0 -40
+ADD2 -38
+PAIR 1792,14592
+ADD1 -36
+ADD2 -34
+PAIR 18304,26240
+ADD1 -32
+MORE2
+ADD2 -30
+PAIR 384,1152
+ADD0 -28
+MORE1
+ADD1 -26
+MORE2
+ADD2 -24
+PAIR 4608,36736
+MORE0
+ADD0 -22
+ADD1 -20
+ADD2 -18
+PAIR 128,768
+SET3 -16
+PAIR 1024,2176
+ADD3 -14
+PAIR 3200,5248
+CARRY3
+ADD3 -12
+PAIR 8576,10112
+ADD3 -10
+PAIR 10880,12032
+MORE3
+ADD3 -8
+PAIR 13568,14208
+MORE3
+ADD3 -6
+PAIR 16768,17536
+ADD3 -4
+PAIR 18560,21120
+MORE3
+ADD3 -2
+PAIR 22272,23040
+ADD3 0
+PAIR 23168,24704
+ADD3 2
+PAIR 26624,27776
+MORE3
+ADD3 4
+PAIR 30848,31488
+ADD3 6
+PAIR 31744,32128
+MORE3
+ADD3 8
+PAIR 32256,32384
+ADD3 10
+PAIR 7168,7168
+MORE0
+ADD0 12
+ADD3 14
+PAIR 7680,7680
+MORE0
+ADD0 16
+ADD3 18
+PAIR 14336,20992
+ADD0 20
+MORE3
+ADD3 22
+PAIR 27392,28416
+MORE0
+ADD0 24
+ADD3 26
+PAIR 256,5632
+MORE1
+ADD1 28
+ADD3 30
+PAIR 6912,9856
+MORE1
+ADD1 32
+MORE3
+ADD3 34
+PAIR 12800,18176
+ADD1 36
+ADD3 38
+PAIR 30080,30336
+MORE1
+ADD1 40
+MORE3
+ADD3 42
+PAIR 33280,35200
+ADD1 44
+ADD3 46
+PAIR 36096,35968
+MORE1
+ADD1 48
+ADD3 50
+PAIR 13696,13696
+ADD0 52
+ADD1 54
+ADD3 56
+PAIR 21888,21888
+ADD0 58
+MORE1
+ADD1 60
+ADD3 62
+PAIR 35840,29440
+ADD0 64
+ADD1 66
+MORE3
+ADD3 68
+PAIR 1280,12672
+MORE2
+ADD2 70
+ADD3 72
+PAIR 14080,14464
+ADD2 74
+MORE3
+ADD3 76
+PAIR 14720,15872
+MORE2
+ADD2 78
+ADD3 80
+PAIR 23936,25344
+ADD2 82
+MORE3
+ADD3 84
+PAIR 27008,30592
+ADD2 86
+ADD3 88
+PAIR 32768,36608
+MORE2
+ADD2 90
+MORE3
+ADD3 92
+PAIR 36352,34944
+ADD2 94
+ADD3 96
+PAIR 1408,3456
+MORE0
+ADD0 98
+ADD2 100
+ADD3 102
+PAIR 25856,36224
+MORE0
+ADD0 104
+MORE2
+ADD2 106
+MORE3
+ADD3 108
+PAIR 23552,27648
+ADD1 110
+MORE2
+ADD2 112
+ADD3 114
+PAIR 7040,15744
+ADD0 116
+MORE1
+ADD1 118
+MORE2
+ADD2 120
+MORE3
+ADD3 122
+PAIR 18944,25472
+MORE0
+ADD0 124
+MORE1
+ADD1 126
+add $256,%rax
+ADD2 -128
+ADD3 -126
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,4352(%rsi)
+vmovdqu %xmm0,4416(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,4368(%rsi)
+vmovdqu %xmm0,4432(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,4384(%rsi)
+vmovdqu %xmm0,4448(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,4400(%rsi)
+vmovdqu %xmm0,4464(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,8704(%rsi)
+vmovdqu %xmm0,8768(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,8720(%rsi)
+vmovdqu %xmm0,8784(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,8736(%rsi)
+vmovdqu %xmm0,8800(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,8752(%rsi)
+vmovdqu %xmm0,8816(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,13056(%rsi)
+vmovdqu %xmm0,13120(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,13072(%rsi)
+vmovdqu %xmm0,13136(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,13088(%rsi)
+vmovdqu %xmm0,13152(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,13104(%rsi)
+vmovdqu %xmm0,13168(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_140399afad3b88c7_l014_g1,.-peristyle_140399afad3b88c7_l014_g1
+.globl peristyle_140399afad3b88c7_l014_g2
+.hidden peristyle_140399afad3b88c7_l014_g2
+.type peristyle_140399afad3b88c7_l014_g2,@function
+.p2align 6
+peristyle_140399afad3b88c7_l014_g2:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 1280,1792
+SET0 -128
+PAIR 4992,5632
+CARRY0
+ADD0 -126
+PAIR 5888,6400
+ADD0 -124
+PAIR 7936,10240
+MORE0
+ADD0 -122
+PAIR 12032,12544
+MORE0
+ADD0 -120
+PAIR 13696,15104
+ADD0 -118
+PAIR 15360,16000
+ADD0 -116
+PAIR 18304,18816
+MORE0
+ADD0 -114
+PAIR 26368,28416
+ADD0 -112
+PAIR 28544,29952
+MORE0
+ADD0 -110
+PAIR 30592,30976
+ADD0 -108
+PAIR 31872,33920
+ADD0 -106
+PAIR 1024,2688
+SET1 -104
+PAIR 3072,4224
+ADD1 -102
+PAIR 7296,8704
+ADD1 -100
+PAIR 9856,11776
+CARRY1
+ADD1 -98
+PAIR 15872,18560
+ADD1 -96
+PAIR 18688,19072
+MORE1
+ADD1 -94
+PAIR 19200,21760
+MORE1
+ADD1 -92
+PAIR 21888,22400
+ADD1 -90
+PAIR 22528,22912
+ADD1 -88
+PAIR 25088,25216
+MORE1
+ADD1 -86
+PAIR 28288,28800
+ADD1 -84
+PAIR 31104,31360
+MORE1
+ADD1 -82
+PAIR 33152,34688
+ADD1 -80
+PAIR 512,1152
+MORE0
+ADD0 -78
+MORE1
+ADD1 -76
+PAIR 4352,13568
+ADD0 -74
+ADD1 -72
+PAIR 15232,19456
+ADD0 -70
+MORE1
+ADD1 -68
+PAIR 25600,31232
+MORE0
+ADD0 -66
+ADD1 -64
+PAIR 32000,32256
+ADD0 -62
+MORE1
+ADD1 -60
+PAIR 33664,33792
+MORE0
+ADD0 -58
+MORE1
+ADD1 -56
+PAIR 2176,3456
+SET2 -54
+PAIR 4864,5760
+ADD2 -52
+PAIR 7424,7680
+CARRY2
+ADD2 -50
+PAIR 8448,9216
+ADD2 -48
+PAIR 11520,12416
+MORE2
+ADD2 -46
+PAIR 12672,13440
+ADD2 -44
+PAIR 16128,17920
+MORE2
+ADD2 -42
+PAIR 19840,25728
+ADD2 -40
+PAIR 28160,32128
+ADD2 -38
+PAIR 1536,3584
+MORE0
+ADD0 -36
+MORE2
+ADD2 -34
+PAIR 8832,12800
+ADD0 -32
+ADD2 -30
+PAIR 14592,14720
+MORE0
+ADD0 -28
+MORE2
+ADD2 -26
+PAIR 17536,23424
+ADD0 -24
+MORE2
+ADD2 -22
+PAIR 29824,31616
+MORE0
+ADD0 -20
+MORE2
+ADD2 -18
+PAIR 32768,36736
+ADD0 -16
+ADD2 -14
+PAIR 4736,7808
+ADD1 -12
+MORE2
+ADD2 -10
+PAIR 20096,24448
+ADD1 -8
+ADD2 -6
+PAIR 30464,34176
+MORE1
+ADD1 -4
+MORE2
+ADD2 -2
+PAIR 768,8576
+ADD0 0
+ADD1 2
+ADD2 4
+PAIR 13056,13184
+MORE0
+ADD0 6
+MORE1
+ADD1 8
+MORE2
+ADD2 10
+PAIR 13824,27776
+ADD0 12
+ADD1 14
+MORE2
+ADD2 16
+PAIR 35072,35840
+ADD0 18
+MORE1
+ADD1 20
+ADD2 22
+PAIR 5248,6272
+SET3 24
+PAIR 7168,11136
+ADD3 26
+PAIR 14848,15744
+CARRY3
+ADD3 28
+PAIR 19328,19328
+ADD3 30
+PAIR 23040,23040
+MORE3
+ADD3 32
+PAIR 24704,26240
+MORE3
+ADD3 34
+PAIR 26496,27008
+MORE3
+ADD3 36
+PAIR 27648,29568
+MORE3
+ADD3 38
+PAIR 30208,30208
+ADD3 40
+PAIR 36480,36480
+MORE3
+ADD3 42
+PAIR 2816,4096
+MORE0
+ADD0 44
+MORE3
+ADD3 46
+PAIR 6912,11648
+ADD0 48
+MORE3
+ADD3 50
+PAIR 14080,15488
+MORE0
+ADD0 52
+MORE3
+ADD3 54
+PAIR 20864,20864
+ADD0 56
+ADD3 58
+PAIR 23552,23552
+ADD0 60
+MORE3
+ADD3 62
+PAIR 32384,36352
+MORE0
+ADD0 64
+MORE3
+ADD3 66
+PAIR 12928,18944
+ADD1 68
+ADD3 70
+PAIR 25984,29312
+ADD1 72
+ADD3 74
+PAIR 34304,36224
+MORE1
+ADD1 76
+MORE3
+ADD3 78
+PAIR 1408,1408
+ADD0 80
+MORE1
+ADD1 82
+ADD3 84
+PAIR 1664,1664
+MORE0
+ADD0 86
+MORE1
+ADD1 88
+ADD3 90
+PAIR 26880,29056
+ADD0 92
+ADD1 94
+MORE3
+ADD3 96
+PAIR 30080,35712
+MORE0
+ADD0 98
+MORE1
+ADD1 100
+ADD3 102
+PAIR 2048,2560
+ADD2 104
+MORE3
+ADD3 106
+PAIR 6016,6656
+MORE2
+ADD2 108
+ADD3 110
+PAIR 10368,11392
+ADD2 112
+MORE3
+ADD3 114
+PAIR 16384,17792
+ADD2 116
+ADD3 118
+PAIR 18176,22144
+MORE2
+ADD2 120
+MORE3
+ADD3 122
+PAIR 24192,24960
+ADD2 124
+ADD3 126
+PAIR 29696,30336
+add $256,%rax
+ADD2 -128
+MORE3
+ADD3 -126
+PAIR 35968,34048
+MORE2
+ADD2 -124
+MORE3
+ADD3 -122
+PAIR 2304,2304
+ADD0 -120
+ADD2 -118
+MORE3
+ADD3 -116
+PAIR 3968,3968
+MORE0
+ADD0 -114
+MORE2
+ADD2 -112
+MORE3
+ADD3 -110
+PAIR 7040,7040
+ADD0 -108
+ADD2 -106
+MORE3
+ADD3 -104
+PAIR 14976,14976
+ADD0 -102
+ADD2 -100
+MORE3
+ADD3 -98
+PAIR 23936,34432
+MORE0
+ADD0 -96
+ADD2 -94
+ADD3 -92
+PAIR 1920,3328
+MORE1
+ADD1 -90
+MORE2
+ADD2 -88
+MORE3
+ADD3 -86
+PAIR 7552,14464
+MORE1
+ADD1 -84
+ADD2 -82
+ADD3 -80
+PAIR 23680,30720
+MORE1
+ADD1 -78
+MORE2
+ADD2 -76
+MORE3
+ADD3 -74
+PAIR 256,256
+ADD0 -72
+ADD1 -70
+ADD2 -68
+ADD3 -66
+PAIR 13952,13952
+MORE0
+ADD0 -64
+MORE1
+ADD1 -62
+ADD2 -60
+MORE3
+ADD3 -58
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,4352(%rsi)
+vmovdqu %xmm0,4416(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,4368(%rsi)
+vmovdqu %xmm0,4432(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,4384(%rsi)
+vmovdqu %xmm0,4448(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,4400(%rsi)
+vmovdqu %xmm0,4464(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,8704(%rsi)
+vmovdqu %xmm0,8768(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,8720(%rsi)
+vmovdqu %xmm0,8784(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,8736(%rsi)
+vmovdqu %xmm0,8800(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,8752(%rsi)
+vmovdqu %xmm0,8816(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,13056(%rsi)
+vmovdqu %xmm0,13120(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,13072(%rsi)
+vmovdqu %xmm0,13136(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,13088(%rsi)
+vmovdqu %xmm0,13152(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,13104(%rsi)
+vmovdqu %xmm0,13168(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_140399afad3b88c7_l014_g2,.-peristyle_140399afad3b88c7_l014_g2
+.globl peristyle_140399afad3b88c7_l014_g3
+.hidden peristyle_140399afad3b88c7_l014_g3
+.type peristyle_140399afad3b88c7_l014_g3,@function
+.p2align 6
+peristyle_140399afad3b88c7_l014_g3:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 1536,3840
+SET0 -128
+PAIR 5376,6016
+CARRY0
+ADD0 -126
+PAIR 6528,6656
+MORE0
+ADD0 -124
+PAIR 7552,10368
+MORE0
+ADD0 -122
+PAIR 12544,14720
+MORE0
+ADD0 -120
+PAIR 14976,15232
+MORE0
+ADD0 -118
+PAIR 15872,17280
+MORE0
+ADD0 -116
+PAIR 21760,22912
+MORE0
+ADD0 -114
+PAIR 24192,24448
+MORE0
+ADD0 -112
+PAIR 26240,27520
+MORE0
+ADD0 -110
+PAIR 32384,33280
+ADD0 -108
+PAIR 2048,2688
+SET1 -106
+PAIR 6912,8320
+ADD1 -104
+PAIR 11776,12672
+ADD1 -102
+PAIR 13056,16000
+CARRY1
+ADD1 -100
+PAIR 16640,17408
+ADD1 -98
+PAIR 18304,18432
+ADD1 -96
+PAIR 18560,18944
+MORE1
+ADD1 -94
+PAIR 20096,20480
+ADD1 -92
+PAIR 20992,26496
+ADD1 -90
+PAIR 27008,27904
+ADD1 -88
+PAIR 29184,31616
+MORE1
+ADD1 -86
+PAIR 32128,33920
+ADD1 -84
+PAIR 34560,34688
+MORE1
+ADD1 -82
+PAIR 2944,10496
+MORE0
+ADD0 -80
+ADD1 -78
+PAIR 11520,11520
+MORE0
+ADD0 -76
+ADD1 -74
+PAIR 11904,11904
+MORE0
+ADD0 -72
+ADD1 -70
+PAIR 14592,17920
+MORE0
+ADD0 -68
+MORE1
+ADD1 -66
+PAIR 18048,28416
+ADD0 -64
+ADD1 -62
+PAIR 28672,29952
+MORE0
+ADD0 -60
+ADD1 -58
+PAIR 36736,36352
+ADD0 -56
+MORE1
+ADD1 -54
+PAIR 768,1664
+SET2 -52
+PAIR 6400,7680
+ADD2 -50
+PAIR 7808,8192
+CARRY2
+ADD2 -48
+PAIR 10112,13568
+MORE2
+ADD2 -46
+PAIR 13824,14080
+MORE2
+ADD2 -44
+PAIR 15360,17536
+ADD2 -42
+PAIR 19072,20352
+MORE2
+ADD2 -40
+PAIR 20608,21376
+MORE2
+ADD2 -38
+PAIR 27648,28544
+MORE2
+ADD2 -36
+PAIR 30592,35584
+ADD2 -34
+PAIR 2560,3328
+MORE0
+ADD0 -32
+MORE2
+ADD2 -30
+PAIR 4352,5888
+ADD0 -28
+MORE2
+ADD2 -26
+PAIR 7936,9344
+MORE0
+ADD0 -24
+ADD2 -22
+PAIR 22784,23552
+ADD0 -20
+MORE2
+ADD2 -18
+PAIR 24064,26752
+MORE0
+ADD0 -16
+MORE2
+ADD2 -14
+PAIR 30848,36608
+MORE0
+ADD0 -12
+MORE2
+ADD2 -10
+PAIR 2304,9216
+ADD1 -8
+MORE2
+ADD2 -6
+PAIR 20864,22400
+MORE1
+ADD1 -4
+ADD2 -2
+PAIR 27776,30720
+ADD1 0
+MORE2
+ADD2 2
+PAIR 32512,35968
+MORE1
+ADD1 4
+MORE2
+ADD2 6
+PAIR 6272,13696
+MORE0
+ADD0 8
+ADD1 10
+MORE2
+ADD2 12
+PAIR 0,1024
+SET3 14
+PAIR 1408,1792
+ADD3 16
+PAIR 2432,3456
+CARRY3
+ADD3 18
+PAIR 4480,5248
+MORE3
+ADD3 20
+PAIR 5760,7168
+MORE3
+ADD3 22
+PAIR 7424,10880
+MORE3
+ADD3 24
+PAIR 14208,16256
+ADD3 26
+PAIR 17024,18816
+MORE3
+ADD3 28
+PAIR 19584,21504
+ADD3 30
+PAIR 25472,25856
+MORE3
+ADD3 32
+PAIR 25984,26368
+MORE3
+ADD3 34
+PAIR 32768,33152
+MORE3
+ADD3 36
+PAIR 35456,35840
+ADD3 38
+PAIR 256,1152
+ADD0 40
+MORE3
+ADD3 42
+PAIR 19456,25088
+MORE0
+ADD0 44
+ADD3 46
+PAIR 12800,13440
+MORE1
+ADD1 48
+ADD3 50
+PAIR 19712,29312
+ADD1 52
+MORE3
+ADD3 54
+PAIR 3584,7040
+ADD0 56
+ADD1 58
+MORE3
+ADD3 60
+PAIR 8576,30208
+MORE0
+ADD0 62
+MORE1
+ADD1 64
+MORE3
+ADD3 66
+PAIR 3968,4608
+ADD2 68
+MORE3
+ADD3 70
+PAIR 6784,22528
+MORE2
+ADD2 72
+ADD3 74
+PAIR 25216,28928
+MORE2
+ADD2 76
+MORE3
+ADD3 78
+PAIR 31360,36480
+ADD0 80
+ADD2 82
+ADD3 84
+PAIR 9088,13184
+ADD1 86
+MORE2
+ADD2 88
+ADD3 90
+PAIR 19328,22016
+MORE1
+ADD1 92
+MORE2
+ADD2 94
+MORE3
+ADD3 96
+PAIR 28800,29824
+ADD1 98
+ADD2 100
+ADD3 102
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,4352(%rsi)
+vmovdqu %xmm0,4416(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,4368(%rsi)
+vmovdqu %xmm0,4432(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,4384(%rsi)
+vmovdqu %xmm0,4448(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,4400(%rsi)
+vmovdqu %xmm0,4464(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,8704(%rsi)
+vmovdqu %xmm0,8768(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,8720(%rsi)
+vmovdqu %xmm0,8784(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,8736(%rsi)
+vmovdqu %xmm0,8800(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,8752(%rsi)
+vmovdqu %xmm0,8816(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,13056(%rsi)
+vmovdqu %xmm0,13120(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,13072(%rsi)
+vmovdqu %xmm0,13136(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,13088(%rsi)
+vmovdqu %xmm0,13152(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,13104(%rsi)
+vmovdqu %xmm0,13168(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_140399afad3b88c7_l014_g3,.-peristyle_140399afad3b88c7_l014_g3
+.globl peristyle_140399afad3b88c7_l014_g4
+.hidden peristyle_140399afad3b88c7_l014_g4
+.type peristyle_140399afad3b88c7_l014_g4,@function
+.p2align 6
+peristyle_140399afad3b88c7_l014_g4:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 1792,4096
+SET0 -128
+PAIR 5888,11008
+ADD0 -126
+PAIR 13568,15616
+CARRY0
+ADD0 -124
+PAIR 18304,19840
+MORE0
+ADD0 -122
+PAIR 21504,21632
+MORE0
+ADD0 -120
+PAIR 22272,23680
+ADD0 -118
+PAIR 26496,27648
+MORE0
+ADD0 -116
+PAIR 27904,30208
+MORE0
+ADD0 -114
+PAIR 30848,31488
+MORE0
+ADD0 -112
+PAIR 31616,31872
+ADD0 -110
+PAIR 33152,33408
+MORE0
+ADD0 -108
+PAIR 33920,35712
+ADD0 -106
+PAIR 640,640
+SET1 -104
+PAIR 2816,2816
+CARRY1
+ADD1 -102
+PAIR 4352,6528
+ADD1 -100
+PAIR 13440,13696
+MORE1
+ADD1 -98
+PAIR 13952,15104
+ADD1 -96
+PAIR 15744,17280
+MORE1
+ADD1 -94
+PAIR 18048,18048
+ADD1 -92
+PAIR 18432,18432
+MORE1
+ADD1 -90
+PAIR 18944,22528
+MORE1
+ADD1 -88
+PAIR 22656,22912
+MORE1
+ADD1 -86
+PAIR 29312,32256
+ADD1 -84
+PAIR 34816,36480
+MORE1
+ADD1 -82
+PAIR 36736,36736
+MORE1
+ADD1 -80
+PAIR 1024,7552
+MORE0
+ADD0 -78
+MORE1
+ADD1 -76
+PAIR 256,1920
+SET2 -74
+PAIR 2560,3072
+ADD2 -72
+PAIR 4864,6784
+CARRY2
+ADD2 -70
+PAIR 7680,8448
+MORE2
+ADD2 -68
+PAIR 8576,8832
+MORE2
+ADD2 -66
+PAIR 9088,10368
+MORE2
+ADD2 -64
+PAIR 10496,11136
+MORE2
+ADD2 -62
+PAIR 12672,13056
+ADD2 -60
+PAIR 14336,14464
+MORE2
+ADD2 -58
+PAIR 14720,14848
+MORE2
+ADD2 -56
+PAIR 17408,18560
+MORE2
+ADD2 -54
+PAIR 20480,23424
+ADD2 -52
+PAIR 25856,28672
+MORE2
+ADD2 -50
+PAIR 32128,33664
+ADD2 -48
+PAIR 35200,35968
+MORE2
+ADD2 -46
+PAIR 7296,15360
+ADD0 -44
+MORE2
+ADD2 -42
+PAIR 18176,22784
+MORE0
+ADD0 -40
+MORE2
+ADD2 -38
+PAIR 30976,36352
+MORE0
+ADD0 -36
+ADD2 -34
+PAIR 21888,23296
+MORE1
+ADD1 -32
+ADD2 -30
+PAIR 1152,1280
+SET3 -28
+PAIR 1408,3328
+CARRY3
+ADD3 -26
+PAIR 4480,5760
+MORE3
+ADD3 -24
+PAIR 7168,8192
+MORE3
+ADD3 -22
+PAIR 9728,11648
+MORE3
+ADD3 -20
+PAIR 14976,14976
+MORE3
+ADD3 -18
+PAIR 15488,15488
+MORE3
+ADD3 -16
+PAIR 18688,19200
+ADD3 -14
+PAIR 21248,23168
+ADD3 -12
+PAIR 24320,24832
+MORE3
+ADD3 -10
+PAIR 25472,26752
+ADD3 -8
+PAIR 27264,31744
+MORE3
+ADD3 -6
+PAIR 2304,2432
+MORE0
+ADD0 -4
+ADD3 -2
+PAIR 6912,7936
+MORE0
+ADD0 0
+MORE3
+ADD3 2
+PAIR 10624,32768
+MORE0
+ADD0 4
+MORE3
+ADD3 6
+PAIR 32384,35840
+ADD0 8
+MORE3
+ADD3 10
+PAIR 12928,13184
+MORE1
+ADD1 12
+ADD3 14
+PAIR 14080,27392
+MORE1
+ADD1 16
+MORE3
+ADD3 18
+PAIR 34432,34432
+ADD1 20
+ADD3 22
+PAIR 4224,7424
+MORE2
+ADD2 24
+MORE3
+ADD3 26
+PAIR 10240,13312
+ADD2 28
+ADD3 30
+PAIR 14208,14592
+MORE2
+ADD2 32
+MORE3
+ADD3 34
+PAIR 20608,20736
+ADD2 36
+MORE3
+ADD3 38
+PAIR 22016,28032
+ADD2 40
+ADD3 42
+PAIR 7040,30464
+MORE0
+ADD0 44
+MORE2
+ADD2 46
+MORE3
+ADD3 48
+PAIR 13824,28416
+MORE1
+ADD1 50
+ADD2 52
+ADD3 54
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,4352(%rsi)
+vmovdqu %xmm0,4416(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,4368(%rsi)
+vmovdqu %xmm0,4432(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,4384(%rsi)
+vmovdqu %xmm0,4448(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,4400(%rsi)
+vmovdqu %xmm0,4464(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,8704(%rsi)
+vmovdqu %xmm0,8768(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,8720(%rsi)
+vmovdqu %xmm0,8784(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,8736(%rsi)
+vmovdqu %xmm0,8800(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,8752(%rsi)
+vmovdqu %xmm0,8816(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,13056(%rsi)
+vmovdqu %xmm0,13120(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,13072(%rsi)
+vmovdqu %xmm0,13136(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,13088(%rsi)
+vmovdqu %xmm0,13152(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,13104(%rsi)
+vmovdqu %xmm0,13168(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_140399afad3b88c7_l014_g4,.-peristyle_140399afad3b88c7_l014_g4
+.globl peristyle_140399afad3b88c7_l014_g5
+.hidden peristyle_140399afad3b88c7_l014_g5
+.type peristyle_140399afad3b88c7_l014_g5,@function
+.p2align 6
+peristyle_140399afad3b88c7_l014_g5:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 128,1280
+SET0 -128
+PAIR 2432,2688
+ADD0 -126
+PAIR 3072,3200
+CARRY0
+ADD0 -124
+PAIR 6144,6784
+MORE0
+ADD0 -122
+PAIR 7040,9728
+MORE0
+ADD0 -120
+PAIR 11264,12416
+MORE0
+ADD0 -118
+PAIR 13312,13696
+MORE0
+ADD0 -116
+PAIR 16640,19584
+ADD0 -114
+PAIR 20480,20608
+MORE0
+ADD0 -112
+PAIR 24064,24064
+ADD0 -110
+PAIR 30848,30848
+MORE0
+ADD0 -108
+PAIR 1152,3968
+SET1 -106
+PAIR 4224,5120
+ADD1 -104
+PAIR 5760,6400
+CARRY1
+ADD1 -102
+PAIR 9344,9600
+ADD1 -100
+PAIR 12928,13568
+MORE1
+ADD1 -98
+PAIR 17152,18048
+ADD1 -96
+PAIR 18688,20736
+MORE1
+ADD1 -94
+PAIR 22656,24960
+ADD1 -92
+PAIR 26112,26752
+ADD1 -90
+PAIR 27136,27520
+MORE1
+ADD1 -88
+PAIR 28672,29184
+ADD1 -86
+PAIR 29312,29568
+ADD1 -84
+PAIR 32384,34176
+MORE1
+ADD1 -82
+PAIR 34816,34816
+ADD1 -80
+PAIR 35712,35712
+MORE1
+ADD1 -78
+PAIR 2304,4480
+ADD0 -76
+ADD1 -74
+PAIR 10112,13184
+MORE0
+ADD0 -72
+MORE1
+ADD1 -70
+PAIR 18176,20864
+MORE0
+ADD0 -68
+ADD1 -66
+PAIR 23040,29824
+ADD0 -64
+MORE1
+ADD1 -62
+PAIR 29952,30464
+MORE0
+ADD0 -60
+ADD1 -58
+PAIR 31744,32128
+ADD0 -56
+ADD1 -54
+PAIR 512,4352
+SET2 -52
+PAIR 4992,7168
+ADD2 -50
+PAIR 12288,15104
+CARRY2
+ADD2 -48
+PAIR 16000,16896
+ADD2 -46
+PAIR 18816,18944
+ADD2 -44
+PAIR 25216,25728
+MORE2
+ADD2 -42
+PAIR 28928,31360
+MORE2
+ADD2 -40
+PAIR 31872,34560
+ADD2 -38
+PAIR 2048,2816
+MORE0
+ADD0 -36
+MORE2
+ADD2 -34
+PAIR 6528,12800
+ADD0 -32
+MORE2
+ADD2 -30
+PAIR 13440,13440
+MORE0
+ADD0 -28
+ADD2 -26
+PAIR 23936,23936
+ADD0 -24
+MORE2
+ADD2 -22
+PAIR 25472,27776
+ADD0 -20
+ADD2 -18
+PAIR 31232,31616
+MORE0
+ADD0 -16
+MORE2
+ADD2 -14
+PAIR 6272,13824
+MORE1
+ADD1 -12
+MORE2
+ADD2 -10
+PAIR 15360,16128
+ADD1 -8
+ADD2 -6
+PAIR 16512,18304
+MORE1
+ADD1 -4
+ADD2 -2
+PAIR 23168,33280
+ADD1 0
+MORE2
+ADD2 2
+PAIR 384,7296
+SET3 4
+PAIR 7552,8576
+ADD3 6
+PAIR 8704,13056
+CARRY3
+ADD3 8
+PAIR 15488,17792
+MORE3
+ADD3 10
+PAIR 20992,23424
+ADD3 12
+PAIR 28544,30208
+MORE3
+ADD3 14
+PAIR 31488,32512
+MORE3
+ADD3 16
+PAIR 7808,17024
+ADD0 18
+MORE3
+ADD3 20
+PAIR 21248,23808
+MORE0
+ADD0 22
+MORE3
+ADD3 24
+PAIR 12672,17920
+MORE1
+ADD1 26
+MORE3
+ADD3 28
+PAIR 21632,25984
+MORE1
+ADD1 30
+MORE3
+ADD3 32
+PAIR 28800,33664
+ADD1 34
+MORE3
+ADD3 36
+PAIR 256,1664
+ADD0 38
+MORE1
+ADD1 40
+ADD3 42
+PAIR 1792,6912
+MORE0
+ADD0 44
+ADD1 46
+MORE3
+ADD3 48
+PAIR 14080,14336
+ADD0 50
+ADD1 52
+ADD3 54
+PAIR 23552,30336
+MORE0
+ADD0 56
+MORE1
+ADD1 58
+MORE3
+ADD3 60
+PAIR 36224,35840
+MORE0
+ADD0 62
+MORE1
+ADD1 64
+ADD3 66
+PAIR 0,4864
+MORE2
+ADD2 68
+MORE3
+ADD3 70
+PAIR 13952,14464
+ADD2 72
+MORE3
+ADD3 74
+PAIR 17536,24704
+MORE2
+ADD2 76
+ADD3 78
+PAIR 28160,33536
+MORE2
+ADD2 80
+MORE3
+ADD3 82
+PAIR 34048,36608
+MORE2
+ADD2 84
+MORE3
+ADD3 86
+PAIR 35584,34688
+ADD2 88
+MORE3
+ADD3 90
+PAIR 7424,17280
+MORE0
+ADD0 92
+MORE2
+ADD2 94
+ADD3 96
+PAIR 30080,33408
+ADD0 98
+MORE2
+ADD2 100
+ADD3 102
+PAIR 1408,3712
+ADD1 104
+MORE2
+ADD2 106
+MORE3
+ADD3 108
+PAIR 17664,36352
+MORE1
+ADD1 110
+ADD2 112
+ADD3 114
+PAIR 1536,14208
+MORE0
+ADD0 116
+ADD1 118
+MORE2
+ADD2 120
+MORE3
+ADD3 122
+PAIR 36096,19456
+MORE0
+ADD0 124
+MORE1
+ADD1 126
+add $256,%rax
+ADD2 -128
+MORE3
+ADD3 -126
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,4352(%rsi)
+vmovdqu %xmm0,4416(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,4368(%rsi)
+vmovdqu %xmm0,4432(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,4384(%rsi)
+vmovdqu %xmm0,4448(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,4400(%rsi)
+vmovdqu %xmm0,4464(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,8704(%rsi)
+vmovdqu %xmm0,8768(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,8720(%rsi)
+vmovdqu %xmm0,8784(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,8736(%rsi)
+vmovdqu %xmm0,8800(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,8752(%rsi)
+vmovdqu %xmm0,8816(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,13056(%rsi)
+vmovdqu %xmm0,13120(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,13072(%rsi)
+vmovdqu %xmm0,13136(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,13088(%rsi)
+vmovdqu %xmm0,13152(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,13104(%rsi)
+vmovdqu %xmm0,13168(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_140399afad3b88c7_l014_g5,.-peristyle_140399afad3b88c7_l014_g5
+.globl peristyle_140399afad3b88c7_l014_g6
+.hidden peristyle_140399afad3b88c7_l014_g6
+.type peristyle_140399afad3b88c7_l014_g6,@function
+.p2align 6
+peristyle_140399afad3b88c7_l014_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -141,5054 +2640,1160 @@ vpsrlw $8,%ymm15,%ymm15
 lea 128(%rdx),%rax
 PAIR 0,512
 SET0 -128
-PAIR 1600,2112
+PAIR 1536,1792
 ADD0 -126
-PAIR 4032,4096
-CARRY0
+PAIR 3200,6400
 ADD0 -124
-PAIR 5440,6144
+PAIR 7808,8960
+CARRY0
 ADD0 -122
-PAIR 6656,7104
-MORE0
+PAIR 9472,9984
 ADD0 -120
-PAIR 7232,7424
+PAIR 12928,15488
 MORE0
 ADD0 -118
-PAIR 7808,8256
+PAIR 16512,19072
 ADD0 -116
-PAIR 8832,9216
+PAIR 19840,20736
 MORE0
 ADD0 -114
-PAIR 9600,10112
-MORE0
+PAIR 21376,21760
 ADD0 -112
-PAIR 10560,10624
+PAIR 23296,27008
 ADD0 -110
-PAIR 10752,11008
-ADD0 -108
-PAIR 11264,12288
+PAIR 28160,28416
 MORE0
+ADD0 -108
+PAIR 28544,31104
 ADD0 -106
-PAIR 12352,12416
+PAIR 32128,33664
 ADD0 -104
-PAIR 13248,13568
-ADD0 -102
-PAIR 13824,15360
-MORE0
-ADD0 -100
-PAIR 15552,15744
-ADD0 -98
-PAIR 15872,16512
-MORE0
-ADD0 -96
-PAIR 17344,17472
-MORE0
-ADD0 -94
-PAIR 192,1024
-SET1 -92
-PAIR 1536,1728
-CARRY1
-ADD1 -90
-PAIR 2240,2368
-ADD1 -88
-PAIR 3584,3648
-MORE1
-ADD1 -86
-PAIR 3840,4544
-MORE1
-ADD1 -84
-PAIR 5312,5376
-MORE1
-ADD1 -82
-PAIR 5632,5888
-MORE1
-ADD1 -80
-PAIR 6080,7168
-ADD1 -78
-PAIR 7872,9472
-MORE1
-ADD1 -76
-PAIR 9920,9984
-ADD1 -74
-PAIR 10496,10944
-MORE1
-ADD1 -72
-PAIR 11648,12736
-ADD1 -70
-PAIR 12928,13056
-ADD1 -68
-PAIR 13696,14592
-MORE1
-ADD1 -66
-PAIR 14720,15232
-ADD1 -64
-PAIR 1856,2304
-ADD0 -62
-MORE1
-ADD1 -60
-PAIR 3072,5696
-ADD0 -58
-MORE1
-ADD1 -56
-PAIR 6464,9792
-MORE0
-ADD0 -54
-MORE1
-ADD1 -52
-PAIR 384,1152
-SET2 -50
-PAIR 1984,2048
-ADD2 -48
-PAIR 2496,2816
-CARRY2
-ADD2 -46
-PAIR 3200,3456
-ADD2 -44
-PAIR 5120,5824
-MORE2
-ADD2 -42
-PAIR 6912,6976
-MORE2
-ADD2 -40
-PAIR 7040,7744
-MORE2
-ADD2 -38
-PAIR 8000,8768
-ADD2 -36
-PAIR 10432,11712
-MORE2
-ADD2 -34
-PAIR 11968,13184
-ADD2 -32
-PAIR 13440,13888
-ADD2 -30
-PAIR 14272,14912
-MORE2
-ADD2 -28
-PAIR 15040,15296
-ADD2 -26
-PAIR 15808,16000
-MORE2
-ADD2 -24
-PAIR 16128,16384
-MORE2
-ADD2 -22
-PAIR 16832,16896
-MORE2
-ADD2 -20
-PAIR 16960,17216
-MORE2
-ADD2 -18
-PAIR 17856,18176
-MORE2
-ADD2 -16
-PAIR 256,640
-ADD0 -14
-ADD2 -12
-PAIR 896,1408
-ADD0 -10
-MORE2
-ADD2 -8
-PAIR 6016,6400
-MORE0
-ADD0 -6
-MORE2
-ADD2 -4
-PAIR 6784,7552
-ADD0 -2
-ADD2 0
-PAIR 9152,12800
-MORE0
-ADD0 2
-ADD2 4
-PAIR 15488,15616
-ADD0 6
-MORE2
-ADD2 8
-PAIR 704,832
-MORE1
-ADD1 10
-ADD2 12
-PAIR 4416,6528
-ADD1 14
-MORE2
-ADD2 16
-PAIR 7680,9408
-MORE1
-ADD1 18
-ADD2 20
-PAIR 6592,14528
-MORE0
-ADD0 22
-MORE1
-ADD1 24
-ADD2 26
-PAIR 17920,15936
-ADD0 28
-ADD1 30
-MORE2
-ADD2 32
-PAIR 1280,1472
-SET3 34
-PAIR 1664,2688
-ADD3 36
-PAIR 3008,3136
-CARRY3
-ADD3 38
-PAIR 3264,3328
-MORE3
-ADD3 40
-PAIR 3776,4672
-ADD3 42
-PAIR 5184,5248
-MORE3
-ADD3 44
-PAIR 8960,9024
-MORE3
-ADD3 46
-PAIR 10880,11392
-ADD3 48
-PAIR 11456,12032
-MORE3
-ADD3 50
-PAIR 12224,12544
-ADD3 52
-PAIR 13120,13376
-MORE3
-ADD3 54
-PAIR 13760,13760
-MORE3
-ADD3 56
-PAIR 14336,14336
-MORE3
-ADD3 58
-PAIR 15104,15424
-ADD3 60
-PAIR 16640,18240
-MORE3
-ADD3 62
-PAIR 5760,5760
-ADD0 64
-MORE3
-ADD3 66
-PAIR 5952,5952
-ADD0 68
-MORE3
-ADD3 70
-PAIR 7936,8640
-MORE0
-ADD0 72
-ADD3 74
-PAIR 12096,15680
-ADD0 76
-MORE3
-ADD3 78
-PAIR 18304,17792
-MORE0
-ADD0 80
-ADD3 82
-PAIR 1920,16576
-ADD1 84
-ADD3 86
-PAIR 768,2176
-ADD2 88
-MORE3
-ADD3 90
-PAIR 2944,4288
-MORE2
-ADD2 92
-MORE3
-ADD3 94
-PAIR 7296,7488
-ADD2 96
-ADD3 98
-PAIR 7616,7616
-ADD2 100
-MORE3
-ADD3 102
-PAIR 9728,9728
-ADD2 104
-MORE3
-ADD3 106
-PAIR 14976,16192
-MORE2
-ADD2 108
-ADD3 110
-PAIR 128,1792
-ADD0 112
-ADD2 114
-MORE3
-ADD3 116
-PAIR 3968,6272
-ADD0 118
-MORE2
-ADD2 120
-MORE3
-ADD3 122
-PAIR 7360,11776
-MORE0
-ADD0 124
-ADD2 126
-MORE3
-add $256,%rax
-ADD3 -128
-PAIR 3520,6848
-MORE1
-ADD1 -126
-ADD2 -124
-MORE3
-ADD3 -122
-PAIR 14208,14208
-ADD1 -120
-MORE2
-ADD2 -118
-ADD3 -116
-PAIR 18368,18368
-MORE1
-ADD1 -114
-ADD2 -112
-MORE3
-ADD3 -110
-PAIR 576,18112
-MORE0
-ADD0 -108
-ADD1 -106
-ADD2 -104
-ADD3 -102
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4352(%rsi)
-vmovdqu %xmm0,4416(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4368(%rsi)
-vmovdqu %xmm0,4432(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4384(%rsi)
-vmovdqu %xmm0,4448(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4400(%rsi)
-vmovdqu %xmm0,4464(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8704(%rsi)
-vmovdqu %xmm0,8768(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8720(%rsi)
-vmovdqu %xmm0,8784(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8736(%rsi)
-vmovdqu %xmm0,8800(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8752(%rsi)
-vmovdqu %xmm0,8816(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,13056(%rsi)
-vmovdqu %xmm0,13120(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,13072(%rsi)
-vmovdqu %xmm0,13136(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,13088(%rsi)
-vmovdqu %xmm0,13152(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,13104(%rsi)
-vmovdqu %xmm0,13168(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_d2b887b3ecdc9bdf_l014_g0,.-peristyle_d2b887b3ecdc9bdf_l014_g0
-.globl peristyle_d2b887b3ecdc9bdf_l014_g1
-.hidden peristyle_d2b887b3ecdc9bdf_l014_g1
-.type peristyle_d2b887b3ecdc9bdf_l014_g1,@function
-.p2align 6
-peristyle_d2b887b3ecdc9bdf_l014_g1:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 256,384
-SET0 -128
-PAIR 576,576
-ADD0 -126
-PAIR 704,704
-CARRY0
-ADD0 -124
-PAIR 960,2112
-MORE0
-ADD0 -122
-PAIR 4352,4928
-ADD0 -120
-PAIR 6464,6528
-MORE0
-ADD0 -118
-PAIR 6912,6976
-MORE0
-ADD0 -116
-PAIR 7616,9280
-MORE0
-ADD0 -114
-PAIR 9344,9472
-ADD0 -112
-PAIR 9536,9600
-MORE0
-ADD0 -110
-PAIR 10048,10880
-ADD0 -108
-PAIR 10944,11200
-ADD0 -106
-PAIR 11456,12224
-MORE0
-ADD0 -104
-PAIR 12800,12992
-ADD0 -102
-PAIR 13440,15360
-MORE0
-ADD0 -100
-PAIR 15680,16000
-ADD0 -98
-PAIR 16128,16832
-MORE0
-ADD0 -96
-PAIR 16896,17088
-ADD0 -94
-PAIR 17344,17536
-MORE0
-ADD0 -92
-PAIR 2048,2944
-SET1 -90
-PAIR 3968,5312
-ADD1 -88
-PAIR 5504,7680
-CARRY1
-ADD1 -86
-PAIR 7808,9920
-ADD1 -84
-PAIR 10752,10816
-MORE1
-ADD1 -82
-PAIR 11136,11392
-MORE1
-ADD1 -80
-PAIR 13248,13824
-MORE1
-ADD1 -78
-PAIR 13952,15104
-MORE1
-ADD1 -76
-PAIR 15488,15936
-MORE1
-ADD1 -74
-PAIR 3776,6784
-ADD0 -72
-ADD1 -70
-PAIR 64,640
-SET2 -68
-PAIR 1024,1024
-ADD2 -66
-PAIR 3072,3072
-CARRY2
-ADD2 -64
-PAIR 3264,3712
-ADD2 -62
-PAIR 4864,5056
-MORE2
-ADD2 -60
-PAIR 5632,6400
-MORE2
-ADD2 -58
-PAIR 6656,6720
-ADD2 -56
-PAIR 7040,7104
-MORE2
-ADD2 -54
-PAIR 7168,8320
-MORE2
-ADD2 -52
-PAIR 8512,8640
-ADD2 -50
-PAIR 10240,10304
-MORE2
-ADD2 -48
-PAIR 10432,10624
-ADD2 -46
-PAIR 11776,11904
-MORE2
-ADD2 -44
-PAIR 11968,12032
-MORE2
-ADD2 -42
-PAIR 14912,14976
-MORE2
-ADD2 -40
-PAIR 15168,15872
-MORE2
-ADD2 -38
-PAIR 128,832
-MORE0
-ADD0 -36
-ADD2 -34
-PAIR 1344,1536
-ADD0 -32
-MORE2
-ADD2 -30
-PAIR 3904,6592
-MORE0
-ADD0 -28
-MORE2
-ADD2 -26
-PAIR 9728,13888
-MORE0
-ADD0 -24
-MORE2
-ADD2 -22
-PAIR 15040,15232
-ADD0 -20
-MORE2
-ADD2 -18
-PAIR 896,1152
-MORE1
-ADD1 -16
-ADD2 -14
-PAIR 1216,1216
-MORE1
-ADD1 -12
-MORE2
-ADD2 -10
-PAIR 3456,3456
-MORE1
-ADD1 -8
-ADD2 -6
-PAIR 3520,3520
-MORE1
-ADD1 -4
-MORE2
-ADD2 -2
-PAIR 9088,9088
-MORE1
-ADD1 0
-ADD2 2
-PAIR 15424,15424
-ADD1 4
-MORE2
-ADD2 6
-PAIR 0,1728
-SET3 8
-PAIR 1856,2560
-ADD3 10
-PAIR 3008,3200
-CARRY3
-ADD3 12
-PAIR 4224,4800
-ADD3 14
-PAIR 5760,5824
-MORE3
-ADD3 16
-PAIR 7360,7872
-MORE3
-ADD3 18
-PAIR 8064,8192
-MORE3
-ADD3 20
-PAIR 8256,8448
-MORE3
-ADD3 22
-PAIR 9856,10112
-ADD3 24
-PAIR 10496,10560
-MORE3
-ADD3 26
-PAIR 11008,11072
-ADD3 28
-PAIR 12416,13184
-ADD3 30
-PAIR 14016,14272
-ADD3 32
-PAIR 14464,16192
-MORE3
-ADD3 34
-PAIR 16768,17280
-ADD3 36
-PAIR 1664,2176
-MORE0
-ADD0 38
-MORE3
-ADD3 40
-PAIR 2368,4288
-ADD0 42
-ADD3 44
-PAIR 5888,7232
-MORE0
-ADD0 46
-ADD3 48
-PAIR 7936,11264
-ADD0 50
-MORE3
-ADD3 52
-PAIR 12544,12608
-MORE0
-ADD0 54
-ADD3 56
-PAIR 14144,14400
-ADD0 58
-ADD3 60
-PAIR 14528,14656
-MORE0
-ADD0 62
-MORE3
-ADD3 64
-PAIR 15552,17152
-ADD0 66
-ADD3 68
-PAIR 9152,15744
-MORE1
-ADD1 70
-ADD3 72
-PAIR 16384,16960
-ADD1 74
-MORE3
-ADD3 76
-PAIR 17920,18176
-MORE1
-ADD1 78
-ADD3 80
-PAIR 512,3648
-MORE0
-ADD0 82
-MORE1
-ADD1 84
-ADD3 86
-PAIR 16576,17856
-MORE0
-ADD0 88
-ADD1 90
-MORE3
-ADD3 92
-PAIR 18304,11840
-ADD0 94
-MORE1
-ADD1 96
-ADD3 98
-PAIR 768,1408
-ADD2 100
-MORE3
-ADD3 102
-PAIR 1600,2240
-MORE2
-ADD2 104
-MORE3
-ADD3 106
-PAIR 3392,6208
-MORE2
-ADD2 108
-MORE3
-ADD3 110
-PAIR 6848,9792
-MORE2
-ADD2 112
-MORE3
-ADD3 114
-PAIR 11520,12736
-MORE2
-ADD2 116
-ADD3 118
-PAIR 16064,18048
-ADD2 120
-MORE3
-ADD3 122
-PAIR 15616,18112
-MORE0
-ADD0 124
-MORE2
-ADD2 126
-add $256,%rax
-ADD3 -128
-PAIR 15808,16704
-ADD1 -126
-MORE2
-ADD2 -124
-ADD3 -122
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4352(%rsi)
-vmovdqu %xmm0,4416(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4368(%rsi)
-vmovdqu %xmm0,4432(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4384(%rsi)
-vmovdqu %xmm0,4448(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4400(%rsi)
-vmovdqu %xmm0,4464(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8704(%rsi)
-vmovdqu %xmm0,8768(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8720(%rsi)
-vmovdqu %xmm0,8784(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8736(%rsi)
-vmovdqu %xmm0,8800(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8752(%rsi)
-vmovdqu %xmm0,8816(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,13056(%rsi)
-vmovdqu %xmm0,13120(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,13072(%rsi)
-vmovdqu %xmm0,13136(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,13088(%rsi)
-vmovdqu %xmm0,13152(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,13104(%rsi)
-vmovdqu %xmm0,13168(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_d2b887b3ecdc9bdf_l014_g1,.-peristyle_d2b887b3ecdc9bdf_l014_g1
-.globl peristyle_d2b887b3ecdc9bdf_l014_g2
-.hidden peristyle_d2b887b3ecdc9bdf_l014_g2
-.type peristyle_d2b887b3ecdc9bdf_l014_g2,@function
-.p2align 6
-peristyle_d2b887b3ecdc9bdf_l014_g2:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 512,576
-SET0 -128
-PAIR 1152,1472
-CARRY0
-ADD0 -126
-PAIR 1728,1728
-MORE0
-ADD0 -124
-PAIR 2304,2304
-MORE0
-ADD0 -122
-PAIR 2560,4928
-MORE0
-ADD0 -120
-PAIR 5632,5824
-MORE0
-ADD0 -118
-PAIR 7808,8128
-MORE0
-ADD0 -116
-PAIR 10112,10240
-MORE0
-ADD0 -114
-PAIR 11072,11776
-ADD0 -112
-PAIR 12096,12416
-MORE0
-ADD0 -110
-PAIR 12480,12928
-ADD0 -108
-PAIR 13056,13312
-MORE0
-ADD0 -106
-PAIR 13632,13760
-MORE0
-ADD0 -104
-PAIR 13952,14144
-MORE0
-ADD0 -102
-PAIR 14400,15744
-MORE0
-ADD0 -100
-PAIR 15872,17856
-MORE0
-ADD0 -98
-PAIR 17984,17984
-ADD0 -96
-PAIR 448,896
-SET1 -94
-PAIR 960,1216
-ADD1 -92
-PAIR 1536,1600
-CARRY1
-ADD1 -90
-PAIR 2880,3072
-ADD1 -88
-PAIR 3456,4736
-ADD1 -86
-PAIR 4992,7296
-MORE1
-ADD1 -84
-PAIR 7744,9536
-ADD1 -82
-PAIR 10304,10368
-MORE1
-ADD1 -80
-PAIR 10496,10688
-ADD1 -78
-PAIR 11648,12800
-ADD1 -76
-PAIR 13120,13504
-MORE1
-ADD1 -74
-PAIR 14272,15552
-ADD1 -72
-PAIR 16064,16320
-ADD1 -70
-PAIR 16384,17536
-MORE1
-ADD1 -68
-PAIR 2688,3200
-MORE0
-ADD0 -66
-ADD1 -64
-PAIR 3648,3648
-ADD0 -62
-ADD1 -60
-PAIR 3840,3840
-MORE0
-ADD0 -58
-MORE1
-ADD1 -56
-PAIR 3968,3968
-ADD0 -54
-ADD1 -52
-PAIR 5696,5696
-MORE0
-ADD0 -50
-ADD1 -48
-PAIR 6016,6016
-MORE0
-ADD0 -46
-ADD1 -44
-PAIR 7360,7360
-MORE0
-ADD0 -42
-ADD1 -40
-PAIR 10048,10048
-ADD0 -38
-ADD1 -36
-PAIR 11392,11392
-MORE0
-ADD0 -34
-MORE1
-ADD1 -32
-PAIR 14208,16512
-MORE0
-ADD0 -30
-ADD1 -28
-PAIR 16832,18240
-MORE0
-ADD0 -26
-ADD1 -24
-PAIR 192,832
-SET2 -22
-PAIR 2944,3328
-ADD2 -20
-PAIR 4032,4160
-ADD2 -18
-PAIR 4288,4416
-CARRY2
-ADD2 -16
-PAIR 4544,4608
-ADD2 -14
-PAIR 4672,5120
-ADD2 -12
-PAIR 5184,5760
-MORE2
-ADD2 -10
-PAIR 6592,6848
-ADD2 -8
-PAIR 7168,8576
-ADD2 -6
-PAIR 8896,9024
-ADD2 -4
-PAIR 9792,9984
-MORE2
-ADD2 -2
-PAIR 10624,10816
-ADD2 0
-PAIR 11456,11840
-ADD2 2
-PAIR 12224,12288
-MORE2
-ADD2 4
-PAIR 13696,14656
-ADD2 6
-PAIR 14912,15104
-ADD2 8
-PAIR 15296,17472
-MORE2
-ADD2 10
-PAIR 17728,18112
-ADD2 12
-PAIR 640,5568
-MORE0
-ADD0 14
-ADD2 16
-PAIR 5888,6208
-ADD0 18
-ADD2 20
-PAIR 13184,15360
-MORE0
-ADD0 22
-MORE2
-ADD2 24
-PAIR 15424,17664
-MORE0
-ADD0 26
-ADD2 28
-PAIR 1088,4480
-MORE1
-ADD1 30
-ADD2 32
-PAIR 9920,12032
-ADD1 34
-ADD2 36
-PAIR 3904,6336
-MORE0
-ADD0 38
-ADD1 40
-ADD2 42
-PAIR 6464,10880
-MORE0
-ADD0 44
-MORE1
-ADD1 46
-MORE2
-ADD2 48
-PAIR 14528,16000
-ADD0 50
-ADD1 52
-ADD2 54
-PAIR 704,1408
-SET3 56
-PAIR 3136,3264
-ADD3 58
-PAIR 3584,6144
-CARRY3
-ADD3 60
-PAIR 6400,6912
-ADD3 62
-PAIR 6976,7680
-MORE3
-ADD3 64
-PAIR 8000,8448
-ADD3 66
-PAIR 8640,8768
-ADD3 68
-PAIR 8832,9152
-MORE3
-ADD3 70
-PAIR 9472,12352
-MORE3
-ADD3 72
-PAIR 12736,12864
-MORE3
-ADD3 74
-PAIR 14464,15040
-MORE3
-ADD3 76
-PAIR 15680,15936
-ADD3 78
-PAIR 16704,16768
-MORE3
-ADD3 80
-PAIR 17024,17280
-ADD3 82
-PAIR 17344,18048
-MORE3
-ADD3 84
-PAIR 2176,2432
-MORE0
-ADD0 86
-ADD3 88
-PAIR 2496,2496
-MORE0
-ADD0 90
-MORE3
-ADD3 92
-PAIR 3712,3712
-MORE0
-ADD0 94
-ADD3 96
-PAIR 7552,9408
-MORE0
-ADD0 98
-MORE3
-ADD3 100
-PAIR 9728,9728
-ADD0 102
-ADD3 104
-PAIR 15616,15616
-MORE0
-ADD0 106
-MORE3
-ADD3 108
-PAIR 1024,1856
-ADD1 110
-MORE3
-ADD3 112
-PAIR 8256,12608
-ADD1 114
-ADD3 116
-PAIR 14080,15808
-MORE1
-ADD1 118
-MORE3
-ADD3 120
-PAIR 7104,7104
-MORE0
-ADD0 122
-ADD1 124
-ADD3 126
-PAIR 11968,11968
-MORE0
-add $256,%rax
-ADD0 -128
-ADD1 -126
-MORE3
-ADD3 -124
-PAIR 6720,7232
-ADD2 -122
-MORE3
-ADD3 -120
-PAIR 8064,13888
-MORE0
-ADD0 -118
-ADD2 -116
-ADD3 -114
-PAIR 256,768
-ADD1 -112
-MORE2
-ADD2 -110
-MORE3
-ADD3 -108
-PAIR 11584,16640
-ADD1 -106
-ADD2 -104
-ADD3 -102
-PAIR 0,18304
-MORE0
-ADD0 -100
-MORE1
-ADD1 -98
-ADD2 -96
-MORE3
-ADD3 -94
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4352(%rsi)
-vmovdqu %xmm0,4416(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4368(%rsi)
-vmovdqu %xmm0,4432(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4384(%rsi)
-vmovdqu %xmm0,4448(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4400(%rsi)
-vmovdqu %xmm0,4464(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8704(%rsi)
-vmovdqu %xmm0,8768(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8720(%rsi)
-vmovdqu %xmm0,8784(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8736(%rsi)
-vmovdqu %xmm0,8800(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8752(%rsi)
-vmovdqu %xmm0,8816(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,13056(%rsi)
-vmovdqu %xmm0,13120(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,13072(%rsi)
-vmovdqu %xmm0,13136(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,13088(%rsi)
-vmovdqu %xmm0,13152(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,13104(%rsi)
-vmovdqu %xmm0,13168(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_d2b887b3ecdc9bdf_l014_g2,.-peristyle_d2b887b3ecdc9bdf_l014_g2
-.globl peristyle_d2b887b3ecdc9bdf_l014_g3
-.hidden peristyle_d2b887b3ecdc9bdf_l014_g3
-.type peristyle_d2b887b3ecdc9bdf_l014_g3,@function
-.p2align 6
-peristyle_d2b887b3ecdc9bdf_l014_g3:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 64,64
-SET0 -128
-PAIR 448,448
-CARRY0
-ADD0 -126
-PAIR 1152,1280
-ADD0 -124
-PAIR 1984,2368
-MORE0
-ADD0 -122
-PAIR 4160,4288
-ADD0 -120
-PAIR 4864,5056
-MORE0
-ADD0 -118
-PAIR 5184,5312
-MORE0
-ADD0 -116
-PAIR 5760,5760
-MORE0
-ADD0 -114
-PAIR 5888,5888
-MORE0
-ADD0 -112
-PAIR 6208,6336
-ADD0 -110
-PAIR 6528,6656
-MORE0
-ADD0 -108
-PAIR 6720,7168
-MORE0
-ADD0 -106
-PAIR 7424,7488
-MORE0
-ADD0 -104
-PAIR 7680,9664
-ADD0 -102
-PAIR 10176,10624
-ADD0 -100
-PAIR 10752,11392
-MORE0
-ADD0 -98
-PAIR 12544,12608
-MORE0
-ADD0 -96
-PAIR 12736,13440
-MORE0
-ADD0 -94
-PAIR 14656,17216
-MORE0
-ADD0 -92
-PAIR 640,704
-SET1 -90
-PAIR 1664,1664
-ADD1 -88
-PAIR 2688,2688
-CARRY1
-ADD1 -86
-PAIR 2880,4352
-MORE1
-ADD1 -84
-PAIR 5440,5568
-MORE1
-ADD1 -82
-PAIR 6144,7872
-MORE1
-ADD1 -80
-PAIR 9024,10048
-MORE1
-ADD1 -78
-PAIR 10496,11904
-ADD1 -76
-PAIR 12032,13568
-MORE1
-ADD1 -74
-PAIR 13888,15104
-MORE1
-ADD1 -72
-PAIR 15424,15872
-ADD1 -70
-PAIR 16256,16320
-MORE1
-ADD1 -68
-PAIR 17024,17344
-MORE1
-ADD1 -66
-PAIR 17536,18240
-MORE1
-ADD1 -64
-PAIR 512,3072
-ADD0 -62
-MORE1
-ADD1 -60
-PAIR 6976,7296
-MORE0
-ADD0 -58
-MORE1
-ADD1 -56
-PAIR 7360,10240
-ADD0 -54
-MORE1
-ADD1 -52
-PAIR 16640,16640
-MORE0
-ADD0 -50
-MORE1
-ADD1 -48
-PAIR 3136,3648
-SET2 -46
-PAIR 3776,6784
-CARRY2
-ADD2 -44
-PAIR 8192,9472
-MORE2
-ADD2 -42
-PAIR 9728,11328
-ADD2 -40
-PAIR 11520,12480
-MORE2
-ADD2 -38
-PAIR 12800,12928
-MORE2
-ADD2 -36
-PAIR 15744,17152
-ADD2 -34
-PAIR 17984,18368
-MORE2
-ADD2 -32
-PAIR 256,1728
-MORE0
-ADD0 -30
-MORE2
-ADD2 -28
-PAIR 4928,9216
-MORE0
-ADD0 -26
-ADD2 -24
-PAIR 15232,16960
-MORE0
-ADD0 -22
-ADD2 -20
-PAIR 17792,17856
-ADD0 -18
-MORE2
-ADD2 -16
-PAIR 1024,3968
-ADD1 -14
-ADD2 -12
-PAIR 4224,5696
-MORE1
-ADD1 -10
-MORE2
-ADD2 -8
-PAIR 7232,12672
-MORE1
-ADD1 -6
-ADD2 -4
-PAIR 13120,14848
-ADD1 -2
-ADD2 0
-PAIR 1856,15680
-ADD0 2
-MORE1
-ADD1 4
-MORE2
-ADD2 6
-PAIR 128,384
-SET3 8
-PAIR 960,3840
-ADD3 10
-PAIR 4416,6400
-CARRY3
-ADD3 12
-PAIR 7616,9152
-MORE3
-ADD3 14
-PAIR 10432,10944
-ADD3 16
-PAIR 11200,11264
-MORE3
-ADD3 18
-PAIR 11456,12096
-MORE3
-ADD3 20
-PAIR 12864,14464
-ADD3 22
-PAIR 15040,15488
-MORE3
-ADD3 24
-PAIR 15552,15616
-ADD3 26
-PAIR 16384,16704
-ADD3 28
-PAIR 16896,17088
-MORE3
-ADD3 30
-PAIR 17472,18112
-MORE3
-ADD3 32
-PAIR 1344,1792
-MORE0
-ADD0 34
-ADD3 36
-PAIR 3520,6592
-ADD0 38
-ADD3 40
-PAIR 10368,11072
-MORE0
-ADD0 42
-MORE3
-ADD3 44
-PAIR 15360,15808
-ADD0 46
-ADD3 48
-PAIR 576,1088
-ADD1 50
-MORE3
-ADD3 52
-PAIR 3584,4544
-MORE1
-ADD1 54
-ADD3 56
-PAIR 5504,6016
-MORE1
-ADD1 58
-MORE3
-ADD3 60
-PAIR 7104,8128
-ADD1 62
-ADD3 64
-PAIR 8320,8384
-MORE1
-ADD1 66
-MORE3
-ADD3 68
-PAIR 10304,11968
-MORE1
-ADD1 70
-ADD3 72
-PAIR 13056,14400
-ADD1 74
-MORE3
-ADD3 76
-PAIR 768,832
-ADD2 78
-MORE3
-ADD3 80
-PAIR 3008,6848
-ADD2 82
-ADD3 84
-PAIR 11584,14976
-MORE2
-ADD2 86
-MORE3
-ADD3 88
-PAIR 0,1920
-MORE0
-ADD0 90
-MORE2
-ADD2 92
-ADD3 94
-PAIR 3712,13184
-MORE0
-ADD0 96
-ADD2 98
-MORE3
-ADD3 100
-PAIR 15168,18048
-ADD0 102
-MORE2
-ADD2 104
-ADD3 106
-PAIR 2240,17600
-MORE1
-ADD1 108
-ADD2 110
-ADD3 112
-PAIR 5248,6912
-MORE0
-ADD0 114
-ADD1 116
-ADD2 118
-MORE3
-ADD3 120
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4352(%rsi)
-vmovdqu %xmm0,4416(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4368(%rsi)
-vmovdqu %xmm0,4432(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4384(%rsi)
-vmovdqu %xmm0,4448(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4400(%rsi)
-vmovdqu %xmm0,4464(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8704(%rsi)
-vmovdqu %xmm0,8768(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8720(%rsi)
-vmovdqu %xmm0,8784(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8736(%rsi)
-vmovdqu %xmm0,8800(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8752(%rsi)
-vmovdqu %xmm0,8816(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,13056(%rsi)
-vmovdqu %xmm0,13120(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,13072(%rsi)
-vmovdqu %xmm0,13136(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,13088(%rsi)
-vmovdqu %xmm0,13152(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,13104(%rsi)
-vmovdqu %xmm0,13168(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_d2b887b3ecdc9bdf_l014_g3,.-peristyle_d2b887b3ecdc9bdf_l014_g3
-.globl peristyle_d2b887b3ecdc9bdf_l014_g4
-.hidden peristyle_d2b887b3ecdc9bdf_l014_g4
-.type peristyle_d2b887b3ecdc9bdf_l014_g4,@function
-.p2align 6
-peristyle_d2b887b3ecdc9bdf_l014_g4:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 768,1600
-SET0 -128
-PAIR 1984,2176
-CARRY0
-ADD0 -126
-PAIR 3712,4352
-ADD0 -124
-PAIR 6272,7104
-MORE0
-ADD0 -122
-PAIR 7488,7616
-MORE0
-ADD0 -120
-PAIR 8064,8512
-ADD0 -118
-PAIR 9280,11520
-MORE0
-ADD0 -116
-PAIR 12032,12608
-ADD0 -114
-PAIR 13184,13440
-MORE0
-ADD0 -112
-PAIR 13952,14656
-MORE0
-ADD0 -110
-PAIR 14720,14976
-ADD0 -108
-PAIR 16064,16896
-MORE0
-ADD0 -106
-PAIR 128,2816
-SET1 -104
-PAIR 3072,4608
-CARRY1
-ADD1 -102
-PAIR 4928,5376
-ADD1 -100
-PAIR 6464,6848
-MORE1
-ADD1 -98
-PAIR 8640,8704
-MORE1
-ADD1 -96
-PAIR 8896,8960
-MORE1
-ADD1 -94
-PAIR 9088,9216
-MORE1
-ADD1 -92
-PAIR 10624,10880
-MORE1
-ADD1 -90
-PAIR 10944,12800
-ADD1 -88
-PAIR 13056,14592
-MORE1
-ADD1 -86
-PAIR 14912,16640
-ADD1 -84
-PAIR 17600,17856
-MORE1
-ADD1 -82
-PAIR 17920,17920
-ADD1 -80
-PAIR 18048,18048
-MORE1
-ADD1 -78
-PAIR 1152,6400
-MORE0
-ADD0 -76
-MORE1
-ADD1 -74
-PAIR 8576,11264
-ADD0 -72
-MORE1
-ADD1 -70
-PAIR 12864,15168
-MORE0
-ADD0 -68
-MORE1
-ADD1 -66
-PAIR 15232,15232
-ADD0 -64
-ADD1 -62
-PAIR 448,960
-SET2 -60
-PAIR 1024,1728
-ADD2 -58
-PAIR 2432,5312
-ADD2 -56
-PAIR 6336,7360
-CARRY2
-ADD2 -54
-PAIR 7680,7936
-ADD2 -52
-PAIR 8320,9408
-ADD2 -50
-PAIR 9536,9664
-MORE2
-ADD2 -48
-PAIR 10816,11008
-ADD2 -46
-PAIR 11200,11456
-ADD2 -44
-PAIR 11968,12224
-MORE2
-ADD2 -42
-PAIR 12672,13504
-ADD2 -40
-PAIR 14080,15296
-ADD2 -38
-PAIR 16384,16576
-MORE2
-ADD2 -36
-PAIR 16768,17280
-ADD2 -34
-PAIR 17472,17472
-ADD2 -32
-PAIR 18112,18112
-MORE2
-ADD2 -30
-PAIR 640,7040
-MORE0
-ADD0 -28
-ADD2 -26
-PAIR 7232,7232
-MORE0
-ADD0 -24
-MORE2
-ADD2 -22
-PAIR 16704,16704
-MORE0
-ADD0 -20
-ADD2 -18
-PAIR 192,576
-MORE1
-ADD1 -16
-ADD2 -14
-PAIR 896,2304
-ADD1 -12
-MORE2
-ADD2 -10
-PAIR 3520,7872
-MORE1
-ADD1 -8
-ADD2 -6
-PAIR 9152,9472
-ADD1 -4
-MORE2
-ADD2 -2
-PAIR 11776,13120
-MORE1
-ADD1 0
-MORE2
-ADD2 2
-PAIR 12736,16960
-MORE0
-ADD0 4
-ADD1 6
-ADD2 8
-PAIR 1088,1088
-SET3 10
-PAIR 2496,2496
-CARRY3
-ADD3 12
-PAIR 2624,3392
-MORE3
-ADD3 14
-PAIR 3584,3584
-MORE3
-ADD3 16
-PAIR 3648,3648
-MORE3
-ADD3 18
-PAIR 3904,4032
-ADD3 20
-PAIR 4992,5248
-MORE3
-ADD3 22
-PAIR 5440,5632
-MORE3
-ADD3 24
-PAIR 5888,6208
-MORE3
-ADD3 26
-PAIR 6592,6720
-MORE3
-ADD3 28
-PAIR 6912,7168
-MORE3
-ADD3 30
-PAIR 8192,9728
-MORE3
-ADD3 32
-PAIR 11392,11584
-ADD3 34
-PAIR 11648,11712
-MORE3
-ADD3 36
-PAIR 12288,12352
-MORE3
-ADD3 38
-PAIR 16192,16256
-MORE3
-ADD3 40
-PAIR 16832,17408
-MORE3
-ADD3 42
-PAIR 17664,17728
-MORE3
-ADD3 44
-PAIR 512,4224
-MORE0
-ADD0 46
-ADD3 48
-PAIR 4288,8000
-ADD0 50
-MORE3
-ADD3 52
-PAIR 10496,14272
-MORE0
-ADD0 54
-ADD3 56
-PAIR 1536,1664
-ADD1 58
-MORE3
-ADD3 60
-PAIR 3456,4416
-MORE1
-ADD1 62
-ADD3 64
-PAIR 7424,15040
-MORE1
-ADD1 66
-MORE3
-ADD3 68
-PAIR 3776,3968
-MORE0
-ADD0 70
-MORE1
-ADD1 72
-MORE3
-ADD3 74
-PAIR 8256,15360
-ADD0 76
-MORE1
-ADD1 78
-MORE3
-ADD3 80
-PAIR 15488,15488
-MORE0
-ADD0 82
-ADD1 84
-ADD3 86
-PAIR 256,704
-MORE2
-ADD2 88
-MORE3
-ADD3 90
-PAIR 3264,10752
-ADD2 92
-MORE3
-ADD3 94
-PAIR 17088,18304
-ADD2 96
-MORE3
-ADD3 98
-PAIR 1216,11072
-ADD0 100
-MORE2
-ADD2 102
-MORE3
-ADD3 104
-PAIR 12928,17216
-MORE0
-ADD0 106
-ADD2 108
-MORE3
-ADD3 110
-PAIR 7296,18368
-MORE1
-ADD1 112
-ADD2 114
-ADD3 116
-PAIR 17984,13824
-MORE1
-ADD1 118
-MORE2
-ADD2 120
-ADD3 122
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4352(%rsi)
-vmovdqu %xmm0,4416(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4368(%rsi)
-vmovdqu %xmm0,4432(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4384(%rsi)
-vmovdqu %xmm0,4448(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4400(%rsi)
-vmovdqu %xmm0,4464(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8704(%rsi)
-vmovdqu %xmm0,8768(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8720(%rsi)
-vmovdqu %xmm0,8784(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8736(%rsi)
-vmovdqu %xmm0,8800(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8752(%rsi)
-vmovdqu %xmm0,8816(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,13056(%rsi)
-vmovdqu %xmm0,13120(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,13072(%rsi)
-vmovdqu %xmm0,13136(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,13088(%rsi)
-vmovdqu %xmm0,13152(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,13104(%rsi)
-vmovdqu %xmm0,13168(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_d2b887b3ecdc9bdf_l014_g4,.-peristyle_d2b887b3ecdc9bdf_l014_g4
-.globl peristyle_d2b887b3ecdc9bdf_l014_g5
-.hidden peristyle_d2b887b3ecdc9bdf_l014_g5
-.type peristyle_d2b887b3ecdc9bdf_l014_g5,@function
-.p2align 6
-peristyle_d2b887b3ecdc9bdf_l014_g5:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 192,256
-SET0 -128
-PAIR 512,512
-CARRY0
-ADD0 -126
-PAIR 1984,1984
-MORE0
-ADD0 -124
-PAIR 2240,2304
-MORE0
-ADD0 -122
-PAIR 2496,2624
-MORE0
-ADD0 -120
-PAIR 3008,4032
-ADD0 -118
-PAIR 4096,4608
-MORE0
-ADD0 -116
-PAIR 4736,6016
-MORE0
-ADD0 -114
-PAIR 6848,8896
-MORE0
-ADD0 -112
-PAIR 9088,10624
-ADD0 -110
-PAIR 10816,11072
-MORE0
-ADD0 -108
-PAIR 12160,12352
-ADD0 -106
-PAIR 12928,12992
-MORE0
-ADD0 -104
-PAIR 13376,14400
-ADD0 -102
-PAIR 15040,16192
-MORE0
-ADD0 -100
-PAIR 16896,16960
-ADD0 -98
-PAIR 17600,17600
-MORE0
-ADD0 -96
-PAIR 1216,1600
-SET1 -94
-PAIR 2432,2816
-ADD1 -92
-PAIR 3776,3840
-CARRY1
-ADD1 -90
-PAIR 5632,7040
-ADD1 -88
-PAIR 10880,11392
-ADD1 -86
-PAIR 11584,13056
-MORE1
-ADD1 -84
-PAIR 13952,15360
-ADD1 -82
-PAIR 15808,15872
-MORE1
-ADD1 -80
-PAIR 16128,16768
-ADD1 -78
-PAIR 5056,6912
-ADD0 -76
-ADD1 -74
-PAIR 7296,10496
-MORE0
-ADD0 -72
-MORE1
-ADD1 -70
-PAIR 14528,16000
-ADD0 -68
-ADD1 -66
-PAIR 17792,18304
-MORE0
-ADD0 -64
-ADD1 -62
-PAIR 640,1088
-SET2 -60
-PAIR 1920,2048
-CARRY2
-ADD2 -58
-PAIR 2176,3264
-MORE2
-ADD2 -56
-PAIR 3392,3584
-ADD2 -54
-PAIR 6528,6720
-MORE2
-ADD2 -52
-PAIR 7552,8320
-MORE2
-ADD2 -50
-PAIR 9344,10112
-ADD2 -48
-PAIR 10944,11520
-MORE2
-ADD2 -46
-PAIR 11968,12224
-MORE2
-ADD2 -44
-PAIR 13504,13632
-ADD2 -42
-PAIR 14656,15744
-MORE2
-ADD2 -40
-PAIR 16512,17856
-MORE2
-ADD2 -38
-PAIR 2368,3136
-ADD0 -36
-MORE2
-ADD2 -34
-PAIR 4160,5696
-MORE0
-ADD0 -32
-MORE2
-ADD2 -30
-PAIR 6272,14272
-ADD0 -28
-MORE2
-ADD2 -26
-PAIR 768,960
-MORE1
-ADD1 -24
-MORE2
-ADD2 -22
-PAIR 1344,2112
-ADD1 -20
-ADD2 -18
-PAIR 3328,9984
-ADD1 -16
-MORE2
-ADD2 -14
-PAIR 13696,14912
-ADD1 -12
-ADD2 -10
-PAIR 18048,17024
-MORE1
-ADD1 -8
-MORE2
-ADD2 -6
-PAIR 448,1408
-SET3 -4
-PAIR 1856,2560
-ADD3 -2
-PAIR 2944,3456
-ADD3 0
-PAIR 4992,5568
-CARRY3
-ADD3 2
-PAIR 6336,6400
-ADD3 4
-PAIR 6464,7232
-ADD3 6
-PAIR 7616,7744
-MORE3
-ADD3 8
-PAIR 7808,7872
-ADD3 10
-PAIR 8256,8384
-ADD3 12
-PAIR 8576,9216
-MORE3
-ADD3 14
-PAIR 9280,10560
-MORE3
-ADD3 16
-PAIR 11008,11776
-MORE3
-ADD3 18
-PAIR 11840,12032
-ADD3 20
-PAIR 12672,12864
-ADD3 22
-PAIR 13312,13824
-MORE3
-ADD3 24
-PAIR 14464,15232
-ADD3 26
-PAIR 15488,15680
-MORE3
-ADD3 28
-PAIR 16320,17664
-ADD3 30
-PAIR 17984,18112
-MORE3
-ADD3 32
-PAIR 320,1152
-MORE0
-ADD0 34
-ADD3 36
-PAIR 2880,4800
-MORE0
-ADD0 38
-ADD3 40
-PAIR 4864,4928
-ADD0 42
-MORE3
-ADD3 44
-PAIR 8000,8064
-MORE0
-ADD0 46
-ADD3 48
-PAIR 8192,9600
-MORE0
-ADD0 50
-ADD3 52
-PAIR 9920,13184
-ADD0 54
-MORE3
-ADD3 56
-PAIR 13248,14080
-MORE0
-ADD0 58
-ADD3 60
-PAIR 15104,15552
-ADD0 62
-MORE3
-ADD3 64
-PAIR 17216,17408
-MORE0
-ADD0 66
-ADD3 68
-PAIR 896,3904
-ADD1 70
-ADD3 72
-PAIR 4672,7360
-ADD1 74
-MORE3
-ADD3 76
-PAIR 7488,8512
-MORE1
-ADD1 78
-ADD3 80
-PAIR 12736,16064
-ADD1 82
-ADD3 84
-PAIR 18240,18368
-ADD1 86
-MORE3
-ADD3 88
-PAIR 7104,12480
-MORE0
-ADD0 90
-ADD1 92
-ADD3 94
-PAIR 832,1280
-ADD2 96
-MORE3
-ADD3 98
-PAIR 1472,3712
-MORE2
-ADD2 100
-ADD3 102
-PAIR 6784,6784
-ADD2 104
-ADD3 106
-PAIR 7168,7168
-MORE2
-ADD2 108
-MORE3
-ADD3 110
-PAIR 7424,9536
-ADD2 112
-MORE3
-ADD3 114
-PAIR 10688,15168
-MORE2
-ADD2 116
-ADD3 118
-PAIR 15936,16576
-ADD2 120
-MORE3
-ADD3 122
-PAIR 17088,18176
-MORE2
-ADD2 124
-ADD3 126
-PAIR 3520,5504
-add $256,%rax
-ADD0 -128
-MORE2
-ADD2 -126
-MORE3
-ADD3 -124
-PAIR 6592,14848
-MORE0
-ADD0 -122
-ADD2 -120
-ADD3 -118
-PAIR 0,64
-MORE1
-ADD1 -116
-MORE2
-ADD2 -114
-ADD3 -112
-PAIR 1024,9408
-ADD1 -110
-MORE2
-ADD2 -108
-MORE3
-ADD3 -106
-PAIR 15296,16704
-MORE1
-ADD1 -104
-ADD2 -102
-ADD3 -100
-PAIR 17280,17152
-ADD0 -98
-ADD1 -96
-MORE2
-ADD2 -94
-MORE3
-ADD3 -92
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4352(%rsi)
-vmovdqu %xmm0,4416(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4368(%rsi)
-vmovdqu %xmm0,4432(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4384(%rsi)
-vmovdqu %xmm0,4448(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4400(%rsi)
-vmovdqu %xmm0,4464(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8704(%rsi)
-vmovdqu %xmm0,8768(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8720(%rsi)
-vmovdqu %xmm0,8784(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8736(%rsi)
-vmovdqu %xmm0,8800(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8752(%rsi)
-vmovdqu %xmm0,8816(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,13056(%rsi)
-vmovdqu %xmm0,13120(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,13072(%rsi)
-vmovdqu %xmm0,13136(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,13088(%rsi)
-vmovdqu %xmm0,13152(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,13104(%rsi)
-vmovdqu %xmm0,13168(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_d2b887b3ecdc9bdf_l014_g5,.-peristyle_d2b887b3ecdc9bdf_l014_g5
-.globl peristyle_d2b887b3ecdc9bdf_l014_g6
-.hidden peristyle_d2b887b3ecdc9bdf_l014_g6
-.type peristyle_d2b887b3ecdc9bdf_l014_g6,@function
-.p2align 6
-peristyle_d2b887b3ecdc9bdf_l014_g6:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 832,1152
-SET0 -128
-PAIR 1280,2304
-ADD0 -126
-PAIR 2944,3200
-CARRY0
-ADD0 -124
-PAIR 4096,4544
-MORE0
-ADD0 -122
-PAIR 4608,6784
-MORE0
-ADD0 -120
-PAIR 7040,7680
-MORE0
-ADD0 -118
-PAIR 8768,9536
-ADD0 -116
-PAIR 9664,10176
-MORE0
-ADD0 -114
-PAIR 10432,10688
-MORE0
-ADD0 -112
-PAIR 11392,12608
-MORE0
-ADD0 -110
-PAIR 14400,14464
-MORE0
-ADD0 -108
-PAIR 15296,15360
-ADD0 -106
-PAIR 15424,17792
-MORE0
-ADD0 -104
-PAIR 1728,2880
+PAIR 1024,8704
 SET1 -102
-PAIR 3456,5248
+PAIR 9088,10496
 ADD1 -100
-PAIR 5376,5376
+PAIR 10880,11008
 CARRY1
 ADD1 -98
-PAIR 5440,5440
-MORE1
-ADD1 -96
-PAIR 5952,7424
-MORE1
-ADD1 -94
-PAIR 8448,9728
-ADD1 -92
-PAIR 12672,14144
-MORE1
-ADD1 -90
-PAIR 14208,14912
-ADD1 -88
-PAIR 15616,16128
-MORE1
-ADD1 -86
-PAIR 5056,11200
-MORE0
-ADD0 -84
-ADD1 -82
-PAIR 17984,17984
-ADD0 -80
-MORE1
-ADD1 -78
-PAIR 448,512
-SET2 -76
-PAIR 768,1088
-ADD2 -74
-PAIR 2496,2560
-CARRY2
-ADD2 -72
-PAIR 3520,3520
-MORE2
-ADD2 -70
-PAIR 4032,4032
-MORE2
-ADD2 -68
-PAIR 5760,5760
-MORE2
-ADD2 -66
-PAIR 5824,5824
-MORE2
-ADD2 -64
-PAIR 6016,6208
-ADD2 -62
-PAIR 6720,7936
-MORE2
-ADD2 -60
-PAIR 8064,8128
-ADD2 -58
-PAIR 8384,8576
-MORE2
-ADD2 -56
-PAIR 9024,9280
-MORE2
-ADD2 -54
-PAIR 10560,10880
-ADD2 -52
-PAIR 10944,11328
-MORE2
-ADD2 -50
-PAIR 13056,13120
-ADD2 -48
-PAIR 13568,13696
-MORE2
-ADD2 -46
-PAIR 14528,14848
-MORE2
-ADD2 -44
-PAIR 15232,15552
-MORE2
-ADD2 -42
-PAIR 15808,16704
-MORE2
-ADD2 -40
-PAIR 16960,17728
-ADD2 -38
-PAIR 3136,3968
-MORE0
-ADD0 -36
-MORE2
-ADD2 -34
-PAIR 10304,11008
-MORE0
-ADD0 -32
-MORE2
-ADD2 -30
-PAIR 12032,13376
-MORE0
-ADD0 -28
-MORE2
-ADD2 -26
-PAIR 13824,14272
-MORE0
-ADD0 -24
-ADD2 -22
-PAIR 704,5184
-MORE1
-ADD1 -20
-MORE2
-ADD2 -18
-PAIR 7104,10240
-MORE1
-ADD1 -16
-MORE2
-ADD2 -14
-PAIR 11712,12800
-MORE1
-ADD1 -12
-MORE2
-ADD2 -10
-PAIR 12928,15104
-ADD1 -8
-MORE2
-ADD2 -6
-PAIR 256,1024
-SET3 -4
-PAIR 1472,2048
-ADD3 -2
-PAIR 2240,4864
-CARRY3
-ADD3 0
-PAIR 6464,6656
-ADD3 2
-PAIR 6976,7488
-MORE3
-ADD3 4
-PAIR 8512,8704
-ADD3 6
-PAIR 10048,11072
-ADD3 8
-PAIR 11136,11520
-MORE3
-ADD3 10
-PAIR 11584,12864
-ADD3 12
-PAIR 15040,16896
-MORE3
-ADD3 14
-PAIR 17280,17920
-MORE3
-ADD3 16
-PAIR 18048,18176
-MORE3
-ADD3 18
-PAIR 2176,3392
-ADD0 20
-ADD3 22
-PAIR 3904,4672
-MORE0
-ADD0 24
-MORE3
-ADD3 26
-PAIR 6592,6848
-MORE0
-ADD0 28
-MORE3
-ADD3 30
-PAIR 13888,16256
-MORE0
-ADD0 32
-ADD3 34
-PAIR 18304,18368
-MORE0
-ADD0 36
-MORE3
-ADD3 38
-PAIR 1792,1920
-MORE1
-ADD1 40
-ADD3 42
-PAIR 4224,6144
-ADD1 44
-ADD3 46
-PAIR 7232,12480
-MORE1
-ADD1 48
-MORE3
-ADD3 50
-PAIR 17472,16640
-MORE1
-ADD1 52
-ADD3 54
-PAIR 3648,3712
-MORE2
-ADD2 56
-MORE3
-ADD3 58
-PAIR 5312,11456
-ADD2 60
-ADD3 62
-PAIR 11840,11968
-MORE2
-ADD2 64
-MORE3
-ADD3 66
-PAIR 12160,12992
-MORE2
-ADD2 68
-ADD3 70
-PAIR 13312,17856
-MORE2
-ADD2 72
-ADD3 74
-PAIR 384,1664
-ADD0 76
-ADD2 78
-MORE3
-ADD3 80
-PAIR 1984,6912
-MORE0
-ADD0 82
-MORE2
-ADD2 84
-ADD3 86
-PAIR 11776,15680
-ADD0 88
-ADD2 90
-MORE3
-ADD3 92
-PAIR 3776,12736
-MORE1
-ADD1 94
-MORE2
-ADD2 96
-ADD3 98
-PAIR 11264,3840
-MORE0
-ADD0 100
-ADD1 102
-MORE2
-ADD2 104
-ADD3 106
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4352(%rsi)
-vmovdqu %xmm0,4416(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4368(%rsi)
-vmovdqu %xmm0,4432(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4384(%rsi)
-vmovdqu %xmm0,4448(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4400(%rsi)
-vmovdqu %xmm0,4464(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8704(%rsi)
-vmovdqu %xmm0,8768(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8720(%rsi)
-vmovdqu %xmm0,8784(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8736(%rsi)
-vmovdqu %xmm0,8800(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8752(%rsi)
-vmovdqu %xmm0,8816(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,13056(%rsi)
-vmovdqu %xmm0,13120(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,13072(%rsi)
-vmovdqu %xmm0,13136(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,13088(%rsi)
-vmovdqu %xmm0,13152(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,13104(%rsi)
-vmovdqu %xmm0,13168(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_d2b887b3ecdc9bdf_l014_g6,.-peristyle_d2b887b3ecdc9bdf_l014_g6
-.globl peristyle_d2b887b3ecdc9bdf_l014_g7
-.hidden peristyle_d2b887b3ecdc9bdf_l014_g7
-.type peristyle_d2b887b3ecdc9bdf_l014_g7,@function
-.p2align 6
-peristyle_d2b887b3ecdc9bdf_l014_g7:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 960,1600
-SET0 -128
-PAIR 2688,3072
-ADD0 -126
-PAIR 3328,4160
-ADD0 -124
-PAIR 5312,5440
-CARRY0
-ADD0 -122
-PAIR 5632,5696
-MORE0
-ADD0 -120
-PAIR 6016,6720
-MORE0
-ADD0 -118
-PAIR 7872,7936
-ADD0 -116
-PAIR 8384,8512
-MORE0
-ADD0 -114
-PAIR 8640,8704
-ADD0 -112
-PAIR 10048,10560
-MORE0
-ADD0 -110
-PAIR 10688,11712
-ADD0 -108
-PAIR 11904,13120
-MORE0
-ADD0 -106
-PAIR 13696,13824
-ADD0 -104
-PAIR 14528,15360
-MORE0
-ADD0 -102
-PAIR 15424,17792
-ADD0 -100
-PAIR 1408,1536
-SET1 -98
-PAIR 1664,2816
-ADD1 -96
-PAIR 3712,3904
-ADD1 -94
-PAIR 4544,5248
-CARRY1
-ADD1 -92
-PAIR 5568,5952
-MORE1
-ADD1 -90
-PAIR 6144,9600
-ADD1 -88
-PAIR 9664,9984
-MORE1
-ADD1 -86
-PAIR 10624,12352
-ADD1 -84
-PAIR 12544,12864
-MORE1
-ADD1 -82
-PAIR 15616,15744
-MORE1
-ADD1 -80
-PAIR 16128,16384
-MORE1
-ADD1 -78
-PAIR 16512,16704
-MORE1
-ADD1 -76
-PAIR 17024,17152
-ADD1 -74
-PAIR 1088,3264
-MORE0
-ADD0 -72
-MORE1
-ADD1 -70
-PAIR 5376,5824
-MORE0
-ADD0 -68
-MORE1
-ADD1 -66
-PAIR 6080,7360
-ADD0 -64
-MORE1
-ADD1 -62
-PAIR 9472,10944
-MORE0
-ADD0 -60
-ADD1 -58
-PAIR 15680,16896
-ADD0 -56
-ADD1 -54
-PAIR 2112,2560
-SET2 -52
-PAIR 2880,3136
-CARRY2
-ADD2 -50
-PAIR 3200,5056
-ADD2 -48
-PAIR 7040,8256
-MORE2
-ADD2 -46
-PAIR 8576,8960
-ADD2 -44
-PAIR 9088,10432
-MORE2
-ADD2 -42
-PAIR 10816,11584
-ADD2 -40
-PAIR 12992,13056
-MORE2
-ADD2 -38
-PAIR 13568,13760
-ADD2 -36
-PAIR 14336,14592
-ADD2 -34
-PAIR 14784,14912
-ADD2 -32
-PAIR 14976,15168
-MORE2
-ADD2 -30
-PAIR 15872,16064
-ADD2 -28
-PAIR 16192,17088
-MORE2
-ADD2 -26
-PAIR 128,576
-MORE0
-ADD0 -24
-MORE2
-ADD2 -22
-PAIR 1152,4672
-ADD0 -20
-ADD2 -18
-PAIR 4800,6464
-MORE0
-ADD0 -16
-MORE2
-ADD2 -14
-PAIR 7680,8832
-MORE0
-ADD0 -12
-ADD2 -10
-PAIR 9024,10368
-ADD0 -8
-MORE2
-ADD2 -6
-PAIR 11520,11776
-MORE0
-ADD0 -4
-ADD2 -2
-PAIR 12480,15232
-ADD0 0
-MORE2
-ADD2 2
-PAIR 16640,17920
-MORE0
-ADD0 4
-ADD2 6
-PAIR 832,1856
-MORE1
-ADD1 8
-ADD2 10
-PAIR 1984,2240
-MORE1
-ADD1 12
-MORE2
-ADD2 14
-PAIR 6592,6784
-MORE1
-ADD1 16
-ADD2 18
-PAIR 9152,11328
-ADD1 20
-ADD2 22
-PAIR 14400,18048
-MORE1
-ADD1 24
-MORE2
-ADD2 26
-PAIR 18176,18176
-ADD1 28
-ADD2 30
-PAIR 6912,7104
-MORE0
-ADD0 32
-MORE1
-ADD1 34
-MORE2
-ADD2 36
-PAIR 14656,16832
-ADD0 38
-ADD1 40
-MORE2
-ADD2 42
-PAIR 17856,17856
-MORE0
-ADD0 44
-ADD1 46
-MORE2
-ADD2 48
-PAIR 18112,18112
-ADD0 50
-ADD1 52
-MORE2
-ADD2 54
-PAIR 0,64
-SET3 56
-PAIR 256,448
-CARRY3
-ADD3 58
-PAIR 3776,3840
-ADD3 60
-PAIR 4096,4224
-ADD3 62
-PAIR 4608,4736
-MORE3
-ADD3 64
-PAIR 4992,5120
-MORE3
-ADD3 66
-PAIR 8128,9792
-ADD3 68
-PAIR 10304,11072
-MORE3
-ADD3 70
-PAIR 11136,11264
-ADD3 72
-PAIR 11456,12800
-ADD3 74
-PAIR 13952,15296
-MORE3
-ADD3 76
-PAIR 15488,15552
-ADD3 78
-PAIR 640,3584
-ADD0 80
-ADD3 82
-PAIR 6656,7424
-MORE0
-ADD0 84
-MORE3
-ADD3 86
-PAIR 10752,12672
-ADD0 88
-ADD3 90
-PAIR 13248,15808
-MORE0
-ADD0 92
-MORE3
-ADD3 94
-PAIR 3520,6400
-MORE1
-ADD1 96
-ADD3 98
-PAIR 8192,10496
-ADD1 100
-ADD3 102
-PAIR 12224,13632
-ADD1 104
-MORE3
-ADD3 106
-PAIR 16256,17984
-MORE1
-ADD1 108
-ADD3 110
-PAIR 6976,7232
-MORE0
-ADD0 112
-ADD1 114
-ADD3 116
-PAIR 7296,8896
-MORE0
-ADD0 118
-ADD1 120
-MORE3
-ADD3 122
-PAIR 17728,18240
-ADD0 124
-ADD1 126
-add $256,%rax
-ADD3 -128
-PAIR 768,8064
-ADD2 -126
-MORE3
-ADD3 -124
-PAIR 13376,17408
-MORE2
-ADD2 -122
-MORE3
-ADD3 -120
-PAIR 3456,7168
-MORE0
-ADD0 -118
-ADD2 -116
-ADD3 -114
-PAIR 9344,9728
-MORE1
-ADD1 -112
-MORE2
-ADD2 -110
-MORE3
-ADD3 -108
-PAIR 704,896
-ADD0 -106
-ADD1 -104
-ADD2 -102
-MORE3
-ADD3 -100
-PAIR 6336,17280
-MORE0
-ADD0 -98
-MORE1
-ADD1 -96
-MORE2
-ADD2 -94
-ADD3 -92
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4352(%rsi)
-vmovdqu %xmm0,4416(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4368(%rsi)
-vmovdqu %xmm0,4432(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4384(%rsi)
-vmovdqu %xmm0,4448(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4400(%rsi)
-vmovdqu %xmm0,4464(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8704(%rsi)
-vmovdqu %xmm0,8768(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8720(%rsi)
-vmovdqu %xmm0,8784(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8736(%rsi)
-vmovdqu %xmm0,8800(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8752(%rsi)
-vmovdqu %xmm0,8816(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,13056(%rsi)
-vmovdqu %xmm0,13120(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,13072(%rsi)
-vmovdqu %xmm0,13136(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,13088(%rsi)
-vmovdqu %xmm0,13152(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,13104(%rsi)
-vmovdqu %xmm0,13168(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_d2b887b3ecdc9bdf_l014_g7,.-peristyle_d2b887b3ecdc9bdf_l014_g7
-.globl peristyle_d2b887b3ecdc9bdf_l014_g8
-.hidden peristyle_d2b887b3ecdc9bdf_l014_g8
-.type peristyle_d2b887b3ecdc9bdf_l014_g8,@function
-.p2align 6
-peristyle_d2b887b3ecdc9bdf_l014_g8:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 448,768
-SET0 -128
-PAIR 832,2560
-ADD0 -126
-PAIR 3136,4160
-CARRY0
-ADD0 -124
-PAIR 4416,4672
-ADD0 -122
-PAIR 5952,6080
-MORE0
-ADD0 -120
-PAIR 6144,7488
-ADD0 -118
-PAIR 7616,8128
-ADD0 -116
-PAIR 8320,8512
-MORE0
-ADD0 -114
-PAIR 9216,11840
-ADD0 -112
-PAIR 11904,12032
-MORE0
-ADD0 -110
-PAIR 12224,12288
-ADD0 -108
-PAIR 12544,14976
-MORE0
-ADD0 -106
-PAIR 15488,15552
-ADD0 -104
-PAIR 15616,16832
-MORE0
-ADD0 -102
-PAIR 384,1600
-SET1 -100
-PAIR 2624,2816
-CARRY1
-ADD1 -98
-PAIR 3840,4288
-ADD1 -96
-PAIR 4928,5056
-ADD1 -94
-PAIR 5440,6400
-MORE1
-ADD1 -92
-PAIR 7040,7104
-MORE1
-ADD1 -90
-PAIR 7168,7936
-ADD1 -88
-PAIR 8384,9088
-MORE1
-ADD1 -86
-PAIR 9280,9472
-ADD1 -84
-PAIR 10496,10560
-ADD1 -82
-PAIR 11520,11968
-MORE1
-ADD1 -80
-PAIR 12736,13888
-MORE1
-ADD1 -78
-PAIR 17600,18176
-ADD1 -76
-PAIR 18304,18304
-ADD1 -74
-PAIR 512,704
-ADD0 -72
-ADD1 -70
-PAIR 3456,3520
-MORE0
-ADD0 -68
-MORE1
-ADD1 -66
-PAIR 6336,6784
-MORE0
-ADD0 -64
-ADD1 -62
-PAIR 8768,13312
-ADD0 -60
-MORE1
-ADD1 -58
-PAIR 15744,16192
-ADD0 -56
-ADD1 -54
-PAIR 320,1152
-SET2 -52
-PAIR 1344,1536
-ADD2 -50
-PAIR 1664,1920
-CARRY2
-ADD2 -48
-PAIR 2240,3392
-MORE2
-ADD2 -46
-PAIR 4224,5376
-MORE2
-ADD2 -44
-PAIR 5504,5760
-MORE2
-ADD2 -42
-PAIR 5824,6464
-ADD2 -40
-PAIR 6656,6720
-MORE2
-ADD2 -38
-PAIR 6976,7552
-ADD2 -36
-PAIR 7808,10176
-ADD2 -34
-PAIR 14592,16000
-MORE2
-ADD2 -32
-PAIR 16768,16896
-MORE2
-ADD2 -30
-PAIR 17024,18368
-MORE2
-ADD2 -28
-PAIR 1024,1216
-MORE0
-ADD0 -26
-MORE2
-ADD2 -24
-PAIR 1408,2176
-ADD0 -22
-ADD2 -20
-PAIR 2688,3328
-MORE0
-ADD0 -18
-MORE2
-ADD2 -16
-PAIR 4032,5248
-ADD0 -14
-MORE2
-ADD2 -12
-PAIR 7296,11648
-MORE0
-ADD0 -10
-MORE2
-ADD2 -8
-PAIR 11712,13824
-ADD0 -6
-MORE2
-ADD2 -4
-PAIR 1088,6848
-ADD1 -2
-ADD2 0
-PAIR 11136,12352
-MORE1
-ADD1 2
-MORE2
-ADD2 4
-PAIR 13504,18112
-ADD1 6
-MORE2
-ADD2 8
-PAIR 1728,3584
-MORE0
-ADD0 10
-MORE1
-ADD1 12
-MORE2
-ADD2 14
-PAIR 7360,10944
-ADD0 16
-ADD1 18
-ADD2 20
-PAIR 16384,18048
-MORE0
-ADD0 22
-MORE1
-ADD1 24
-MORE2
-ADD2 26
-PAIR 576,896
-SET3 28
-PAIR 3648,3776
-ADD3 30
-PAIR 3904,4096
-CARRY3
-ADD3 32
-PAIR 4352,4736
-ADD3 34
-PAIR 4864,5120
-MORE3
-ADD3 36
-PAIR 5696,9344
-MORE3
-ADD3 38
-PAIR 9920,10112
-MORE3
-ADD3 40
-PAIR 10240,10368
-ADD3 42
-PAIR 11008,11072
-MORE3
-ADD3 44
-PAIR 11200,11264
-ADD3 46
-PAIR 12864,13056
-MORE3
-ADD3 48
-PAIR 13184,13248
-MORE3
-ADD3 50
-PAIR 13440,13760
-ADD3 52
-PAIR 14144,14400
-MORE3
-ADD3 54
-PAIR 14464,14784
-MORE3
-ADD3 56
-PAIR 14848,15680
-MORE3
-ADD3 58
-PAIR 15808,16256
-ADD3 60
-PAIR 0,1472
-ADD0 62
-MORE3
-ADD3 64
-PAIR 1792,2112
-MORE0
-ADD0 66
-ADD3 68
-PAIR 3712,5568
-ADD0 70
-MORE3
-ADD3 72
-PAIR 10048,13952
-ADD0 74
-MORE3
-ADD3 76
-PAIR 16704,17280
-MORE0
-ADD0 78
-MORE3
-ADD3 80
-PAIR 17408,17856
-MORE0
-ADD0 82
-MORE3
-ADD3 84
-PAIR 128,6016
-ADD1 86
-MORE3
-ADD3 88
-PAIR 7872,12672
-MORE1
-ADD1 90
-MORE3
-ADD3 92
-PAIR 12928,13696
-MORE1
-ADD1 94
-MORE3
-ADD3 96
-PAIR 14208,14720
-ADD1 98
-ADD3 100
-PAIR 15168,15296
-ADD1 102
-MORE3
-ADD3 104
-PAIR 7232,11584
-MORE0
-ADD0 106
-MORE1
-ADD1 108
-MORE3
-ADD3 110
-PAIR 16064,16640
-ADD0 112
-ADD1 114
-ADD3 116
-PAIR 2944,7744
-ADD2 118
-MORE3
-ADD3 120
-PAIR 11328,14080
-MORE2
-ADD2 122
-MORE3
-ADD3 124
-PAIR 14528,17216
-MORE2
-ADD2 126
-MORE3
-add $256,%rax
-ADD3 -128
-PAIR 256,256
-MORE0
-ADD0 -126
-ADD2 -124
-ADD3 -122
-PAIR 1984,1984
-ADD0 -120
-MORE2
-ADD2 -118
-ADD3 -116
-PAIR 10304,12096
-ADD0 -114
-ADD2 -112
-MORE3
-ADD3 -110
-PAIR 17984,14912
-ADD0 -108
-ADD2 -106
-ADD3 -104
-PAIR 64,640
-ADD1 -102
-MORE2
-ADD2 -100
-ADD3 -98
-PAIR 11776,15040
-MORE1
-ADD1 -96
-MORE2
-ADD2 -94
-MORE3
-ADD3 -92
-PAIR 15424,16128
-ADD1 -90
-ADD2 -88
-ADD3 -86
-PAIR 17920,15872
-MORE1
-ADD1 -84
-MORE2
-ADD2 -82
-MORE3
-ADD3 -80
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4352(%rsi)
-vmovdqu %xmm0,4416(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4368(%rsi)
-vmovdqu %xmm0,4432(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4384(%rsi)
-vmovdqu %xmm0,4448(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4400(%rsi)
-vmovdqu %xmm0,4464(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8704(%rsi)
-vmovdqu %xmm0,8768(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8720(%rsi)
-vmovdqu %xmm0,8784(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8736(%rsi)
-vmovdqu %xmm0,8800(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8752(%rsi)
-vmovdqu %xmm0,8816(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,13056(%rsi)
-vmovdqu %xmm0,13120(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,13072(%rsi)
-vmovdqu %xmm0,13136(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,13088(%rsi)
-vmovdqu %xmm0,13152(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,13104(%rsi)
-vmovdqu %xmm0,13168(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_d2b887b3ecdc9bdf_l014_g8,.-peristyle_d2b887b3ecdc9bdf_l014_g8
-.globl peristyle_d2b887b3ecdc9bdf_l014_g9
-.hidden peristyle_d2b887b3ecdc9bdf_l014_g9
-.type peristyle_d2b887b3ecdc9bdf_l014_g9,@function
-.p2align 6
-peristyle_d2b887b3ecdc9bdf_l014_g9:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 1600,2176
-SET0 -128
-PAIR 2752,3392
-CARRY0
-ADD0 -126
-PAIR 3456,3584
-ADD0 -124
-PAIR 4672,4672
-MORE0
-ADD0 -122
-PAIR 7168,7168
-MORE0
-ADD0 -120
-PAIR 7424,8640
-ADD0 -118
-PAIR 10176,10496
-MORE0
-ADD0 -116
-PAIR 10880,11776
-MORE0
-ADD0 -114
-PAIR 13376,13952
-MORE0
-ADD0 -112
-PAIR 14208,14272
-MORE0
-ADD0 -110
-PAIR 14336,14528
-MORE0
-ADD0 -108
-PAIR 14592,16640
-ADD0 -106
-PAIR 16832,18240
-MORE0
-ADD0 -104
-PAIR 128,384
-SET1 -102
-PAIR 960,1792
-ADD1 -100
-PAIR 1984,4224
-CARRY1
-ADD1 -98
-PAIR 4288,4416
-ADD1 -96
-PAIR 4608,5184
-MORE1
-ADD1 -94
-PAIR 5696,5760
-ADD1 -92
-PAIR 6336,6592
-MORE1
-ADD1 -90
-PAIR 6976,7232
-MORE1
-ADD1 -88
-PAIR 7488,8192
-ADD1 -86
-PAIR 8960,9920
-MORE1
-ADD1 -84
-PAIR 10048,11072
-ADD1 -82
-PAIR 11840,12224
-MORE1
-ADD1 -80
-PAIR 12480,14080
-ADD1 -78
-PAIR 14848,15168
-ADD1 -76
-PAIR 15360,15808
-MORE1
-ADD1 -74
-PAIR 17024,17088
-ADD1 -72
-PAIR 17536,17536
-MORE1
-ADD1 -70
-PAIR 3520,3776
-MORE0
-ADD0 -68
-ADD1 -66
-PAIR 6528,8768
-MORE0
-ADD0 -64
-MORE1
-ADD1 -62
-PAIR 8896,9088
-ADD0 -60
-ADD1 -58
-PAIR 11712,11968
-MORE0
-ADD0 -56
-MORE1
-ADD1 -54
-PAIR 17984,18368
-MORE0
-ADD0 -52
-MORE1
-ADD1 -50
-PAIR 1344,1408
-SET2 -48
-PAIR 1536,1856
-CARRY2
-ADD2 -46
-PAIR 2240,2560
-MORE2
-ADD2 -44
-PAIR 2816,2944
-ADD2 -42
-PAIR 3072,3200
-MORE2
-ADD2 -40
-PAIR 3264,4736
-ADD2 -38
-PAIR 5312,5440
-MORE2
-ADD2 -36
-PAIR 6784,7552
-MORE2
-ADD2 -34
-PAIR 9536,9856
-ADD2 -32
-PAIR 10240,11136
-MORE2
-ADD2 -30
-PAIR 11456,12736
-ADD2 -28
-PAIR 12928,13440
-ADD2 -26
-PAIR 14144,16000
-MORE2
-ADD2 -24
-PAIR 17408,18112
-MORE2
-ADD2 -22
-PAIR 2688,7040
-MORE0
-ADD0 -20
-ADD2 -18
-PAIR 8000,8448
-ADD0 -16
-MORE2
-ADD2 -14
-PAIR 8576,13824
-MORE0
-ADD0 -12
-MORE2
-ADD2 -10
-PAIR 17856,18048
-ADD0 -8
-ADD2 -6
-PAIR 18176,18304
-MORE0
-ADD0 -4
-MORE2
-ADD2 -2
-PAIR 1088,1664
-ADD1 0
-MORE2
-ADD2 2
-PAIR 2432,6400
-MORE1
-ADD1 4
-ADD2 6
-PAIR 7296,13888
-ADD1 8
-MORE2
-ADD2 10
-PAIR 2880,3008
-MORE0
-ADD0 12
-ADD1 14
-MORE2
-ADD2 16
-PAIR 6912,8064
-ADD0 18
-MORE1
-ADD1 20
-MORE2
-ADD2 22
-PAIR 0,256
-SET3 24
-PAIR 448,1216
-ADD3 26
-PAIR 3136,4032
-CARRY3
-ADD3 28
-PAIR 4800,5120
-MORE3
-ADD3 30
-PAIR 5248,5952
-ADD3 32
-PAIR 6016,7744
-MORE3
-ADD3 34
-PAIR 8320,9216
-ADD3 36
-PAIR 9792,10112
-MORE3
-ADD3 38
-PAIR 10624,11328
-ADD3 40
-PAIR 12032,12608
-MORE3
-ADD3 42
-PAIR 13184,13568
-ADD3 44
-PAIR 14656,15104
-ADD3 46
-PAIR 15936,16768
-MORE3
-ADD3 48
-PAIR 17152,17600
-MORE3
-ADD3 50
-PAIR 576,3648
-MORE0
-ADD0 52
-ADD3 54
-PAIR 3968,7104
-MORE0
-ADD0 56
-MORE3
-ADD3 58
-PAIR 11520,11584
-MORE0
-ADD0 60
-MORE3
-ADD3 62
-PAIR 1728,2368
-ADD1 64
-MORE3
-ADD3 66
-PAIR 3328,3840
-MORE1
-ADD1 68
-ADD3 70
-PAIR 6208,6720
-ADD1 72
-ADD3 74
-PAIR 7360,12096
-MORE1
-ADD1 76
-ADD3 78
-PAIR 12864,15232
-MORE1
-ADD1 80
-MORE3
-ADD3 82
-PAIR 1024,16384
-ADD0 84
-MORE1
-ADD1 86
-MORE3
-ADD3 88
-PAIR 17216,16064
-ADD0 90
-MORE1
-ADD1 92
-ADD3 94
-PAIR 5056,5568
-ADD2 96
-ADD3 98
-PAIR 9152,12352
-MORE2
-ADD2 100
-MORE3
-ADD3 102
-PAIR 12992,15552
-ADD2 104
-ADD3 106
-PAIR 16960,17344
-MORE2
-ADD2 108
-MORE3
-ADD3 110
-PAIR 1472,8512
-MORE0
-ADD0 112
-MORE2
-ADD2 114
-ADD3 116
-PAIR 15424,14976
-ADD0 118
-MORE2
-ADD2 120
-ADD3 122
-PAIR 768,1152
-ADD1 124
-ADD2 126
-MORE3
-add $256,%rax
-ADD3 -128
-PAIR 1280,3904
-MORE1
-ADD1 -126
-MORE2
-ADD2 -124
-ADD3 -122
-PAIR 3712,14912
-MORE0
-ADD0 -120
-ADD1 -118
-ADD2 -116
-ADD3 -114
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4352(%rsi)
-vmovdqu %xmm0,4416(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4368(%rsi)
-vmovdqu %xmm0,4432(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4384(%rsi)
-vmovdqu %xmm0,4448(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4400(%rsi)
-vmovdqu %xmm0,4464(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8704(%rsi)
-vmovdqu %xmm0,8768(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8720(%rsi)
-vmovdqu %xmm0,8784(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8736(%rsi)
-vmovdqu %xmm0,8800(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8752(%rsi)
-vmovdqu %xmm0,8816(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,13056(%rsi)
-vmovdqu %xmm0,13120(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,13072(%rsi)
-vmovdqu %xmm0,13136(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,13088(%rsi)
-vmovdqu %xmm0,13152(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,13104(%rsi)
-vmovdqu %xmm0,13168(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_d2b887b3ecdc9bdf_l014_g9,.-peristyle_d2b887b3ecdc9bdf_l014_g9
-.globl peristyle_d2b887b3ecdc9bdf_l014_g10
-.hidden peristyle_d2b887b3ecdc9bdf_l014_g10
-.type peristyle_d2b887b3ecdc9bdf_l014_g10,@function
-.p2align 6
-peristyle_d2b887b3ecdc9bdf_l014_g10:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 0,64
-SET0 -128
-PAIR 512,960
-ADD0 -126
-PAIR 1984,3520
-CARRY0
-ADD0 -124
-PAIR 4992,5120
-ADD0 -122
-PAIR 5696,6144
-MORE0
-ADD0 -120
-PAIR 6208,7488
-MORE0
-ADD0 -118
-PAIR 8320,10688
-MORE0
-ADD0 -116
-PAIR 10880,11072
-ADD0 -114
-PAIR 11264,12480
-MORE0
-ADD0 -112
-PAIR 12928,13056
-MORE0
-ADD0 -110
-PAIR 13184,13504
-MORE0
-ADD0 -108
-PAIR 14080,15104
-ADD0 -106
-PAIR 15232,16064
-MORE0
-ADD0 -104
-PAIR 16128,17024
-ADD0 -102
-PAIR 320,1472
-SET1 -100
-PAIR 1600,2112
-ADD1 -98
-PAIR 2368,2560
-ADD1 -96
-PAIR 3392,4032
-CARRY1
-ADD1 -94
-PAIR 4608,5312
-ADD1 -92
-PAIR 5376,5952
-MORE1
-ADD1 -90
-PAIR 6272,6464
-MORE1
-ADD1 -88
-PAIR 8128,8576
-ADD1 -86
-PAIR 8960,9024
-MORE1
-ADD1 -84
-PAIR 9728,10112
-ADD1 -82
-PAIR 10304,11648
-MORE1
-ADD1 -80
-PAIR 12160,15936
-ADD1 -78
-PAIR 16576,16896
-MORE1
-ADD1 -76
-PAIR 16960,17216
-ADD1 -74
-PAIR 1088,4864
-MORE0
-ADD0 -72
-MORE1
-ADD1 -70
-PAIR 5568,5568
-ADD0 -68
-MORE1
-ADD1 -66
-PAIR 8512,8512
-ADD0 -64
-MORE1
-ADD1 -62
-PAIR 17344,18112
-MORE0
-ADD0 -60
-ADD1 -58
-PAIR 448,1152
-SET2 -56
-PAIR 1280,1536
-ADD2 -54
-PAIR 2880,3776
-CARRY2
-ADD2 -52
-PAIR 3840,4352
-ADD2 -50
-PAIR 5632,6400
-MORE2
-ADD2 -48
-PAIR 6528,6656
-MORE2
-ADD2 -46
-PAIR 6912,7552
-MORE2
-ADD2 -44
-PAIR 7616,7936
-MORE2
-ADD2 -42
-PAIR 8064,9280
-ADD2 -40
-PAIR 9536,9920
-MORE2
-ADD2 -38
-PAIR 10176,11392
-ADD2 -36
-PAIR 11584,12608
-ADD2 -34
-PAIR 13760,14144
-MORE2
-ADD2 -32
-PAIR 15552,17728
-ADD2 -30
-PAIR 832,3072
-MORE0
-ADD0 -28
-MORE2
-ADD2 -26
-PAIR 3264,3712
-MORE0
-ADD0 -24
-ADD2 -22
-PAIR 6336,7040
-ADD0 -20
-MORE2
-ADD2 -18
-PAIR 7104,7104
-MORE0
-ADD0 -16
-MORE2
-ADD2 -14
-PAIR 7232,7232
-MORE0
-ADD0 -12
-ADD2 -10
-PAIR 7296,8192
-MORE0
-ADD0 -8
-ADD2 -6
-PAIR 15488,17088
-MORE0
-ADD0 -4
-ADD2 -2
-PAIR 384,4160
-MORE1
-ADD1 0
-ADD2 2
-PAIR 4736,5184
-MORE1
-ADD1 4
-MORE2
-ADD2 6
-PAIR 5760,6592
-ADD1 8
-ADD2 10
-PAIR 6784,7360
-MORE1
-ADD1 12
-MORE2
-ADD2 14
-PAIR 9984,15808
-ADD1 16
-ADD2 18
-PAIR 10496,16640
-MORE0
-ADD0 20
-MORE1
-ADD1 22
-ADD2 24
-PAIR 1792,1856
-SET3 26
-PAIR 2176,2432
-CARRY3
-ADD3 28
-PAIR 2688,2944
-ADD3 30
-PAIR 3136,3328
-MORE3
-ADD3 32
-PAIR 3648,3968
-ADD3 34
-PAIR 4224,4288
-ADD3 36
-PAIR 4800,6976
-MORE3
-ADD3 38
-PAIR 8448,8832
-ADD3 40
-PAIR 9216,9408
-MORE3
-ADD3 42
-PAIR 11136,11328
-MORE3
-ADD3 44
-PAIR 11776,11840
-MORE3
-ADD3 46
-PAIR 12224,12672
-ADD3 48
-PAIR 12864,13248
-MORE3
-ADD3 50
-PAIR 13440,13632
-MORE3
-ADD3 52
-PAIR 14400,14464
-ADD3 54
-PAIR 15296,15424
-ADD3 56
-PAIR 15616,16000
-MORE3
-ADD3 58
-PAIR 16768,17152
-ADD3 60
-PAIR 17536,17856
-MORE3
-ADD3 62
-PAIR 17920,17984
-ADD3 64
-PAIR 18048,18240
-MORE3
-ADD3 66
-PAIR 3456,9344
-ADD0 68
-ADD3 70
 PAIR 12288,13824
-MORE0
-ADD0 72
-MORE3
-ADD3 74
-PAIR 1216,6016
-MORE1
-ADD1 76
-ADD3 78
-PAIR 6848,6848
-ADD1 80
-ADD3 82
-PAIR 8640,8640
-MORE1
-ADD1 84
-MORE3
-ADD3 86
-PAIR 8768,9792
-ADD1 88
-ADD3 90
-PAIR 11200,11520
-MORE1
-ADD1 92
-ADD3 94
-PAIR 2240,6720
-ADD0 96
-MORE1
-ADD1 98
-MORE3
-ADD3 100
-PAIR 11456,16256
-MORE0
-ADD0 102
-MORE1
-ADD1 104
-ADD3 106
-PAIR 640,1344
-MORE2
-ADD2 108
-MORE3
-ADD3 110
-PAIR 6080,8256
-ADD2 112
-MORE3
-ADD3 114
-PAIR 8704,14016
-ADD2 116
-ADD3 118
-PAIR 14208,14656
-MORE2
-ADD2 120
-MORE3
-ADD3 122
-PAIR 10944,17472
-MORE0
-ADD0 124
-ADD2 126
-MORE3
-add $256,%rax
-ADD3 -128
-PAIR 3008,14912
-MORE1
-ADD1 -126
-ADD2 -124
-ADD3 -122
-PAIR 17600,16832
-MORE0
-ADD0 -120
-ADD1 -118
-ADD2 -116
-MORE3
-ADD3 -114
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4352(%rsi)
-vmovdqu %xmm0,4416(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,4368(%rsi)
-vmovdqu %xmm0,4432(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,4384(%rsi)
-vmovdqu %xmm0,4448(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,4400(%rsi)
-vmovdqu %xmm0,4464(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8704(%rsi)
-vmovdqu %xmm0,8768(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,8720(%rsi)
-vmovdqu %xmm0,8784(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,8736(%rsi)
-vmovdqu %xmm0,8800(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,8752(%rsi)
-vmovdqu %xmm0,8816(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,13056(%rsi)
-vmovdqu %xmm0,13120(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,13072(%rsi)
-vmovdqu %xmm0,13136(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,13088(%rsi)
-vmovdqu %xmm0,13152(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,13104(%rsi)
-vmovdqu %xmm0,13168(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_d2b887b3ecdc9bdf_l014_g10,.-peristyle_d2b887b3ecdc9bdf_l014_g10
-.globl peristyle_d2b887b3ecdc9bdf_l014_g11
-.hidden peristyle_d2b887b3ecdc9bdf_l014_g11
-.type peristyle_d2b887b3ecdc9bdf_l014_g11,@function
-.p2align 6
-peristyle_d2b887b3ecdc9bdf_l014_g11:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 640,1152
-SET0 -128
-PAIR 1280,2688
-CARRY0
-ADD0 -126
-PAIR 5120,5504
-ADD0 -124
-PAIR 5760,5824
-MORE0
-ADD0 -122
-PAIR 7872,8192
-MORE0
-ADD0 -120
-PAIR 8576,9024
-ADD0 -118
-PAIR 9344,10880
-MORE0
-ADD0 -116
-PAIR 12288,12672
-ADD0 -114
-PAIR 13440,14848
-MORE0
-ADD0 -112
-PAIR 15104,15232
-ADD0 -110
-PAIR 16512,16960
-MORE0
-ADD0 -108
-PAIR 384,512
-SET1 -106
-PAIR 896,1344
-CARRY1
-ADD1 -104
-PAIR 2560,4544
-ADD1 -102
-PAIR 5376,6336
-MORE1
-ADD1 -100
-PAIR 6464,6720
-MORE1
-ADD1 -98
-PAIR 6848,7360
 ADD1 -96
-PAIR 8384,9984
+PAIR 15744,16256
+MORE1
 ADD1 -94
-PAIR 10176,10560
+PAIR 16640,16768
 MORE1
 ADD1 -92
-PAIR 12480,13952
+PAIR 18048,23808
+MORE1
 ADD1 -90
-PAIR 14208,15296
+PAIR 27136,27776
 MORE1
 ADD1 -88
-PAIR 15424,15680
+PAIR 29696,31744
 ADD1 -86
-PAIR 15808,16000
+PAIR 32512,34048
 MORE1
 ADD1 -84
-PAIR 16064,16448
-ADD1 -82
-PAIR 17024,17088
+PAIR 2048,5376
+MORE0
+ADD0 -82
 MORE1
 ADD1 -80
-PAIR 17216,17472
-MORE1
-ADD1 -78
-PAIR 17536,18176
-MORE1
+PAIR 6144,11392
+ADD0 -78
 ADD1 -76
-PAIR 2880,3008
-MORE0
+PAIR 14592,14720
 ADD0 -74
 MORE1
 ADD1 -72
-PAIR 3264,7680
+PAIR 20096,20608
 MORE0
 ADD0 -70
 MORE1
 ADD1 -68
-PAIR 11712,14016
+PAIR 20992,24064
 ADD0 -66
 MORE1
 ADD1 -64
-PAIR 1024,1728
-SET2 -62
-PAIR 2176,2176
-ADD2 -60
-PAIR 2240,2240
-CARRY2
-ADD2 -58
-PAIR 2304,2368
-MORE2
-ADD2 -56
-PAIR 2944,3072
-MORE2
-ADD2 -54
-PAIR 3776,4736
+PAIR 26240,32640
+ADD0 -62
+MORE1
+ADD1 -60
+PAIR 35072,36480
+MORE0
+ADD0 -58
+ADD1 -56
+PAIR 128,3840
+SET2 -54
+PAIR 3968,4224
 ADD2 -52
-PAIR 5440,5440
-MORE2
+PAIR 4992,8064
+CARRY2
 ADD2 -50
-PAIR 6656,6656
-MORE2
+PAIR 9216,9344
 ADD2 -48
-PAIR 7488,7616
+PAIR 9856,10624
 ADD2 -46
-PAIR 8768,8832
+PAIR 12544,14336
 MORE2
 ADD2 -44
-PAIR 10048,10240
-MORE2
+PAIR 15872,17792
 ADD2 -42
-PAIR 10496,11008
+PAIR 25472,28288
 MORE2
 ADD2 -40
-PAIR 11072,11136
+PAIR 30336,31232
 ADD2 -38
-PAIR 11584,12608
+PAIR 33408,36096
 MORE2
 ADD2 -36
-PAIR 12736,13312
-MORE2
-ADD2 -34
-PAIR 14464,14720
+PAIR 896,3072
+ADD0 -34
 ADD2 -32
-PAIR 15040,15360
-MORE2
-ADD2 -30
-PAIR 15488,17408
+PAIR 6912,22784
+MORE0
+ADD0 -30
 ADD2 -28
-PAIR 256,1856
+PAIR 29056,31616
+ADD0 -26
+MORE2
+ADD2 -24
+PAIR 3328,3328
+MORE1
+ADD1 -22
+ADD2 -20
+PAIR 4480,4480
+MORE1
+ADD1 -18
+MORE2
+ADD2 -16
+PAIR 8448,14464
+MORE1
+ADD1 -14
+MORE2
+ADD2 -12
+PAIR 30848,35200
+MORE1
+ADD1 -10
+MORE2
+ADD2 -8
+PAIR 3712,5760
+ADD0 -6
+MORE1
+ADD1 -4
+MORE2
+ADD2 -2
+PAIR 12032,14208
+MORE0
+ADD0 0
+MORE1
+ADD1 2
+MORE2
+ADD2 4
+PAIR 23936,33280
+ADD0 6
+MORE1
+ADD1 8
+ADD2 10
+PAIR 384,1664
+SET3 12
+PAIR 2304,2560
+ADD3 14
+PAIR 2688,4352
+ADD3 16
+PAIR 6656,9600
+CARRY3
+ADD3 18
+PAIR 13056,13312
+MORE3
+ADD3 20
+PAIR 13696,14080
+ADD3 22
+PAIR 14848,18304
+MORE3
+ADD3 24
+PAIR 19328,19584
+MORE3
+ADD3 26
+PAIR 19968,20224
+MORE3
+ADD3 28
+PAIR 21888,22272
+ADD3 30
+PAIR 22400,23424
+MORE3
+ADD3 32
+PAIR 24192,24704
+ADD3 34
+PAIR 26624,26752
+MORE3
+ADD3 36
+PAIR 30976,33152
+MORE3
+ADD3 38
+PAIR 34304,35584
+MORE3
+ADD3 40
+PAIR 1920,2432
+ADD0 42
+ADD3 44
+PAIR 7296,7680
+MORE0
+ADD0 46
+MORE3
+ADD3 48
+PAIR 12672,25216
+MORE0
+ADD0 50
+MORE3
+ADD3 52
+PAIR 1152,1280
+ADD1 54
+ADD3 56
+PAIR 13952,26112
+MORE1
+ADD1 58
+MORE3
+ADD3 60
+PAIR 30208,31360
+ADD1 62
+MORE3
+ADD3 64
+PAIR 33024,34688
+ADD0 66
+ADD1 68
+MORE3
+ADD3 70
+PAIR 2944,7424
+ADD2 72
+ADD3 74
+PAIR 12160,12800
+MORE2
+ADD2 76
+MORE3
+ADD3 78
+PAIR 13568,17920
+MORE2
+ADD2 80
+MORE3
+ADD3 82
+PAIR 19712,21248
+ADD2 84
+ADD3 86
+PAIR 22016,32000
+ADD0 88
+ADD2 90
+ADD3 92
+PAIR 25600,32768
+ADD0 94
+MORE2
+ADD2 96
+MORE3
+ADD3 98
+PAIR 1408,7168
+MORE1
+ADD1 100
+ADD2 102
+ADD3 104
+PAIR 11136,20480
+ADD1 106
+MORE2
+ADD2 108
+MORE3
+ADD3 110
+PAIR 25344,28800
+MORE1
+ADD1 112
+MORE2
+ADD2 114
+ADD3 116
+PAIR 7936,2176
+MORE0
+ADD0 118
+ADD1 120
+ADD2 122
+MORE3
+ADD3 124
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,4352(%rsi)
+vmovdqu %xmm0,4416(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,4368(%rsi)
+vmovdqu %xmm0,4432(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,4384(%rsi)
+vmovdqu %xmm0,4448(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,4400(%rsi)
+vmovdqu %xmm0,4464(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,8704(%rsi)
+vmovdqu %xmm0,8768(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,8720(%rsi)
+vmovdqu %xmm0,8784(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,8736(%rsi)
+vmovdqu %xmm0,8800(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,8752(%rsi)
+vmovdqu %xmm0,8816(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,13056(%rsi)
+vmovdqu %xmm0,13120(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,13072(%rsi)
+vmovdqu %xmm0,13136(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,13088(%rsi)
+vmovdqu %xmm0,13152(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,13104(%rsi)
+vmovdqu %xmm0,13168(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_140399afad3b88c7_l014_g6,.-peristyle_140399afad3b88c7_l014_g6
+.globl peristyle_140399afad3b88c7_l014_g7
+.hidden peristyle_140399afad3b88c7_l014_g7
+.type peristyle_140399afad3b88c7_l014_g7,@function
+.p2align 6
+peristyle_140399afad3b88c7_l014_g7:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 0,1280
+SET0 -128
+PAIR 1536,1664
+ADD0 -126
+PAIR 5888,6656
+ADD0 -124
+PAIR 8960,9088
+CARRY0
+ADD0 -122
+PAIR 9344,10240
+ADD0 -120
+PAIR 12672,14464
+ADD0 -118
+PAIR 21760,23680
+ADD0 -116
+PAIR 24064,24448
+ADD0 -114
+PAIR 27392,27776
+MORE0
+ADD0 -112
+PAIR 29312,30592
+ADD0 -110
+PAIR 30848,34944
+ADD0 -108
+PAIR 768,2944
+SET1 -106
+PAIR 3200,4224
+ADD1 -104
+PAIR 5120,10624
+CARRY1
+ADD1 -102
+PAIR 10752,11904
+MORE1
+ADD1 -100
+PAIR 13568,14720
+ADD1 -98
+PAIR 16256,17024
+MORE1
+ADD1 -96
+PAIR 17280,17536
+ADD1 -94
+PAIR 17920,20224
+MORE1
+ADD1 -92
+PAIR 20608,22400
+ADD1 -90
+PAIR 23040,31616
+ADD1 -88
+PAIR 31872,33152
+MORE1
+ADD1 -86
+PAIR 33280,34688
+MORE1
+ADD1 -84
+PAIR 10368,11136
+ADD0 -82
+MORE1
+ADD1 -80
+PAIR 11520,12928
+MORE0
+ADD0 -78
+MORE1
+ADD1 -76
+PAIR 17152,18048
+ADD0 -74
+ADD1 -72
+PAIR 19584,19968
+ADD0 -70
+MORE1
+ADD1 -68
+PAIR 22912,29824
+ADD0 -66
+ADD1 -64
+PAIR 1408,3072
+SET2 -62
+PAIR 3328,6528
+CARRY2
+ADD2 -60
+PAIR 6912,6912
+ADD2 -58
+PAIR 7168,7168
+MORE2
+ADD2 -56
+PAIR 7296,7552
+MORE2
+ADD2 -54
+PAIR 7936,8448
+MORE2
+ADD2 -52
+PAIR 9984,10496
+MORE2
+ADD2 -50
+PAIR 10880,11264
+MORE2
+ADD2 -48
+PAIR 14848,14848
+MORE2
+ADD2 -46
+PAIR 16512,16512
+MORE2
+ADD2 -44
+PAIR 21504,22784
+MORE2
+ADD2 -42
+PAIR 23424,30976
+MORE2
+ADD2 -40
+PAIR 34176,34176
+MORE2
+ADD2 -38
+PAIR 35968,35968
+MORE2
+ADD2 -36
+PAIR 7808,8576
+MORE0
+ADD0 -34
+MORE2
+ADD2 -32
+PAIR 8832,11776
+ADD0 -30
+MORE2
+ADD2 -28
+PAIR 12416,14336
 MORE0
 ADD0 -26
 MORE2
 ADD2 -24
-PAIR 1984,2752
-MORE0
+PAIR 23168,24576
 ADD0 -22
 MORE2
 ADD2 -20
-PAIR 4608,12032
+PAIR 30720,35328
 ADD0 -18
-MORE2
 ADD2 -16
-PAIR 12800,14336
-ADD0 -14
+PAIR 2432,6784
+MORE1
+ADD1 -14
 MORE2
 ADD2 -12
-PAIR 768,3200
+PAIR 19456,23296
 MORE1
 ADD1 -10
+MORE2
 ADD2 -8
-PAIR 4288,4672
+PAIR 32512,32512
 MORE1
 ADD1 -6
+MORE2
 ADD2 -4
-PAIR 4992,5632
+PAIR 33664,33664
 ADD1 -2
 MORE2
 ADD2 0
-PAIR 6400,14400
-MORE1
-ADD1 2
-ADD2 4
-PAIR 16704,18048
-ADD1 6
-MORE2
-ADD2 8
-PAIR 5184,7104
-MORE0
-ADD0 10
-MORE1
-ADD1 12
-MORE2
-ADD2 14
-PAIR 7232,7296
-MORE0
-ADD0 16
-MORE1
-ADD1 18
-MORE2
-ADD2 20
-PAIR 14976,14976
-ADD0 22
-ADD1 24
-ADD2 26
-PAIR 15552,15552
-ADD0 28
-MORE1
-ADD1 30
-MORE2
-ADD2 32
-PAIR 0,2048
-SET3 34
-PAIR 2112,3712
+PAIR 2176,13440
+ADD0 2
+ADD1 4
+ADD2 6
+PAIR 2304,3968
+SET3 8
+PAIR 4608,5760
 CARRY3
-ADD3 36
-PAIR 3968,7552
+ADD3 10
+PAIR 6272,7040
+ADD3 12
+PAIR 8192,9600
 MORE3
-ADD3 38
-PAIR 11968,12416
+ADD3 14
+PAIR 9856,10112
+ADD3 16
+PAIR 11008,11392
+MORE3
+ADD3 18
+PAIR 14208,18176
+MORE3
+ADD3 20
+PAIR 19200,24960
+ADD3 22
+PAIR 25984,26496
+MORE3
+ADD3 24
+PAIR 26752,28160
+MORE3
+ADD3 26
+PAIR 28800,29696
+ADD3 28
+PAIR 31104,34304
+ADD3 30
+PAIR 34560,35200
+MORE3
+ADD3 32
+PAIR 384,16128
+ADD0 34
+MORE3
+ADD3 36
+PAIR 17792,19840
+MORE0
+ADD0 38
 MORE3
 ADD3 40
-PAIR 12864,13056
-ADD3 42
-PAIR 13504,13568
+PAIR 21248,21632
+ADD0 42
 MORE3
 ADD3 44
-PAIR 14272,14656
-ADD3 46
-PAIR 14784,16192
+PAIR 26368,29056
+MORE0
+ADD0 46
 MORE3
 ADD3 48
-PAIR 16640,17600
+PAIR 30208,32000
+ADD0 50
 MORE3
-ADD3 50
-PAIR 576,3520
-MORE0
-ADD0 52
-MORE3
-ADD3 54
-PAIR 3648,3840
-MORE0
-ADD0 56
-ADD3 58
-PAIR 6272,6912
-MORE0
-ADD0 60
-MORE3
-ADD3 62
-PAIR 8896,10368
-MORE0
-ADD0 64
-ADD3 66
-PAIR 832,1664
+ADD3 52
+PAIR 640,4480
 MORE1
-ADD1 68
+ADD1 54
 MORE3
-ADD3 70
-PAIR 4416,6528
+ADD3 56
+PAIR 4736,6016
 MORE1
-ADD1 72
-ADD3 74
-PAIR 6592,7168
-ADD1 76
+ADD1 58
+ADD3 60
+PAIR 9472,9728
+MORE1
+ADD1 62
 MORE3
-ADD3 78
-PAIR 7808,16256
+ADD3 64
+PAIR 12032,12544
+ADD1 66
+MORE3
+ADD3 68
+PAIR 24320,33792
 MORE1
+ADD1 70
+MORE3
+ADD3 72
+PAIR 33920,34432
+MORE1
+ADD1 74
+ADD3 76
+PAIR 8320,9216
+ADD0 78
 ADD1 80
 MORE3
 ADD3 82
-PAIR 16896,18304
+PAIR 13696,36224
+MORE0
 ADD0 84
 MORE1
 ADD1 86
 ADD3 88
-PAIR 3904,5888
+PAIR 1024,1024
+MORE2
 ADD2 90
 MORE3
 ADD3 92
-PAIR 6016,6016
-MORE2
+PAIR 4992,4992
 ADD2 94
+MORE3
 ADD3 96
-PAIR 6208,6208
+PAIR 5248,13824
 MORE2
 ADD2 98
 ADD3 100
-PAIR 11392,14592
+PAIR 14592,14592
+ADD2 102
+ADD3 104
+PAIR 16000,16000
+MORE2
+ADD2 106
+MORE3
+ADD3 108
+PAIR 16384,22144
+ADD2 110
+ADD3 112
+PAIR 24704,25856
+MORE2
+ADD2 114
+MORE3
+ADD3 116
+PAIR 28544,30080
+MORE2
+ADD2 118
+ADD3 120
+PAIR 32384,34816
+ADD2 122
+MORE3
+ADD3 124
+PAIR 35584,36736
+MORE2
+ADD2 126
+add $256,%rax
+ADD3 -128
+PAIR 512,35456
+ADD0 -126
+ADD2 -124
+MORE3
+ADD3 -122
+PAIR 20992,36608
+ADD1 -120
+MORE2
+ADD2 -118
+MORE3
+ADD3 -116
+PAIR 8064,13184
+ADD0 -114
+MORE1
+ADD1 -112
+ADD2 -110
+ADD3 -108
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,4352(%rsi)
+vmovdqu %xmm0,4416(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,4368(%rsi)
+vmovdqu %xmm0,4432(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,4384(%rsi)
+vmovdqu %xmm0,4448(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,4400(%rsi)
+vmovdqu %xmm0,4464(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,8704(%rsi)
+vmovdqu %xmm0,8768(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,8720(%rsi)
+vmovdqu %xmm0,8784(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,8736(%rsi)
+vmovdqu %xmm0,8800(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,8752(%rsi)
+vmovdqu %xmm0,8816(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,13056(%rsi)
+vmovdqu %xmm0,13120(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,13072(%rsi)
+vmovdqu %xmm0,13136(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,13088(%rsi)
+vmovdqu %xmm0,13152(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,13104(%rsi)
+vmovdqu %xmm0,13168(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_140399afad3b88c7_l014_g7,.-peristyle_140399afad3b88c7_l014_g7
+.globl peristyle_140399afad3b88c7_l014_g8
+.hidden peristyle_140399afad3b88c7_l014_g8
+.type peristyle_140399afad3b88c7_l014_g8,@function
+.p2align 6
+peristyle_140399afad3b88c7_l014_g8:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 0,128
+SET0 -128
+PAIR 3584,3840
+ADD0 -126
+PAIR 7040,9728
+CARRY0
+ADD0 -124
+PAIR 9856,10112
+ADD0 -122
+PAIR 10496,13952
+MORE0
+ADD0 -120
+PAIR 14848,18432
+ADD0 -118
+PAIR 19328,20736
+MORE0
+ADD0 -116
+PAIR 21248,21504
+ADD0 -114
+PAIR 25088,26368
+MORE0
+ADD0 -112
+PAIR 26880,30336
+ADD0 -110
+PAIR 30464,33920
+MORE0
+ADD0 -108
+PAIR 35584,35584
+ADD0 -106
+PAIR 2048,4352
+SET1 -104
+PAIR 4480,4608
+CARRY1
+ADD1 -102
+PAIR 5504,5888
+MORE1
+ADD1 -100
+PAIR 7168,7808
+MORE1
+ADD1 -98
+PAIR 9216,9216
+MORE1
+ADD1 -96
+PAIR 10880,10880
+MORE1
+ADD1 -94
+PAIR 12032,12032
+MORE1
+ADD1 -92
+PAIR 17536,17536
+MORE1
+ADD1 -90
+PAIR 17664,20096
+ADD1 -88
+PAIR 22016,22272
+ADD1 -86
+PAIR 24064,25600
+MORE1
+ADD1 -84
+PAIR 26624,28672
+MORE1
+ADD1 -82
+PAIR 28928,29184
+ADD1 -80
+PAIR 29440,30080
+MORE1
+ADD1 -78
+PAIR 34816,36480
+MORE1
+ADD1 -76
+PAIR 512,3456
+MORE0
+ADD0 -74
+ADD1 -72
+PAIR 3712,3968
+MORE0
+ADD0 -70
+MORE1
+ADD1 -68
+PAIR 4736,4736
+MORE0
+ADD0 -66
+MORE1
+ADD1 -64
+PAIR 11776,11776
+MORE0
+ADD0 -62
+ADD1 -60
+PAIR 12416,14976
+MORE0
+ADD0 -58
+MORE1
+ADD1 -56
+PAIR 20480,22144
+MORE0
+ADD0 -54
+MORE1
+ADD1 -52
+PAIR 25472,30720
+MORE0
+ADD0 -50
+MORE1
+ADD1 -48
+PAIR 1280,3072
+SET2 -46
+PAIR 7680,8704
+ADD2 -44
+PAIR 12160,13568
+ADD2 -42
+PAIR 14080,15104
+CARRY2
+ADD2 -40
+PAIR 15872,16128
+MORE2
+ADD2 -38
+PAIR 16384,16512
+ADD2 -36
+PAIR 17408,18560
+ADD2 -34
+PAIR 19072,19840
+MORE2
+ADD2 -32
+PAIR 21888,27520
+ADD2 -30
+PAIR 28288,29824
+ADD2 -28
+PAIR 33664,35200
+ADD2 -26
+PAIR 896,2304
+MORE0
+ADD0 -24
+MORE2
+ADD2 -22
+PAIR 2560,7424
+MORE0
+ADD0 -20
+ADD2 -18
+PAIR 11520,13824
+MORE0
+ADD0 -16
+MORE2
+ADD2 -14
+PAIR 29312,33280
+ADD0 -12
+ADD2 -10
+PAIR 7552,9472
+ADD1 -8
+MORE2
+ADD2 -6
+PAIR 15232,20992
+MORE1
+ADD1 -4
+ADD2 -2
+PAIR 23168,30976
+MORE1
+ADD1 0
+MORE2
+ADD2 2
+PAIR 6144,13312
+MORE0
+ADD0 4
+ADD1 6
+ADD2 8
+PAIR 22784,25216
+ADD0 10
+MORE1
+ADD1 12
+ADD2 14
+PAIR 1792,3328
+SET3 16
+PAIR 5120,8832
+CARRY3
+ADD3 18
+PAIR 9088,10752
+MORE3
+ADD3 20
+PAIR 12928,13696
+ADD3 22
+PAIR 15616,16768
+ADD3 24
+PAIR 21120,23424
+MORE3
+ADD3 26
+PAIR 24960,27904
+ADD3 28
+PAIR 30592,30848
+MORE3
+ADD3 30
+PAIR 32000,32128
+ADD3 32
+PAIR 32512,32896
+MORE3
+ADD3 34
+PAIR 33792,34048
+ADD3 36
+PAIR 34944,35072
+MORE3
+ADD3 38
+PAIR 36352,36608
+MORE3
+ADD3 40
+PAIR 1024,13440
+MORE0
+ADD0 42
+MORE3
+ADD3 44
+PAIR 14336,15360
+MORE0
+ADD0 46
+ADD3 48
+PAIR 31360,34432
+ADD0 50
+MORE3
+ADD3 52
+PAIR 1536,6400
+ADD1 54
+MORE3
+ADD3 56
+PAIR 6912,6912
+MORE1
+ADD1 58
+ADD3 60
+PAIR 9344,9344
+MORE1
+ADD1 62
+MORE3
+ADD3 64
+PAIR 9984,11392
+ADD1 66
+MORE3
+ADD3 68
+PAIR 28800,28800
+ADD1 70
+ADD3 72
+PAIR 29952,29952
+MORE1
+ADD1 74
+ADD3 76
+PAIR 8576,10624
+MORE0
+ADD0 78
+ADD1 80
+ADD3 82
+PAIR 35712,36096
+ADD0 84
+MORE1
+ADD1 86
+MORE3
+ADD3 88
+PAIR 768,1664
+MORE2
+ADD2 90
+MORE3
+ADD3 92
+PAIR 5760,6016
+ADD2 94
+MORE3
+ADD3 96
+PAIR 6528,19968
+ADD2 98
+MORE3
+ADD3 100
+PAIR 28032,28416
+MORE2
 ADD2 102
 MORE3
 ADD3 104
-PAIR 18368,18240
+PAIR 34176,35456
 ADD2 106
+MORE3
 ADD3 108
-PAIR 4160,5696
-MORE1
-ADD1 110
-MORE2
+PAIR 2688,12672
+MORE0
+ADD0 110
 ADD2 112
-MORE3
 ADD3 114
-PAIR 3456,3456
-MORE0
+PAIR 13056,13184
 ADD0 116
-ADD1 118
 MORE2
-ADD2 120
+ADD2 118
 MORE3
-ADD3 122
-PAIR 3584,17856
+ADD3 120
+PAIR 14720,20352
 MORE0
-ADD0 124
-ADD1 126
-MORE2
+ADD0 122
+ADD2 124
+ADD3 126
+PAIR 11264,12800
+MORE1
 add $256,%rax
-ADD2 -128
-ADD3 -126
-PAIR 5312,5312
-MORE0
-ADD0 -124
+ADD1 -128
+MORE2
+ADD2 -126
+ADD3 -124
+PAIR 14208,14464
 MORE1
 ADD1 -122
 MORE2
 ADD2 -120
 MORE3
 ADD3 -118
+PAIR 31104,33408
+MORE1
+ADD1 -116
+ADD2 -114
+ADD3 -112
+PAIR 8320,10368
+ADD0 -110
+MORE1
+ADD1 -108
+ADD2 -106
+MORE3
+ADD3 -104
+PAIR 14592,31616
+MORE0
+ADD0 -102
+MORE1
+ADD1 -100
+MORE2
+ADD2 -98
+ADD3 -96
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -5300,12 +3905,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_d2b887b3ecdc9bdf_l014_g11,.-peristyle_d2b887b3ecdc9bdf_l014_g11
-.globl peristyle_d2b887b3ecdc9bdf_l014_g12
-.hidden peristyle_d2b887b3ecdc9bdf_l014_g12
-.type peristyle_d2b887b3ecdc9bdf_l014_g12,@function
+.size peristyle_140399afad3b88c7_l014_g8,.-peristyle_140399afad3b88c7_l014_g8
+.globl peristyle_140399afad3b88c7_l014_g9
+.hidden peristyle_140399afad3b88c7_l014_g9
+.type peristyle_140399afad3b88c7_l014_g9,@function
 .p2align 6
-peristyle_d2b887b3ecdc9bdf_l014_g12:
+peristyle_140399afad3b88c7_l014_g9:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5314,283 +3919,1034 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 320,512
+PAIR 3456,7936
 SET0 -128
-PAIR 2176,3264
-CARRY0
+PAIR 9856,10496
 ADD0 -126
-PAIR 6464,6848
-MORE0
+PAIR 16384,18432
 ADD0 -124
-PAIR 7552,7872
-MORE0
+PAIR 18944,19456
+CARRY0
 ADD0 -122
-PAIR 9024,9472
-MORE0
+PAIR 22656,25344
 ADD0 -120
-PAIR 10944,11264
+PAIR 26240,29696
 MORE0
 ADD0 -118
-PAIR 11328,11648
+PAIR 29952,30336
 MORE0
 ADD0 -116
-PAIR 13696,14208
-MORE0
+PAIR 31488,34304
 ADD0 -114
-PAIR 14656,16128
-MORE0
-ADD0 -112
-PAIR 17408,18240
-MORE0
-ADD0 -110
-PAIR 18368,18368
-MORE0
-ADD0 -108
-PAIR 640,1152
-SET1 -106
-PAIR 1280,1536
+PAIR 768,3584
+SET1 -112
+PAIR 3968,4096
+ADD1 -110
+PAIR 4352,6784
 CARRY1
+ADD1 -108
+PAIR 9344,9728
+ADD1 -106
+PAIR 12288,12928
+MORE1
 ADD1 -104
-PAIR 2688,2880
+PAIR 13184,13952
 MORE1
 ADD1 -102
-PAIR 3136,3520
+PAIR 14976,17408
 ADD1 -100
-PAIR 4032,4480
-MORE1
+PAIR 22144,22528
 ADD1 -98
-PAIR 5632,5760
+PAIR 23552,24320
+MORE1
 ADD1 -96
-PAIR 8320,9152
+PAIR 25728,26624
 ADD1 -94
-PAIR 9280,9344
-MORE1
+PAIR 30080,32512
 ADD1 -92
-PAIR 9536,9728
+PAIR 33792,34560
+MORE1
 ADD1 -90
-PAIR 10368,10752
-MORE1
-ADD1 -88
-PAIR 11072,12544
+PAIR 3840,7296
+MORE0
+ADD0 -88
 ADD1 -86
-PAIR 12672,13952
-MORE1
-ADD1 -84
-PAIR 14976,15488
+PAIR 7552,8448
+MORE0
+ADD0 -84
 MORE1
 ADD1 -82
-PAIR 16064,17600
-MORE1
-ADD1 -80
-PAIR 17984,17984
+PAIR 13696,14464
+ADD0 -80
 ADD1 -78
-PAIR 1408,6592
+PAIR 23040,23168
+MORE0
 ADD0 -76
+MORE1
 ADD1 -74
-PAIR 6720,6912
+PAIR 24960,31360
 MORE0
 ADD0 -72
 MORE1
 ADD1 -70
-PAIR 192,704
+PAIR 2176,2560
 SET2 -68
-PAIR 2432,3904
+PAIR 2688,2816
 CARRY2
 ADD2 -66
-PAIR 4352,6336
+PAIR 3072,4864
 MORE2
 ADD2 -64
-PAIR 6528,7104
-MORE2
+PAIR 5120,5376
 ADD2 -62
-PAIR 8832,8960
+PAIR 5632,5760
+MORE2
 ADD2 -60
-PAIR 10816,11712
+PAIR 6400,6528
 MORE2
 ADD2 -58
-PAIR 11776,11904
-MORE2
+PAIR 9472,11136
 ADD2 -56
-PAIR 12352,12992
+PAIR 12800,14080
 MORE2
 ADD2 -54
-PAIR 14080,14272
-MORE2
+PAIR 14592,15104
 ADD2 -52
-PAIR 14400,15040
+PAIR 16000,16128
+MORE2
 ADD2 -50
-PAIR 15104,15168
+PAIR 16896,18304
 MORE2
 ADD2 -48
-PAIR 17792,18304
+PAIR 19072,19712
 ADD2 -46
-PAIR 128,832
-MORE1
-ADD1 -44
+PAIR 24704,27648
 MORE2
+ADD2 -44
+PAIR 30848,31104
 ADD2 -42
-PAIR 3456,3648
-MORE1
-ADD1 -40
-ADD2 -38
-PAIR 15744,16832
-ADD1 -36
+PAIR 32000,34688
 MORE2
-ADD2 -34
-PAIR 3776,6976
+ADD2 -40
+PAIR 3712,6016
 MORE0
-ADD0 -32
-MORE1
+ADD0 -38
+ADD2 -36
+PAIR 13568,33920
+ADD0 -34
+MORE2
+ADD2 -32
+PAIR 2944,10624
 ADD1 -30
 MORE2
 ADD2 -28
-PAIR 64,1024
-SET3 -26
-PAIR 1344,1344
-ADD3 -24
-PAIR 1728,1728
+PAIR 17024,22272
+ADD1 -26
+ADD2 -24
+PAIR 22912,25984
+MORE1
+ADD1 -22
+MORE2
+ADD2 -20
+PAIR 27776,36352
+ADD1 -18
+ADD2 -16
+PAIR 35712,34944
+ADD1 -14
+MORE2
+ADD2 -12
+PAIR 4480,36608
+ADD0 -10
+MORE1
+ADD1 -8
+MORE2
+ADD2 -6
+PAIR 1024,6656
+SET3 -4
+PAIR 9088,11520
 CARRY3
-ADD3 -22
-PAIR 1984,2048
-MORE3
-ADD3 -20
-PAIR 2112,2240
-MORE3
-ADD3 -18
-PAIR 2304,2560
-ADD3 -16
-PAIR 3584,3840
-MORE3
-ADD3 -14
-PAIR 4608,4864
-ADD3 -12
-PAIR 5120,5248
-MORE3
-ADD3 -10
-PAIR 5312,5376
-MORE3
-ADD3 -8
-PAIR 5504,5568
-ADD3 -6
-PAIR 6016,6272
-MORE3
-ADD3 -4
-PAIR 7424,9920
 ADD3 -2
-PAIR 9984,10112
-MORE3
+PAIR 11648,13056
 ADD3 0
-PAIR 11136,12096
-ADD3 2
-PAIR 12288,12608
+PAIR 16256,17664
 MORE3
+ADD3 2
+PAIR 21120,21248
 ADD3 4
-PAIR 12928,13184
+PAIR 25216,26112
 MORE3
 ADD3 6
-PAIR 13312,14336
+PAIR 27008,27520
 MORE3
 ADD3 8
-PAIR 14592,14720
+PAIR 29056,29312
 ADD3 10
-PAIR 15872,16000
+PAIR 31232,31616
+MORE3
 ADD3 12
-PAIR 16320,16384
+PAIR 0,1664
+MORE0
+ADD0 14
+MORE3
+ADD3 16
+PAIR 6272,11392
+ADD0 18
+ADD3 20
+PAIR 25600,26368
+MORE0
+ADD0 22
+ADD3 24
+PAIR 30464,35968
+MORE0
+ADD0 26
+MORE3
+ADD3 28
+PAIR 32640,35584
+ADD0 30
+ADD3 32
+PAIR 13312,20096
+ADD1 34
+ADD3 36
+PAIR 23680,23936
+ADD1 38
+MORE3
+ADD3 40
+PAIR 512,2048
+ADD0 42
+MORE1
+ADD1 44
+ADD3 46
+PAIR 36736,35840
+MORE0
+ADD0 48
+ADD1 50
+ADD3 52
+PAIR 2304,5888
+MORE2
+ADD2 54
+MORE3
+ADD3 56
+PAIR 6144,10112
+ADD2 58
+MORE3
+ADD3 60
+PAIR 10880,17152
+MORE2
+ADD2 62
+MORE3
+ADD3 64
+PAIR 20480,26880
+ADD2 66
+ADD3 68
+PAIR 28288,29824
+MORE2
+ADD2 70
+ADD3 72
+PAIR 34816,36224
+ADD2 74
+MORE3
+ADD3 76
+PAIR 1536,25856
+ADD0 78
+MORE2
+ADD2 80
+ADD3 82
+PAIR 3328,7808
+MORE1
+ADD1 84
+ADD2 86
+MORE3
+ADD3 88
+PAIR 13824,25472
+ADD1 90
+MORE2
+ADD2 92
+ADD3 94
+PAIR 7424,36096
+MORE0
+ADD0 96
+MORE1
+ADD1 98
+MORE2
+ADD2 100
+MORE3
+ADD3 102
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,4352(%rsi)
+vmovdqu %xmm0,4416(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,4368(%rsi)
+vmovdqu %xmm0,4432(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,4384(%rsi)
+vmovdqu %xmm0,4448(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,4400(%rsi)
+vmovdqu %xmm0,4464(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,8704(%rsi)
+vmovdqu %xmm0,8768(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,8720(%rsi)
+vmovdqu %xmm0,8784(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,8736(%rsi)
+vmovdqu %xmm0,8800(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,8752(%rsi)
+vmovdqu %xmm0,8816(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,13056(%rsi)
+vmovdqu %xmm0,13120(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,13072(%rsi)
+vmovdqu %xmm0,13136(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,13088(%rsi)
+vmovdqu %xmm0,13152(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,13104(%rsi)
+vmovdqu %xmm0,13168(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_140399afad3b88c7_l014_g9,.-peristyle_140399afad3b88c7_l014_g9
+.globl peristyle_140399afad3b88c7_l014_g10
+.hidden peristyle_140399afad3b88c7_l014_g10
+.type peristyle_140399afad3b88c7_l014_g10,@function
+.p2align 6
+peristyle_140399afad3b88c7_l014_g10:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 9088,10496
+SET0 -128
+PAIR 12800,16256
+ADD0 -126
+PAIR 16768,18304
+ADD0 -124
+PAIR 20864,22144
+CARRY0
+ADD0 -122
+PAIR 22400,22528
+ADD0 -120
+PAIR 22912,23168
+MORE0
+ADD0 -118
+PAIR 26368,28928
+ADD0 -116
+PAIR 29952,30720
+MORE0
+ADD0 -114
+PAIR 30976,31104
+MORE0
+ADD0 -112
+PAIR 31232,31616
+ADD0 -110
+PAIR 128,1280
+SET1 -108
+PAIR 2048,2944
+CARRY1
+ADD1 -106
+PAIR 4352,4736
+MORE1
+ADD1 -104
+PAIR 6656,6784
+MORE1
+ADD1 -102
+PAIR 13440,13568
+MORE1
+ADD1 -100
+PAIR 14848,18688
+MORE1
+ADD1 -98
+PAIR 18816,19072
+MORE1
+ADD1 -96
+PAIR 19968,20224
+ADD1 -94
+PAIR 21376,23040
+MORE1
+ADD1 -92
+PAIR 27264,27392
+MORE1
+ADD1 -90
+PAIR 29696,29824
+ADD1 -88
+PAIR 30592,31488
+MORE1
+ADD1 -86
+PAIR 31872,33024
+ADD1 -84
+PAIR 33152,36352
+MORE1
+ADD1 -82
+PAIR 1536,1920
+MORE0
+ADD0 -80
+ADD1 -78
+PAIR 2176,2688
+ADD0 -76
+MORE1
+ADD1 -74
+PAIR 3840,11008
+MORE0
+ADD0 -72
+ADD1 -70
+PAIR 16640,21888
+ADD0 -68
+MORE1
+ADD1 -66
+PAIR 30336,33408
+MORE0
+ADD0 -64
+ADD1 -62
+PAIR 3328,6912
+SET2 -60
+PAIR 11776,15616
+CARRY2
+ADD2 -58
+PAIR 24832,27136
+MORE2
+ADD2 -56
+PAIR 29568,32384
+MORE2
+ADD2 -54
+PAIR 32512,33280
+ADD2 -52
+PAIR 1152,12032
+ADD0 -50
+MORE2
+ADD2 -48
+PAIR 13824,20736
+MORE0
+ADD0 -46
+ADD2 -44
+PAIR 25728,26112
+MORE0
+ADD0 -42
+MORE2
+ADD2 -40
+PAIR 35200,36224
+MORE0
+ADD0 -38
+ADD2 -36
+PAIR 4096,4224
+MORE1
+ADD1 -34
+MORE2
+ADD2 -32
+PAIR 8320,12544
+ADD1 -30
+MORE2
+ADD2 -28
+PAIR 14336,15104
+MORE1
+ADD1 -26
+MORE2
+ADD2 -24
+PAIR 27008,28544
+ADD1 -22
+MORE2
+ADD2 -20
+PAIR 0,1664
+ADD0 -18
+MORE1
+ADD1 -16
+MORE2
+ADD2 -14
+PAIR 7040,7168
+MORE0
+ADD0 -12
+MORE1
+ADD1 -10
+ADD2 -8
+PAIR 13184,23936
+ADD0 -6
+ADD1 -4
+MORE2
+ADD2 -2
+PAIR 36736,36096
+MORE0
+ADD0 0
+MORE1
+ADD1 2
+ADD2 4
+PAIR 384,5120
+SET3 6
+PAIR 5504,5632
+CARRY3
+ADD3 8
+PAIR 6144,9472
+MORE3
+ADD3 10
+PAIR 9600,9728
+ADD3 12
+PAIR 17024,17536
 MORE3
 ADD3 14
-PAIR 16960,17088
+PAIR 17664,19584
 ADD3 16
-PAIR 17664,17728
+PAIR 20096,21120
 MORE3
 ADD3 18
-PAIR 9216,11456
-MORE0
-ADD0 20
+PAIR 21760,23296
+ADD3 20
+PAIR 23424,23552
 MORE3
 ADD3 22
-PAIR 17216,17216
-MORE0
-ADD0 24
+PAIR 24064,25344
+ADD3 24
+PAIR 25600,25856
+MORE3
 ADD3 26
-PAIR 448,576
+PAIR 32640,36480
+ADD3 28
+PAIR 256,768
+ADD0 30
+ADD3 32
+PAIR 3584,4480
+MORE0
+ADD0 34
+MORE3
+ADD3 36
+PAIR 6016,13696
+ADD0 38
+MORE3
+ADD3 40
+PAIR 14208,15232
+MORE0
+ADD0 42
+MORE3
+ADD3 44
+PAIR 20608,24192
+ADD0 46
+MORE3
+ADD3 48
+PAIR 28800,30080
+MORE0
+ADD0 50
+MORE3
+ADD3 52
+PAIR 32768,34944
+ADD0 54
+ADD3 56
+PAIR 2560,6272
 MORE1
-ADD1 28
+ADD1 58
+ADD3 60
+PAIR 6528,24448
+ADD1 62
+MORE3
+ADD3 64
+PAIR 34560,35712
+MORE1
+ADD1 66
+ADD3 68
+PAIR 7296,7808
+MORE2
+ADD2 70
+MORE3
+ADD3 72
+PAIR 7936,10624
+MORE2
+ADD2 74
+ADD3 76
+PAIR 12416,17792
+ADD2 78
+MORE3
+ADD3 80
+PAIR 22784,29184
+MORE2
+ADD2 82
+ADD3 84
+PAIR 7680,7680
+ADD0 86
+MORE2
+ADD2 88
+ADD3 90
+PAIR 8832,8832
+MORE0
+ADD0 92
+MORE2
+ADD2 94
+MORE3
+ADD3 96
+PAIR 11392,13056
+MORE1
+ADD1 98
+ADD2 100
+ADD3 102
+PAIR 7424,34176
+ADD0 104
+MORE1
+ADD1 106
+MORE2
+ADD2 108
+MORE3
+ADD3 110
+PAIR 29312,33792
+ADD0 112
+MORE1
+ADD1 114
+ADD2 116
+MORE3
+ADD3 118
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,4352(%rsi)
+vmovdqu %xmm0,4416(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,4368(%rsi)
+vmovdqu %xmm0,4432(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,4384(%rsi)
+vmovdqu %xmm0,4448(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,4400(%rsi)
+vmovdqu %xmm0,4464(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,8704(%rsi)
+vmovdqu %xmm0,8768(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,8720(%rsi)
+vmovdqu %xmm0,8784(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,8736(%rsi)
+vmovdqu %xmm0,8800(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,8752(%rsi)
+vmovdqu %xmm0,8816(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,13056(%rsi)
+vmovdqu %xmm0,13120(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,13072(%rsi)
+vmovdqu %xmm0,13136(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,13088(%rsi)
+vmovdqu %xmm0,13152(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,13104(%rsi)
+vmovdqu %xmm0,13168(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_140399afad3b88c7_l014_g10,.-peristyle_140399afad3b88c7_l014_g10
+.globl peristyle_140399afad3b88c7_l014_g11
+.hidden peristyle_140399afad3b88c7_l014_g11
+.type peristyle_140399afad3b88c7_l014_g11,@function
+.p2align 6
+peristyle_140399afad3b88c7_l014_g11:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 1280,2304
+SET0 -128
+PAIR 4352,7936
+ADD0 -126
+PAIR 8576,8704
+CARRY0
+ADD0 -124
+PAIR 12544,12800
+ADD0 -122
+PAIR 15232,16000
+MORE0
+ADD0 -120
+PAIR 16128,16512
+ADD0 -118
+PAIR 17152,18560
+MORE0
+ADD0 -116
+PAIR 23040,24064
+MORE0
+ADD0 -114
+PAIR 25216,25728
+ADD0 -112
+PAIR 26880,28544
+MORE0
+ADD0 -110
+PAIR 29312,29440
+MORE0
+ADD0 -108
+PAIR 29952,30336
+MORE0
+ADD0 -106
+PAIR 33792,33920
+MORE0
+ADD0 -104
+PAIR 1664,2176
+SET1 -102
+PAIR 4480,6144
+CARRY1
+ADD1 -100
+PAIR 6528,7040
+MORE1
+ADD1 -98
+PAIR 9728,9984
+MORE1
+ADD1 -96
+PAIR 10240,11136
+ADD1 -94
+PAIR 11392,12416
+MORE1
+ADD1 -92
+PAIR 12672,13440
+ADD1 -90
+PAIR 16384,16640
+MORE1
+ADD1 -88
+PAIR 18688,21376
+ADD1 -86
+PAIR 21888,22912
+MORE1
+ADD1 -84
+PAIR 24576,27008
+ADD1 -82
+PAIR 27648,28160
+MORE1
+ADD1 -80
+PAIR 32512,33664
+MORE1
+ADD1 -78
+PAIR 34176,36224
+MORE1
+ADD1 -76
+PAIR 1024,3968
+ADD0 -74
+MORE1
+ADD1 -72
+PAIR 7424,22144
+MORE0
+ADD0 -70
+MORE1
+ADD1 -68
+PAIR 26368,26368
+ADD0 -66
+ADD1 -64
+PAIR 30464,30464
+ADD0 -62
+MORE1
+ADD1 -60
+PAIR 30976,30976
+MORE0
+ADD0 -58
+MORE1
+ADD1 -56
+PAIR 1792,2048
+SET2 -54
+PAIR 2688,4224
+ADD2 -52
+PAIR 4864,5632
+CARRY2
+ADD2 -50
+PAIR 6656,7808
+MORE2
+ADD2 -48
+PAIR 9344,11264
+MORE2
+ADD2 -46
+PAIR 13824,14720
+ADD2 -44
+PAIR 18816,19968
+ADD2 -42
+PAIR 22784,23168
+MORE2
+ADD2 -40
+PAIR 27392,29056
+ADD2 -38
+PAIR 30592,31616
+MORE2
+ADD2 -36
+PAIR 31744,32000
+ADD2 -34
+PAIR 33536,34304
+ADD2 -32
+PAIR 35584,36096
+MORE2
+ADD2 -30
+PAIR 36480,36608
+ADD2 -28
+PAIR 1536,2432
+MORE0
+ADD0 -26
+MORE2
+ADD2 -24
+PAIR 3200,27904
+ADD0 -22
+ADD2 -20
+PAIR 30720,33408
+MORE0
+ADD0 -18
+ADD2 -16
+PAIR 0,128
+MORE1
+ADD1 -14
+MORE2
+ADD2 -12
+PAIR 1920,14592
+ADD1 -10
+MORE2
+ADD2 -8
+PAIR 21760,26112
+MORE1
+ADD1 -6
+ADD2 -4
+PAIR 14080,14976
+MORE0
+ADD0 -2
+MORE1
+ADD1 0
+ADD2 2
+PAIR 17024,20992
+MORE0
+ADD0 4
+MORE1
+ADD1 6
+MORE2
+ADD2 8
+PAIR 1408,3456
+SET3 10
+PAIR 3584,3840
+CARRY3
+ADD3 12
+PAIR 5760,10368
+MORE3
+ADD3 14
+PAIR 10496,10752
+MORE3
+ADD3 16
+PAIR 10880,11904
+MORE3
+ADD3 18
+PAIR 14848,16896
+MORE3
+ADD3 20
+PAIR 19456,20480
+MORE3
+ADD3 22
+PAIR 22400,23424
+MORE3
+ADD3 24
+PAIR 25344,25600
+MORE3
+ADD3 26
+PAIR 28288,28416
+ADD3 28
+PAIR 31232,35968
 MORE3
 ADD3 30
-PAIR 3968,5184
-ADD1 32
+PAIR 8448,34432
+MORE0
+ADD0 32
+MORE3
 ADD3 34
-PAIR 5824,6400
+PAIR 6912,12288
 MORE1
 ADD1 36
 MORE3
 ADD3 38
-PAIR 15424,16448
+PAIR 30208,33280
 ADD1 40
-ADD3 42
-PAIR 16576,16640
-MORE1
-ADD1 44
-ADD3 46
-PAIR 16896,17536
-ADD1 48
 MORE3
-ADD3 50
-PAIR 0,1856
-MORE2
-ADD2 52
+ADD3 42
+PAIR 14464,22528
+MORE0
+ADD0 44
+MORE1
+ADD1 46
+MORE3
+ADD3 48
+PAIR 25856,25856
+ADD0 50
+ADD1 52
 ADD3 54
-PAIR 4288,7232
-MORE2
+PAIR 7680,10112
 ADD2 56
 MORE3
 ADD3 58
-PAIR 7744,8512
+PAIR 29824,36736
 MORE2
 ADD2 60
 ADD3 62
-PAIR 10496,10624
-MORE2
-ADD2 64
+PAIR 7552,25472
+MORE0
+ADD0 64
+ADD2 66
 MORE3
-ADD3 66
-PAIR 16256,17024
-ADD2 68
-ADD3 70
-PAIR 18048,18176
-MORE2
+ADD3 68
+PAIR 24960,32256
+MORE1
+ADD1 70
 ADD2 72
-MORE3
 ADD3 74
-PAIR 768,896
+PAIR 34944,34048
 MORE1
 ADD1 76
-MORE2
 ADD2 78
 MORE3
 ADD3 80
-PAIR 3712,7168
-ADD1 82
-MORE2
-ADD2 84
-MORE3
-ADD3 86
-PAIR 8768,8896
-MORE1
-ADD1 88
-ADD2 90
-ADD3 92
-PAIR 16768,18112
-ADD1 94
-MORE2
-ADD2 96
-ADD3 98
-PAIR 7040,8640
+PAIR 14208,32128
 MORE0
-ADD0 100
-ADD1 102
-ADD2 104
-ADD3 106
+ADD0 82
+MORE1
+ADD1 84
+MORE2
+ADD2 86
+ADD3 88
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -5702,12 +5058,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_d2b887b3ecdc9bdf_l014_g12,.-peristyle_d2b887b3ecdc9bdf_l014_g12
-.globl peristyle_d2b887b3ecdc9bdf_l014_g13
-.hidden peristyle_d2b887b3ecdc9bdf_l014_g13
-.type peristyle_d2b887b3ecdc9bdf_l014_g13,@function
+.size peristyle_140399afad3b88c7_l014_g11,.-peristyle_140399afad3b88c7_l014_g11
+.globl peristyle_140399afad3b88c7_l014_g12
+.hidden peristyle_140399afad3b88c7_l014_g12
+.type peristyle_140399afad3b88c7_l014_g12,@function
 .p2align 6
-peristyle_d2b887b3ecdc9bdf_l014_g13:
+peristyle_140399afad3b88c7_l014_g12:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5716,305 +5072,385 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 256,640
+PAIR 128,640
 SET0 -128
-PAIR 768,1088
+PAIR 896,3712
 ADD0 -126
-PAIR 1344,3904
+PAIR 5120,5760
 ADD0 -124
-PAIR 3968,4032
+PAIR 9856,11008
 CARRY0
 ADD0 -122
-PAIR 4672,4800
+PAIR 15232,15616
 ADD0 -120
-PAIR 4864,4992
-MORE0
+PAIR 16000,16128
 ADD0 -118
-PAIR 5312,5376
+PAIR 16512,17152
 MORE0
 ADD0 -116
-PAIR 5888,6016
+PAIR 18560,18816
 MORE0
 ADD0 -114
-PAIR 6144,6208
+PAIR 19072,19200
 ADD0 -112
-PAIR 6784,6848
+PAIR 24064,25728
 MORE0
 ADD0 -110
-PAIR 7552,8320
+PAIR 26624,28160
 ADD0 -108
-PAIR 8448,8640
+PAIR 30336,30976
 ADD0 -106
-PAIR 8832,8960
+PAIR 31872,32640
 MORE0
 ADD0 -104
-PAIR 11456,11584
-MORE0
+PAIR 33152,34176
 ADD0 -102
-PAIR 12224,12672
+PAIR 34304,34432
+MORE0
 ADD0 -100
-PAIR 13376,13696
-MORE0
+PAIR 34816,36352
 ADD0 -98
-PAIR 14272,14976
-ADD0 -96
-PAIR 15424,15552
-MORE0
-ADD0 -94
-PAIR 15616,16256
-ADD0 -92
-PAIR 2112,2432
-SET1 -90
-PAIR 3648,3648
-ADD1 -88
-PAIR 3840,3840
+PAIR 384,3328
+SET1 -96
+PAIR 3456,4096
+ADD1 -94
+PAIR 4352,4480
 CARRY1
+ADD1 -92
+PAIR 6400,7552
+ADD1 -90
+PAIR 9216,10112
+MORE1
+ADD1 -88
+PAIR 11520,11904
 ADD1 -86
-PAIR 4224,5120
+PAIR 19328,19584
 ADD1 -84
-PAIR 5248,6656
+PAIR 19968,20864
 MORE1
 ADD1 -82
-PAIR 7296,7360
+PAIR 20992,22144
 ADD1 -80
-PAIR 7680,9280
-MORE1
+PAIR 22784,25216
 ADD1 -78
-PAIR 10240,10304
+PAIR 26112,27008
+MORE1
 ADD1 -76
-PAIR 10368,10944
-MORE1
+PAIR 27520,29440
 ADD1 -74
-PAIR 11392,11648
-ADD1 -72
-PAIR 11712,14016
+PAIR 30080,31488
 MORE1
+ADD1 -72
+PAIR 31744,33024
 ADD1 -70
-PAIR 14208,15232
-ADD1 -68
-PAIR 15488,16832
+PAIR 1664,2048
+ADD0 -68
+MORE1
 ADD1 -66
-PAIR 1536,4416
+PAIR 2560,2944
 MORE0
 ADD0 -64
-MORE1
 ADD1 -62
-PAIR 6336,6528
+PAIR 5888,14976
 ADD0 -60
 ADD1 -58
-PAIR 6912,7168
-MORE0
+PAIR 15488,16384
 ADD0 -56
 MORE1
 ADD1 -54
-PAIR 8704,14336
+PAIR 18432,19840
+MORE0
 ADD0 -52
-MORE1
 ADD1 -50
-PAIR 17600,18304
+PAIR 22016,23680
 ADD0 -48
+MORE1
 ADD1 -46
-PAIR 832,1024
-SET2 -44
-PAIR 1152,1664
-ADD2 -42
-PAIR 2048,3008
+PAIR 25472,26368
+ADD0 -44
+ADD1 -42
+PAIR 29696,30208
+MORE0
+ADD0 -40
+ADD1 -38
+PAIR 30592,33408
+ADD0 -36
+MORE1
+ADD1 -34
+PAIR 35328,35968
+MORE0
+ADD0 -32
+ADD1 -30
+PAIR 36480,34688
+MORE0
+ADD0 -28
+ADD1 -26
+PAIR 1408,6528
+SET2 -24
+PAIR 6656,7168
 CARRY2
-ADD2 -40
-PAIR 3136,3328
-MORE2
-ADD2 -38
-PAIR 3776,5696
-ADD2 -36
-PAIR 5824,6976
-MORE2
-ADD2 -34
-PAIR 7488,7744
-MORE2
-ADD2 -32
-PAIR 7872,8192
-MORE2
-ADD2 -30
-PAIR 8896,9472
-ADD2 -28
-PAIR 10432,11072
-MORE2
-ADD2 -26
-PAIR 11776,11840
-MORE2
-ADD2 -24
-PAIR 11968,12096
 ADD2 -22
-PAIR 12352,12480
+PAIR 8320,11264
 MORE2
 ADD2 -20
-PAIR 13248,13440
+PAIR 11392,11648
 MORE2
 ADD2 -18
-PAIR 13504,13824
+PAIR 12160,14592
 MORE2
 ADD2 -16
-PAIR 14528,14784
+PAIR 15872,17792
 ADD2 -14
-PAIR 14848,15040
+PAIR 18048,20736
 MORE2
 ADD2 -12
-PAIR 15168,15360
+PAIR 21504,23424
 ADD2 -10
-PAIR 16192,17152
+PAIR 23808,29056
 MORE2
 ADD2 -8
-PAIR 17216,18240
+PAIR 29312,31616
+MORE2
 ADD2 -6
-PAIR 1408,3456
-MORE0
-ADD0 -4
+PAIR 33280,33664
+ADD2 -4
+PAIR 35456,35584
 MORE2
 ADD2 -2
-PAIR 6464,7040
-MORE0
+PAIR 15744,16768
 ADD0 0
 ADD2 2
-PAIR 11520,11520
+PAIR 17024,21120
 MORE0
 ADD0 4
 MORE2
 ADD2 6
-PAIR 13120,13120
+PAIR 23552,24960
 ADD0 8
 MORE2
 ADD2 10
-PAIR 960,1280
-MORE1
-ADD1 12
+PAIR 30464,34560
+MORE0
+ADD0 12
 ADD2 14
-PAIR 5184,9088
+PAIR 1152,1920
+MORE1
 ADD1 16
 MORE2
 ADD2 18
-PAIR 17984,18176
-MORE1
+PAIR 3200,5376
 ADD1 20
 ADD2 22
-PAIR 5568,7232
-ADD0 24
-ADD1 26
+PAIR 6144,13312
+ADD1 24
 MORE2
-ADD2 28
-PAIR 7424,16064
-MORE0
-ADD0 30
+ADD2 26
+PAIR 13952,15360
+MORE1
+ADD1 28
+MORE2
+ADD2 30
+PAIR 18944,20096
+MORE1
 ADD1 32
 ADD2 34
-PAIR 576,896
-SET3 36
-PAIR 1728,1792
-ADD3 38
-PAIR 2240,2304
+PAIR 21888,30720
+ADD1 36
+MORE2
+ADD2 38
+PAIR 33792,35712
+ADD1 40
+ADD2 42
+PAIR 1792,2304
+ADD0 44
+MORE1
+ADD1 46
+MORE2
+ADD2 48
+PAIR 14720,21376
+MORE0
+ADD0 50
+ADD1 52
+ADD2 54
+PAIR 26496,27648
+ADD0 56
+MORE1
+ADD1 58
+MORE2
+ADD2 60
+PAIR 512,1024
+SET3 62
+PAIR 1536,7936
+ADD3 64
+PAIR 8064,8576
 CARRY3
-ADD3 40
-PAIR 2880,8512
-MORE3
-ADD3 42
-PAIR 9408,9728
-ADD3 44
-PAIR 9792,9856
-MORE3
-ADD3 46
-PAIR 10752,11264
-ADD3 48
-PAIR 12544,12608
-MORE3
-ADD3 50
-PAIR 12736,12736
-ADD3 52
-PAIR 13184,13184
-MORE3
-ADD3 54
-PAIR 14912,16384
-MORE3
-ADD3 56
-PAIR 16576,17728
-MORE3
-ADD3 58
-PAIR 0,512
-ADD0 60
-MORE3
-ADD3 62
-PAIR 1216,5440
-ADD0 64
-MORE3
 ADD3 66
-PAIR 6400,6592
-MORE0
-ADD0 68
-ADD3 70
-PAIR 6720,8128
-ADD0 72
-ADD3 74
-PAIR 14400,14464
-ADD0 76
+PAIR 8832,9088
+ADD3 68
+PAIR 11776,12416
 MORE3
+ADD3 70
+PAIR 14080,16256
+ADD3 72
+PAIR 16640,17920
+ADD3 74
+PAIR 22912,25984
+MORE3
+ADD3 76
+PAIR 26752,28544
 ADD3 78
-PAIR 15680,17920
+PAIR 28672,29952
+ADD3 80
+PAIR 2816,7424
+ADD0 82
+MORE3
+ADD3 84
+PAIR 9728,9984
 MORE0
-ADD0 80
-ADD3 82
-PAIR 3392,11008
-MORE1
-ADD1 84
-ADD3 86
-PAIR 3712,4288
-ADD0 88
-MORE1
-ADD1 90
+ADD0 86
+ADD3 88
+PAIR 11136,13184
+ADD0 90
 MORE3
 ADD3 92
-PAIR 4544,7104
+PAIR 31104,32128
 MORE0
 ADD0 94
+MORE3
+ADD3 96
+PAIR 2432,2688
+ADD1 98
+ADD3 100
+PAIR 3072,12288
 MORE1
-ADD1 96
+ADD1 102
 MORE3
-ADD3 98
-PAIR 704,704
-MORE2
-ADD2 100
-ADD3 102
-PAIR 1984,1984
-MORE2
-ADD2 104
-ADD3 106
-PAIR 2624,3584
-ADD2 108
+ADD3 104
+PAIR 13056,13696
+ADD1 106
+ADD3 108
+PAIR 15104,16896
+ADD1 110
 MORE3
-ADD3 110
-PAIR 9664,14656
-MORE2
-ADD2 112
-MORE3
-ADD3 114
-PAIR 12992,18112
-MORE0
-ADD0 116
-MORE2
-ADD2 118
+ADD3 112
+PAIR 23168,24448
+MORE1
+ADD1 114
+ADD3 116
+PAIR 28800,31232
+ADD1 118
 ADD3 120
-PAIR 15104,12928
+PAIR 32512,36608
 ADD1 122
-MORE2
-ADD2 124
 MORE3
-ADD3 126
-PAIR 128,3520
-add $256,%rax
-ADD0 -128
+ADD3 124
+PAIR 0,7040
+ADD0 126
 MORE1
-ADD1 -126
-MORE2
-ADD2 -124
+add $256,%rax
+ADD1 -128
+ADD3 -126
+PAIR 7808,12800
+MORE0
+ADD0 -124
+ADD1 -122
 MORE3
-ADD3 -122
+ADD3 -120
+PAIR 13568,28928
+ADD0 -118
+MORE1
+ADD1 -116
+ADD3 -114
+PAIR 256,2176
+ADD2 -112
+MORE3
+ADD3 -110
+PAIR 10624,10752
+ADD2 -108
+MORE3
+ADD3 -106
+PAIR 10880,10880
+MORE2
+ADD2 -104
+ADD3 -102
+PAIR 12032,12032
+MORE2
+ADD2 -100
+ADD3 -98
+PAIR 13440,13824
+ADD2 -96
+ADD3 -94
+PAIR 17280,26240
+MORE2
+ADD2 -92
+MORE3
+ADD3 -90
+PAIR 6912,9344
+ADD0 -88
+MORE2
+ADD2 -86
+ADD3 -84
+PAIR 14208,14208
+MORE0
+ADD0 -82
+MORE2
+ADD2 -80
+MORE3
+ADD3 -78
+PAIR 25344,25344
+ADD0 -76
+MORE2
+ADD2 -74
+ADD3 -72
+PAIR 27392,36736
+ADD0 -70
+ADD2 -68
+MORE3
+ADD3 -66
+PAIR 31360,36224
+ADD0 -64
+ADD2 -62
+MORE3
+ADD3 -60
+PAIR 1280,17408
+ADD1 -58
+MORE2
+ADD2 -56
+MORE3
+ADD3 -54
+PAIR 17664,23040
+ADD1 -52
+ADD2 -50
+ADD3 -48
+PAIR 30848,35840
+MORE1
+ADD1 -46
+MORE2
+ADD2 -44
+MORE3
+ADD3 -42
+PAIR 9600,12672
+MORE0
+ADD0 -40
+MORE1
+ADD1 -38
+ADD2 -36
+ADD3 -34
+PAIR 12928,14336
+MORE0
+ADD0 -32
+ADD1 -30
+MORE2
+ADD2 -28
+MORE3
+ADD3 -26
+PAIR 14464,14848
+MORE0
+ADD0 -24
+ADD1 -22
+MORE2
+ADD2 -20
+ADD3 -18
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -6126,12 +5562,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_d2b887b3ecdc9bdf_l014_g13,.-peristyle_d2b887b3ecdc9bdf_l014_g13
-.globl peristyle_d2b887b3ecdc9bdf_l014_g14
-.hidden peristyle_d2b887b3ecdc9bdf_l014_g14
-.type peristyle_d2b887b3ecdc9bdf_l014_g14,@function
+.size peristyle_140399afad3b88c7_l014_g12,.-peristyle_140399afad3b88c7_l014_g12
+.globl peristyle_140399afad3b88c7_l014_g13
+.hidden peristyle_140399afad3b88c7_l014_g13
+.type peristyle_140399afad3b88c7_l014_g13,@function
 .p2align 6
-peristyle_d2b887b3ecdc9bdf_l014_g14:
+peristyle_140399afad3b88c7_l014_g13:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6140,308 +5576,735 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 64,448
+PAIR 768,1024
 SET0 -128
-PAIR 1856,1920
-ADD0 -126
-PAIR 1984,2496
+PAIR 2176,3328
 CARRY0
+ADD0 -126
+PAIR 4992,5120
+MORE0
 ADD0 -124
-PAIR 4032,4224
+PAIR 12032,12416
 MORE0
 ADD0 -122
-PAIR 4672,4928
+PAIR 15872,16768
+MORE0
 ADD0 -120
-PAIR 5568,6016
+PAIR 20480,21120
 MORE0
 ADD0 -118
-PAIR 6080,6272
-MORE0
+PAIR 21888,22016
 ADD0 -116
-PAIR 7936,8896
-ADD0 -114
-PAIR 11968,12672
+PAIR 22656,23552
 MORE0
+ADD0 -114
+PAIR 23680,23936
 ADD0 -112
-PAIR 12800,14144
+PAIR 24320,25472
+MORE0
 ADD0 -110
-PAIR 14528,15168
+PAIR 25856,25984
+MORE0
 ADD0 -108
-PAIR 16000,16640
+PAIR 26112,26240
 MORE0
 ADD0 -106
-PAIR 17600,18048
+PAIR 26624,27136
 ADD0 -104
-PAIR 1792,3136
-SET1 -102
-PAIR 4160,4288
+PAIR 27392,27648
+MORE0
+ADD0 -102
+PAIR 28544,29056
+MORE0
+ADD0 -100
+PAIR 31360,33408
+MORE0
+ADD0 -98
+PAIR 3712,5504
+SET1 -96
+PAIR 6016,6528
 CARRY1
-ADD1 -100
-PAIR 4544,5248
-ADD1 -98
-PAIR 5888,6720
-MORE1
-ADD1 -96
-PAIR 8000,8320
 ADD1 -94
-PAIR 9024,9152
-MORE1
+PAIR 11008,12544
 ADD1 -92
-PAIR 9280,11200
-ADD1 -90
-PAIR 13888,13952
-ADD1 -88
-PAIR 14208,14336
+PAIR 15360,15744
 MORE1
+ADD1 -90
+PAIR 24576,26880
+MORE1
+ADD1 -88
+PAIR 28032,28672
 ADD1 -86
-PAIR 14592,14656
+PAIR 33024,36608
 MORE1
 ADD1 -84
-PAIR 14912,14976
-ADD1 -82
-PAIR 16064,16960
+PAIR 3968,10624
+ADD0 -82
+MORE1
 ADD1 -80
-PAIR 17280,18176
+PAIR 14208,17152
+MORE0
+ADD0 -78
+MORE1
+ADD1 -76
+PAIR 18048,21760
+ADD0 -74
+MORE1
+ADD1 -72
+PAIR 23424,24064
+MORE0
+ADD0 -70
+MORE1
+ADD1 -68
+PAIR 29696,30208
+ADD0 -66
+MORE1
+ADD1 -64
+PAIR 30464,33920
+MORE0
+ADD0 -62
+ADD1 -60
+PAIR 0,128
+SET2 -58
+PAIR 8192,8448
+ADD2 -56
+PAIR 9472,9984
+ADD2 -54
+PAIR 12672,13312
+CARRY2
+ADD2 -52
+PAIR 14848,19584
+ADD2 -50
+PAIR 20992,22272
+ADD2 -48
+PAIR 24448,26496
+MORE2
+ADD2 -46
+PAIR 27264,30592
+ADD2 -44
+PAIR 1408,16128
+ADD0 -42
+MORE2
+ADD2 -40
+PAIR 16256,20608
+MORE0
+ADD0 -38
+ADD2 -36
+PAIR 22528,22912
+MORE0
+ADD0 -34
+ADD2 -32
+PAIR 26752,31616
+MORE0
+ADD0 -30
+MORE2
+ADD2 -28
+PAIR 512,512
+ADD1 -26
+ADD2 -24
+PAIR 7168,7168
+MORE1
+ADD1 -22
+ADD2 -20
+PAIR 9216,10240
+MORE1
+ADD1 -18
+MORE2
+ADD2 -16
+PAIR 14464,14592
+ADD1 -14
+ADD2 -12
+PAIR 7680,25600
+ADD0 -10
+ADD1 -8
+ADD2 -6
+PAIR 256,1664
+SET3 -4
+PAIR 2816,3072
+ADD3 -2
+PAIR 8960,11264
+CARRY3
+ADD3 0
+PAIR 13184,14080
+MORE3
+ADD3 2
+PAIR 16640,17280
+ADD3 4
+PAIR 17536,18304
+ADD3 6
+PAIR 19072,25088
+MORE3
+ADD3 8
+PAIR 30848,31488
+ADD3 10
+PAIR 32128,32896
+ADD3 12
+PAIR 33152,33280
+MORE3
+ADD3 14
+PAIR 33536,33664
+ADD3 16
+PAIR 35072,35200
+ADD3 18
+PAIR 6272,7424
+MORE0
+ADD0 20
+MORE3
+ADD3 22
+PAIR 7936,8064
+MORE0
+ADD0 24
+MORE3
+ADD3 26
+PAIR 13440,18560
+ADD0 28
+ADD3 30
+PAIR 1152,2304
+MORE1
+ADD1 32
+MORE3
+ADD3 34
+PAIR 2560,5376
+MORE1
+ADD1 36
+MORE3
+ADD3 38
+PAIR 5760,20736
+MORE1
+ADD1 40
+ADD3 42
+PAIR 29952,33792
+ADD1 44
+MORE3
+ADD3 46
+PAIR 7296,10368
+MORE0
+ADD0 48
+MORE1
+ADD1 50
+ADD3 52
+PAIR 11520,11520
+MORE0
+ADD0 54
+ADD1 56
+MORE3
+ADD3 58
+PAIR 11648,11648
+MORE0
+ADD0 60
+MORE1
+ADD1 62
+ADD3 64
+PAIR 13824,35712
+ADD0 66
+ADD1 68
+ADD3 70
+PAIR 1792,12800
+MORE2
+ADD2 72
+ADD3 74
+PAIR 13952,14336
+ADD2 76
+MORE3
+ADD3 78
+PAIR 19456,21504
+MORE2
+ADD2 80
+MORE3
+ADD3 82
+PAIR 22144,27904
+MORE2
+ADD2 84
+MORE3
+ADD3 86
+PAIR 30976,35968
+ADD2 88
+MORE3
+ADD3 90
+PAIR 36224,32512
+MORE2
+ADD2 92
+MORE3
+ADD3 94
+PAIR 896,1536
+MORE0
+ADD0 96
+ADD2 98
+MORE3
+ADD3 100
+PAIR 7552,35456
+ADD0 102
+MORE2
+ADD2 104
+ADD3 106
+PAIR 1280,6912
+MORE1
+ADD1 108
+ADD2 110
+MORE3
+ADD3 112
+PAIR 17792,18688
+MORE1
+ADD1 114
+ADD2 116
+ADD3 118
+PAIR 25344,16384
+ADD1 120
+MORE2
+ADD2 122
+ADD3 124
+PAIR 7040,31104
+MORE0
+ADD0 126
+MORE1
+add $256,%rax
+ADD1 -128
+ADD2 -126
+MORE3
+ADD3 -124
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,4352(%rsi)
+vmovdqu %xmm0,4416(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,4368(%rsi)
+vmovdqu %xmm0,4432(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,4384(%rsi)
+vmovdqu %xmm0,4448(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,4400(%rsi)
+vmovdqu %xmm0,4464(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,8704(%rsi)
+vmovdqu %xmm0,8768(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,8720(%rsi)
+vmovdqu %xmm0,8784(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,8736(%rsi)
+vmovdqu %xmm0,8800(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,8752(%rsi)
+vmovdqu %xmm0,8816(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,13056(%rsi)
+vmovdqu %xmm0,13120(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,13072(%rsi)
+vmovdqu %xmm0,13136(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,13088(%rsi)
+vmovdqu %xmm0,13152(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,13104(%rsi)
+vmovdqu %xmm0,13168(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_140399afad3b88c7_l014_g13,.-peristyle_140399afad3b88c7_l014_g13
+.globl peristyle_140399afad3b88c7_l014_g14
+.hidden peristyle_140399afad3b88c7_l014_g14
+.type peristyle_140399afad3b88c7_l014_g14,@function
+.p2align 6
+peristyle_140399afad3b88c7_l014_g14:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 2176,3072
+SET0 -128
+PAIR 3328,5632
+ADD0 -126
+PAIR 6528,9088
+CARRY0
+ADD0 -124
+PAIR 13184,13824
+ADD0 -122
+PAIR 13952,16384
+MORE0
+ADD0 -120
+PAIR 18688,18944
+ADD0 -118
+PAIR 19200,19328
+MORE0
+ADD0 -116
+PAIR 19456,27264
+MORE0
+ADD0 -114
+PAIR 28800,31360
+ADD0 -112
+PAIR 32256,33024
+MORE0
+ADD0 -110
+PAIR 36224,36480
+ADD0 -108
+PAIR 1024,3584
+SET1 -106
+PAIR 4352,5376
+CARRY1
+ADD1 -104
+PAIR 6912,8320
+MORE1
+ADD1 -102
+PAIR 8832,9344
+MORE1
+ADD1 -100
+PAIR 14976,15232
+ADD1 -98
+PAIR 16256,20096
+MORE1
+ADD1 -96
+PAIR 20608,23296
+ADD1 -94
+PAIR 23424,23680
+MORE1
+ADD1 -92
+PAIR 23808,27648
+ADD1 -90
+PAIR 27904,29824
+ADD1 -88
+PAIR 30976,32384
+MORE1
+ADD1 -86
+PAIR 1408,1664
+MORE0
+ADD0 -84
+ADD1 -82
+PAIR 2816,7040
+MORE0
+ADD0 -80
 MORE1
 ADD1 -78
-PAIR 8960,9856
+PAIR 12160,12288
 ADD0 -76
 ADD1 -74
-PAIR 10240,15808
-MORE0
+PAIR 12672,13568
 ADD0 -72
 MORE1
 ADD1 -70
-PAIR 0,192
-SET2 -68
-PAIR 832,896
-ADD2 -66
-PAIR 960,1280
-ADD2 -64
-PAIR 1600,1728
-CARRY2
-ADD2 -62
-PAIR 2048,2176
-ADD2 -60
-PAIR 2688,2944
-ADD2 -58
-PAIR 3072,3200
-MORE2
-ADD2 -56
-PAIR 3776,3904
-ADD2 -54
-PAIR 4800,5056
-MORE2
-ADD2 -52
-PAIR 6144,6976
-ADD2 -50
-PAIR 7360,7424
-ADD2 -48
-PAIR 7552,7680
-MORE2
+PAIR 14592,21888
+MORE0
+ADD0 -68
+ADD1 -66
+PAIR 24448,25088
+MORE0
+ADD0 -64
+MORE1
+ADD1 -62
+PAIR 31232,31488
+MORE0
+ADD0 -60
+ADD1 -58
+PAIR 33408,33664
+MORE0
+ADD0 -56
+MORE1
+ADD1 -54
+PAIR 34560,35712
+ADD0 -52
+ADD1 -50
+PAIR 2304,2560
+SET2 -48
+PAIR 4736,7296
 ADD2 -46
-PAIR 8192,8448
+PAIR 9600,10112
 ADD2 -44
-PAIR 8832,9792
+PAIR 12416,13440
+CARRY2
 ADD2 -42
-PAIR 9920,9984
-MORE2
+PAIR 19584,23040
 ADD2 -40
-PAIR 10688,10944
+PAIR 25984,27136
 ADD2 -38
-PAIR 11072,11520
+PAIR 30208,30464
+MORE2
 ADD2 -36
-PAIR 11840,12224
-MORE2
+PAIR 31872,34688
 ADD2 -34
-PAIR 12608,13056
-ADD2 -32
-PAIR 13184,13760
-ADD2 -30
-PAIR 13824,14464
+PAIR 7808,14208
+MORE0
+ADD0 -32
 MORE2
-ADD2 -28
-PAIR 14720,14848
+ADD2 -30
+PAIR 18304,22656
+ADD0 -28
 ADD2 -26
-PAIR 15040,15296
-ADD2 -24
-PAIR 15744,16512
+PAIR 24704,25728
+MORE0
+ADD0 -24
 MORE2
 ADD2 -22
-PAIR 16896,17664
-ADD2 -20
-PAIR 17856,17920
+PAIR 29312,34304
+ADD0 -20
 ADD2 -18
-PAIR 18240,18304
-MORE2
-ADD2 -16
-PAIR 1536,6784
-ADD0 -14
-ADD2 -12
-PAIR 7168,7232
-MORE0
-ADD0 -10
-MORE2
-ADD2 -8
-PAIR 11392,15424
-ADD0 -6
-ADD2 -4
-PAIR 15616,16704
-MORE0
-ADD0 -2
-MORE2
-ADD2 0
-PAIR 1024,1344
-ADD1 2
-MORE2
-ADD2 4
-PAIR 5760,5952
+PAIR 512,2432
 MORE1
-ADD1 6
-ADD2 8
-PAIR 6336,6528
+ADD1 -16
+MORE2
+ADD2 -14
+PAIR 2944,6272
+MORE1
+ADD1 -12
+ADD2 -10
+PAIR 6656,8064
+ADD1 -8
+MORE2
+ADD2 -6
+PAIR 16640,23168
+ADD1 -4
+MORE2
+ADD2 -2
+PAIR 24064,29952
+MORE1
+ADD1 0
+ADD2 2
+PAIR 31104,32128
+ADD1 4
+MORE2
+ADD2 6
+PAIR 11904,14720
+MORE0
+ADD0 8
+MORE1
 ADD1 10
-MORE2
 ADD2 12
-PAIR 6848,8704
-MORE1
-ADD1 14
-ADD2 16
-PAIR 9216,9472
-ADD1 18
-ADD2 20
-PAIR 9664,10048
-MORE1
-ADD1 22
-MORE2
-ADD2 24
-PAIR 10432,10496
-ADD1 26
-ADD2 28
-PAIR 13248,13504
-ADD1 30
-ADD2 32
-PAIR 15104,15360
-MORE1
-ADD1 34
-ADD2 36
-PAIR 16256,17344
-ADD1 38
-MORE2
-ADD2 40
-PAIR 17984,17984
-MORE1
-ADD1 42
-ADD2 44
-PAIR 1472,4608
-ADD0 46
-ADD1 48
-ADD2 50
-PAIR 6400,14400
-MORE0
-ADD0 52
-MORE1
-ADD1 54
-ADD2 56
-PAIR 4096,4864
-SET3 58
-PAIR 5120,5824
+PAIR 128,2688
+SET3 14
+PAIR 4096,4608
 CARRY3
-ADD3 60
-PAIR 6912,7040
+ADD3 16
+PAIR 8576,9216
+ADD3 18
+PAIR 9728,10368
+MORE3
+ADD3 20
+PAIR 10624,11008
+MORE3
+ADD3 22
+PAIR 12544,14080
+ADD3 24
+PAIR 14336,14848
+MORE3
+ADD3 26
+PAIR 19840,22272
+MORE3
+ADD3 28
+PAIR 22912,25856
+ADD3 30
+PAIR 28672,29184
+ADD3 32
+PAIR 29440,31744
+MORE3
+ADD3 34
+PAIR 32000,32640
+ADD3 36
+PAIR 32896,33152
+MORE3
+ADD3 38
+PAIR 34176,35072
+ADD3 40
+PAIR 35328,35456
+MORE3
+ADD3 42
+PAIR 1792,3712
+MORE0
+ADD0 44
+MORE3
+ADD3 46
+PAIR 4480,10752
+MORE0
+ADD0 48
+ADD3 50
+PAIR 11648,12800
+ADD0 52
+MORE3
+ADD3 54
+PAIR 17792,19968
+MORE0
+ADD0 56
+ADD3 58
+PAIR 20992,32512
+ADD0 60
+MORE3
 ADD3 62
-PAIR 9344,9600
-MORE3
-ADD3 64
-PAIR 10304,10368
+PAIR 33792,34048
+MORE0
+ADD0 64
 ADD3 66
-PAIR 12160,12416
-ADD3 68
-PAIR 13376,13632
-MORE3
+PAIR 4224,5120
+ADD1 68
 ADD3 70
-PAIR 13696,14016
+PAIR 7168,17536
+MORE1
+ADD1 72
 MORE3
-ADD3 72
-PAIR 15232,16192
 ADD3 74
-PAIR 704,2112
-ADD0 76
-MORE3
+PAIR 24576,26624
+ADD1 76
 ADD3 78
-PAIR 2880,3584
-MORE0
-ADD0 80
+PAIR 33280,34816
+MORE1
+ADD1 80
 ADD3 82
-PAIR 3712,3712
+PAIR 3968,14464
 ADD0 84
+MORE1
+ADD1 86
 MORE3
-ADD3 86
-PAIR 3968,3968
-MORE0
-ADD0 88
-MORE3
-ADD3 90
-PAIR 5312,7104
-ADD0 92
+ADD3 88
+PAIR 36096,35968
+ADD0 90
+MORE1
+ADD1 92
 ADD3 94
-PAIR 10624,16384
-MORE0
-ADD0 96
-MORE3
+PAIR 1152,7680
+MORE2
+ADD2 96
 ADD3 98
-PAIR 6592,7296
-ADD1 100
+PAIR 7936,10240
+ADD2 100
 MORE3
 ADD3 102
-PAIR 17216,18368
-MORE1
-ADD1 104
+PAIR 12032,15488
+MORE2
+ADD2 104
 MORE3
 ADD3 106
-PAIR 576,640
+PAIR 20224,25216
 MORE2
 ADD2 108
-ADD3 110
-PAIR 1216,6464
-ADD2 112
 MORE3
+ADD3 110
+PAIR 26368,30848
+ADD2 112
 ADD3 114
-PAIR 6656,7488
+PAIR 33536,33920
 ADD2 116
 MORE3
 ADD3 118
-PAIR 7744,11584
+PAIR 34432,35200
 MORE2
 ADD2 120
-MORE3
 ADD3 122
-PAIR 1664,2240
-MORE0
+PAIR 21248,36352
 ADD0 124
 ADD2 126
 MORE3
 add $256,%rax
 ADD3 -128
-PAIR 12736,15872
-MORE0
-ADD0 -126
+PAIR 0,896
+ADD1 -126
+MORE2
 ADD2 -124
 MORE3
 ADD3 -122
-PAIR 1152,3520
-ADD1 -120
-MORE2
-ADD2 -118
-MORE3
-ADD3 -116
-PAIR 11008,3456
-ADD0 -114
+PAIR 1536,2048
 MORE1
-ADD1 -112
-ADD2 -110
+ADD1 -120
+ADD2 -118
+ADD3 -116
+PAIR 3456,17024
+ADD1 -114
+MORE2
+ADD2 -112
 MORE3
-ADD3 -108
+ADD3 -110
+PAIR 18432,24192
+MORE1
+ADD1 -108
+ADD2 -106
+MORE3
+ADD3 -104
+PAIR 7424,10496
+MORE0
+ADD0 -102
+ADD1 -100
+MORE2
+ADD2 -98
+ADD3 -96
+PAIR 11136,32768
+ADD0 -94
+MORE1
+ADD1 -92
+ADD2 -90
+MORE3
+ADD3 -88
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -6553,12 +6416,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_d2b887b3ecdc9bdf_l014_g14,.-peristyle_d2b887b3ecdc9bdf_l014_g14
-.globl peristyle_d2b887b3ecdc9bdf_l014_g15
-.hidden peristyle_d2b887b3ecdc9bdf_l014_g15
-.type peristyle_d2b887b3ecdc9bdf_l014_g15,@function
+.size peristyle_140399afad3b88c7_l014_g14,.-peristyle_140399afad3b88c7_l014_g14
+.globl peristyle_140399afad3b88c7_l014_g15
+.hidden peristyle_140399afad3b88c7_l014_g15
+.type peristyle_140399afad3b88c7_l014_g15,@function
 .p2align 6
-peristyle_d2b887b3ecdc9bdf_l014_g15:
+peristyle_140399afad3b88c7_l014_g15:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6567,284 +6430,316 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 0,256
+PAIR 128,512
 SET0 -128
-PAIR 512,768
-CARRY0
+PAIR 2816,3072
 ADD0 -126
-PAIR 1024,1664
+PAIR 3328,3456
+CARRY0
 ADD0 -124
-PAIR 2944,4544
+PAIR 3840,3968
 MORE0
 ADD0 -122
-PAIR 5056,5440
-MORE0
+PAIR 8064,10496
 ADD0 -120
-PAIR 5760,5824
+PAIR 10752,11008
+MORE0
 ADD0 -118
-PAIR 6912,8128
+PAIR 11520,11648
 MORE0
 ADD0 -116
-PAIR 8576,13184
+PAIR 12928,13312
 ADD0 -114
-PAIR 13440,13504
+PAIR 14592,14720
 MORE0
 ADD0 -112
-PAIR 13760,14144
+PAIR 15104,15616
 ADD0 -110
-PAIR 14528,14912
+PAIR 23296,24192
 MORE0
 ADD0 -108
-PAIR 15232,15616
+PAIR 27008,28160
 MORE0
 ADD0 -106
-PAIR 15808,17408
+PAIR 30080,32256
 MORE0
 ADD0 -104
-PAIR 17984,18112
+PAIR 33792,33792
+MORE0
 ADD0 -102
-PAIR 320,448
-SET1 -100
-PAIR 1600,2688
-ADD1 -98
-PAIR 3776,5952
-CARRY1
+PAIR 34048,34048
+MORE0
+ADD0 -100
+PAIR 3584,3712
+SET1 -98
+PAIR 4864,6272
 ADD1 -96
-PAIR 6592,6720
+PAIR 8576,9600
 ADD1 -94
-PAIR 7168,7744
-MORE1
+PAIR 12032,12160
+CARRY1
 ADD1 -92
-PAIR 7872,7936
-MORE1
+PAIR 16512,17408
 ADD1 -90
-PAIR 8000,10176
+PAIR 17664,18432
 MORE1
 ADD1 -88
-PAIR 11072,11456
-ADD1 -86
-PAIR 11584,12544
+PAIR 18688,18816
 MORE1
+ADD1 -86
+PAIR 19584,22400
 ADD1 -84
-PAIR 12992,13248
+PAIR 24448,24576
+MORE1
 ADD1 -82
-PAIR 15424,16192
+PAIR 25344,25728
 MORE1
 ADD1 -80
-PAIR 16704,16832
+PAIR 26880,27264
+MORE1
 ADD1 -78
-PAIR 16960,17216
+PAIR 28032,28800
 MORE1
 ADD1 -76
-PAIR 17536,17600
-MORE1
+PAIR 28928,29312
 ADD1 -74
-PAIR 18176,18304
+PAIR 30592,31232
+MORE1
 ADD1 -72
-PAIR 11840,11968
+PAIR 34944,34944
+ADD1 -70
+PAIR 1280,2688
 MORE0
-ADD0 -70
+ADD0 -68
 MORE1
-ADD1 -68
-PAIR 12736,17920
-ADD0 -66
-ADD1 -64
-PAIR 18048,18368
+ADD1 -66
+PAIR 5888,6656
 MORE0
-ADD0 -62
+ADD0 -64
+ADD1 -62
+PAIR 8448,13696
+MORE0
+ADD0 -60
 MORE1
-ADD1 -60
-PAIR 128,384
-SET2 -58
-PAIR 1792,2560
-CARRY2
-ADD2 -56
-PAIR 2752,2816
-MORE2
-ADD2 -54
-PAIR 3008,3264
-ADD2 -52
-PAIR 4416,4736
-MORE2
-ADD2 -50
-PAIR 4864,5312
-ADD2 -48
-PAIR 6208,7104
-ADD2 -46
-PAIR 8512,8896
-MORE2
-ADD2 -44
-PAIR 10880,11392
-ADD2 -42
-PAIR 11648,11776
-MORE2
-ADD2 -40
-PAIR 12032,12224
-MORE2
+ADD1 -58
+PAIR 21888,21888
+ADD0 -56
+MORE1
+ADD1 -54
+PAIR 22272,22272
+ADD0 -52
+MORE1
+ADD1 -50
+PAIR 22656,32000
+MORE0
+ADD0 -48
+ADD1 -46
+PAIR 33536,36224
+ADD0 -44
+MORE1
+ADD1 -42
+PAIR 5504,5760
+SET2 -40
+PAIR 7040,7424
 ADD2 -38
-PAIR 14592,15040
+PAIR 9344,13056
+CARRY2
 ADD2 -36
-PAIR 16896,17088
+PAIR 13824,14080
 MORE2
 ADD2 -34
-PAIR 17280,17472
-MORE2
+PAIR 14208,16128
 ADD2 -32
-PAIR 3072,3136
-ADD0 -30
+PAIR 17024,17152
+MORE2
+ADD2 -30
+PAIR 17792,18176
 ADD2 -28
-PAIR 3904,5696
-MORE0
-ADD0 -26
+PAIR 20992,21760
+MORE2
+ADD2 -26
+PAIR 26752,27904
 MORE2
 ADD2 -24
-PAIR 8832,10048
-ADD0 -22
+PAIR 28544,28672
+MORE2
+ADD2 -22
+PAIR 29952,33280
+MORE2
 ADD2 -20
-PAIR 10560,12928
+PAIR 2048,2048
 MORE0
 ADD0 -18
-MORE2
 ADD2 -16
-PAIR 14656,16320
+PAIR 6784,6784
+MORE0
 ADD0 -14
+MORE2
 ADD2 -12
-PAIR 2240,7616
-MORE1
-ADD1 -10
-MORE2
+PAIR 29056,29184
+ADD0 -10
 ADD2 -8
-PAIR 8768,10304
+PAIR 6016,6912
 ADD1 -6
-MORE2
 ADD2 -4
-PAIR 17856,18240
-MORE1
+PAIR 16896,17280
 ADD1 -2
+MORE2
 ADD2 0
-PAIR 640,960
-SET3 2
-PAIR 1344,6080
-ADD3 4
-PAIR 6336,6400
+PAIR 23040,28416
+MORE1
+ADD1 2
+ADD2 4
+PAIR 23552,27648
+ADD0 6
+ADD1 8
+MORE2
+ADD2 10
+PAIR 29824,35968
+MORE0
+ADD0 12
+MORE1
+ADD1 14
+ADD2 16
+PAIR 384,896
+SET3 18
+PAIR 1408,11136
 CARRY3
-ADD3 6
-PAIR 6784,7040
-MORE3
-ADD3 8
-PAIR 8960,9664
-ADD3 10
-PAIR 9856,10112
-MORE3
-ADD3 12
-PAIR 10944,11008
-ADD3 14
-PAIR 11136,11200
-MORE3
-ADD3 16
-PAIR 13376,15104
-ADD3 18
-PAIR 15488,16512
-MORE3
 ADD3 20
-PAIR 16576,17792
+PAIR 11904,13184
 MORE3
 ADD3 22
-PAIR 832,3328
-MORE0
-ADD0 24
+PAIR 15232,15744
 MORE3
+ADD3 24
+PAIR 15872,18304
 ADD3 26
-PAIR 6656,10624
-MORE0
-ADD0 28
+PAIR 19968,20480
+MORE3
+ADD3 28
+PAIR 22144,25088
 ADD3 30
-PAIR 576,704
-MORE1
-ADD1 32
+PAIR 25216,25472
+ADD3 32
+PAIR 25984,26624
 MORE3
 ADD3 34
-PAIR 1088,1216
-MORE1
-ADD1 36
+PAIR 31360,32384
+ADD3 36
+PAIR 33408,33920
 ADD3 38
-PAIR 1472,2176
-ADD1 40
+PAIR 640,2176
+ADD0 40
 MORE3
 ADD3 42
-PAIR 3584,5568
-MORE1
-ADD1 44
+PAIR 2304,15488
+ADD0 44
 MORE3
 ADD3 46
-PAIR 6976,7424
-ADD1 48
+PAIR 20608,24704
+MORE0
+ADD0 48
 MORE3
 ADD3 50
-PAIR 9152,9984
-MORE1
+PAIR 22912,23680
 ADD1 52
-MORE3
 ADD3 54
-PAIR 12352,13312
+PAIR 26496,34304
+MORE1
 ADD1 56
 MORE3
 ADD3 58
-PAIR 15680,17152
+PAIR 35072,35200
 ADD1 60
-MORE3
 ADD3 62
-PAIR 1152,10240
+PAIR 2432,4480
 MORE0
 ADD0 64
 ADD1 66
 ADD3 68
-PAIR 1280,3840
-MORE2
-ADD2 70
+PAIR 13440,13952
+ADD0 70
+MORE1
+ADD1 72
 MORE3
-ADD3 72
-PAIR 4800,6848
-ADD2 74
-MORE3
-ADD3 76
-PAIR 9792,12096
+ADD3 74
+PAIR 1152,2944
 MORE2
-ADD2 78
-ADD3 80
-PAIR 12672,14400
+ADD2 76
+ADD3 78
+PAIR 3200,7552
 MORE2
-ADD2 82
+ADD2 80
+ADD3 82
+PAIR 14336,14848
+MORE2
+ADD2 84
 MORE3
-ADD3 84
-PAIR 3712,6528
-ADD0 86
+ADD3 86
+PAIR 16000,23168
+MORE2
 ADD2 88
+MORE3
 ADD3 90
-PAIR 12800,13056
-MORE0
-ADD0 92
-ADD2 94
+PAIR 23936,33664
+ADD2 92
 MORE3
-ADD3 96
-PAIR 192,3648
-MORE1
-ADD1 98
+ADD3 94
+PAIR 36352,36608
 MORE2
-ADD2 100
-ADD3 102
-PAIR 3968,11712
-ADD1 104
-ADD2 106
+ADD2 96
 MORE3
-ADD3 108
-PAIR 16384,12608
-ADD0 110
-MORE1
-ADD1 112
+ADD3 98
+PAIR 7168,20352
+MORE0
+ADD0 100
+MORE2
+ADD2 102
+ADD3 104
+PAIR 23424,34432
+MORE0
+ADD0 106
+ADD2 108
+MORE3
+ADD3 110
+PAIR 36736,32768
+MORE0
+ADD0 112
 MORE2
 ADD2 114
 ADD3 116
+PAIR 7296,7936
+ADD1 118
+ADD2 120
+MORE3
+ADD3 122
+PAIR 17536,35712
+MORE1
+ADD1 124
+MORE2
+ADD2 126
+add $256,%rax
+ADD3 -128
+PAIR 36096,36480
+MORE1
+ADD1 -126
+ADD2 -124
+MORE3
+ADD3 -122
+PAIR 4352,5376
+ADD0 -120
+ADD1 -118
+MORE2
+ADD2 -116
+ADD3 -114
+PAIR 30848,35840
+MORE0
+ADD0 -112
+MORE1
+ADD1 -110
+ADD2 -108
+MORE3
+ADD3 -106
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -6956,5 +6851,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_d2b887b3ecdc9bdf_l014_g15,.-peristyle_d2b887b3ecdc9bdf_l014_g15
+.size peristyle_140399afad3b88c7_l014_g15,.-peristyle_140399afad3b88c7_l014_g15
 .section .note.GNU-stack,"",@progbits

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_a4bdd308043dec16_l015_g0
-.hidden peristyle_a4bdd308043dec16_l015_g0
-.type peristyle_a4bdd308043dec16_l015_g0,@function
+.globl peristyle_e2ae25176eec46e6_l015_g0
+.hidden peristyle_e2ae25176eec46e6_l015_g0
+.type peristyle_e2ae25176eec46e6_l015_g0,@function
 .p2align 6
-peristyle_a4bdd308043dec16_l015_g0:
+peristyle_e2ae25176eec46e6_l015_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -139,184 +139,467 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 896,1792
-SET1 -128
-PAIR 4928,28224
-CARRY1
-ADD1 -126
-PAIR 7616,8512
-SET0 -124
-MORE1
-ADD1 -122
-PAIR 13888,20608
+PAIR 7616,7616
+SET0 -128
+PAIR 4928,26880
+SET1 -126
+PAIR 6720,8512
 CARRY0
+ADD0 -124
+ADD1 -122
+PAIR 11648,21056
+MORE0
 ADD0 -120
-MORE1
+CARRY1
 ADD1 -118
-PAIR 4480,20160
+PAIR 21504,21504
 MORE0
 ADD0 -116
-SET2 -114
-PAIR 448,2240
-MORE1
-ADD1 -112
-ADD2 -110
-PAIR 3136,12992
-MORE1
-ADD1 -108
-CARRY2
-ADD2 -106
-PAIR 14784,19264
-ADD1 -104
-ADD2 -102
-PAIR 5376,13440
-ADD0 -100
-MORE1
-ADD1 -98
-MORE2
-ADD2 -96
-PAIR 21952,22848
-MORE0
-ADD0 -94
-MORE1
-ADD1 -92
-MORE2
-ADD2 -90
-PAIR 4032,8064
-SET3 -88
-PAIR 0,1344
-ADD0 -86
-CARRY3
-ADD3 -84
-PAIR 6272,11648
-MORE0
-ADD0 -82
-MORE3
-ADD3 -80
-PAIR 11200,9856
-ADD0 -78
-ADD3 -76
-PAIR 17472,19712
-ADD0 -74
-MORE3
-ADD3 -72
-PAIR 21056,21056
-MORE0
-ADD0 -70
-MORE3
-ADD3 -68
+ADD1 -114
 PAIR 25088,25088
 MORE0
-ADD0 -66
-ADD3 -64
-PAIR 25984,25984
-ADD0 -62
-ADD3 -60
-PAIR 10752,23296
+ADD0 -112
+ADD1 -110
+PAIR 448,2240
+SET2 -108
+PAIR 0,19712
 MORE0
-ADD0 -58
-ADD1 -56
-MORE3
-ADD3 -54
+ADD0 -106
+ADD2 -104
 PAIR 27328,27328
-ADD0 -52
-ADD1 -50
-ADD3 -48
-PAIR 2688,17024
-MORE2
-ADD2 -46
-MORE3
-ADD3 -44
-PAIR 26880,7168
-ADD2 -42
-ADD3 -40
-PAIR 9408,16576
+ADD0 -102
+ADD2 -100
+PAIR 3584,4480
 MORE0
-ADD0 -38
+ADD0 -98
+ADD1 -96
+CARRY2
+ADD2 -94
+PAIR 24640,27776
+ADD0 -92
+ADD1 -90
+MORE2
+ADD2 -88
+PAIR 896,7168
+SET3 -86
+PAIR 14336,20160
+MORE0
+ADD0 -84
+ADD3 -82
+PAIR 20608,21952
+MORE0
+ADD0 -80
+CARRY3
+ADD3 -78
+PAIR 3136,17024
+MORE1
+ADD1 -76
+ADD3 -74
+PAIR 24192,25536
+ADD1 -72
+MORE3
+ADD3 -70
+PAIR 10752,10752
+ADD0 -68
+ADD1 -66
+MORE3
+ADD3 -64
+PAIR 13888,13888
+MORE0
+ADD0 -62
+ADD1 -60
+ADD3 -58
+PAIR 16128,23744
+MORE0
+ADD0 -56
+MORE1
+ADD1 -54
+MORE3
+ADD3 -52
+PAIR 26432,23296
+ADD0 -50
+ADD1 -48
+ADD3 -46
+PAIR 2688,8064
+ADD2 -44
+MORE3
+ADD3 -42
+PAIR 8960,14784
+MORE2
+ADD2 -40
+MORE3
+ADD3 -38
+PAIR 19264,11200
 MORE2
 ADD2 -36
 MORE3
 ADD3 -34
-PAIR 24640,23744
+PAIR 5376,9408
+MORE0
 ADD0 -32
-MORE2
 ADD2 -30
-MORE3
 ADD3 -28
-PAIR 8960,18816
-MORE1
-ADD1 -26
+PAIR 12096,17472
+ADD0 -26
 MORE2
 ADD2 -24
+MORE3
 ADD3 -22
-PAIR 22400,22400
-ADD1 -20
+PAIR 25984,25984
+MORE0
+ADD0 -20
 ADD2 -18
-MORE3
 ADD3 -16
-PAIR 24192,24192
+PAIR 1792,17920
 ADD1 -14
-MORE2
 ADD2 -12
-MORE3
 ADD3 -10
-PAIR 25536,26432
-MORE1
+PAIR 18368,18816
 ADD1 -8
 MORE2
 ADD2 -6
 MORE3
 ADD3 -4
-PAIR 3584,5824
-MORE0
-ADD0 -2
+PAIR 22400,28224
 MORE1
-ADD1 0
+ADD1 -2
+ADD2 0
+ADD3 2
+PAIR 1344,5824
+ADD0 4
+ADD1 6
 MORE2
-ADD2 2
-MORE3
-ADD3 4
-PAIR 6720,10304
+ADD2 8
+ADD3 10
+PAIR 6272,6272
 MORE0
-ADD0 6
+ADD0 12
+ADD1 14
+ADD2 16
+MORE3
+ADD3 18
+PAIR 9856,9856
+ADD0 20
+ADD1 22
+ADD2 24
+MORE3
+ADD3 26
+PAIR 10304,12544
+ADD0 28
+MORE1
+ADD1 30
+ADD2 32
+ADD3 34
+PAIR 13440,15232
+ADD0 36
+ADD1 38
+MORE2
+ADD2 40
+ADD3 42
+PAIR 15680,16576
+MORE0
+ADD0 44
+ADD1 46
+MORE2
+ADD2 48
+MORE3
+ADD3 50
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_e2ae25176eec46e6_l015_g0,.-peristyle_e2ae25176eec46e6_l015_g0
+.globl peristyle_e2ae25176eec46e6_l015_g1
+.hidden peristyle_e2ae25176eec46e6_l015_g1
+.type peristyle_e2ae25176eec46e6_l015_g1,@function
+.p2align 6
+peristyle_e2ae25176eec46e6_l015_g1:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 4928,4928
+SET0 -128
+PAIR 7616,7616
+CARRY0
+ADD0 -126
+PAIR 9408,26880
+SET1 -124
+PAIR 3584,5376
+ADD0 -122
+ADD1 -120
+PAIR 12992,12992
+MORE0
+ADD0 -118
+CARRY1
+ADD1 -116
+PAIR 13440,13440
+ADD0 -114
+MORE1
+ADD1 -112
+PAIR 15232,19264
+MORE0
+ADD0 -110
+MORE1
+ADD1 -108
+PAIR 17472,18368
+SET2 -106
+PAIR 896,10752
+MORE0
+ADD0 -104
+ADD2 -102
+PAIR 20608,28224
+MORE0
+ADD0 -100
+CARRY2
+ADD2 -98
+PAIR 448,3136
+MORE0
+ADD0 -96
+MORE1
+ADD1 -94
+ADD2 -92
+PAIR 5824,6720
+ADD0 -90
+ADD1 -88
+MORE2
+ADD2 -86
+PAIR 8960,10304
+MORE0
+ADD0 -84
+MORE1
+ADD1 -82
+MORE2
+ADD2 -80
+PAIR 14336,18816
+ADD0 -78
+ADD1 -76
+ADD2 -74
+PAIR 23744,27328
+MORE0
+ADD0 -72
+ADD1 -70
+ADD2 -68
+PAIR 25536,27776
+ADD0 -66
+MORE1
+ADD1 -64
+ADD2 -62
+PAIR 1344,9856
+SET3 -60
+PAIR 13888,23296
+ADD0 -58
+CARRY3
+ADD3 -56
+PAIR 2688,16576
+ADD1 -54
+MORE3
+ADD3 -52
+PAIR 20160,17920
+MORE1
+ADD1 -50
+MORE3
+ADD3 -48
+PAIR 2240,12096
+MORE0
+ADD0 -46
+ADD1 -44
+ADD3 -42
+PAIR 15680,21952
+MORE0
+ADD0 -40
+ADD1 -38
+MORE3
+ADD3 -36
+PAIR 0,4032
+MORE2
+ADD2 -34
+MORE3
+ADD3 -32
+PAIR 8064,19712
+ADD2 -30
+MORE3
+ADD3 -28
+PAIR 25088,21056
+MORE2
+ADD2 -26
+ADD3 -24
+PAIR 1792,1792
+ADD0 -22
+ADD2 -20
+MORE3
+ADD3 -18
+PAIR 8512,8512
+ADD0 -16
+ADD2 -14
+MORE3
+ADD3 -12
+PAIR 4480,4480
+ADD1 -10
+MORE2
+ADD2 -8
+ADD3 -6
+PAIR 7168,7168
+MORE1
+ADD1 -4
+MORE2
+ADD2 -2
+ADD3 0
+PAIR 17024,17024
+ADD1 2
+ADD2 4
+MORE3
+ADD3 6
+PAIR 24640,24640
+MORE1
 ADD1 8
 ADD2 10
-MORE3
 ADD3 12
-PAIR 12096,12096
+PAIR 12544,14784
+MORE0
 ADD0 14
+MORE1
 ADD1 16
 MORE2
 ADD2 18
 MORE3
 ADD3 20
-PAIR 12544,12544
+PAIR 16128,21504
+MORE0
 ADD0 22
-MORE1
 ADD1 24
+MORE2
 ADD2 26
 ADD3 28
-PAIR 14336,15232
-MORE0
+PAIR 22400,22400
 ADD0 30
-MORE1
 ADD1 32
 ADD2 34
 MORE3
 ADD3 36
-PAIR 15680,16128
+PAIR 22848,22848
 ADD0 38
-MORE1
 ADD1 40
 MORE2
 ADD2 42
 MORE3
 ADD3 44
-PAIR 21504,27776
+PAIR 24192,26432
 MORE0
 ADD0 46
+MORE1
 ADD1 48
-MORE2
 ADD2 50
 MORE3
 ADD3 52
@@ -431,12 +714,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_a4bdd308043dec16_l015_g0,.-peristyle_a4bdd308043dec16_l015_g0
-.globl peristyle_a4bdd308043dec16_l015_g1
-.hidden peristyle_a4bdd308043dec16_l015_g1
-.type peristyle_a4bdd308043dec16_l015_g1,@function
+.size peristyle_e2ae25176eec46e6_l015_g1,.-peristyle_e2ae25176eec46e6_l015_g1
+.globl peristyle_e2ae25176eec46e6_l015_g2
+.hidden peristyle_e2ae25176eec46e6_l015_g2
+.type peristyle_e2ae25176eec46e6_l015_g2,@function
 .p2align 6
-peristyle_a4bdd308043dec16_l015_g1:
+peristyle_e2ae25176eec46e6_l015_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -445,748 +728,189 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 12096,25984
+PAIR 8960,11200
 SET0 -128
-PAIR 13888,23296
+PAIR 7168,22848
 SET1 -126
-PAIR 25088,25536
-ADD1 -124
-PAIR 6272,16576
+PAIR 1344,3584
 CARRY0
-ADD0 -122
+ADD0 -124
+ADD1 -122
+PAIR 10752,10752
+ADD0 -120
 CARRY1
-ADD1 -120
-PAIR 17920,28224
-ADD0 -118
-ADD1 -116
-PAIR 10752,21952
-SET2 -114
-PAIR 26432,26432
-ADD2 -112
-PAIR 1344,8960
-ADD0 -110
-ADD2 -108
-PAIR 10304,10304
+ADD1 -118
+PAIR 15680,15680
 MORE0
-ADD0 -106
+ADD0 -116
+ADD1 -114
+PAIR 17024,19712
+MORE0
+ADD0 -112
+MORE1
+ADD1 -110
+PAIR 22400,25984
+MORE0
+ADD0 -108
+MORE1
+ADD1 -106
+PAIR 19264,23744
 MORE1
 ADD1 -104
-CARRY2
-ADD2 -102
-PAIR 18816,18816
+SET2 -102
+PAIR 2688,9408
+MORE0
 ADD0 -100
 MORE1
 ADD1 -98
+CARRY2
 ADD2 -96
-PAIR 448,2240
+PAIR 16128,21504
+MORE0
 ADD0 -94
-SET3 -92
-PAIR 3584,4480
-MORE0
-ADD0 -90
-ADD3 -88
-PAIR 13440,15680
-MORE0
-ADD0 -86
-CARRY3
-ADD3 -84
-PAIR 4032,14336
 MORE1
-ADD1 -82
-MORE3
-ADD3 -80
-PAIR 17024,26880
-ADD1 -78
-MORE3
-ADD3 -76
-PAIR 0,1792
+ADD1 -92
+ADD2 -90
+PAIR 24640,26880
+ADD0 -88
+MORE1
+ADD1 -86
+MORE2
+ADD2 -84
+PAIR 13440,21952
+SET3 -82
+PAIR 8064,17472
 MORE0
-ADD0 -74
+ADD0 -80
+CARRY3
+ADD3 -78
+PAIR 2240,4480
+MORE1
+ADD1 -76
+ADD3 -74
+PAIR 8512,12992
+MORE1
 ADD1 -72
 MORE3
 ADD3 -70
-PAIR 2688,5376
+PAIR 6720,6720
 ADD0 -68
-MORE1
 ADD1 -66
-MORE3
 ADD3 -64
-PAIR 5824,9856
+PAIR 12096,12096
+MORE0
 ADD0 -62
-MORE1
 ADD1 -60
 ADD3 -58
-PAIR 14784,27328
-MORE0
+PAIR 12544,12544
 ADD0 -56
 MORE1
 ADD1 -54
 MORE3
 ADD3 -52
-PAIR 896,3136
-MORE2
+PAIR 1792,4928
 ADD2 -50
 ADD3 -48
-PAIR 20160,20160
+PAIR 5376,13888
+MORE2
 ADD2 -46
-MORE3
 ADD3 -44
-PAIR 22848,22848
+PAIR 14784,18368
 ADD2 -42
 MORE3
 ADD3 -40
-PAIR 8064,11200
+PAIR 6272,18816
 MORE0
 ADD0 -38
 MORE2
 ADD2 -36
 ADD3 -34
-PAIR 12544,17472
+PAIR 20608,26432
+MORE0
 ADD0 -32
 MORE2
 ADD2 -30
 MORE3
 ADD3 -28
-PAIR 19712,22400
+PAIR 23296,24192
 MORE0
 ADD0 -26
+MORE2
 ADD2 -24
 MORE3
 ADD3 -22
-PAIR 4928,4928
-ADD1 -20
-ADD2 -18
-MORE3
-ADD3 -16
-PAIR 11648,11648
-MORE1
-ADD1 -14
+PAIR 27776,0
+ADD0 -20
 MORE2
+ADD2 -18
+ADD3 -16
+PAIR 9856,17920
+ADD1 -14
 ADD2 -12
 ADD3 -10
-PAIR 20608,21056
-MORE1
+PAIR 28224,20160
 ADD1 -8
 ADD2 -6
 MORE3
 ADD3 -4
-PAIR 21504,23744
-ADD1 -2
-ADD2 0
-MORE3
-ADD3 2
-PAIR 24192,16128
-MORE1
-ADD1 4
-ADD2 6
-ADD3 8
-PAIR 9408,15232
-ADD0 10
-ADD1 12
-MORE2
-ADD2 14
-MORE3
-ADD3 16
-PAIR 18368,19264
-ADD0 18
-MORE1
-ADD1 20
-ADD2 22
-MORE3
-ADD3 24
-PAIR 27776,24640
+PAIR 4032,4032
 MORE0
-ADD0 26
-ADD1 28
-ADD2 30
-MORE3
-ADD3 32
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_a4bdd308043dec16_l015_g1,.-peristyle_a4bdd308043dec16_l015_g1
-.globl peristyle_a4bdd308043dec16_l015_g2
-.hidden peristyle_a4bdd308043dec16_l015_g2
-.type peristyle_a4bdd308043dec16_l015_g2,@function
-.p2align 6
-peristyle_a4bdd308043dec16_l015_g2:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 4928,5376
-SET0 -128
-PAIR 6272,11200
-SET1 -126
-PAIR 21952,27776
-ADD1 -124
-PAIR 13888,13888
-ADD0 -122
-CARRY1
-ADD1 -120
-PAIR 23296,23296
-CARRY0
-ADD0 -118
-MORE1
-ADD1 -116
-PAIR 3584,9408
-SET2 -114
-PAIR 9856,12096
-ADD2 -112
-PAIR 17920,17920
-ADD2 -110
-PAIR 15232,15680
-ADD0 -108
-CARRY2
-ADD2 -106
-PAIR 16576,16576
-ADD0 -104
-MORE2
-ADD2 -102
-PAIR 19264,19264
-ADD0 -100
-MORE2
-ADD2 -98
-PAIR 20160,7616
-MORE0
-ADD0 -96
-ADD2 -94
-PAIR 1344,2240
-ADD1 -92
-MORE2
-ADD2 -90
-PAIR 2688,11648
-MORE1
-ADD1 -88
-MORE2
-ADD2 -86
-PAIR 12992,25984
-MORE1
-ADD1 -84
-MORE2
-ADD2 -82
-PAIR 26880,27328
-MORE1
-ADD1 -80
-MORE2
-ADD2 -78
-PAIR 0,17472
-SET3 -76
-PAIR 1792,3136
-MORE0
-ADD0 -74
-ADD3 -72
-PAIR 8960,24192
-MORE0
-ADD0 -70
-CARRY3
-ADD3 -68
-PAIR 448,8064
-MORE1
-ADD1 -66
-ADD3 -64
-PAIR 14784,18368
-ADD1 -62
-MORE3
-ADD3 -60
-PAIR 20608,18816
-MORE1
-ADD1 -58
-ADD3 -56
-PAIR 896,896
-ADD0 -54
-MORE1
-ADD1 -52
-ADD3 -50
-PAIR 26432,26432
-ADD0 -48
-MORE1
-ADD1 -46
-MORE3
-ADD3 -44
-PAIR 4032,8512
-MORE2
-ADD2 -42
-MORE3
-ADD3 -40
-PAIR 10304,16128
-ADD2 -38
-MORE3
-ADD3 -36
-PAIR 22848,23744
-MORE2
-ADD2 -34
-MORE3
-ADD3 -32
-PAIR 4480,4480
-ADD0 -30
-ADD2 -28
-ADD3 -26
-PAIR 12544,12544
-MORE0
-ADD0 -24
-ADD2 -22
-MORE3
-ADD3 -20
-PAIR 14336,17024
-ADD0 -18
-MORE2
-ADD2 -16
-ADD3 -14
-PAIR 21504,22400
-MORE0
-ADD0 -12
-MORE2
-ADD2 -10
-ADD3 -8
-PAIR 25088,28224
-ADD0 -6
-MORE2
-ADD2 -4
-MORE3
-ADD3 -2
-PAIR 6720,7168
+ADD0 -2
 ADD1 0
+MORE2
 ADD2 2
 MORE3
 ADD3 4
-PAIR 19712,21056
-MORE1
-ADD1 6
-MORE2
-ADD2 8
-ADD3 10
 PAIR 5824,5824
-ADD0 12
-ADD1 14
-MORE2
-ADD2 16
-MORE3
-ADD3 18
-PAIR 10752,10752
-ADD0 20
-MORE1
-ADD1 22
-ADD2 24
-ADD3 26
-PAIR 25536,24640
-MORE0
-ADD0 28
-MORE1
-ADD1 30
-MORE2
-ADD2 32
-ADD3 34
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_a4bdd308043dec16_l015_g2,.-peristyle_a4bdd308043dec16_l015_g2
-.globl peristyle_a4bdd308043dec16_l015_g3
-.hidden peristyle_a4bdd308043dec16_l015_g3
-.type peristyle_a4bdd308043dec16_l015_g3,@function
-.p2align 6
-peristyle_a4bdd308043dec16_l015_g3:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 0,13440
-SET0 -128
-PAIR 14336,24192
-CARRY0
-ADD0 -126
-PAIR 6720,8960
-SET1 -124
-PAIR 13888,21504
-CARRY1
-ADD1 -122
-PAIR 12544,19264
-SET2 -120
-PAIR 22848,27776
-ADD2 -118
-PAIR 448,3136
-ADD0 -116
-CARRY2
-ADD2 -114
-PAIR 12096,12096
-MORE0
-ADD0 -112
-ADD2 -110
-PAIR 25088,25088
-MORE0
-ADD0 -108
-MORE2
-ADD2 -106
-PAIR 2688,2688
-ADD1 -104
-ADD2 -102
-PAIR 5824,5824
-MORE1
-ADD1 -100
-MORE2
-ADD2 -98
-PAIR 8512,16576
-ADD1 -96
-MORE2
-ADD2 -94
-PAIR 9856,9856
-MORE0
-ADD0 -92
-MORE1
-ADD1 -90
-MORE2
-ADD2 -88
-PAIR 14784,14784
-MORE0
-ADD0 -86
-ADD1 -84
-ADD2 -82
-PAIR 24640,20160
-ADD0 -80
-MORE1
-ADD1 -78
-MORE2
-ADD2 -76
-PAIR 896,5376
-MORE0
-ADD0 -74
-SET3 -72
-PAIR 9408,10752
-MORE0
-ADD0 -70
-ADD3 -68
-PAIR 12992,16128
-MORE0
-ADD0 -66
-CARRY3
-ADD3 -64
-PAIR 23296,25536
-MORE0
-ADD0 -62
-ADD3 -60
-PAIR 15232,20608
-MORE1
-ADD1 -58
-ADD3 -56
-PAIR 22400,27328
-MORE1
-ADD1 -54
-ADD3 -52
-PAIR 2240,4928
-MORE0
-ADD0 -50
-MORE1
-ADD1 -48
-MORE3
-ADD3 -46
-PAIR 4480,19712
-ADD0 -44
-MORE1
-ADD1 -42
-ADD3 -40
-PAIR 11200,17024
-MORE0
-ADD0 -38
-ADD1 -36
-ADD3 -34
-PAIR 21952,23744
-MORE0
-ADD0 -32
-MORE1
-ADD1 -30
-MORE3
-ADD3 -28
-PAIR 21056,21056
-ADD2 -26
-MORE3
-ADD3 -24
-PAIR 26880,26880
-MORE2
-ADD2 -22
-MORE3
-ADD3 -20
-PAIR 7616,8064
-ADD0 -18
-ADD2 -16
-ADD3 -14
-PAIR 1344,1792
-MORE1
-ADD1 -12
-MORE2
-ADD2 -10
-MORE3
-ADD3 -8
-PAIR 4032,7168
-ADD1 -6
-MORE2
-ADD2 -4
-ADD3 -2
-PAIR 11648,15680
-MORE1
-ADD1 0
-ADD2 2
-MORE3
-ADD3 4
-PAIR 3584,6272
-MORE0
 ADD0 6
 MORE1
 ADD1 8
 MORE2
 ADD2 10
 ADD3 12
-PAIR 17472,17472
+PAIR 10304,10304
+MORE0
 ADD0 14
 ADD1 16
+MORE2
 ADD2 18
-MORE3
 ADD3 20
-PAIR 17920,17920
-MORE0
+PAIR 11648,11648
 ADD0 22
 MORE1
 ADD1 24
 MORE2
 ADD2 26
+MORE3
 ADD3 28
-PAIR 18368,25984
+PAIR 14336,15232
+MORE0
 ADD0 30
-MORE1
 ADD1 32
 ADD2 34
+MORE3
 ADD3 36
-PAIR 26432,28224
-MORE0
+PAIR 16576,21056
 ADD0 38
+MORE1
 ADD1 40
 MORE2
 ADD2 42
-MORE3
 ADD3 44
+PAIR 25088,25536
+MORE0
+ADD0 46
+ADD1 48
+MORE2
+ADD2 50
+MORE3
+ADD3 52
+PAIR 27328,27328
+ADD0 54
+MORE1
+ADD1 56
+ADD2 58
+ADD3 60
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -1298,12 +1022,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_a4bdd308043dec16_l015_g3,.-peristyle_a4bdd308043dec16_l015_g3
-.globl peristyle_a4bdd308043dec16_l015_g4
-.hidden peristyle_a4bdd308043dec16_l015_g4
-.type peristyle_a4bdd308043dec16_l015_g4,@function
+.size peristyle_e2ae25176eec46e6_l015_g2,.-peristyle_e2ae25176eec46e6_l015_g2
+.globl peristyle_e2ae25176eec46e6_l015_g3
+.hidden peristyle_e2ae25176eec46e6_l015_g3
+.type peristyle_e2ae25176eec46e6_l015_g3,@function
 .p2align 6
-peristyle_a4bdd308043dec16_l015_g4:
+peristyle_e2ae25176eec46e6_l015_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1312,737 +1036,1034 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 448,3584
+PAIR 1344,3136
 SET0 -128
-PAIR 15680,25088
+PAIR 8064,8064
 ADD0 -126
-PAIR 1344,1344
-SET1 -124
-PAIR 2688,2688
-CARRY1
-ADD1 -122
-PAIR 4032,21056
-ADD1 -120
-PAIR 22400,26880
-MORE1
-ADD1 -118
-PAIR 2240,4480
-CARRY0
-ADD0 -116
-MORE1
-ADD1 -114
-PAIR 13888,19264
-MORE0
-ADD0 -112
-MORE1
-ADD1 -110
-PAIR 896,9408
-SET2 -108
-PAIR 16576,18816
-MORE0
-ADD0 -106
-CARRY2
-ADD2 -104
-PAIR 20160,21504
-ADD0 -102
-ADD2 -100
-PAIR 27776,27776
-ADD0 -98
-ADD2 -96
-PAIR 3136,8064
-MORE1
-ADD1 -94
-MORE2
-ADD2 -92
 PAIR 10304,10304
-ADD1 -90
-MORE2
-ADD2 -88
-PAIR 19712,19712
-MORE1
-ADD1 -86
-MORE2
-ADD2 -84
-PAIR 13440,13440
-ADD0 -82
-MORE1
-ADD1 -80
-ADD2 -78
-PAIR 15232,15232
+CARRY0
+ADD0 -124
+PAIR 3584,4480
+SET1 -122
+PAIR 23296,25088
+ADD1 -120
+PAIR 896,9408
 MORE0
-ADD0 -76
-ADD1 -74
-ADD2 -72
-PAIR 0,5824
-SET3 -70
-PAIR 8512,14784
-ADD3 -68
-PAIR 21952,24192
+ADD0 -118
+ADD1 -116
+PAIR 15232,19264
+ADD0 -114
+CARRY1
+ADD1 -112
+PAIR 20160,21056
+MORE0
+ADD0 -110
+MORE1
+ADD1 -108
+PAIR 24640,26432
+ADD0 -106
+MORE1
+ADD1 -104
+PAIR 7168,14784
+SET2 -102
+PAIR 17024,17024
+ADD2 -100
+PAIR 25984,25984
+CARRY2
+ADD2 -98
+PAIR 18368,22848
+MORE0
+ADD0 -96
+ADD2 -94
+PAIR 23744,10752
+ADD0 -92
+ADD2 -90
+PAIR 5376,17920
+MORE1
+ADD1 -88
+MORE2
+ADD2 -86
+PAIR 17472,17472
+MORE0
+ADD0 -84
+MORE1
+ADD1 -82
+ADD2 -80
+PAIR 20608,20608
+ADD0 -78
+MORE1
+ADD1 -76
+MORE2
+ADD2 -74
+PAIR 448,2240
+SET3 -72
+PAIR 2688,13440
+ADD3 -70
+PAIR 16576,28224
 CARRY3
-ADD3 -66
-PAIR 5376,6272
-ADD0 -64
-ADD3 -62
-PAIR 6720,12992
-MORE0
-ADD0 -60
+ADD3 -68
+PAIR 13888,15680
+MORE1
+ADD1 -66
+MORE3
+ADD3 -64
+PAIR 19712,19712
+ADD0 -62
+ADD1 -60
 MORE3
 ADD3 -58
-PAIR 25536,26432
+PAIR 21504,21504
 ADD0 -56
-ADD3 -54
-PAIR 4928,17472
-MORE1
-ADD1 -52
+ADD1 -54
 MORE3
+ADD3 -52
+PAIR 27776,18816
+ADD0 -50
+MORE1
+ADD1 -48
+MORE3
+ADD3 -46
+PAIR 5824,6272
+ADD2 -44
+MORE3
+ADD3 -42
+PAIR 6720,7616
+ADD2 -40
+ADD3 -38
+PAIR 8512,12992
+MORE2
+ADD2 -36
+MORE3
+ADD3 -34
+PAIR 25536,27328
+ADD2 -32
+ADD3 -30
+PAIR 0,1792
+MORE1
+ADD1 -28
+MORE2
+ADD2 -26
+MORE3
+ADD3 -24
+PAIR 12096,12096
+MORE1
+ADD1 -22
+ADD2 -20
+MORE3
+ADD3 -18
+PAIR 14336,14336
+MORE1
+ADD1 -16
+MORE2
+ADD2 -14
+ADD3 -12
+PAIR 4928,8960
+MORE0
+ADD0 -10
+MORE1
+ADD1 -8
+MORE2
+ADD2 -6
+ADD3 -4
+PAIR 11200,11648
+MORE0
+ADD0 -2
+ADD1 0
+ADD2 2
+MORE3
+ADD3 4
+PAIR 12544,21952
+MORE0
+ADD0 6
+MORE1
+ADD1 8
+MORE2
+ADD2 10
+MORE3
+ADD3 12
+PAIR 26880,24192
+ADD0 14
+MORE1
+ADD1 16
+ADD2 18
+ADD3 20
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_e2ae25176eec46e6_l015_g3,.-peristyle_e2ae25176eec46e6_l015_g3
+.globl peristyle_e2ae25176eec46e6_l015_g4
+.hidden peristyle_e2ae25176eec46e6_l015_g4
+.type peristyle_e2ae25176eec46e6_l015_g4,@function
+.p2align 6
+peristyle_e2ae25176eec46e6_l015_g4:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 15680,17472
+SET0 -128
+PAIR 6720,18816
+SET1 -126
+PAIR 4480,13440
+CARRY0
+ADD0 -124
+CARRY1
+ADD1 -122
+PAIR 17024,22848
+MORE0
+ADD0 -120
+MORE1
+ADD1 -118
+PAIR 8512,13888
+SET2 -116
+PAIR 9408,20160
+MORE0
+ADD0 -114
+CARRY2
+ADD2 -112
+PAIR 21056,21504
+MORE0
+ADD0 -110
+MORE2
+ADD2 -108
+PAIR 16576,17920
+MORE1
+ADD1 -106
+MORE2
+ADD2 -104
+PAIR 2240,3136
+ADD0 -102
+ADD1 -100
+MORE2
+ADD2 -98
+PAIR 11648,14336
+MORE0
+ADD0 -96
+MORE1
+ADD1 -94
+ADD2 -92
+PAIR 16128,18368
+ADD0 -90
+MORE1
+ADD1 -88
+MORE2
+ADD2 -86
+PAIR 24192,25984
+MORE0
+ADD0 -84
+ADD1 -82
+ADD2 -80
+PAIR 25536,28224
+SET3 -78
+PAIR 7616,7616
+MORE1
+ADD1 -76
+ADD3 -74
+PAIR 10752,10752
+MORE1
+ADD1 -72
+ADD3 -70
+PAIR 1792,1792
+ADD0 -68
+MORE1
+ADD1 -66
+ADD3 -64
+PAIR 4928,4928
+MORE0
+ADD0 -62
+ADD1 -60
+CARRY3
+ADD3 -58
+PAIR 11200,12544
+ADD0 -56
+ADD1 -54
+ADD3 -52
+PAIR 15232,15232
+ADD0 -50
+MORE1
+ADD1 -48
+ADD3 -46
+PAIR 19264,19264
+MORE0
+ADD0 -44
+ADD1 -42
+ADD3 -40
+PAIR 20608,23744
+MORE0
+ADD0 -38
+MORE1
+ADD1 -36
+ADD3 -34
+PAIR 7168,8960
+ADD2 -32
+MORE3
+ADD3 -30
+PAIR 12096,12992
+MORE2
+ADD2 -28
+MORE3
+ADD3 -26
+PAIR 0,896
+MORE0
+ADD0 -24
+MORE2
+ADD2 -22
+MORE3
+ADD3 -20
+PAIR 8064,9856
+MORE0
+ADD0 -18
+MORE2
+ADD2 -16
+ADD3 -14
+PAIR 22400,27328
+ADD0 -12
+ADD2 -10
+MORE3
+ADD3 -8
+PAIR 27776,21952
+ADD0 -6
+MORE2
+ADD2 -4
+ADD3 -2
+PAIR 10304,10304
+MORE1
+ADD1 0
+ADD2 2
+MORE3
+ADD3 4
+PAIR 23296,23296
+ADD1 6
+MORE2
+ADD2 8
+ADD3 10
+PAIR 24640,25088
+MORE1
+ADD1 12
+MORE2
+ADD2 14
+ADD3 16
+PAIR 26880,26432
+MORE1
+ADD1 18
+ADD2 20
+ADD3 22
+PAIR 448,2688
+MORE0
+ADD0 24
+MORE1
+ADD1 26
+MORE2
+ADD2 28
+MORE3
+ADD3 30
+PAIR 3584,4032
+MORE0
+ADD0 32
+MORE1
+ADD1 34
+MORE2
+ADD2 36
+ADD3 38
+PAIR 5376,5376
+ADD0 40
+ADD1 42
+ADD2 44
+MORE3
+ADD3 46
+PAIR 5824,5824
+ADD0 48
+MORE1
+ADD1 50
+ADD2 52
+ADD3 54
+PAIR 14784,19712
+MORE0
+ADD0 56
+MORE1
+ADD1 58
+MORE2
+ADD2 60
+ADD3 62
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_e2ae25176eec46e6_l015_g4,.-peristyle_e2ae25176eec46e6_l015_g4
+.globl peristyle_e2ae25176eec46e6_l015_g5
+.hidden peristyle_e2ae25176eec46e6_l015_g5
+.type peristyle_e2ae25176eec46e6_l015_g5,@function
+.p2align 6
+peristyle_e2ae25176eec46e6_l015_g5:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 5824,8960
+SET0 -128
+PAIR 12544,16576
+CARRY0
+ADD0 -126
+PAIR 20160,21504
+MORE0
+ADD0 -124
+PAIR 2688,10304
+SET1 -122
+PAIR 13888,19264
+ADD0 -120
+CARRY1
+ADD1 -118
+PAIR 0,448
+SET2 -116
+PAIR 9856,9856
+ADD2 -114
+PAIR 14784,14784
+CARRY2
+ADD2 -112
+PAIR 24192,25088
+MORE0
+ADD0 -110
+MORE2
+ADD2 -108
+PAIR 12096,13440
+MORE1
+ADD1 -106
+MORE2
+ADD2 -104
+PAIR 19712,24640
+MORE1
+ADD1 -102
+MORE2
+ADD2 -100
+PAIR 3136,14336
+MORE0
+ADD0 -98
+MORE1
+ADD1 -96
+MORE2
+ADD2 -94
+PAIR 1792,15680
+ADD0 -92
+SET3 -90
+PAIR 1344,4032
+MORE1
+ADD1 -88
+CARRY3
+ADD3 -86
+PAIR 11648,20608
+MORE1
+ADD1 -84
+ADD3 -82
+PAIR 21056,21056
+ADD1 -80
+MORE3
+ADD3 -78
+PAIR 26880,26880
+MORE1
+ADD1 -76
+MORE3
+ADD3 -74
+PAIR 4480,4480
+MORE0
+ADD0 -72
+ADD1 -70
+ADD3 -68
+PAIR 15232,15232
+ADD0 -66
+MORE1
+ADD1 -64
+ADD3 -62
+PAIR 22400,7168
+ADD0 -60
+MORE1
+ADD1 -58
+ADD3 -56
+PAIR 3584,6272
+MORE2
+ADD2 -54
+MORE3
+ADD3 -52
+PAIR 9408,11200
+MORE2
+ADD2 -50
+ADD3 -48
+PAIR 12992,16128
+ADD2 -46
+MORE3
+ADD3 -44
+PAIR 18368,21952
+MORE2
+ADD2 -42
+ADD3 -40
+PAIR 896,5376
+MORE0
+ADD0 -38
+MORE2
+ADD2 -36
+MORE3
+ADD3 -34
+PAIR 10752,26432
+ADD0 -32
+MORE2
+ADD2 -30
+MORE3
+ADD3 -28
+PAIR 28224,25536
+ADD0 -26
+ADD2 -24
+ADD3 -22
+PAIR 2240,8064
+MORE1
+ADD1 -20
+MORE2
+ADD2 -18
+ADD3 -16
+PAIR 17472,17472
+MORE1
+ADD1 -14
+MORE2
+ADD2 -12
+MORE3
+ADD3 -10
+PAIR 17920,17920
+MORE1
+ADD1 -8
+ADD2 -6
+ADD3 -4
+PAIR 23744,25984
+MORE1
+ADD1 -2
+MORE2
+ADD2 0
+ADD3 2
+PAIR 4928,7616
+MORE0
+ADD0 4
+MORE1
+ADD1 6
+ADD2 8
+MORE3
+ADD3 10
+PAIR 17024,23296
+MORE0
+ADD0 12
+ADD1 14
+MORE2
+ADD2 16
+ADD3 18
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_e2ae25176eec46e6_l015_g5,.-peristyle_e2ae25176eec46e6_l015_g5
+.globl peristyle_e2ae25176eec46e6_l015_g6
+.hidden peristyle_e2ae25176eec46e6_l015_g6
+.type peristyle_e2ae25176eec46e6_l015_g6,@function
+.p2align 6
+peristyle_e2ae25176eec46e6_l015_g6:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 23296,23296
+SET0 -128
+PAIR 12096,12096
+SET1 -126
+PAIR 21056,26880
+CARRY0
+ADD0 -124
+ADD1 -122
+PAIR 8960,23744
+SET2 -120
+PAIR 19712,21952
+MORE0
+ADD0 -118
+CARRY2
+ADD2 -116
+PAIR 1792,4032
+CARRY1
+ADD1 -114
+MORE2
+ADD2 -112
+PAIR 9856,9856
+ADD1 -110
+ADD2 -108
+PAIR 17920,17920
+MORE1
+ADD1 -106
+MORE2
+ADD2 -104
+PAIR 28224,28224
+ADD1 -102
+ADD2 -100
+PAIR 1344,7168
+ADD0 -98
+MORE1
+ADD1 -96
+MORE2
+ADD2 -94
+PAIR 14784,25984
+MORE0
+ADD0 -92
+ADD1 -90
+ADD2 -88
+PAIR 26432,27776
+MORE0
+ADD0 -86
+MORE1
+ADD1 -84
+MORE2
+ADD2 -82
+PAIR 14336,16128
+SET3 -80
+PAIR 896,10752
+MORE0
+ADD0 -78
+ADD3 -76
+PAIR 12992,12992
+MORE0
+ADD0 -74
+ADD3 -72
+PAIR 25536,25536
+MORE0
+ADD0 -70
+CARRY3
+ADD3 -68
+PAIR 3136,7616
+MORE1
+ADD1 -66
+ADD3 -64
+PAIR 12544,19264
+ADD1 -62
+ADD3 -60
+PAIR 22848,25088
+MORE1
+ADD1 -58
+MORE3
+ADD3 -56
+PAIR 448,448
+ADD0 -54
+ADD1 -52
 ADD3 -50
-PAIR 12096,25984
+PAIR 8064,8064
 MORE0
 ADD0 -48
 MORE1
 ADD1 -46
 ADD3 -44
-PAIR 27328,23296
-ADD0 -42
-MORE1
-ADD1 -40
-ADD3 -38
-PAIR 7168,8960
+PAIR 4928,15232
 MORE2
-ADD2 -36
+ADD2 -42
 MORE3
-ADD3 -34
-PAIR 22848,28224
-ADD2 -32
-ADD3 -30
-PAIR 1792,11200
-MORE0
-ADD0 -28
+ADD3 -40
+PAIR 17024,21504
 MORE2
-ADD2 -26
-MORE3
-ADD3 -24
-PAIR 12544,18368
-ADD0 -22
-MORE2
-ADD2 -20
-ADD3 -18
-PAIR 17024,17920
-MORE1
-ADD1 -16
-ADD2 -14
-MORE3
-ADD3 -12
-PAIR 20608,23744
-MORE1
-ADD1 -10
-ADD2 -8
-ADD3 -6
-PAIR 7616,11648
-MORE0
-ADD0 -4
-MORE1
-ADD1 -2
-MORE2
-ADD2 0
-MORE3
-ADD3 2
-PAIR 14336,24640
-ADD0 4
-MORE1
-ADD1 6
-MORE2
-ADD2 8
-ADD3 10
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_a4bdd308043dec16_l015_g4,.-peristyle_a4bdd308043dec16_l015_g4
-.globl peristyle_a4bdd308043dec16_l015_g5
-.hidden peristyle_a4bdd308043dec16_l015_g5
-.type peristyle_a4bdd308043dec16_l015_g5,@function
-.p2align 6
-peristyle_a4bdd308043dec16_l015_g5:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 8064,17472
-SET0 -128
-PAIR 21952,27328
-CARRY0
-ADD0 -126
-PAIR 21504,22400
-SET1 -124
-PAIR 8512,9856
-MORE0
-ADD0 -122
-ADD1 -120
-PAIR 21056,28224
-ADD0 -118
-ADD1 -116
-PAIR 0,8960
-SET2 -114
-PAIR 12096,12992
-MORE0
-ADD0 -112
-ADD2 -110
-PAIR 20160,9408
-ADD0 -108
-ADD2 -106
-PAIR 1344,15680
-CARRY1
-ADD1 -104
-CARRY2
-ADD2 -102
-PAIR 6272,13888
-MORE0
-ADD0 -100
-ADD1 -98
-ADD2 -96
-PAIR 25536,27776
-ADD0 -94
-MORE1
-ADD1 -92
-MORE2
-ADD2 -90
-PAIR 11200,25984
-SET3 -88
-PAIR 3584,10752
-ADD1 -86
-ADD3 -84
-PAIR 4928,5824
-ADD0 -82
-ADD1 -80
-CARRY3
-ADD3 -78
-PAIR 6720,11648
-MORE0
-ADD0 -76
-MORE1
-ADD1 -74
-MORE3
-ADD3 -72
-PAIR 16128,5376
-ADD0 -70
-ADD1 -68
-MORE3
-ADD3 -66
-PAIR 16576,18368
-ADD0 -64
-MORE1
-ADD1 -62
-MORE3
-ADD3 -60
-PAIR 24192,26432
-MORE0
-ADD0 -58
-MORE1
-ADD1 -56
-MORE3
-ADD3 -54
-PAIR 448,2688
-MORE2
-ADD2 -52
-MORE3
-ADD3 -50
-PAIR 7616,19264
-MORE2
-ADD2 -48
-MORE3
-ADD3 -46
-PAIR 19712,22848
-MORE2
-ADD2 -44
-MORE3
-ADD3 -42
-PAIR 2240,4032
-MORE0
-ADD0 -40
 ADD2 -38
 ADD3 -36
-PAIR 14336,14336
-ADD0 -34
+PAIR 22400,18816
+ADD2 -34
+ADD3 -32
+PAIR 2240,6720
+ADD0 -30
 MORE2
-ADD2 -32
+ADD2 -28
 MORE3
-ADD3 -30
-PAIR 14784,14784
-ADD0 -28
-ADD2 -26
-MORE3
-ADD3 -24
-PAIR 20608,23296
+ADD3 -26
+PAIR 11200,13888
 MORE0
-ADD0 -22
-ADD2 -20
-MORE3
-ADD3 -18
-PAIR 3136,3136
-MORE1
-ADD1 -16
-ADD2 -14
-ADD3 -12
-PAIR 17024,17024
-ADD1 -10
-MORE2
-ADD2 -8
-MORE3
-ADD3 -6
-PAIR 23744,24640
-ADD1 -4
-MORE2
-ADD2 -2
-ADD3 0
-PAIR 1792,4480
-ADD0 2
-ADD1 4
-ADD2 6
-MORE3
-ADD3 8
-PAIR 10304,12544
+ADD0 -24
+ADD2 -22
+ADD3 -20
+PAIR 20608,27328
 MORE0
-ADD0 10
-MORE1
-ADD1 12
-MORE2
-ADD2 14
-MORE3
-ADD3 16
-PAIR 13440,13440
-ADD0 18
-ADD1 20
-ADD2 22
-MORE3
-ADD3 24
-PAIR 15232,15232
-ADD0 26
-ADD1 28
-MORE2
-ADD2 30
-MORE3
-ADD3 32
-PAIR 17920,18816
-MORE0
-ADD0 34
-ADD1 36
-MORE2
-ADD2 38
-MORE3
-ADD3 40
-PAIR 25088,26880
-ADD0 42
-ADD1 44
-ADD2 46
-MORE3
-ADD3 48
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_a4bdd308043dec16_l015_g5,.-peristyle_a4bdd308043dec16_l015_g5
-.globl peristyle_a4bdd308043dec16_l015_g6
-.hidden peristyle_a4bdd308043dec16_l015_g6
-.type peristyle_a4bdd308043dec16_l015_g6,@function
-.p2align 6
-peristyle_a4bdd308043dec16_l015_g6:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 1344,10304
-SET0 -128
-SET1 -126
-PAIR 4032,7168
-ADD0 -124
-ADD1 -122
-PAIR 9856,14784
-CARRY0
-ADD0 -120
-CARRY1
-ADD1 -118
-PAIR 6272,6720
-SET2 -116
-PAIR 7616,10752
-CARRY2
-ADD2 -114
-PAIR 18816,25536
-ADD2 -112
-PAIR 448,3136
-MORE0
-ADD0 -110
-MORE2
-ADD2 -108
-PAIR 5824,12992
-MORE0
-ADD0 -106
-ADD2 -104
-PAIR 18368,27328
-MORE0
-ADD0 -102
-MORE2
-ADD2 -100
-PAIR 17024,17024
-MORE1
-ADD1 -98
-ADD2 -96
-PAIR 22848,22848
-MORE1
-ADD1 -94
-ADD2 -92
-PAIR 2240,2688
-MORE0
-ADD0 -90
-MORE1
-ADD1 -88
-ADD2 -86
-PAIR 8064,8512
-ADD0 -84
-MORE1
-ADD1 -82
-MORE2
-ADD2 -80
-PAIR 16128,16128
-MORE0
-ADD0 -78
-ADD1 -76
-ADD2 -74
-PAIR 16576,16576
-MORE0
-ADD0 -72
-MORE1
-ADD1 -70
-ADD2 -68
-PAIR 5376,8960
-ADD0 -66
-SET3 -64
-PAIR 9408,21056
-MORE0
-ADD0 -62
-CARRY3
-ADD3 -60
-PAIR 26880,27776
-ADD0 -58
-MORE3
-ADD3 -56
-PAIR 1792,1792
-MORE1
-ADD1 -54
-ADD3 -52
-PAIR 4480,4480
-MORE1
-ADD1 -50
-ADD3 -48
-PAIR 0,12096
-MORE0
-ADD0 -46
-ADD1 -44
-MORE3
-ADD3 -42
-PAIR 17920,17920
-ADD0 -40
-MORE1
-ADD1 -38
-MORE3
-ADD3 -36
-PAIR 19712,19712
-ADD0 -34
-ADD1 -32
-MORE3
-ADD3 -30
-PAIR 21952,23296
-MORE0
-ADD0 -28
-MORE1
-ADD1 -26
-ADD3 -24
-PAIR 24192,26432
-ADD0 -22
-MORE1
-ADD1 -20
-MORE3
-ADD3 -18
-PAIR 4928,11200
+ADD0 -18
 MORE2
 ADD2 -16
 MORE3
 ADD3 -14
-PAIR 15232,17472
-ADD2 -12
-ADD3 -10
-PAIR 19264,20608
+PAIR 3584,3584
+ADD1 -12
 MORE2
-ADD2 -8
-MORE3
-ADD3 -6
-PAIR 896,3584
-MORE0
-ADD0 -4
-ADD2 -2
-MORE3
-ADD3 0
-PAIR 11648,14336
-ADD0 2
-MORE2
-ADD2 4
-MORE3
-ADD3 6
-PAIR 12544,12544
+ADD2 -10
+ADD3 -8
+PAIR 8512,8512
 MORE1
-ADD1 8
-ADD2 10
+ADD1 -6
+ADD2 -4
+ADD3 -2
+PAIR 15680,16576
+ADD1 0
+ADD2 2
+ADD3 4
+PAIR 17472,20160
+MORE1
+ADD1 6
+MORE2
+ADD2 8
 MORE3
-ADD3 12
-PAIR 15680,15680
+ADD3 10
+PAIR 2688,2688
+MORE0
+ADD0 12
 ADD1 14
 ADD2 16
-MORE3
 ADD3 18
-PAIR 13888,20160
+PAIR 5824,5824
 MORE0
 ADD0 20
+MORE1
 ADD1 22
 MORE2
 ADD2 24
 ADD3 26
-PAIR 21504,21504
-MORE0
+PAIR 6272,11648
 ADD0 28
-ADD1 30
-ADD2 32
-ADD3 34
-PAIR 24640,24640
-ADD0 36
 MORE1
-ADD1 38
+ADD1 30
 MORE2
-ADD2 40
+ADD2 32
 MORE3
+ADD3 34
+PAIR 18368,18368
+ADD0 36
+ADD1 38
+ADD2 40
 ADD3 42
-PAIR 25088,22400
+PAIR 24640,24640
 MORE0
 ADD0 44
 ADD1 46
@@ -2160,12 +2181,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_a4bdd308043dec16_l015_g6,.-peristyle_a4bdd308043dec16_l015_g6
-.globl peristyle_a4bdd308043dec16_l015_g7
-.hidden peristyle_a4bdd308043dec16_l015_g7
-.type peristyle_a4bdd308043dec16_l015_g7,@function
+.size peristyle_e2ae25176eec46e6_l015_g6,.-peristyle_e2ae25176eec46e6_l015_g6
+.globl peristyle_e2ae25176eec46e6_l015_g7
+.hidden peristyle_e2ae25176eec46e6_l015_g7
+.type peristyle_e2ae25176eec46e6_l015_g7,@function
 .p2align 6
-peristyle_a4bdd308043dec16_l015_g7:
+peristyle_e2ae25176eec46e6_l015_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2174,149 +2195,148 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 6720,8512
+PAIR 6720,26432
 SET0 -128
-PAIR 4032,25088
+PAIR 1344,2688
 SET1 -126
-PAIR 448,4928
-CARRY0
-ADD0 -124
-ADD1 -122
-PAIR 27776,28224
-MORE0
-ADD0 -120
+PAIR 4032,14784
 CARRY1
-ADD1 -118
-PAIR 1344,16128
-SET2 -116
-PAIR 17472,20160
-ADD2 -114
-PAIR 6272,13440
-MORE0
-ADD0 -112
-ADD2 -110
+ADD1 -124
+PAIR 448,6272
+ADD0 -122
+ADD1 -120
 PAIR 13888,15680
+CARRY0
+ADD0 -118
+MORE1
+ADD1 -116
+PAIR 19264,23296
+MORE0
+ADD0 -114
+MORE1
+ADD1 -112
+PAIR 896,28224
+SET2 -110
+PAIR 12544,13440
 MORE0
 ADD0 -108
-CARRY2
-ADD2 -106
-PAIR 896,9856
-ADD1 -104
-MORE2
-ADD2 -102
-PAIR 10752,14784
+ADD1 -106
+ADD2 -104
+PAIR 18816,20160
+ADD0 -102
+MORE1
 ADD1 -100
-MORE2
+CARRY2
 ADD2 -98
-PAIR 19264,23296
-MORE1
-ADD1 -96
-ADD2 -94
-PAIR 23744,26432
-ADD1 -92
-MORE2
-ADD2 -90
-PAIR 2688,5824
+PAIR 21056,22400
+SET3 -96
+PAIR 24192,24192
+ADD3 -94
+PAIR 3584,5376
 MORE0
-ADD0 -88
-ADD1 -86
-ADD2 -84
-PAIR 12544,21952
-MORE0
-ADD0 -82
-ADD1 -80
-MORE2
-ADD2 -78
-PAIR 18816,27328
-ADD0 -76
-MORE1
-ADD1 -74
-ADD2 -72
-PAIR 4480,21056
-SET3 -70
-PAIR 2240,11648
-MORE0
-ADD0 -68
-ADD3 -66
-PAIR 21504,22848
-ADD0 -64
-ADD3 -62
-PAIR 3584,24640
-ADD1 -60
+ADD0 -92
 CARRY3
+ADD3 -90
+PAIR 0,26880
+ADD1 -88
+ADD3 -86
+PAIR 2240,4480
+ADD0 -84
+MORE1
+ADD1 -82
+ADD3 -80
+PAIR 12096,12992
+MORE0
+ADD0 -78
+ADD1 -76
+ADD3 -74
+PAIR 25536,25088
+ADD0 -72
+ADD1 -70
+MORE3
+ADD3 -68
+PAIR 7168,8064
+MORE2
+ADD2 -66
+ADD3 -64
+PAIR 11200,11648
+MORE0
+ADD0 -62
+ADD2 -60
 ADD3 -58
-PAIR 0,7616
+PAIR 16576,18368
 ADD0 -56
-ADD1 -54
+MORE2
+ADD2 -54
 MORE3
 ADD3 -52
-PAIR 11200,12992
+PAIR 21504,25984
 MORE0
 ADD0 -50
-MORE1
-ADD1 -48
+ADD2 -48
 ADD3 -46
-PAIR 19712,26880
-MORE0
-ADD0 -44
-ADD1 -42
-ADD3 -40
-PAIR 3136,9408
-MORE2
-ADD2 -38
+PAIR 3136,8960
+MORE1
+ADD1 -44
+ADD2 -42
 MORE3
-ADD3 -36
-PAIR 17024,17920
+ADD3 -40
+PAIR 9408,9408
+ADD1 -38
 MORE2
-ADD2 -34
-ADD3 -32
-PAIR 18368,24192
+ADD2 -36
+MORE3
+ADD3 -34
+PAIR 10304,10304
+ADD1 -32
 MORE2
 ADD2 -30
-MORE3
 ADD3 -28
-PAIR 14336,16576
-MORE0
-ADD0 -26
+PAIR 17024,17920
+MORE1
+ADD1 -26
 MORE2
 ADD2 -24
 ADD3 -22
-PAIR 5376,7168
+PAIR 19712,20608
 MORE1
 ADD1 -20
 ADD2 -18
-MORE3
 ADD3 -16
-PAIR 8064,10304
-ADD1 -14
-MORE2
-ADD2 -12
-ADD3 -10
-PAIR 15232,20608
-ADD1 -8
-MORE2
-ADD2 -6
-MORE3
-ADD3 -4
-PAIR 22400,25984
+PAIR 22848,23744
 MORE1
-ADD1 -2
-ADD2 0
-ADD3 2
-PAIR 1792,8960
-MORE0
-ADD0 4
-ADD1 6
-ADD2 8
-ADD3 10
-PAIR 12096,25536
-MORE0
-ADD0 12
-ADD1 14
-MORE2
-ADD2 16
+ADD1 -14
+ADD2 -12
 MORE3
-ADD3 18
+ADD3 -10
+PAIR 1792,1792
+ADD0 -8
+MORE1
+ADD1 -6
+ADD2 -4
+ADD3 -2
+PAIR 7616,7616
+MORE0
+ADD0 0
+MORE1
+ADD1 2
+MORE2
+ADD2 4
+ADD3 6
+PAIR 14336,15232
+MORE0
+ADD0 8
+MORE1
+ADD1 10
+MORE2
+ADD2 12
+ADD3 14
+PAIR 24640,27776
+ADD0 16
+MORE1
+ADD1 18
+ADD2 20
+ADD3 22
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -2428,5 +2448,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_a4bdd308043dec16_l015_g7,.-peristyle_a4bdd308043dec16_l015_g7
+.size peristyle_e2ae25176eec46e6_l015_g7,.-peristyle_e2ae25176eec46e6_l015_g7
 .section .note.GNU-stack,"",@progbits

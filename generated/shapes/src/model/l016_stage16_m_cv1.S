@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_f9ee9fca2ae2e667_l016_g0
-.hidden peristyle_f9ee9fca2ae2e667_l016_g0
-.type peristyle_f9ee9fca2ae2e667_l016_g0,@function
+.globl peristyle_7046f717aa96dfae_l016_g0
+.hidden peristyle_7046f717aa96dfae_l016_g0
+.type peristyle_7046f717aa96dfae_l016_g0,@function
 .p2align 6
-peristyle_f9ee9fca2ae2e667_l016_g0:
+peristyle_7046f717aa96dfae_l016_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -139,699 +139,87 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 4480,4480
-SET1 -128
-PAIR 6720,8960
-SET0 -126
-CARRY1
-ADD1 -124
-PAIR 4032,0
-ADD0 -122
-SET2 -120
-PAIR 3584,7616
-CARRY0
-ADD0 -118
-ADD1 -116
-ADD2 -114
-PAIR 8512,12096
-ADD0 -112
-MORE1
-ADD1 -110
-ADD2 -108
-PAIR 2688,12992
-SET3 -106
-PAIR 6272,6272
-ADD0 -104
-ADD3 -102
-PAIR 5376,9856
-MORE1
-ADD1 -100
-ADD3 -98
-PAIR 1344,4928
-MORE0
-ADD0 -96
-MORE1
-ADD1 -94
-CARRY3
-ADD3 -92
-PAIR 11200,11200
-ADD0 -90
-ADD1 -88
-MORE3
-ADD3 -86
-PAIR 896,1792
-CARRY2
-ADD2 -84
-ADD3 -82
-PAIR 5824,7168
-ADD2 -80
-MORE3
-ADD3 -78
-PAIR 10752,11648
-MORE2
-ADD2 -76
-ADD3 -74
-PAIR 2240,3136
-MORE0
-ADD0 -72
-ADD2 -70
-MORE3
-ADD3 -68
-PAIR 9408,13440
-MORE1
-ADD1 -66
-MORE2
-ADD2 -64
-ADD3 -62
-PAIR 448,8064
-MORE0
-ADD0 -60
-ADD1 -58
-MORE2
-ADD2 -56
-MORE3
-ADD3 -54
-PAIR 10304,12544
-MORE0
-ADD0 -52
-MORE1
-ADD1 -50
-MORE2
-ADD2 -48
-ADD3 -46
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_f9ee9fca2ae2e667_l016_g0,.-peristyle_f9ee9fca2ae2e667_l016_g0
-.globl peristyle_f9ee9fca2ae2e667_l016_g1
-.hidden peristyle_f9ee9fca2ae2e667_l016_g1
-.type peristyle_f9ee9fca2ae2e667_l016_g1,@function
-.p2align 6
-peristyle_f9ee9fca2ae2e667_l016_g1:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 896,3136
-SET0 -128
-PAIR 1792,10752
-SET1 -126
-PAIR 2688,5824
-SET2 -124
-PAIR 2240,4928
-CARRY0
-ADD0 -122
-ADD2 -120
-PAIR 8512,8960
-CARRY1
-ADD1 -118
-ADD2 -116
-PAIR 9408,12992
-MORE1
-ADD1 -114
-CARRY2
-ADD2 -112
-PAIR 1344,7616
-MORE0
-ADD0 -110
-MORE1
-ADD1 -108
-ADD2 -106
-PAIR 8064,12096
-MORE0
-ADD0 -104
-SET3 -102
-PAIR 11648,13440
-ADD0 -100
-ADD3 -98
-PAIR 4480,9856
-MORE1
-ADD1 -96
-CARRY3
-ADD3 -94
-PAIR 3584,7168
-ADD2 -92
-ADD3 -90
-PAIR 6720,10304
-MORE0
-ADD0 -88
-MORE2
-ADD2 -86
-MORE3
-ADD3 -84
-PAIR 12544,13888
-ADD0 -82
-ADD2 -80
-ADD3 -78
-PAIR 0,4032
-ADD1 -76
-MORE2
-ADD2 -74
-MORE3
-ADD3 -72
-PAIR 5376,6272
-MORE1
-ADD1 -70
-MORE2
-ADD2 -68
-ADD3 -66
-PAIR 11200,448
-MORE0
-ADD0 -64
-MORE1
-ADD1 -62
-MORE2
-ADD2 -60
-MORE3
-ADD3 -58
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_f9ee9fca2ae2e667_l016_g1,.-peristyle_f9ee9fca2ae2e667_l016_g1
-.globl peristyle_f9ee9fca2ae2e667_l016_g2
-.hidden peristyle_f9ee9fca2ae2e667_l016_g2
-.type peristyle_f9ee9fca2ae2e667_l016_g2,@function
-.p2align 6
-peristyle_f9ee9fca2ae2e667_l016_g2:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 2688,6272
-SET0 -128
 PAIR 3136,3136
-SET1 -126
-PAIR 896,4480
+SET0 -128
+PAIR 3584,4928
+ADD0 -126
+SET1 -124
+PAIR 10304,12096
 CARRY0
-ADD0 -124
-ADD1 -122
-PAIR 9408,13440
-SET2 -120
-PAIR 2240,2240
-ADD0 -118
-ADD2 -116
-PAIR 4928,13888
-SET3 -114
-PAIR 1792,7168
-MORE0
-ADD0 -112
-ADD3 -110
-PAIR 10304,11200
-ADD0 -108
-ADD3 -106
-PAIR 3584,5824
-ADD1 -104
-CARRY3
-ADD3 -102
-PAIR 5376,7616
-MORE0
-ADD0 -100
+ADD0 -122
 CARRY1
-ADD1 -98
-ADD3 -96
-PAIR 12992,9856
-MORE0
-ADD0 -94
-ADD1 -92
-MORE3
-ADD3 -90
-PAIR 8512,8512
-ADD0 -88
-CARRY2
-ADD2 -86
-ADD3 -84
-PAIR 0,0
-MORE1
-ADD1 -82
-MORE2
-ADD2 -80
-ADD3 -78
-PAIR 4032,4032
-MORE1
-ADD1 -76
-ADD2 -74
-MORE3
-ADD3 -72
-PAIR 6720,6720
-ADD1 -70
-ADD2 -68
-ADD3 -66
-PAIR 10752,10752
-ADD1 -64
-MORE2
-ADD2 -62
-ADD3 -60
-PAIR 11648,1344
-MORE1
-ADD1 -58
-ADD2 -56
-ADD3 -54
-PAIR 448,8064
-MORE0
-ADD0 -52
-MORE1
-ADD1 -50
-MORE2
-ADD2 -48
-MORE3
-ADD3 -46
-PAIR 8960,12544
-ADD0 -44
-ADD1 -42
-MORE2
-ADD2 -40
-ADD3 -38
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_f9ee9fca2ae2e667_l016_g2,.-peristyle_f9ee9fca2ae2e667_l016_g2
-.globl peristyle_f9ee9fca2ae2e667_l016_g3
-.hidden peristyle_f9ee9fca2ae2e667_l016_g3
-.type peristyle_f9ee9fca2ae2e667_l016_g3,@function
-.p2align 6
-peristyle_f9ee9fca2ae2e667_l016_g3:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
+ADD1 -120
+PAIR 1792,12992
+SET2 -118
 PAIR 4480,5376
-SET1 -128
-PAIR 2688,11200
-SET0 -126
-CARRY1
-ADD1 -124
-PAIR 7168,9408
-SET2 -122
-PAIR 12544,12544
-ADD2 -120
-PAIR 896,6272
-CARRY0
-ADD0 -118
-MORE1
 ADD1 -116
 CARRY2
 ADD2 -114
-PAIR 448,8512
-ADD0 -112
-SET3 -110
-PAIR 12992,0
+PAIR 9856,9856
+MORE1
+ADD1 -112
+ADD2 -110
+PAIR 7616,7616
 MORE0
 ADD0 -108
-ADD3 -106
-PAIR 4032,13888
-ADD1 -104
+ADD1 -106
+ADD2 -104
+PAIR 11200,11200
+MORE0
+ADD0 -102
+ADD1 -100
+MORE2
+ADD2 -98
+PAIR 13440,11648
+ADD1 -96
+SET3 -94
+PAIR 6720,8064
+MORE0
+ADD0 -92
+MORE1
+ADD1 -90
 CARRY3
-ADD3 -102
-PAIR 2240,5824
+ADD3 -88
+PAIR 12544,2240
 MORE0
-ADD0 -100
-ADD1 -98
-ADD3 -96
-PAIR 8064,8960
-MORE0
-ADD0 -94
-MORE1
-ADD1 -92
-ADD3 -90
-PAIR 9856,10304
-ADD0 -88
-ADD1 -86
+ADD0 -86
+ADD1 -84
 MORE3
-ADD3 -84
-PAIR 1792,4928
-ADD2 -82
-ADD3 -80
-PAIR 1344,1344
+ADD3 -82
+PAIR 0,10752
+MORE2
+ADD2 -80
+ADD3 -78
+PAIR 4032,6272
 MORE0
-ADD0 -78
-MORE2
-ADD2 -76
-ADD3 -74
-PAIR 12096,12096
-ADD0 -72
-MORE2
-ADD2 -70
+ADD0 -76
+ADD2 -74
 MORE3
-ADD3 -68
-PAIR 3136,3136
+ADD3 -72
+PAIR 9408,9408
 MORE1
-ADD1 -66
-ADD2 -64
-ADD3 -62
-PAIR 7616,7616
-MORE1
-ADD1 -60
-ADD2 -58
-ADD3 -56
-PAIR 13440,10752
-MORE1
+ADD1 -70
+MORE2
+ADD2 -68
+ADD3 -66
+PAIR 448,1344
+ADD0 -64
+ADD1 -62
+ADD2 -60
+ADD3 -58
+PAIR 8512,8512
+ADD0 -56
 ADD1 -54
 MORE2
 ADD2 -52
 MORE3
 ADD3 -50
-PAIR 6720,11648
+PAIR 8960,8960
 MORE0
 ADD0 -48
 ADD1 -46
-MORE2
 ADD2 -44
+MORE3
 ADD3 -42
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
@@ -944,12 +332,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_f9ee9fca2ae2e667_l016_g3,.-peristyle_f9ee9fca2ae2e667_l016_g3
-.globl peristyle_f9ee9fca2ae2e667_l016_g4
-.hidden peristyle_f9ee9fca2ae2e667_l016_g4
-.type peristyle_f9ee9fca2ae2e667_l016_g4,@function
+.size peristyle_7046f717aa96dfae_l016_g0,.-peristyle_7046f717aa96dfae_l016_g0
+.globl peristyle_7046f717aa96dfae_l016_g1
+.hidden peristyle_7046f717aa96dfae_l016_g1
+.type peristyle_7046f717aa96dfae_l016_g1,@function
 .p2align 6
-peristyle_f9ee9fca2ae2e667_l016_g4:
+peristyle_7046f717aa96dfae_l016_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -958,64 +346,58 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 2240,3584
+PAIR 1792,3584
 SET0 -128
-PAIR 0,0
-ADD0 -126
-SET1 -124
-PAIR 1344,1344
-ADD0 -122
+SET1 -126
+PAIR 8512,10752
+ADD0 -124
+ADD1 -122
+PAIR 2688,5376
 CARRY1
 ADD1 -120
-PAIR 2688,10752
-ADD1 -118
-SET2 -116
-PAIR 12544,13888
-MORE1
+SET2 -118
+PAIR 10304,13440
+CARRY0
+ADD0 -116
 ADD1 -114
 CARRY2
 ADD2 -112
-PAIR 896,4032
-ADD0 -110
-MORE1
-ADD1 -108
-MORE2
-ADD2 -106
-PAIR 4480,4928
-CARRY0
-ADD0 -104
-MORE1
-ADD1 -102
-ADD2 -100
 PAIR 9408,11648
-SET3 -98
-PAIR 9856,8064
-ADD0 -96
-ADD3 -94
-PAIR 448,13440
+ADD0 -110
+SET3 -108
+PAIR 6272,8960
+ADD1 -106
+ADD3 -104
+PAIR 4032,5824
+ADD0 -102
 MORE1
-ADD1 -92
+ADD1 -100
 CARRY3
-ADD3 -90
-PAIR 1792,7168
-ADD0 -88
-MORE2
-ADD2 -86
+ADD3 -98
+PAIR 1344,6720
+ADD2 -96
 MORE3
-ADD3 -84
-PAIR 7616,10304
+ADD3 -94
+PAIR 12992,11200
+MORE2
+ADD2 -92
+ADD3 -90
+PAIR 0,448
 MORE0
+ADD0 -88
+ADD2 -86
+ADD3 -84
+PAIR 7616,12096
 ADD0 -82
 ADD2 -80
 MORE3
 ADD3 -78
-PAIR 3136,5824
+PAIR 13888,9856
 MORE1
 ADD1 -76
-MORE2
 ADD2 -74
 ADD3 -72
-PAIR 6720,11200
+PAIR 896,2240
 MORE0
 ADD0 -70
 MORE1
@@ -1024,11 +406,21 @@ MORE2
 ADD2 -66
 MORE3
 ADD3 -64
-PAIR 12992,6272
+PAIR 3136,7168
 ADD0 -62
+MORE1
 ADD1 -60
 ADD2 -58
 ADD3 -56
+PAIR 8064,12544
+MORE0
+ADD0 -54
+MORE1
+ADD1 -52
+MORE2
+ADD2 -50
+MORE3
+ADD3 -48
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -1140,12 +532,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_f9ee9fca2ae2e667_l016_g4,.-peristyle_f9ee9fca2ae2e667_l016_g4
-.globl peristyle_f9ee9fca2ae2e667_l016_g5
-.hidden peristyle_f9ee9fca2ae2e667_l016_g5
-.type peristyle_f9ee9fca2ae2e667_l016_g5,@function
+.size peristyle_7046f717aa96dfae_l016_g1,.-peristyle_7046f717aa96dfae_l016_g1
+.globl peristyle_7046f717aa96dfae_l016_g2
+.hidden peristyle_7046f717aa96dfae_l016_g2
+.type peristyle_7046f717aa96dfae_l016_g2,@function
 .p2align 6
-peristyle_f9ee9fca2ae2e667_l016_g5:
+peristyle_7046f717aa96dfae_l016_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1154,79 +546,76 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 11200,11648
+PAIR 896,13440
 SET0 -128
-PAIR 4928,4928
+PAIR 3136,9856
 ADD0 -126
 SET1 -124
-PAIR 12096,12096
-ADD0 -122
-CARRY1
-ADD1 -120
-PAIR 1792,12544
-SET2 -118
-PAIR 8960,10752
+PAIR 1344,12544
 CARRY0
-ADD0 -116
+ADD0 -122
+SET2 -120
+PAIR 2240,2688
+ADD0 -118
+CARRY1
+ADD1 -116
 ADD2 -114
-PAIR 5824,6272
-ADD1 -112
+PAIR 6272,9408
+ADD0 -112
+ADD1 -110
 CARRY2
-ADD2 -110
-PAIR 3584,4032
-ADD0 -108
+ADD2 -108
+PAIR 448,1792
+MORE0
+ADD0 -106
 MORE1
-ADD1 -106
-ADD2 -104
-PAIR 0,1344
-MORE0
-ADD0 -102
-SET3 -100
-PAIR 6720,12992
-ADD0 -98
-ADD1 -96
-ADD3 -94
-PAIR 2240,3136
-MORE0
-ADD0 -92
+ADD1 -104
+SET3 -102
+PAIR 8064,10752
+ADD0 -100
+MORE1
+ADD1 -98
+ADD3 -96
+PAIR 3584,7616
+ADD2 -94
+CARRY3
+ADD3 -92
+PAIR 8960,13888
 MORE2
 ADD2 -90
-CARRY3
 ADD3 -88
-PAIR 9856,13888
+PAIR 5376,12992
+MORE0
 ADD0 -86
-MORE2
 ADD2 -84
+MORE3
 ADD3 -82
-PAIR 7168,8064
-MORE1
+PAIR 0,4032
 ADD1 -80
 MORE2
 ADD2 -78
-MORE3
 ADD3 -76
-PAIR 10304,448
-MORE1
+PAIR 6720,8512
 ADD1 -74
 ADD2 -72
+MORE3
 ADD3 -70
-PAIR 896,2688
+PAIR 4928,5824
 ADD0 -68
 MORE1
 ADD1 -66
+MORE2
 ADD2 -64
-MORE3
 ADD3 -62
-PAIR 5376,13440
+PAIR 7168,10304
+MORE0
 ADD0 -60
 MORE1
 ADD1 -58
-MORE2
 ADD2 -56
 MORE3
 ADD3 -54
-PAIR 7616,8512
-MORE0
+PAIR 11200,11648
 ADD0 -52
 ADD1 -50
 ADD2 -48
@@ -1342,12 +731,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_f9ee9fca2ae2e667_l016_g5,.-peristyle_f9ee9fca2ae2e667_l016_g5
-.globl peristyle_f9ee9fca2ae2e667_l016_g6
-.hidden peristyle_f9ee9fca2ae2e667_l016_g6
-.type peristyle_f9ee9fca2ae2e667_l016_g6,@function
+.size peristyle_7046f717aa96dfae_l016_g2,.-peristyle_7046f717aa96dfae_l016_g2
+.globl peristyle_7046f717aa96dfae_l016_g3
+.hidden peristyle_7046f717aa96dfae_l016_g3
+.type peristyle_7046f717aa96dfae_l016_g3,@function
 .p2align 6
-peristyle_f9ee9fca2ae2e667_l016_g6:
+peristyle_7046f717aa96dfae_l016_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1356,99 +745,81 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 12096,12992
-SET1 -128
-PAIR 12544,12544
-SET0 -126
-ADD1 -124
-PAIR 5376,5376
-ADD0 -122
-SET2 -120
-PAIR 8960,8960
+PAIR 2240,2240
+SET0 -128
+PAIR 1344,13440
 CARRY0
-ADD0 -118
+ADD0 -126
+SET1 -124
+PAIR 2688,2688
+SET2 -122
+PAIR 6272,7168
+CARRY1
+ADD1 -120
+ADD2 -118
+PAIR 896,3136
+ADD0 -116
+ADD1 -114
 CARRY2
-ADD2 -116
-PAIR 896,896
-ADD0 -114
-ADD1 -112
-ADD2 -110
-PAIR 1344,1344
+ADD2 -112
+PAIR 3584,8512
+SET3 -110
+PAIR 448,448
 MORE0
 ADD0 -108
-CARRY1
-ADD1 -106
-ADD2 -104
-PAIR 7616,7616
-MORE0
-ADD0 -102
-ADD1 -100
-ADD2 -98
-PAIR 10752,4480
-MORE0
-ADD0 -96
-SET3 -94
-PAIR 0,5824
-ADD1 -92
-ADD3 -90
-PAIR 6272,6720
+ADD3 -106
+PAIR 9856,9408
 MORE1
-ADD1 -88
+ADD1 -104
+ADD3 -102
+PAIR 11648,12096
+ADD0 -100
+ADD1 -98
 CARRY3
-ADD3 -86
-PAIR 7168,9408
-ADD1 -84
+ADD3 -96
+PAIR 4480,5824
+MORE2
+ADD2 -94
+ADD3 -92
+PAIR 11200,12992
+ADD2 -90
+MORE3
+ADD3 -88
+PAIR 10304,13888
+MORE0
+ADD0 -86
+MORE2
+ADD2 -84
+MORE3
 ADD3 -82
-PAIR 2240,3136
-ADD0 -80
+PAIR 1792,10752
 MORE1
-ADD1 -78
+ADD1 -80
+MORE2
+ADD2 -78
 MORE3
 ADD3 -76
-PAIR 11648,11648
-MORE0
+PAIR 4928,6720
 ADD0 -74
+MORE1
 ADD1 -72
-ADD3 -70
-PAIR 2688,8512
 MORE2
-ADD2 -68
+ADD2 -70
 MORE3
-ADD3 -66
-PAIR 1792,4928
-ADD0 -64
-MORE2
+ADD3 -68
+PAIR 7616,7616
+MORE0
+ADD0 -66
+ADD1 -64
 ADD2 -62
-MORE3
 ADD3 -60
-PAIR 10304,13440
+PAIR 12544,12544
 MORE0
 ADD0 -58
-ADD2 -56
-ADD3 -54
-PAIR 448,8064
 MORE1
-ADD1 -52
-MORE2
-ADD2 -50
-MORE3
-ADD3 -48
-PAIR 9856,13888
-ADD1 -46
-ADD2 -44
-ADD3 -42
-PAIR 4032,4032
-ADD0 -40
-ADD1 -38
-ADD2 -36
-MORE3
-ADD3 -34
-PAIR 11200,11200
-MORE0
-ADD0 -32
-ADD1 -30
-ADD2 -28
-ADD3 -26
+ADD1 -56
+ADD2 -54
+ADD3 -52
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -1560,12 +931,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_f9ee9fca2ae2e667_l016_g6,.-peristyle_f9ee9fca2ae2e667_l016_g6
-.globl peristyle_f9ee9fca2ae2e667_l016_g7
-.hidden peristyle_f9ee9fca2ae2e667_l016_g7
-.type peristyle_f9ee9fca2ae2e667_l016_g7,@function
+.size peristyle_7046f717aa96dfae_l016_g3,.-peristyle_7046f717aa96dfae_l016_g3
+.globl peristyle_7046f717aa96dfae_l016_g4
+.hidden peristyle_7046f717aa96dfae_l016_g4
+.type peristyle_7046f717aa96dfae_l016_g4,@function
 .p2align 6
-peristyle_f9ee9fca2ae2e667_l016_g7:
+peristyle_7046f717aa96dfae_l016_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1574,66 +945,69 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 8064,8960
-SET0 -128
-PAIR 3584,6720
-SET1 -126
-PAIR 8512,11648
-ADD0 -124
-ADD1 -122
-PAIR 12096,7616
-ADD0 -120
-ADD1 -118
-PAIR 2688,6272
-SET2 -116
-PAIR 0,896
-CARRY0
-ADD0 -114
-ADD2 -112
-PAIR 5376,7168
-ADD0 -110
-CARRY2
-ADD2 -108
-PAIR 9856,12992
+PAIR 5824,12096
+SET1 -128
+PAIR 6720,13440
+SET0 -126
 CARRY1
-ADD1 -106
-ADD2 -104
-PAIR 448,10304
-ADD0 -102
+ADD1 -124
+PAIR 2688,8512
 MORE1
-ADD1 -100
-ADD2 -98
-PAIR 2240,1344
+ADD1 -122
+SET2 -120
+PAIR 448,5376
+ADD0 -118
+MORE1
+ADD1 -116
+CARRY2
+ADD2 -114
+PAIR 0,11648
+CARRY0
+ADD0 -112
+SET3 -110
+PAIR 4928,1344
+ADD1 -108
+ADD3 -106
+PAIR 3584,4032
 MORE0
-ADD0 -96
-SET3 -94
-PAIR 1792,12544
-ADD0 -92
+ADD0 -104
 MORE1
-ADD1 -90
-ADD3 -88
-PAIR 3136,4032
+ADD1 -102
+ADD3 -100
+PAIR 1792,2240
+ADD2 -98
+ADD3 -96
+PAIR 7616,8960
 MORE2
-ADD2 -86
+ADD2 -94
 CARRY3
-ADD3 -84
-PAIR 10752,13440
+ADD3 -92
+PAIR 4480,9856
+MORE0
+ADD0 -90
+ADD2 -88
+ADD3 -86
+PAIR 11200,12544
+ADD0 -84
+MORE2
 ADD2 -82
 MORE3
 ADD3 -80
-PAIR 13888,5824
+PAIR 896,12992
 ADD1 -78
+MORE2
 ADD2 -76
 ADD3 -74
-PAIR 4480,4928
+PAIR 6272,7168
+MORE0
 ADD0 -72
 MORE1
 ADD1 -70
 ADD2 -68
-MORE3
 ADD3 -66
-PAIR 11200,9408
+PAIR 8064,10304
 ADD0 -64
+MORE1
 ADD1 -62
 MORE2
 ADD2 -60
@@ -1750,5 +1124,605 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_f9ee9fca2ae2e667_l016_g7,.-peristyle_f9ee9fca2ae2e667_l016_g7
+.size peristyle_7046f717aa96dfae_l016_g4,.-peristyle_7046f717aa96dfae_l016_g4
+.globl peristyle_7046f717aa96dfae_l016_g5
+.hidden peristyle_7046f717aa96dfae_l016_g5
+.type peristyle_7046f717aa96dfae_l016_g5,@function
+.p2align 6
+peristyle_7046f717aa96dfae_l016_g5:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 5824,8064
+SET0 -128
+SET1 -126
+PAIR 8512,12096
+SET2 -124
+PAIR 0,3584
+ADD0 -122
+CARRY2
+ADD2 -120
+PAIR 6720,9856
+CARRY0
+ADD0 -118
+CARRY1
+ADD1 -116
+MORE2
+ADD2 -114
+PAIR 1792,1792
+SET3 -112
+PAIR 12544,448
+MORE0
+ADD0 -110
+CARRY3
+ADD3 -108
+PAIR 10304,13888
+MORE1
+ADD1 -106
+MORE3
+ADD3 -104
+PAIR 4480,7616
+MORE0
+ADD0 -102
+ADD1 -100
+MORE3
+ADD3 -98
+PAIR 4928,12992
+ADD2 -96
+ADD3 -94
+PAIR 1344,1344
+ADD0 -92
+ADD2 -90
+MORE3
+ADD3 -88
+PAIR 2240,11200
+MORE1
+ADD1 -86
+MORE2
+ADD2 -84
+MORE3
+ADD3 -82
+PAIR 13440,2688
+ADD1 -80
+ADD2 -78
+ADD3 -76
+PAIR 896,3136
+ADD0 -74
+MORE1
+ADD1 -72
+ADD2 -70
+MORE3
+ADD3 -68
+PAIR 4032,4032
+MORE0
+ADD0 -66
+MORE1
+ADD1 -64
+MORE2
+ADD2 -62
+ADD3 -60
+PAIR 5376,5376
+ADD0 -58
+MORE1
+ADD1 -56
+ADD2 -54
+ADD3 -52
+PAIR 8960,10752
+ADD0 -50
+ADD1 -48
+ADD2 -46
+MORE3
+ADD3 -44
+PAIR 11648,11648
+MORE0
+ADD0 -42
+ADD1 -40
+MORE2
+ADD2 -38
+MORE3
+ADD3 -36
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_7046f717aa96dfae_l016_g5,.-peristyle_7046f717aa96dfae_l016_g5
+.globl peristyle_7046f717aa96dfae_l016_g6
+.hidden peristyle_7046f717aa96dfae_l016_g6
+.type peristyle_7046f717aa96dfae_l016_g6,@function
+.p2align 6
+peristyle_7046f717aa96dfae_l016_g6:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 3136,3136
+SET1 -128
+PAIR 5824,6720
+SET0 -126
+ADD1 -124
+PAIR 9856,12992
+ADD0 -122
+CARRY1
+ADD1 -120
+PAIR 2688,6272
+CARRY0
+ADD0 -118
+SET2 -116
+PAIR 4032,7616
+ADD1 -114
+ADD2 -112
+PAIR 13440,13888
+ADD1 -110
+CARRY2
+ADD2 -108
+PAIR 4480,9408
+SET3 -106
+PAIR 2240,11648
+MORE0
+ADD0 -104
+MORE1
+ADD1 -102
+ADD3 -100
+PAIR 12096,0
+MORE0
+ADD0 -98
+ADD1 -96
+CARRY3
+ADD3 -94
+PAIR 5376,12544
+MORE2
+ADD2 -92
+ADD3 -90
+PAIR 896,11200
+MORE0
+ADD0 -88
+ADD2 -86
+MORE3
+ADD3 -84
+PAIR 1792,4928
+MORE1
+ADD1 -82
+MORE2
+ADD2 -80
+ADD3 -78
+PAIR 448,8064
+MORE0
+ADD0 -76
+ADD1 -74
+ADD2 -72
+ADD3 -70
+PAIR 8512,8960
+MORE0
+ADD0 -68
+ADD1 -66
+MORE2
+ADD2 -64
+MORE3
+ADD3 -62
+PAIR 10304,1344
+MORE0
+ADD0 -60
+MORE1
+ADD1 -58
+ADD2 -56
+ADD3 -54
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_7046f717aa96dfae_l016_g6,.-peristyle_7046f717aa96dfae_l016_g6
+.globl peristyle_7046f717aa96dfae_l016_g7
+.hidden peristyle_7046f717aa96dfae_l016_g7
+.type peristyle_7046f717aa96dfae_l016_g7,@function
+.p2align 6
+peristyle_7046f717aa96dfae_l016_g7:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 896,5376
+SET1 -128
+PAIR 0,2688
+SET0 -126
+ADD1 -124
+PAIR 7616,11648
+SET2 -122
+PAIR 7168,9856
+CARRY1
+ADD1 -120
+ADD2 -118
+PAIR 10304,10304
+ADD1 -116
+CARRY2
+ADD2 -114
+PAIR 448,12992
+ADD0 -112
+ADD1 -110
+ADD2 -108
+PAIR 1344,12544
+CARRY0
+ADD0 -106
+SET3 -104
+PAIR 4032,4480
+MORE0
+ADD0 -102
+ADD1 -100
+CARRY3
+ADD3 -98
+PAIR 4928,10752
+MORE0
+ADD0 -96
+MORE1
+ADD1 -94
+MORE3
+ADD3 -92
+PAIR 13888,6272
+ADD0 -90
+ADD1 -88
+MORE3
+ADD3 -86
+PAIR 1792,2240
+MORE2
+ADD2 -84
+MORE3
+ADD3 -82
+PAIR 5824,6720
+MORE0
+ADD0 -80
+ADD2 -78
+ADD3 -76
+PAIR 9408,11200
+MORE1
+ADD1 -74
+MORE2
+ADD2 -72
+MORE3
+ADD3 -70
+PAIR 3136,13440
+MORE0
+ADD0 -68
+ADD1 -66
+MORE2
+ADD2 -64
+MORE3
+ADD3 -62
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_7046f717aa96dfae_l016_g7,.-peristyle_7046f717aa96dfae_l016_g7
 .section .note.GNU-stack,"",@progbits

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_419ab72bcb0209da_l018_g0
-.hidden peristyle_419ab72bcb0209da_l018_g0
-.type peristyle_419ab72bcb0209da_l018_g0,@function
+.globl peristyle_98343871bcc0f4e9_l018_g0
+.hidden peristyle_98343871bcc0f4e9_l018_g0
+.type peristyle_98343871bcc0f4e9_l018_g0,@function
 .p2align 6
-peristyle_419ab72bcb0209da_l018_g0:
+peristyle_98343871bcc0f4e9_l018_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -139,1001 +139,174 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 5376,6272
-SET0 -128
-PAIR 11200,14784
-CARRY0
-ADD0 -126
-PAIR 20608,21504
-ADD0 -124
-PAIR 23744,25536
-MORE0
+PAIR 448,3136
+SET1 -128
+PAIR 1792,6720
+SET0 -126
+ADD1 -124
+PAIR 12096,17472
 ADD0 -122
-PAIR 1344,4928
-SET2 -120
-PAIR 896,6720
-ADD0 -118
-ADD2 -116
-PAIR 7616,8512
-MORE0
-ADD0 -114
-ADD2 -112
-PAIR 0,3136
-SET1 -110
-CARRY2
-ADD2 -108
-PAIR 9408,12992
-ADD1 -106
-ADD2 -104
-PAIR 14336,19712
 CARRY1
-ADD1 -102
-MORE2
-ADD2 -100
-PAIR 4480,11648
-MORE0
-ADD0 -98
-MORE1
-ADD1 -96
-ADD2 -94
-PAIR 13440,17472
-ADD0 -92
-ADD1 -90
-ADD2 -88
-PAIR 27776,22400
-MORE0
-ADD0 -86
-ADD1 -84
-MORE2
-ADD2 -82
-PAIR 7168,12544
-SET3 -80
-PAIR 13888,19264
-ADD3 -78
-PAIR 2240,22848
-MORE0
-ADD0 -76
-ADD3 -74
-PAIR 10752,24640
-MORE1
-ADD1 -72
-ADD3 -70
-PAIR 25984,16128
-ADD1 -68
-CARRY3
-ADD3 -66
-PAIR 2688,12096
-ADD0 -64
-MORE1
-ADD1 -62
-ADD3 -60
-PAIR 15680,18816
-MORE0
-ADD0 -58
-MORE1
-ADD1 -56
-MORE3
-ADD3 -54
-PAIR 23296,24192
-MORE0
-ADD0 -52
-MORE1
-ADD1 -50
-ADD3 -48
-PAIR 448,3584
-ADD2 -46
-ADD3 -44
-PAIR 9856,10304
-ADD2 -42
-MORE3
-ADD3 -40
-PAIR 16576,20160
-MORE2
-ADD2 -38
-ADD3 -36
-PAIR 4032,5824
-ADD0 -34
-ADD2 -32
-ADD3 -30
-PAIR 8064,15232
-MORE0
-ADD0 -28
-ADD2 -26
-MORE3
-ADD3 -24
-PAIR 26880,27328
-MORE0
-ADD0 -22
-ADD2 -20
-ADD3 -18
-PAIR 28224,26432
-MORE0
-ADD0 -16
-ADD2 -14
-ADD3 -12
-PAIR 1792,8960
-ADD0 -10
-MORE1
-ADD1 -8
-MORE2
-ADD2 -6
-ADD3 -4
-PAIR 17024,17920
-MORE0
-ADD0 -2
-MORE1
-ADD1 0
-ADD2 2
-MORE3
-ADD3 4
-PAIR 18368,21952
-ADD0 6
-ADD1 8
-MORE2
-ADD2 10
-MORE3
-ADD3 12
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_419ab72bcb0209da_l018_g0,.-peristyle_419ab72bcb0209da_l018_g0
-.globl peristyle_419ab72bcb0209da_l018_g1
-.hidden peristyle_419ab72bcb0209da_l018_g1
-.type peristyle_419ab72bcb0209da_l018_g1,@function
-.p2align 6
-peristyle_419ab72bcb0209da_l018_g1:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 12544,25088
-SET0 -128
-PAIR 448,9408
-SET1 -126
-PAIR 3584,3584
-CARRY0
-ADD0 -124
-CARRY1
-ADD1 -122
-PAIR 5824,5824
-MORE0
-ADD0 -120
-ADD1 -118
-PAIR 8960,16128
-MORE0
-ADD0 -116
-MORE1
-ADD1 -114
-PAIR 18368,18368
-MORE0
-ADD0 -112
-MORE1
-ADD1 -110
-PAIR 21056,21056
-SET2 -108
-PAIR 0,7168
-MORE0
-ADD0 -106
-ADD2 -104
-PAIR 19264,19264
-MORE0
-ADD0 -102
-ADD2 -100
-PAIR 26432,26432
-MORE0
-ADD0 -98
-ADD2 -96
-PAIR 11648,14336
-ADD1 -94
-CARRY2
-ADD2 -92
-PAIR 18816,25536
-MORE1
-ADD1 -90
-ADD2 -88
-PAIR 1344,1344
-ADD0 -86
-MORE1
-ADD1 -84
-ADD2 -82
-PAIR 13888,13888
-MORE0
-ADD0 -80
-ADD1 -78
-MORE2
-ADD2 -76
-PAIR 15232,20608
-ADD0 -74
-ADD1 -72
-ADD2 -70
-PAIR 22848,22848
-MORE0
-ADD0 -68
-MORE1
-ADD1 -66
-ADD2 -64
-PAIR 6720,6720
-SET3 -62
-PAIR 9856,9856
-CARRY3
-ADD3 -60
-PAIR 13440,15680
-MORE3
-ADD3 -58
-PAIR 21504,24640
-MORE3
-ADD3 -56
-PAIR 4480,10752
-ADD0 -54
-MORE3
-ADD3 -52
-PAIR 23744,27328
-MORE0
-ADD0 -50
-MORE3
-ADD3 -48
-PAIR 4928,4928
-MORE1
-ADD1 -46
-ADD3 -44
-PAIR 16576,16576
-MORE1
-ADD1 -42
-ADD3 -40
-PAIR 8064,20160
-MORE0
-ADD0 -38
-ADD1 -36
-ADD3 -34
-PAIR 24192,24192
-MORE0
-ADD0 -32
-ADD1 -30
-MORE3
-ADD3 -28
-PAIR 3136,3136
-MORE2
-ADD2 -26
-ADD3 -24
-PAIR 11200,11200
-MORE2
-ADD2 -22
-ADD3 -20
-PAIR 19712,26880
-ADD2 -18
-MORE3
-ADD3 -16
-PAIR 5376,6272
-MORE0
-ADD0 -14
-MORE2
-ADD2 -12
-MORE3
-ADD3 -10
-PAIR 12992,12992
-MORE0
-ADD0 -8
-ADD2 -6
-ADD3 -4
-PAIR 23296,23296
-MORE0
-ADD0 -2
-MORE2
-ADD2 0
-ADD3 2
-PAIR 4032,7616
-MORE1
-ADD1 4
-ADD2 6
-MORE3
-ADD3 8
-PAIR 8512,10304
-ADD1 10
-MORE2
-ADD2 12
-ADD3 14
-PAIR 12096,14784
-MORE1
-ADD1 16
-ADD2 18
-MORE3
-ADD3 20
-PAIR 17472,21952
-MORE1
-ADD1 22
-MORE2
-ADD2 24
-MORE3
-ADD3 26
-PAIR 25984,27776
-ADD1 28
-ADD2 30
-MORE3
-ADD3 32
-PAIR 896,2240
-MORE0
-ADD0 34
-MORE1
-ADD1 36
-MORE2
-ADD2 38
-ADD3 40
-PAIR 17024,17920
-MORE0
-ADD0 42
-MORE1
-ADD1 44
-MORE2
-ADD2 46
-MORE3
-ADD3 48
-PAIR 22400,22400
-ADD0 50
-ADD1 52
-ADD2 54
-ADD3 56
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_419ab72bcb0209da_l018_g1,.-peristyle_419ab72bcb0209da_l018_g1
-.globl peristyle_419ab72bcb0209da_l018_g2
-.hidden peristyle_419ab72bcb0209da_l018_g2
-.type peristyle_419ab72bcb0209da_l018_g2,@function
-.p2align 6
-peristyle_419ab72bcb0209da_l018_g2:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 16576,16576
-SET0 -128
-PAIR 19712,22848
-ADD0 -126
-SET1 -124
-PAIR 448,6272
-SET2 -122
-PAIR 9856,11200
-ADD2 -120
-PAIR 15232,20608
-CARRY2
-ADD2 -118
-PAIR 1792,4480
+ADD1 -120
+PAIR 12992,22400
+SET2 -118
+PAIR 8064,23296
 CARRY0
 ADD0 -116
-MORE2
+CARRY2
 ADD2 -114
-PAIR 14784,17024
-ADD0 -112
+PAIR 1344,1344
+ADD1 -112
 MORE2
 ADD2 -110
-PAIR 24640,26432
-MORE0
-ADD0 -108
-ADD2 -106
-PAIR 0,21952
-CARRY1
-ADD1 -104
-ADD2 -102
-PAIR 3136,6720
-ADD0 -100
-MORE1
-ADD1 -98
+PAIR 7168,7168
+ADD1 -108
 MORE2
+ADD2 -106
+PAIR 10752,16128
+MORE1
+ADD1 -104
+MORE2
+ADD2 -102
+PAIR 2240,4480
+ADD0 -100
+ADD1 -98
 ADD2 -96
-PAIR 12096,12992
+PAIR 5376,5376
 MORE0
 ADD0 -94
-MORE1
 ADD1 -92
 MORE2
 ADD2 -90
-PAIR 13888,15680
+PAIR 5824,5824
+MORE0
 ADD0 -88
 ADD1 -86
+MORE2
 ADD2 -84
-PAIR 1344,2240
-SET3 -82
-PAIR 8512,8960
-ADD3 -80
-PAIR 9408,24192
-CARRY3
-ADD3 -78
-PAIR 10304,18816
-ADD0 -76
-ADD3 -74
-PAIR 19264,23744
-MORE1
-ADD1 -72
-MORE3
-ADD3 -70
-PAIR 4032,5376
+PAIR 6272,17024
 MORE0
-ADD0 -68
-ADD1 -66
-MORE3
-ADD3 -64
-PAIR 8064,14336
-ADD0 -62
+ADD0 -82
 MORE1
-ADD1 -60
-MORE3
-ADD3 -58
-PAIR 25984,23296
-ADD0 -56
-ADD1 -54
+ADD1 -80
+MORE2
+ADD2 -78
+PAIR 17920,18368
+ADD0 -76
+MORE1
+ADD1 -74
+MORE2
+ADD2 -72
+PAIR 20608,26432
+MORE0
+ADD0 -70
+ADD1 -68
+MORE2
+ADD2 -66
+PAIR 27328,19264
+MORE0
+ADD0 -64
+MORE1
+ADD1 -62
+MORE2
+ADD2 -60
+PAIR 4928,16576
+SET3 -58
+PAIR 21056,24640
+CARRY3
+ADD3 -56
+PAIR 8512,15680
+MORE0
+ADD0 -54
 MORE3
 ADD3 -52
-PAIR 27776,27328
-MORE0
+PAIR 21952,21952
 ADD0 -50
-ADD1 -48
-ADD3 -46
-PAIR 21056,22400
-MORE2
-ADD2 -44
-MORE3
-ADD3 -42
-PAIR 3584,7616
+ADD3 -48
+PAIR 26880,26880
 MORE0
-ADD0 -40
-MORE2
-ADD2 -38
+ADD0 -46
+MORE3
+ADD3 -44
+PAIR 28224,18816
+ADD0 -42
+ADD3 -40
+PAIR 9408,19712
+ADD1 -38
+MORE3
 ADD3 -36
-PAIR 13440,26880
-MORE0
-ADD0 -34
-MORE2
-ADD2 -32
-ADD3 -30
-PAIR 896,7168
+PAIR 25984,10304
 MORE1
+ADD1 -34
+ADD3 -32
+PAIR 2688,4032
+MORE0
+ADD0 -30
 ADD1 -28
-MORE2
-ADD2 -26
-MORE3
-ADD3 -24
-PAIR 25536,28224
+ADD3 -26
+PAIR 7616,11200
+ADD0 -24
+MORE1
 ADD1 -22
-MORE2
-ADD2 -20
 MORE3
-ADD3 -18
-PAIR 2688,4928
+ADD3 -20
+PAIR 11648,13440
 MORE0
-ADD0 -16
+ADD0 -18
+ADD1 -16
+ADD3 -14
+PAIR 14784,25536
+ADD0 -12
+ADD1 -10
+MORE3
+ADD3 -8
+PAIR 27776,21504
+MORE0
+ADD0 -6
 MORE1
-ADD1 -14
-MORE2
-ADD2 -12
-ADD3 -10
-PAIR 10752,12544
-MORE0
-ADD0 -8
-ADD1 -6
-ADD2 -4
-MORE3
+ADD1 -4
 ADD3 -2
-PAIR 17920,18368
+PAIR 3584,25088
+MORE2
+ADD2 0
+MORE3
+ADD3 2
+PAIR 24192,23744
 MORE0
-ADD0 0
-MORE1
-ADD1 2
-ADD2 4
-ADD3 6
-PAIR 25088,20160
-MORE0
-ADD0 8
+ADD0 4
+MORE2
+ADD2 6
+MORE3
+ADD3 8
+PAIR 0,0
 ADD1 10
 MORE2
 ADD2 12
-MORE3
 ADD3 14
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_419ab72bcb0209da_l018_g2,.-peristyle_419ab72bcb0209da_l018_g2
-.globl peristyle_419ab72bcb0209da_l018_g3
-.hidden peristyle_419ab72bcb0209da_l018_g3
-.type peristyle_419ab72bcb0209da_l018_g3,@function
-.p2align 6
-peristyle_419ab72bcb0209da_l018_g3:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 4928,8064
-SET0 -128
-PAIR 12992,16576
-ADD0 -126
-SET1 -124
-PAIR 1344,5376
-SET2 -122
-PAIR 7168,9408
-ADD2 -120
-PAIR 10752,25536
-ADD2 -118
-PAIR 896,4032
-CARRY0
-ADD0 -116
-CARRY2
-ADD2 -114
-PAIR 7616,22848
-ADD0 -112
-ADD2 -110
-PAIR 4480,11200
-CARRY1
-ADD1 -108
-ADD2 -106
-PAIR 6720,6720
-MORE0
-ADD0 -104
-MORE1
-ADD1 -102
-MORE2
-ADD2 -100
 PAIR 12544,12544
-ADD0 -98
-MORE1
-ADD1 -96
-ADD2 -94
-PAIR 13440,17024
-ADD0 -92
-MORE1
-ADD1 -90
-ADD2 -88
-PAIR 13888,23744
-MORE0
-ADD0 -86
-MORE1
-ADD1 -84
+ADD1 16
 MORE2
-ADD2 -82
-PAIR 19712,20160
-ADD0 -80
-ADD1 -78
-ADD2 -76
-PAIR 21504,25984
-ADD0 -74
-MORE1
-ADD1 -72
-MORE2
-ADD2 -70
-PAIR 23296,26880
-SET3 -68
-PAIR 15680,18816
-MORE0
-ADD0 -66
-CARRY3
-ADD3 -64
-PAIR 22400,24192
-ADD0 -62
-ADD3 -60
-PAIR 8512,21056
-ADD1 -58
-ADD3 -56
-PAIR 3584,28224
-MORE0
-ADD0 -54
-MORE1
-ADD1 -52
-MORE3
-ADD3 -50
-PAIR 24640,21952
-MORE0
-ADD0 -48
-MORE1
-ADD1 -46
-ADD3 -44
-PAIR 20608,26432
-ADD2 -42
-ADD3 -40
-PAIR 0,1792
-ADD0 -38
-MORE2
-ADD2 -36
-ADD3 -34
-PAIR 3136,17472
-MORE0
-ADD0 -32
-ADD2 -30
-ADD3 -28
-PAIR 18368,25088
-ADD0 -26
-ADD2 -24
-MORE3
-ADD3 -22
-PAIR 10304,10304
-ADD1 -20
-ADD2 -18
-ADD3 -16
-PAIR 11648,11648
-MORE1
-ADD1 -14
-ADD2 -12
-ADD3 -10
-PAIR 12096,14784
-MORE1
-ADD1 -8
-MORE2
-ADD2 -6
-MORE3
-ADD3 -4
-PAIR 15232,16128
-MORE1
-ADD1 -2
-MORE2
-ADD2 0
-ADD3 2
-PAIR 448,2240
-MORE0
-ADD0 4
-ADD1 6
-MORE2
-ADD2 8
-MORE3
-ADD3 10
-PAIR 2688,5824
-ADD0 12
-MORE1
-ADD1 14
-ADD2 16
-ADD3 18
-PAIR 6272,8960
-MORE0
-ADD0 20
-MORE1
+ADD2 18
+ADD3 20
+PAIR 13888,20160
 ADD1 22
+MORE2
 ADD2 24
 ADD3 26
-PAIR 17920,19264
+PAIR 896,8960
 ADD0 28
 MORE1
 ADD1 30
+MORE2
 ADD2 32
 MORE3
 ADD3 34
-PAIR 27328,27776
+PAIR 15232,22848
 MORE0
 ADD0 36
 ADD1 38
-MORE2
 ADD2 40
+MORE3
 ADD3 42
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
@@ -1246,12 +419,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_419ab72bcb0209da_l018_g3,.-peristyle_419ab72bcb0209da_l018_g3
-.globl peristyle_419ab72bcb0209da_l018_g4
-.hidden peristyle_419ab72bcb0209da_l018_g4
-.type peristyle_419ab72bcb0209da_l018_g4,@function
+.size peristyle_98343871bcc0f4e9_l018_g0,.-peristyle_98343871bcc0f4e9_l018_g0
+.globl peristyle_98343871bcc0f4e9_l018_g1
+.hidden peristyle_98343871bcc0f4e9_l018_g1
+.type peristyle_98343871bcc0f4e9_l018_g1,@function
 .p2align 6
-peristyle_419ab72bcb0209da_l018_g4:
+peristyle_98343871bcc0f4e9_l018_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1260,462 +433,151 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 6720,11648
-SET0 -128
-PAIR 20160,21504
-CARRY0
-ADD0 -126
-PAIR 21056,28224
-SET1 -124
-PAIR 4032,4480
-ADD0 -122
-CARRY1
-ADD1 -120
-PAIR 7168,7168
-MORE0
-ADD0 -118
-MORE1
-ADD1 -116
-PAIR 25088,25088
-ADD0 -114
-MORE1
-ADD1 -112
-PAIR 12992,20608
-SET2 -110
-PAIR 7616,9856
-MORE0
-ADD0 -108
-CARRY2
-ADD2 -106
-PAIR 13440,18368
-ADD0 -104
-MORE2
-ADD2 -102
-PAIR 1344,5376
-ADD1 -100
-ADD2 -98
-PAIR 16576,23296
-MORE1
-ADD1 -96
-MORE2
-ADD2 -94
-PAIR 23744,27328
-ADD1 -92
-MORE2
-ADD2 -90
-PAIR 10304,10304
-MORE0
-ADD0 -88
-MORE1
-ADD1 -86
-MORE2
-ADD2 -84
-PAIR 22400,22400
-MORE0
-ADD0 -82
-ADD1 -80
-ADD2 -78
-PAIR 8512,14784
-SET3 -76
-PAIR 5824,12544
-MORE0
-ADD0 -74
-ADD3 -72
-PAIR 19712,19712
-ADD1 -70
-CARRY3
-ADD3 -68
-PAIR 0,1792
-ADD0 -66
-MORE1
-ADD1 -64
-ADD3 -62
-PAIR 2240,2240
-MORE0
-ADD0 -60
-ADD1 -58
-ADD3 -56
-PAIR 8960,8960
-ADD0 -54
-ADD1 -52
-MORE3
-ADD3 -50
-PAIR 13888,15232
-MORE0
-ADD0 -48
-MORE1
-ADD1 -46
-MORE3
-ADD3 -44
-PAIR 16128,17024
-MORE0
-ADD0 -42
-ADD1 -40
-ADD3 -38
-PAIR 19264,24640
-ADD0 -36
-MORE1
-ADD1 -34
-MORE3
-ADD3 -32
-PAIR 448,448
-ADD2 -30
-MORE3
-ADD3 -28
-PAIR 896,896
-MORE2
-ADD2 -26
-MORE3
-ADD3 -24
-PAIR 3584,3584
-ADD2 -22
-ADD3 -20
-PAIR 6272,6272
-MORE2
-ADD2 -18
-MORE3
-ADD3 -16
-PAIR 25984,24192
-ADD2 -14
-ADD3 -12
-PAIR 18816,21952
-MORE0
-ADD0 -10
-ADD2 -8
-MORE3
-ADD3 -6
-PAIR 26880,22848
-ADD0 -4
-MORE2
-ADD2 -2
-ADD3 0
-PAIR 27776,27776
-MORE0
-ADD0 2
-ADD2 4
-MORE3
-ADD3 6
-PAIR 4928,4928
-ADD1 8
-ADD2 10
-ADD3 12
-PAIR 12096,12096
-ADD1 14
-MORE2
-ADD2 16
-MORE3
-ADD3 18
-PAIR 17920,25536
-MORE1
-ADD1 20
-MORE2
-ADD2 22
-ADD3 24
-PAIR 26432,26432
-ADD1 26
-ADD2 28
-MORE3
-ADD3 30
-PAIR 3136,9408
-MORE0
-ADD0 32
-MORE1
-ADD1 34
-MORE2
-ADD2 36
-ADD3 38
-PAIR 14336,15680
-ADD0 40
-ADD1 42
-ADD2 44
-ADD3 46
-PAIR 17472,17472
-ADD0 48
-ADD1 50
-MORE2
-ADD2 52
-MORE3
-ADD3 54
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_419ab72bcb0209da_l018_g4,.-peristyle_419ab72bcb0209da_l018_g4
-.globl peristyle_419ab72bcb0209da_l018_g5
-.hidden peristyle_419ab72bcb0209da_l018_g5
-.type peristyle_419ab72bcb0209da_l018_g5,@function
-.p2align 6
-peristyle_419ab72bcb0209da_l018_g5:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 6272,18816
-SET0 -128
-PAIR 21504,21504
-ADD0 -126
-PAIR 12544,15232
-SET1 -124
-PAIR 17024,20160
-CARRY1
-ADD1 -122
-PAIR 22400,25536
-MORE1
-ADD1 -120
-PAIR 3584,5376
-ADD0 -118
-ADD1 -116
-PAIR 7616,10304
-CARRY0
-ADD0 -114
-MORE1
-ADD1 -112
-PAIR 11648,15680
-SET2 -110
-PAIR 3136,26432
-MORE0
-ADD0 -108
-CARRY2
-ADD2 -106
-PAIR 27328,28224
-ADD0 -104
-MORE2
-ADD2 -102
 PAIR 6720,11200
+SET1 -128
+PAIR 16576,23744
+CARRY1
+ADD1 -126
+PAIR 4480,10752
+SET0 -124
+MORE1
+ADD1 -122
+PAIR 12992,13440
+ADD0 -120
+MORE1
+ADD1 -118
+PAIR 10304,21056
+SET2 -116
+PAIR 2688,23296
+CARRY0
+ADD0 -114
+ADD2 -112
+PAIR 20608,25088
+MORE1
+ADD1 -110
+ADD2 -108
+PAIR 27328,28224
+ADD1 -106
+CARRY2
+ADD2 -104
+PAIR 11648,18368
+ADD0 -102
+MORE1
 ADD1 -100
-MORE2
 ADD2 -98
-PAIR 20608,19264
-ADD1 -96
-MORE2
-ADD2 -94
-PAIR 16576,16576
+PAIR 896,12544
+SET3 -96
+PAIR 13888,25536
+ADD3 -94
+PAIR 17024,21952
+MORE0
 ADD0 -92
-ADD1 -90
-ADD2 -88
-PAIR 17920,17920
-ADD0 -86
+CARRY3
+ADD3 -90
+PAIR 4928,4928
+ADD1 -88
+ADD3 -86
+PAIR 26432,26432
 MORE1
 ADD1 -84
-MORE2
-ADD2 -82
-PAIR 5824,8960
-SET3 -80
-PAIR 9856,21952
-ADD3 -78
-PAIR 896,4032
+MORE3
+ADD3 -82
+PAIR 9408,14336
 MORE0
-ADD0 -76
-CARRY3
-ADD3 -74
-PAIR 7168,13888
-ADD0 -72
+ADD0 -80
+ADD1 -78
+ADD3 -76
+PAIR 19712,27776
+MORE0
+ADD0 -74
+MORE1
+ADD1 -72
 MORE3
 ADD3 -70
-PAIR 17472,17472
-ADD0 -68
+PAIR 3584,5824
+ADD2 -68
 MORE3
 ADD3 -66
-PAIR 21056,21056
-ADD0 -64
+PAIR 6272,15232
+MORE2
+ADD2 -64
 MORE3
 ADD3 -62
-PAIR 1344,24192
-ADD1 -60
+PAIR 25984,22400
+ADD2 -60
+MORE3
 ADD3 -58
-PAIR 2688,8064
+PAIR 8960,17472
 MORE0
 ADD0 -56
-MORE1
-ADD1 -54
+ADD2 -54
 MORE3
 ADD3 -52
-PAIR 25984,27776
+PAIR 18816,24192
 ADD0 -50
-ADD1 -48
-MORE3
+ADD2 -48
 ADD3 -46
-PAIR 2240,12096
+PAIR 448,2240
+MORE1
+ADD1 -44
 MORE2
-ADD2 -44
-ADD3 -42
-PAIR 16128,19712
-MORE2
-ADD2 -40
+ADD2 -42
 MORE3
-ADD3 -38
-PAIR 25088,26880
+ADD3 -40
+PAIR 8512,14784
+ADD1 -38
 MORE2
 ADD2 -36
+MORE3
 ADD3 -34
-PAIR 0,448
-MORE0
-ADD0 -32
-ADD2 -30
-MORE3
-ADD3 -28
-PAIR 4480,10752
-ADD0 -26
-MORE2
-ADD2 -24
-MORE3
-ADD3 -22
-PAIR 12992,23296
-MORE0
-ADD0 -20
-ADD2 -18
-ADD3 -16
-PAIR 1792,4928
+PAIR 19264,26880
 MORE1
-ADD1 -14
-ADD2 -12
+ADD1 -32
+MORE2
+ADD2 -30
+ADD3 -28
+PAIR 0,1792
+MORE0
+ADD0 -26
+ADD1 -24
+MORE2
+ADD2 -22
 MORE3
-ADD3 -10
-PAIR 8512,13440
+ADD3 -20
+PAIR 3136,3136
+ADD0 -18
+MORE1
+ADD1 -16
+ADD2 -14
+ADD3 -12
+PAIR 12096,12096
+ADD0 -10
 MORE1
 ADD1 -8
-MORE2
 ADD2 -6
+MORE3
 ADD3 -4
-PAIR 9408,14336
+PAIR 15680,16128
+MORE0
 ADD0 -2
 MORE1
 ADD1 0
 MORE2
 ADD2 2
+MORE3
 ADD3 4
-PAIR 14784,14784
+PAIR 17920,17920
 ADD0 6
-MORE1
 ADD1 8
 ADD2 10
-MORE3
 ADD3 12
-PAIR 18368,18368
+PAIR 24640,24640
 MORE0
 ADD0 14
 MORE1
 ADD1 16
 ADD2 18
 ADD3 20
-PAIR 23744,24640
-ADD0 22
-MORE1
-ADD1 24
-MORE2
-ADD2 26
-ADD3 28
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -1827,12 +689,312 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_419ab72bcb0209da_l018_g5,.-peristyle_419ab72bcb0209da_l018_g5
-.globl peristyle_419ab72bcb0209da_l018_g6
-.hidden peristyle_419ab72bcb0209da_l018_g6
-.type peristyle_419ab72bcb0209da_l018_g6,@function
+.size peristyle_98343871bcc0f4e9_l018_g1,.-peristyle_98343871bcc0f4e9_l018_g1
+.globl peristyle_98343871bcc0f4e9_l018_g2
+.hidden peristyle_98343871bcc0f4e9_l018_g2
+.type peristyle_98343871bcc0f4e9_l018_g2,@function
 .p2align 6
-peristyle_419ab72bcb0209da_l018_g6:
+peristyle_98343871bcc0f4e9_l018_g2:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 2240,21504
+SET1 -128
+PAIR 22848,24192
+CARRY1
+ADD1 -126
+PAIR 4032,8064
+SET0 -124
+ADD1 -122
+PAIR 17472,19712
+ADD0 -120
+MORE1
+ADD1 -118
+PAIR 15232,26880
+ADD0 -116
+SET2 -114
+PAIR 896,1792
+CARRY0
+ADD0 -112
+MORE1
+ADD1 -110
+CARRY2
+ADD2 -108
+PAIR 2688,27776
+ADD0 -106
+MORE1
+ADD1 -104
+MORE2
+ADD2 -102
+PAIR 3136,6720
+ADD0 -100
+MORE1
+ADD1 -98
+ADD2 -96
+PAIR 7616,12992
+ADD0 -94
+ADD1 -92
+MORE2
+ADD2 -90
+PAIR 17024,17920
+MORE0
+ADD0 -88
+MORE1
+ADD1 -86
+ADD2 -84
+PAIR 1344,8512
+ADD0 -82
+SET3 -80
+PAIR 9408,11648
+ADD0 -78
+CARRY3
+ADD3 -76
+PAIR 14336,10304
+MORE0
+ADD0 -74
+MORE3
+ADD3 -72
+PAIR 18816,19264
+ADD1 -70
+MORE3
+ADD3 -68
+PAIR 23744,25984
+ADD1 -66
+MORE3
+ADD3 -64
+PAIR 5824,5824
+ADD0 -62
+MORE1
+ADD1 -60
+ADD3 -58
+PAIR 8960,8960
+ADD0 -56
+ADD1 -54
+MORE3
+ADD3 -52
+PAIR 16576,27328
+ADD0 -50
+MORE1
+ADD1 -48
+ADD3 -46
+PAIR 7168,7168
+MORE2
+ADD2 -44
+ADD3 -42
+PAIR 11200,11200
+MORE2
+ADD2 -40
+MORE3
+ADD3 -38
+PAIR 12096,12096
+ADD2 -36
+ADD3 -34
+PAIR 13888,13888
+MORE2
+ADD2 -32
+MORE3
+ADD3 -30
+PAIR 14784,20608
+ADD2 -28
+ADD3 -26
+PAIR 21056,24640
+ADD2 -24
+MORE3
+ADD3 -22
+PAIR 23296,10752
+MORE2
+ADD2 -20
+MORE3
+ADD3 -18
+PAIR 25536,26432
+ADD2 -16
+MORE3
+ADD3 -14
+PAIR 4480,4480
+ADD0 -12
+ADD2 -10
+ADD3 -8
+PAIR 9856,9856
+ADD0 -6
+MORE2
+ADD2 -4
+MORE3
+ADD3 -2
+PAIR 6272,12544
+ADD1 0
+ADD2 2
+ADD3 4
+PAIR 15680,25088
+MORE1
+ADD1 6
+MORE2
+ADD2 8
+MORE3
+ADD3 10
+PAIR 0,448
+MORE0
+ADD0 12
+MORE1
+ADD1 14
+MORE2
+ADD2 16
+ADD3 18
+PAIR 3584,3584
+ADD0 20
+ADD1 22
+ADD2 24
+MORE3
+ADD3 26
+PAIR 4928,4928
+ADD0 28
+ADD1 30
+ADD2 32
+MORE3
+ADD3 34
+PAIR 13440,18368
+ADD0 36
+MORE1
+ADD1 38
+ADD2 40
+ADD3 42
+PAIR 20160,21952
+MORE0
+ADD0 44
+ADD1 46
+MORE2
+ADD2 48
+MORE3
+ADD3 50
+PAIR 22400,28224
+ADD0 52
+MORE1
+ADD1 54
+MORE2
+ADD2 56
+MORE3
+ADD3 58
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_98343871bcc0f4e9_l018_g2,.-peristyle_98343871bcc0f4e9_l018_g2
+.globl peristyle_98343871bcc0f4e9_l018_g3
+.hidden peristyle_98343871bcc0f4e9_l018_g3
+.type peristyle_98343871bcc0f4e9_l018_g3,@function
+.p2align 6
+peristyle_98343871bcc0f4e9_l018_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1843,168 +1005,166 @@ vpsrlw $8,%ymm15,%ymm15
 lea 128(%rdx),%rax
 PAIR 7168,9856
 SET0 -128
-PAIR 19264,19264
-ADD0 -126
-PAIR 23296,23296
+PAIR 4928,7616
+SET1 -126
+PAIR 4032,15680
 CARRY0
 ADD0 -124
-PAIR 19712,19712
-SET1 -122
-PAIR 4928,13440
+CARRY1
+ADD1 -122
+PAIR 18816,23296
 MORE0
 ADD0 -120
-CARRY1
 ADD1 -118
-PAIR 13888,25088
-ADD0 -116
-MORE1
+PAIR 8512,16128
+SET2 -116
+PAIR 12992,12992
 ADD1 -114
-PAIR 2240,5376
-SET2 -112
-PAIR 6720,10752
-ADD2 -110
-PAIR 4480,5824
-MORE0
-ADD0 -108
 CARRY2
-ADD2 -106
-PAIR 12096,12096
-MORE0
-ADD0 -104
+ADD2 -112
+PAIR 13440,13440
+MORE1
+ADD1 -110
+MORE2
+ADD2 -108
+PAIR 2688,10304
+ADD0 -106
+ADD1 -104
 MORE2
 ADD2 -102
-PAIR 14336,14336
+PAIR 13888,17024
+MORE0
 ADD0 -100
+ADD1 -98
 MORE2
-ADD2 -98
-PAIR 20608,21504
-ADD0 -96
-ADD2 -94
-PAIR 3584,3584
-ADD0 -92
-ADD1 -90
-MORE2
-ADD2 -88
-PAIR 11200,11200
+ADD2 -96
+PAIR 17920,20160
 MORE0
-ADD0 -86
-ADD1 -84
-ADD2 -82
-PAIR 16576,21056
-MORE0
-ADD0 -80
+ADD0 -94
 MORE1
-ADD1 -78
-ADD2 -76
-PAIR 21952,25536
-MORE0
-ADD0 -74
-ADD1 -72
-ADD2 -70
-PAIR 10304,12992
-SET3 -68
-PAIR 1344,18816
-ADD0 -66
+ADD1 -92
+MORE2
+ADD2 -90
+PAIR 9408,20608
+SET3 -88
+PAIR 3136,5376
+MORE1
+ADD1 -86
 CARRY3
-ADD3 -64
-PAIR 17472,27328
+ADD3 -84
+PAIR 14336,25088
+MORE1
+ADD1 -82
+ADD3 -80
+PAIR 1792,8064
+ADD0 -78
+MORE1
+ADD1 -76
+MORE3
+ADD3 -74
+PAIR 10752,10752
+ADD0 -72
+ADD1 -70
+ADD3 -68
+PAIR 18368,18368
+ADD0 -66
+MORE1
+ADD1 -64
+MORE3
+ADD3 -62
+PAIR 22848,26432
 MORE0
-ADD0 -62
-ADD3 -60
-PAIR 22400,23744
-ADD0 -58
+ADD0 -60
+ADD1 -58
 MORE3
 ADD3 -56
-PAIR 896,2688
-MORE1
-ADD1 -54
-ADD3 -52
-PAIR 4032,7616
-ADD1 -50
-ADD3 -48
-PAIR 0,8512
-MORE0
-ADD0 -46
-MORE1
-ADD1 -44
+PAIR 26880,24192
+ADD0 -54
+ADD1 -52
+ADD3 -50
+PAIR 6272,11200
+ADD2 -48
 MORE3
+ADD3 -46
+PAIR 11648,21056
+MORE2
+ADD2 -44
 ADD3 -42
-PAIR 15680,20160
-ADD0 -40
-ADD1 -38
-ADD3 -36
-PAIR 1792,3136
+PAIR 21504,27776
+ADD2 -40
+MORE3
+ADD3 -38
+PAIR 448,2240
+ADD0 -36
 MORE2
 ADD2 -34
 MORE3
 ADD3 -32
-PAIR 448,6272
+PAIR 5824,8960
 MORE0
 ADD0 -30
-MORE2
 ADD2 -28
 ADD3 -26
-PAIR 18368,26432
-MORE0
+PAIR 15232,21952
 ADD0 -24
 MORE2
 ADD2 -22
-ADD3 -20
-PAIR 15232,22848
-MORE1
-ADD1 -18
-MORE2
-ADD2 -16
 MORE3
+ADD3 -20
+PAIR 28224,19264
+ADD0 -18
+ADD2 -16
 ADD3 -14
-PAIR 24192,26880
+PAIR 4480,6720
 MORE1
 ADD1 -12
 MORE2
 ADD2 -10
 ADD3 -8
-PAIR 27776,8064
-MORE1
+PAIR 14784,19712
 ADD1 -6
+MORE2
 ADD2 -4
 MORE3
 ADD3 -2
-PAIR 8960,8960
+PAIR 3584,3584
 MORE0
 ADD0 0
+MORE1
 ADD1 2
-MORE2
 ADD2 4
 ADD3 6
-PAIR 9408,9408
-MORE0
+PAIR 12096,12096
 ADD0 8
+MORE1
 ADD1 10
 ADD2 12
+MORE3
 ADD3 14
-PAIR 11648,12544
-MORE0
+PAIR 12544,12544
 ADD0 16
-MORE1
 ADD1 18
 MORE2
 ADD2 20
-MORE3
 ADD3 22
-PAIR 14784,24640
-MORE0
+PAIR 16576,16576
 ADD0 24
 ADD1 26
+MORE2
 ADD2 28
 ADD3 30
-PAIR 25984,28224
-MORE0
+PAIR 24640,25984
 ADD0 32
-MORE1
 ADD1 34
 MORE2
 ADD2 36
+MORE3
 ADD3 38
+PAIR 25536,27328
+ADD0 40
+ADD1 42
+ADD2 44
+ADD3 46
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -2116,12 +1276,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_419ab72bcb0209da_l018_g6,.-peristyle_419ab72bcb0209da_l018_g6
-.globl peristyle_419ab72bcb0209da_l018_g7
-.hidden peristyle_419ab72bcb0209da_l018_g7
-.type peristyle_419ab72bcb0209da_l018_g7,@function
+.size peristyle_98343871bcc0f4e9_l018_g3,.-peristyle_98343871bcc0f4e9_l018_g3
+.globl peristyle_98343871bcc0f4e9_l018_g4
+.hidden peristyle_98343871bcc0f4e9_l018_g4
+.type peristyle_98343871bcc0f4e9_l018_g4,@function
 .p2align 6
-peristyle_419ab72bcb0209da_l018_g7:
+peristyle_98343871bcc0f4e9_l018_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2130,160 +1290,181 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 448,3136
+PAIR 3584,4928
 SET0 -128
-PAIR 9408,16576
+PAIR 19712,19712
 SET1 -126
-PAIR 2688,12544
+PAIR 2240,12096
 ADD0 -124
 ADD1 -122
-PAIR 15232,23296
-ADD0 -120
-ADD1 -118
-PAIR 1792,5824
-SET2 -116
-PAIR 8064,8960
-ADD2 -114
-PAIR 14784,20608
-CARRY2
-ADD2 -112
-PAIR 2240,4928
-ADD0 -110
-ADD2 -108
-PAIR 22400,22400
+PAIR 13888,17024
 CARRY0
-ADD0 -106
-ADD2 -104
-PAIR 11200,12992
+ADD0 -120
 CARRY1
-ADD1 -102
-ADD2 -100
-PAIR 10304,16128
-ADD0 -98
-ADD1 -96
+ADD1 -118
+PAIR 20608,20608
+ADD0 -116
+MORE1
+ADD1 -114
+PAIR 448,8064
+MORE0
+ADD0 -112
+SET2 -110
+PAIR 8960,24192
+MORE0
+ADD0 -108
+CARRY2
+ADD2 -106
+PAIR 0,0
+ADD1 -104
+ADD2 -102
+PAIR 3136,3136
+MORE1
+ADD1 -100
+ADD2 -98
+PAIR 11648,11648
+MORE0
+ADD0 -96
+MORE1
+ADD1 -94
+ADD2 -92
+PAIR 14784,14784
+ADD0 -90
+MORE1
+ADD1 -88
 MORE2
-ADD2 -94
-PAIR 11648,18816
-MORE0
-ADD0 -92
-SET3 -90
-PAIR 21504,21504
-ADD0 -88
-ADD3 -86
-PAIR 28224,28224
-MORE0
+ADD2 -86
+PAIR 18816,22400
 ADD0 -84
-CARRY3
-ADD3 -82
-PAIR 6272,17920
-MORE1
-ADD1 -80
-MORE3
-ADD3 -78
-PAIR 19712,21952
+ADD1 -82
+ADD2 -80
+PAIR 25984,5824
+MORE0
+ADD0 -78
 ADD1 -76
-ADD3 -74
-PAIR 1344,4032
-ADD0 -72
-MORE1
-ADD1 -70
+ADD2 -74
+PAIR 13440,27328
+SET3 -72
+PAIR 16128,16576
+ADD0 -70
 ADD3 -68
-PAIR 14336,17472
+PAIR 25536,25536
 MORE0
 ADD0 -66
+ADD3 -64
+PAIR 5376,7168
 MORE1
-ADD1 -64
-MORE3
-ADD3 -62
-PAIR 19264,20160
-ADD0 -60
+ADD1 -62
+CARRY3
+ADD3 -60
+PAIR 11200,19264
 MORE1
 ADD1 -58
 ADD3 -56
-PAIR 21056,22848
-ADD0 -54
+PAIR 21056,23296
 MORE1
-ADD1 -52
+ADD1 -54
 MORE3
-ADD3 -50
-PAIR 25536,27328
+ADD3 -52
+PAIR 14336,17920
 MORE0
-ADD0 -48
-MORE1
-ADD1 -46
-ADD3 -44
-PAIR 4480,12096
-ADD2 -42
+ADD0 -50
+ADD1 -48
 MORE3
+ADD3 -46
+PAIR 21952,21952
+ADD0 -44
+ADD1 -42
 ADD3 -40
-PAIR 17024,24192
+PAIR 2688,12544
+MORE2
 ADD2 -38
 MORE3
 ADD3 -36
-PAIR 0,3584
-ADD0 -34
-MORE2
-ADD2 -32
+PAIR 15680,23744
+ADD2 -34
 MORE3
-ADD3 -30
-PAIR 9856,10752
+ADD3 -32
+PAIR 24640,1792
+MORE2
+ADD2 -30
+ADD3 -28
+PAIR 9408,18368
 MORE0
-ADD0 -28
-ADD2 -26
-MORE3
-ADD3 -24
-PAIR 13888,25088
-ADD0 -22
-MORE2
-ADD2 -20
-MORE3
-ADD3 -18
-PAIR 896,7168
-ADD1 -16
-MORE2
-ADD2 -14
-MORE3
-ADD3 -12
-PAIR 8512,15680
-MORE1
-ADD1 -10
-MORE2
-ADD2 -8
-ADD3 -6
-PAIR 24640,27776
-MORE1
-ADD1 -4
-ADD2 -2
-MORE3
-ADD3 0
-PAIR 5376,5376
+ADD0 -26
+ADD2 -24
+ADD3 -22
+PAIR 20160,20160
 MORE0
-ADD0 2
-ADD1 4
-ADD2 6
-ADD3 8
+ADD0 -20
+MORE2
+ADD2 -18
+MORE3
+ADD3 -16
+PAIR 6272,12992
+MORE1
+ADD1 -14
+MORE2
+ADD2 -12
+MORE3
+ADD3 -10
+PAIR 26880,26432
+MORE1
+ADD1 -8
+MORE2
+ADD2 -6
+MORE3
+ADD3 -4
+PAIR 896,1344
+ADD0 -2
+MORE1
+ADD1 0
+MORE2
+ADD2 2
+MORE3
+ADD3 4
+PAIR 4032,4032
+MORE0
+ADD0 6
+MORE1
+ADD1 8
+ADD2 10
+ADD3 12
 PAIR 7616,7616
-ADD0 10
-MORE1
-ADD1 12
-MORE2
-ADD2 14
-ADD3 16
-PAIR 13440,18368
-ADD0 18
-ADD1 20
-ADD2 22
+ADD0 14
+ADD1 16
+ADD2 18
 MORE3
-ADD3 24
-PAIR 23744,26880
+ADD3 20
+PAIR 8512,10304
+ADD0 22
+MORE1
+ADD1 24
+MORE2
+ADD2 26
+MORE3
+ADD3 28
+PAIR 15232,17472
 MORE0
-ADD0 26
+ADD0 30
 MORE1
-ADD1 28
-MORE2
-ADD2 30
+ADD1 32
+ADD2 34
+ADD3 36
+PAIR 22848,22848
+MORE0
+ADD0 38
+ADD1 40
+ADD2 42
 MORE3
-ADD3 32
+ADD3 44
+PAIR 27776,27776
+ADD0 46
+MORE1
+ADD1 48
+ADD2 50
+MORE3
+ADD3 52
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -2395,5 +1576,834 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_419ab72bcb0209da_l018_g7,.-peristyle_419ab72bcb0209da_l018_g7
+.size peristyle_98343871bcc0f4e9_l018_g4,.-peristyle_98343871bcc0f4e9_l018_g4
+.globl peristyle_98343871bcc0f4e9_l018_g5
+.hidden peristyle_98343871bcc0f4e9_l018_g5
+.type peristyle_98343871bcc0f4e9_l018_g5,@function
+.p2align 6
+peristyle_98343871bcc0f4e9_l018_g5:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 2240,8512
+SET0 -128
+PAIR 11200,17024
+ADD0 -126
+PAIR 1344,20608
+SET1 -124
+PAIR 9856,9856
+CARRY0
+ADD0 -122
+CARRY1
+ADD1 -120
+PAIR 13440,13440
+MORE0
+ADD0 -118
+MORE1
+ADD1 -116
+PAIR 22400,24192
+MORE0
+ADD0 -114
+MORE1
+ADD1 -112
+PAIR 12544,19264
+SET2 -110
+PAIR 6720,19712
+MORE0
+ADD0 -108
+ADD2 -106
+PAIR 22848,25536
+ADD1 -104
+CARRY2
+ADD2 -102
+PAIR 4928,4928
+MORE0
+ADD0 -100
+MORE1
+ADD1 -98
+ADD2 -96
+PAIR 12096,12096
+ADD0 -94
+MORE1
+ADD1 -92
+MORE2
+ADD2 -90
+PAIR 15680,21952
+MORE0
+ADD0 -88
+MORE1
+ADD1 -86
+ADD2 -84
+PAIR 4480,14784
+ADD0 -82
+SET3 -80
+PAIR 21056,26880
+ADD0 -78
+ADD3 -76
+PAIR 21504,24640
+MORE0
+ADD0 -74
+ADD3 -72
+PAIR 448,3584
+ADD1 -70
+CARRY3
+ADD3 -68
+PAIR 9408,18816
+MORE1
+ADD1 -66
+ADD3 -64
+PAIR 26432,27328
+MORE1
+ADD1 -62
+MORE3
+ADD3 -60
+PAIR 6272,7616
+MORE0
+ADD0 -58
+ADD1 -56
+ADD3 -54
+PAIR 10304,16576
+MORE0
+ADD0 -52
+MORE1
+ADD1 -50
+MORE3
+ADD3 -48
+PAIR 0,2688
+MORE2
+ADD2 -46
+ADD3 -44
+PAIR 7168,13888
+ADD2 -42
+ADD3 -40
+PAIR 28224,25088
+MORE2
+ADD2 -38
+MORE3
+ADD3 -36
+PAIR 4032,8064
+ADD0 -34
+ADD2 -32
+ADD3 -30
+PAIR 10752,20160
+ADD0 -28
+MORE2
+ADD2 -26
+MORE3
+ADD3 -24
+PAIR 14336,18368
+ADD1 -22
+ADD2 -20
+ADD3 -18
+PAIR 896,3136
+MORE0
+ADD0 -16
+MORE1
+ADD1 -14
+MORE2
+ADD2 -12
+ADD3 -10
+PAIR 5376,12992
+MORE0
+ADD0 -8
+ADD1 -6
+MORE2
+ADD2 -4
+MORE3
+ADD3 -2
+PAIR 17472,27776
+MORE0
+ADD0 0
+MORE1
+ADD1 2
+ADD2 4
+ADD3 6
+PAIR 17920,23296
+ADD0 8
+MORE1
+ADD1 10
+MORE2
+ADD2 12
+MORE3
+ADD3 14
+PAIR 23744,25984
+MORE0
+ADD0 16
+ADD1 18
+ADD2 20
+ADD3 22
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_98343871bcc0f4e9_l018_g5,.-peristyle_98343871bcc0f4e9_l018_g5
+.globl peristyle_98343871bcc0f4e9_l018_g6
+.hidden peristyle_98343871bcc0f4e9_l018_g6
+.type peristyle_98343871bcc0f4e9_l018_g6,@function
+.p2align 6
+peristyle_98343871bcc0f4e9_l018_g6:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 18816,19264
+SET0 -128
+PAIR 27328,28224
+CARRY0
+ADD0 -126
+PAIR 6720,15232
+SET1 -124
+PAIR 16576,20160
+ADD1 -122
+PAIR 12544,17920
+MORE0
+ADD0 -120
+ADD1 -118
+PAIR 448,448
+SET2 -116
+PAIR 17472,17472
+CARRY2
+ADD2 -114
+PAIR 19712,21952
+MORE2
+ADD2 -112
+PAIR 4032,21056
+ADD0 -110
+MORE2
+ADD2 -108
+PAIR 1344,2688
+MORE0
+ADD0 -106
+CARRY1
+ADD1 -104
+ADD2 -102
+PAIR 9408,14336
+ADD0 -100
+MORE1
+ADD1 -98
+MORE2
+ADD2 -96
+PAIR 11200,17024
+MORE1
+ADD1 -94
+SET3 -92
+PAIR 3584,5376
+MORE0
+ADD0 -90
+MORE1
+ADD1 -88
+ADD3 -86
+PAIR 7616,10304
+ADD0 -84
+ADD1 -82
+CARRY3
+ADD3 -80
+PAIR 22400,25536
+MORE0
+ADD0 -78
+MORE1
+ADD1 -76
+ADD3 -74
+PAIR 0,4480
+ADD2 -72
+MORE3
+ADD3 -70
+PAIR 5824,9856
+MORE2
+ADD2 -68
+ADD3 -66
+PAIR 12096,12992
+MORE2
+ADD2 -64
+ADD3 -62
+PAIR 13888,16128
+ADD2 -60
+MORE3
+ADD3 -58
+PAIR 26880,23296
+ADD2 -56
+ADD3 -54
+PAIR 896,2240
+MORE0
+ADD0 -52
+MORE2
+ADD2 -50
+MORE3
+ADD3 -48
+PAIR 7168,8960
+MORE0
+ADD0 -46
+MORE2
+ADD2 -44
+MORE3
+ADD3 -42
+PAIR 10752,25088
+ADD0 -40
+ADD2 -38
+ADD3 -36
+PAIR 1792,14784
+MORE1
+ADD1 -34
+MORE2
+ADD2 -32
+ADD3 -30
+PAIR 24640,20608
+MORE1
+ADD1 -28
+ADD2 -26
+MORE3
+ADD3 -24
+PAIR 4928,8064
+MORE0
+ADD0 -22
+MORE1
+ADD1 -20
+MORE2
+ADD2 -18
+ADD3 -16
+PAIR 8512,13440
+ADD0 -14
+MORE1
+ADD1 -12
+ADD2 -10
+ADD3 -8
+PAIR 15680,25984
+MORE0
+ADD0 -6
+ADD1 -4
+MORE2
+ADD2 -2
+MORE3
+ADD3 0
+PAIR 18368,18368
+ADD0 2
+MORE1
+ADD1 4
+ADD2 6
+ADD3 8
+PAIR 23744,23744
+ADD0 10
+MORE1
+ADD1 12
+ADD2 14
+ADD3 16
+PAIR 24192,27776
+ADD0 18
+ADD1 20
+MORE2
+ADD2 22
+MORE3
+ADD3 24
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_98343871bcc0f4e9_l018_g6,.-peristyle_98343871bcc0f4e9_l018_g6
+.globl peristyle_98343871bcc0f4e9_l018_g7
+.hidden peristyle_98343871bcc0f4e9_l018_g7
+.type peristyle_98343871bcc0f4e9_l018_g7,@function
+.p2align 6
+peristyle_98343871bcc0f4e9_l018_g7:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 5824,6720
+SET0 -128
+PAIR 16576,26432
+SET1 -126
+PAIR 1792,8960
+CARRY0
+ADD0 -124
+ADD1 -122
+PAIR 9408,9408
+ADD0 -120
+CARRY1
+ADD1 -118
+PAIR 448,2688
+SET2 -116
+PAIR 4928,23296
+ADD1 -114
+ADD2 -112
+PAIR 2240,3136
+MORE0
+ADD0 -110
+MORE1
+ADD1 -108
+ADD2 -106
+PAIR 10304,10304
+MORE0
+ADD0 -104
+ADD1 -102
+ADD2 -100
+PAIR 15232,15232
+MORE0
+ADD0 -98
+MORE1
+ADD1 -96
+ADD2 -94
+PAIR 16128,22400
+MORE0
+ADD0 -92
+ADD1 -90
+CARRY2
+ADD2 -88
+PAIR 896,6272
+SET3 -86
+PAIR 27776,21952
+MORE0
+ADD0 -84
+ADD3 -82
+PAIR 12096,17920
+MORE1
+ADD1 -80
+CARRY3
+ADD3 -78
+PAIR 19712,27328
+MORE1
+ADD1 -76
+ADD3 -74
+PAIR 4480,7168
+MORE0
+ADD0 -72
+MORE1
+ADD1 -70
+MORE3
+ADD3 -68
+PAIR 15680,17024
+ADD0 -66
+ADD1 -64
+MORE3
+ADD3 -62
+PAIR 24640,24640
+ADD0 -60
+MORE1
+ADD1 -58
+ADD3 -56
+PAIR 3584,10752
+ADD2 -54
+MORE3
+ADD3 -52
+PAIR 8512,26880
+ADD2 -50
+ADD3 -48
+PAIR 7616,9856
+MORE0
+ADD0 -46
+MORE2
+ADD2 -44
+MORE3
+ADD3 -42
+PAIR 11648,13440
+ADD0 -40
+ADD2 -38
+MORE3
+ADD3 -36
+PAIR 18368,18816
+MORE0
+ADD0 -34
+MORE2
+ADD2 -32
+MORE3
+ADD3 -30
+PAIR 20160,21504
+ADD0 -28
+ADD2 -26
+ADD3 -24
+PAIR 22848,12544
+MORE0
+ADD0 -22
+ADD2 -20
+ADD3 -18
+PAIR 1344,5376
+ADD1 -16
+MORE2
+ADD2 -14
+ADD3 -12
+PAIR 21056,23744
+MORE1
+ADD1 -10
+MORE2
+ADD2 -8
+MORE3
+ADD3 -6
+PAIR 25536,28224
+ADD1 -4
+ADD2 -2
+MORE3
+ADD3 0
+PAIR 0,0
+ADD0 2
+MORE1
+ADD1 4
+ADD2 6
+MORE3
+ADD3 8
+PAIR 4032,4032
+MORE0
+ADD0 10
+MORE1
+ADD1 12
+ADD2 14
+ADD3 16
+PAIR 13888,14336
+ADD0 18
+MORE1
+ADD1 20
+MORE2
+ADD2 22
+ADD3 24
+PAIR 17472,19264
+ADD0 26
+ADD1 28
+ADD2 30
+MORE3
+ADD3 32
+PAIR 25088,25088
+MORE0
+ADD0 34
+MORE1
+ADD1 36
+MORE2
+ADD2 38
+ADD3 40
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_98343871bcc0f4e9_l018_g7,.-peristyle_98343871bcc0f4e9_l018_g7
 .section .note.GNU-stack,"",@progbits

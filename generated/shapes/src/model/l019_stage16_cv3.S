@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_bce655f1209a108b_l019_g0
-.hidden peristyle_bce655f1209a108b_l019_g0
-.type peristyle_bce655f1209a108b_l019_g0,@function
+.globl peristyle_b227521e04f22ed3_l019_g0
+.hidden peristyle_b227521e04f22ed3_l019_g0
+.type peristyle_b227521e04f22ed3_l019_g0,@function
 .p2align 6
-peristyle_bce655f1209a108b_l019_g0:
+peristyle_b227521e04f22ed3_l019_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -139,155 +139,1203 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 4032,21504
+PAIR 448,8064
 SET0 -128
-SET1 -126
-PAIR 21952,25984
-ADD0 -124
-ADD1 -122
-PAIR 14784,14784
-SET2 -120
-PAIR 448,1344
-ADD0 -118
-ADD2 -116
-PAIR 9408,12544
+PAIR 6272,7168
+ADD0 -126
+SET1 -124
+PAIR 8960,17024
 CARRY0
-ADD0 -114
-CARRY2
-ADD2 -112
-PAIR 13440,17024
-ADD0 -110
-ADD2 -108
-PAIR 23744,26880
-MORE0
-ADD0 -106
-MORE2
-ADD2 -104
-PAIR 27776,25536
-ADD0 -102
-ADD2 -100
-PAIR 3584,10304
+ADD0 -122
+ADD1 -120
+PAIR 0,2240
+ADD0 -118
+SET2 -116
+PAIR 3136,24640
 CARRY1
-ADD1 -98
-ADD2 -96
-PAIR 15680,25088
-MORE1
-ADD1 -94
-MORE2
-ADD2 -92
-PAIR 8960,12096
+ADD1 -114
+ADD2 -112
+PAIR 7616,12096
 MORE0
-ADD0 -90
+ADD0 -110
 MORE1
-ADD1 -88
-ADD2 -86
-PAIR 1792,12992
-SET3 -84
-PAIR 18368,18368
+ADD1 -108
+CARRY2
+ADD2 -106
+PAIR 17472,23744
+ADD0 -104
+ADD1 -102
+ADD2 -100
+PAIR 27776,24192
+ADD0 -98
+MORE1
+ADD1 -96
+ADD2 -94
+PAIR 4928,17920
+SET3 -92
+PAIR 19712,25088
+ADD1 -90
+ADD3 -88
+PAIR 5824,12544
+MORE0
+ADD0 -86
+ADD1 -84
 ADD3 -82
-PAIR 24640,24640
-CARRY3
-ADD3 -80
-PAIR 4928,5376
+PAIR 13440,20160
+ADD0 -80
+MORE1
 ADD1 -78
-MORE3
+CARRY3
 ADD3 -76
-PAIR 28224,21056
-ADD1 -74
+PAIR 1792,2688
+MORE2
+ADD2 -74
 ADD3 -72
-PAIR 5824,6272
-ADD0 -70
-MORE1
-ADD1 -68
+PAIR 6720,22848
+ADD2 -70
+ADD3 -68
+PAIR 21056,15680
+ADD2 -66
 MORE3
-ADD3 -66
-PAIR 8512,10752
+ADD3 -64
+PAIR 1344,10752
 MORE0
-ADD0 -64
-ADD1 -62
+ADD0 -62
+MORE2
+ADD2 -60
+ADD3 -58
+PAIR 15232,19264
+MORE0
+ADD0 -56
+ADD2 -54
 MORE3
-ADD3 -60
-PAIR 11648,14336
-ADD0 -58
-MORE1
-ADD1 -56
-ADD3 -54
-PAIR 15232,17472
-ADD0 -52
-ADD1 -50
+ADD3 -52
+PAIR 21504,26880
+ADD0 -50
+MORE2
+ADD2 -48
 MORE3
-ADD3 -48
-PAIR 20160,23296
-ADD0 -46
-MORE1
+ADD3 -46
+PAIR 3584,10304
 ADD1 -44
-ADD3 -42
-PAIR 26432,11200
-MORE0
-ADD0 -40
+ADD2 -42
+MORE3
+ADD3 -40
+PAIR 12992,13888
 MORE1
 ADD1 -38
+ADD2 -36
 MORE3
-ADD3 -36
-PAIR 2688,13888
+ADD3 -34
+PAIR 18816,16128
+ADD1 -32
+ADD2 -30
+ADD3 -28
+PAIR 4032,4480
+MORE0
+ADD0 -26
+MORE1
+ADD1 -24
+MORE2
+ADD2 -22
+MORE3
+ADD3 -20
+PAIR 8512,9408
+ADD0 -18
+ADD1 -16
+ADD2 -14
+ADD3 -12
+PAIR 11200,11648
+MORE0
+ADD0 -10
+ADD1 -8
+ADD2 -6
+MORE3
+ADD3 -4
+PAIR 14336,16576
+ADD0 -2
+ADD1 0
+MORE2
+ADD2 2
+MORE3
+ADD3 4
+PAIR 20608,21952
+MORE0
+ADD0 6
+MORE1
+ADD1 8
+ADD2 10
+ADD3 12
+PAIR 23296,25984
+ADD0 14
+ADD1 16
+ADD2 18
+MORE3
+ADD3 20
+PAIR 26432,25536
+ADD0 22
+MORE1
+ADD1 24
+ADD2 26
+ADD3 28
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_b227521e04f22ed3_l019_g0,.-peristyle_b227521e04f22ed3_l019_g0
+.globl peristyle_b227521e04f22ed3_l019_g1
+.hidden peristyle_b227521e04f22ed3_l019_g1
+.type peristyle_b227521e04f22ed3_l019_g1,@function
+.p2align 6
+peristyle_b227521e04f22ed3_l019_g1:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 4032,4928
+SET0 -128
+PAIR 448,8064
+SET1 -126
+PAIR 16576,24192
+ADD1 -124
+PAIR 3584,8512
+ADD0 -122
+ADD1 -120
+PAIR 12096,15680
+ADD0 -118
+CARRY1
+ADD1 -116
+PAIR 17472,28224
+CARRY0
+ADD0 -114
+ADD1 -112
+PAIR 2688,18368
+SET2 -110
+PAIR 9856,22400
+ADD0 -108
+ADD2 -106
+PAIR 5376,5824
+ADD0 -104
+ADD1 -102
+ADD2 -100
+PAIR 7168,15232
+ADD0 -98
+ADD1 -96
+CARRY2
+ADD2 -94
+PAIR 23296,25984
+MORE0
+ADD0 -92
+MORE1
+ADD1 -90
+MORE2
+ADD2 -88
+PAIR 12544,17024
+SET3 -86
+PAIR 14336,14336
+MORE0
+ADD0 -84
+ADD3 -82
+PAIR 19264,19264
+MORE0
+ADD0 -80
+ADD3 -78
+PAIR 20160,10752
+ADD0 -76
+ADD3 -74
+PAIR 0,1344
+ADD1 -72
+ADD3 -70
+PAIR 18816,25536
+ADD1 -68
+CARRY3
+ADD3 -66
+PAIR 22848,24640
+MORE1
+ADD1 -64
+ADD3 -62
+PAIR 11648,17920
+ADD0 -60
+ADD1 -58
+ADD3 -56
+PAIR 25088,26432
+MORE0
+ADD0 -54
+MORE1
+ADD1 -52
+MORE3
+ADD3 -50
+PAIR 2240,7616
+ADD2 -48
+ADD3 -46
+PAIR 13440,13888
+MORE2
+ADD2 -44
+MORE3
+ADD3 -42
+PAIR 23744,26880
+MORE2
+ADD2 -40
+ADD3 -38
+PAIR 3136,6272
+ADD0 -36
 ADD2 -34
 ADD3 -32
-PAIR 16128,18816
+PAIR 10304,21952
+MORE0
+ADD0 -30
+ADD2 -28
+ADD3 -26
+PAIR 6720,9408
+ADD1 -24
+MORE2
+ADD2 -22
+MORE3
+ADD3 -20
+PAIR 11200,16128
+ADD1 -18
+ADD2 -16
+MORE3
+ADD3 -14
+PAIR 896,8960
+MORE0
+ADD0 -12
+MORE1
+ADD1 -10
+MORE2
+ADD2 -8
+ADD3 -6
+PAIR 19712,21056
+ADD0 -4
+ADD1 -2
+MORE2
+ADD2 0
+ADD3 2
+PAIR 21504,27328
+MORE0
+ADD0 4
+MORE1
+ADD1 6
+ADD2 8
+MORE3
+ADD3 10
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_b227521e04f22ed3_l019_g1,.-peristyle_b227521e04f22ed3_l019_g1
+.globl peristyle_b227521e04f22ed3_l019_g2
+.hidden peristyle_b227521e04f22ed3_l019_g2
+.type peristyle_b227521e04f22ed3_l019_g2,@function
+.p2align 6
+peristyle_b227521e04f22ed3_l019_g2:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 3584,7168
+SET0 -128
+SET1 -126
+PAIR 13888,14784
+ADD0 -124
+ADD1 -122
+PAIR 19264,19264
+ADD0 -120
+ADD1 -118
+PAIR 2240,3136
+CARRY0
+ADD0 -116
+SET2 -114
+PAIR 15680,16576
+MORE0
+ADD0 -112
+CARRY2
+ADD2 -110
+PAIR 6720,23296
+CARRY1
+ADD1 -108
+ADD2 -106
+PAIR 2688,4480
+MORE0
+ADD0 -104
+ADD1 -102
+ADD2 -100
+PAIR 8960,9408
+ADD0 -98
+ADD1 -96
+MORE2
+ADD2 -94
+PAIR 4928,5824
+SET3 -92
+PAIR 1792,5376
+MORE1
+ADD1 -90
+ADD3 -88
+PAIR 21952,26432
+ADD1 -86
+CARRY3
+ADD3 -84
+PAIR 0,9856
+ADD0 -82
+MORE1
+ADD1 -80
+ADD3 -78
+PAIR 12544,24192
+MORE0
+ADD0 -76
+ADD1 -74
+MORE3
+ADD3 -72
+PAIR 6272,10752
+ADD2 -70
+ADD3 -68
+PAIR 18368,20160
+ADD2 -66
+MORE3
+ADD3 -64
+PAIR 448,16128
+MORE0
+ADD0 -62
+MORE2
+ADD2 -60
+MORE3
+ADD3 -58
+PAIR 17024,18816
+ADD0 -56
+ADD2 -54
+MORE3
+ADD3 -52
+PAIR 19712,22400
+MORE0
+ADD0 -50
+MORE2
+ADD2 -48
+MORE3
+ADD3 -46
+PAIR 22848,26880
+MORE0
+ADD0 -44
+MORE2
+ADD2 -42
+MORE3
+ADD3 -40
+PAIR 27776,17472
+ADD0 -38
+ADD2 -36
+ADD3 -34
+PAIR 4032,8512
+ADD1 -32
 MORE2
 ADD2 -30
 MORE3
 ADD3 -28
-PAIR 22400,22848
-ADD2 -26
-ADD3 -24
-PAIR 0,2240
-ADD0 -22
+PAIR 11200,15232
+ADD1 -26
+ADD2 -24
+ADD3 -22
+PAIR 21504,25536
+MORE1
+ADD1 -20
+ADD2 -18
+ADD3 -16
+PAIR 896,1344
+MORE0
+ADD0 -14
+ADD1 -12
 MORE2
-ADD2 -20
+ADD2 -10
 MORE3
-ADD3 -18
-PAIR 4480,7616
-MORE0
-ADD0 -16
-MORE2
-ADD2 -14
-ADD3 -12
-PAIR 8064,16576
-MORE0
-ADD0 -10
-MORE2
-ADD2 -8
-MORE3
-ADD3 -6
-PAIR 20608,24192
-MORE0
-ADD0 -4
-MORE2
+ADD3 -8
+PAIR 7616,8064
+ADD0 -6
+MORE1
+ADD1 -4
 ADD2 -2
 ADD3 0
-PAIR 896,3136
-ADD1 2
-ADD2 4
-MORE3
-ADD3 6
-PAIR 9856,17920
-MORE1
-ADD1 8
+PAIR 10304,12096
+MORE0
+ADD0 2
+ADD1 4
 MORE2
-ADD2 10
+ADD2 6
+ADD3 8
+PAIR 13440,17920
+ADD0 10
+MORE1
+ADD1 12
+ADD2 14
 MORE3
-ADD3 12
-PAIR 19712,27328
+ADD3 16
+PAIR 20608,23744
+ADD0 18
+ADD1 20
+ADD2 22
+ADD3 24
+PAIR 25088,27328
+MORE0
+ADD0 26
+ADD1 28
+MORE2
+ADD2 30
+ADD3 32
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_b227521e04f22ed3_l019_g2,.-peristyle_b227521e04f22ed3_l019_g2
+.globl peristyle_b227521e04f22ed3_l019_g3
+.hidden peristyle_b227521e04f22ed3_l019_g3
+.type peristyle_b227521e04f22ed3_l019_g3,@function
+.p2align 6
+peristyle_b227521e04f22ed3_l019_g3:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 2688,10752
+SET0 -128
+PAIR 19712,22848
+CARRY0
+ADD0 -126
+PAIR 27776,27776
+SET1 -124
+PAIR 8512,22400
+MORE0
+ADD0 -122
+ADD1 -120
+PAIR 9408,17024
+SET2 -118
+PAIR 21056,21952
+ADD2 -116
+PAIR 25984,27328
+CARRY2
+ADD2 -114
+PAIR 1792,4928
+MORE0
+ADD0 -112
+ADD1 -110
+MORE2
+ADD2 -108
+PAIR 5376,12992
+ADD0 -106
+ADD1 -104
+ADD2 -102
+PAIR 14336,17920
+MORE0
+ADD0 -100
+ADD1 -98
+MORE2
+ADD2 -96
+PAIR 26432,24192
+MORE0
+ADD0 -94
+CARRY1
+ADD1 -92
+MORE2
+ADD2 -90
+PAIR 24640,12096
+MORE0
+ADD0 -88
+SET3 -86
+PAIR 3584,8960
+ADD1 -84
+ADD3 -82
+PAIR 13440,14784
+ADD1 -80
+ADD3 -78
+PAIR 896,2240
+ADD0 -76
+MORE1
+ADD1 -74
+CARRY3
+ADD3 -72
+PAIR 6272,8064
+MORE0
+ADD0 -70
+ADD1 -68
+ADD3 -66
+PAIR 16576,20608
+ADD0 -64
+ADD1 -62
+ADD3 -60
+PAIR 448,21504
+ADD2 -58
+MORE3
+ADD3 -56
+PAIR 23744,25536
+ADD2 -54
+ADD3 -52
+PAIR 3136,11200
+ADD0 -50
+MORE2
+ADD2 -48
+MORE3
+ADD3 -46
+PAIR 16128,20160
+MORE0
+ADD0 -44
+ADD2 -42
+ADD3 -40
+PAIR 1344,4032
+MORE1
+ADD1 -38
+MORE2
+ADD2 -36
+MORE3
+ADD3 -34
+PAIR 15680,25088
+ADD1 -32
+ADD2 -30
+ADD3 -28
+PAIR 26880,19264
+ADD1 -26
+MORE2
+ADD2 -24
+MORE3
+ADD3 -22
+PAIR 0,4480
+ADD0 -20
+ADD1 -18
+MORE2
+ADD2 -16
+ADD3 -14
+PAIR 5824,7168
+MORE0
+ADD0 -12
+MORE1
+ADD1 -10
+ADD2 -8
+ADD3 -6
+PAIR 7616,9856
+MORE0
+ADD0 -4
+MORE1
+ADD1 -2
+MORE2
+ADD2 0
+ADD3 2
+PAIR 11648,13888
+MORE0
+ADD0 4
+ADD1 6
+ADD2 8
+MORE3
+ADD3 10
+PAIR 15232,17472
+ADD0 12
 MORE1
 ADD1 14
-MORE2
 ADD2 16
-MORE3
 ADD3 18
-PAIR 7168,19264
+PAIR 18368,18816
 ADD0 20
-MORE1
 ADD1 22
+ADD2 24
+MORE3
+ADD3 26
+PAIR 23296,28224
+MORE0
+ADD0 28
+MORE1
+ADD1 30
+MORE2
+ADD2 32
+ADD3 34
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_b227521e04f22ed3_l019_g3,.-peristyle_b227521e04f22ed3_l019_g3
+.globl peristyle_b227521e04f22ed3_l019_g4
+.hidden peristyle_b227521e04f22ed3_l019_g4
+.type peristyle_b227521e04f22ed3_l019_g4,@function
+.p2align 6
+peristyle_b227521e04f22ed3_l019_g4:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 896,13440
+SET0 -128
+PAIR 16128,25088
+SET1 -126
+PAIR 0,4032
+ADD0 -124
+ADD1 -122
+PAIR 11648,12096
+ADD0 -120
+CARRY1
+ADD1 -118
+PAIR 5824,24640
+ADD0 -116
+SET2 -114
+PAIR 27328,14336
+ADD0 -112
+ADD2 -110
+PAIR 10304,18368
+MORE1
+ADD1 -108
+CARRY2
+ADD2 -106
+PAIR 8512,11200
+ADD0 -104
+ADD1 -102
+MORE2
+ADD2 -100
+PAIR 4928,15680
+SET3 -98
+PAIR 3136,23296
+CARRY0
+ADD0 -96
+ADD3 -94
+PAIR 8064,22848
+MORE1
+ADD1 -92
+ADD3 -90
+PAIR 25536,26880
+ADD1 -88
+ADD3 -86
+PAIR 2240,5376
+ADD0 -84
+MORE1
+ADD1 -82
+CARRY3
+ADD3 -80
+PAIR 21952,26432
+ADD0 -78
+MORE1
+ADD1 -76
+ADD3 -74
+PAIR 6272,13888
+MORE2
+ADD2 -72
+ADD3 -70
+PAIR 20160,21504
+ADD2 -68
+MORE3
+ADD3 -66
+PAIR 3584,8960
+ADD0 -64
+MORE2
+ADD2 -62
+MORE3
+ADD3 -60
+PAIR 12544,12992
+MORE0
+ADD0 -58
+ADD2 -56
+ADD3 -54
+PAIR 14784,22400
+ADD0 -52
+MORE2
+ADD2 -50
+ADD3 -48
+PAIR 6720,6720
+ADD1 -46
+MORE2
+ADD2 -44
+MORE3
+ADD3 -42
+PAIR 7616,7616
+MORE1
+ADD1 -40
+MORE2
+ADD2 -38
+ADD3 -36
+PAIR 19264,28224
+ADD1 -34
+ADD2 -32
+ADD3 -30
+PAIR 448,1344
+ADD0 -28
+ADD1 -26
+MORE2
+ADD2 -24
+ADD3 -22
+PAIR 1792,2688
+MORE0
+ADD0 -20
+MORE1
+ADD1 -18
+MORE2
+ADD2 -16
+ADD3 -14
+PAIR 7168,9408
+ADD0 -12
+MORE1
+ADD1 -10
+MORE2
+ADD2 -8
+ADD3 -6
+PAIR 10752,16576
+MORE0
+ADD0 -4
+ADD1 -2
+MORE2
+ADD2 0
+MORE3
+ADD3 2
+PAIR 17024,17920
+ADD0 4
+ADD1 6
+MORE2
+ADD2 8
+ADD3 10
+PAIR 19712,21056
+ADD0 12
+MORE1
+ADD1 14
+ADD2 16
+ADD3 18
+PAIR 27776,25984
+MORE0
+ADD0 20
+ADD1 22
+MORE2
 ADD2 24
 ADD3 26
 vpsraw $8,%ymm4,%ymm0
@@ -401,12 +1449,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_bce655f1209a108b_l019_g0,.-peristyle_bce655f1209a108b_l019_g0
-.globl peristyle_bce655f1209a108b_l019_g1
-.hidden peristyle_bce655f1209a108b_l019_g1
-.type peristyle_bce655f1209a108b_l019_g1,@function
+.size peristyle_b227521e04f22ed3_l019_g4,.-peristyle_b227521e04f22ed3_l019_g4
+.globl peristyle_b227521e04f22ed3_l019_g5
+.hidden peristyle_b227521e04f22ed3_l019_g5
+.type peristyle_b227521e04f22ed3_l019_g5,@function
 .p2align 6
-peristyle_bce655f1209a108b_l019_g1:
+peristyle_b227521e04f22ed3_l019_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -415,386 +1463,129 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 1792,5376
+PAIR 4032,4928
 SET0 -128
-PAIR 12544,14784
+PAIR 8512,15232
 ADD0 -126
-PAIR 4928,19264
+PAIR 1792,20160
 SET1 -124
-PAIR 5824,21056
-ADD0 -122
-CARRY1
-ADD1 -120
-PAIR 21952,21952
-ADD0 -118
-ADD1 -116
-PAIR 8064,21504
-SET2 -114
-PAIR 23744,25088
-ADD2 -112
-PAIR 896,8960
+PAIR 0,896
+SET2 -122
+PAIR 19712,19712
+ADD2 -120
+PAIR 5824,21952
 CARRY0
-ADD0 -110
-ADD2 -108
-PAIR 9408,17024
-ADD0 -106
+ADD0 -118
+ADD2 -116
+PAIR 3136,15680
+ADD1 -114
 CARRY2
-ADD2 -104
-PAIR 19712,22400
-ADD0 -102
-ADD2 -100
-PAIR 4480,6272
-MORE1
-ADD1 -98
-MORE2
-ADD2 -96
-PAIR 10304,15232
-ADD1 -94
-ADD2 -92
-PAIR 26880,28224
-ADD1 -90
-ADD2 -88
-PAIR 2688,4032
-MORE0
-ADD0 -86
-MORE1
-ADD1 -84
-ADD2 -82
-PAIR 8512,10752
-ADD0 -80
-ADD1 -78
-MORE2
-ADD2 -76
-PAIR 11200,17920
-ADD0 -74
-ADD1 -72
-ADD2 -70
-PAIR 13888,14336
-SET3 -68
-PAIR 17472,24192
-ADD3 -66
-PAIR 0,3584
-MORE0
-ADD0 -64
-ADD3 -62
-PAIR 11648,24640
-ADD0 -60
-CARRY3
-ADD3 -58
-PAIR 25984,26432
-ADD0 -56
-ADD3 -54
-PAIR 7168,12992
-ADD0 -52
-MORE1
-ADD1 -50
-ADD3 -48
-PAIR 15680,18368
-ADD2 -46
-MORE3
-ADD3 -44
-PAIR 20160,22848
-MORE2
-ADD2 -42
-ADD3 -40
-PAIR 1344,2240
-MORE0
-ADD0 -38
-ADD2 -36
-MORE3
-ADD3 -34
-PAIR 3136,16576
-ADD0 -32
-MORE2
-ADD2 -30
-ADD3 -28
-PAIR 27328,27776
-ADD0 -26
-ADD2 -24
-MORE3
-ADD3 -22
-PAIR 6720,7616
-ADD1 -20
-MORE2
-ADD2 -18
-ADD3 -16
-PAIR 16128,20608
-ADD1 -14
-ADD2 -12
-ADD3 -10
-PAIR 25536,18816
-MORE1
-ADD1 -8
-ADD2 -6
-ADD3 -4
-PAIR 448,12096
-MORE0
-ADD0 -2
-ADD1 0
-MORE2
-ADD2 2
-MORE3
-ADD3 4
-PAIR 13440,23296
-ADD0 6
-MORE1
-ADD1 8
-ADD2 10
-ADD3 12
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_bce655f1209a108b_l019_g1,.-peristyle_bce655f1209a108b_l019_g1
-.globl peristyle_bce655f1209a108b_l019_g2
-.hidden peristyle_bce655f1209a108b_l019_g2
-.type peristyle_bce655f1209a108b_l019_g2,@function
-.p2align 6
-peristyle_bce655f1209a108b_l019_g2:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 896,13440
-SET0 -128
-PAIR 1344,17920
-SET1 -126
-PAIR 18816,26432
-ADD1 -124
-PAIR 3136,7168
-ADD0 -122
+ADD2 -112
+PAIR 23744,26432
 CARRY1
-ADD1 -120
-PAIR 11200,13888
-CARRY0
-ADD0 -118
-ADD1 -116
-PAIR 15232,21504
-ADD0 -114
-ADD1 -112
-PAIR 3584,3584
-SET2 -110
-PAIR 2240,10304
-ADD0 -108
-ADD2 -106
-PAIR 1792,11648
-MORE1
+ADD1 -110
+ADD2 -108
+PAIR 6272,7168
+MORE0
+ADD0 -106
 ADD1 -104
 ADD2 -102
-PAIR 12992,14336
-ADD1 -100
-CARRY2
-ADD2 -98
-PAIR 17472,25536
-ADD1 -96
-MORE2
-ADD2 -94
-PAIR 7616,18368
+PAIR 18368,21504
+SET3 -100
+PAIR 10304,28224
 MORE0
-ADD0 -92
+ADD0 -98
+CARRY3
+ADD3 -96
+PAIR 14336,14784
+ADD1 -94
+MORE3
+ADD3 -92
+PAIR 26880,25088
 MORE1
 ADD1 -90
-ADD2 -88
-PAIR 8064,12096
-SET3 -86
-PAIR 2688,6272
-ADD0 -84
+ADD3 -88
+PAIR 7616,11200
+ADD0 -86
+ADD1 -84
 ADD3 -82
-PAIR 8960,19712
+PAIR 12096,16128
 ADD0 -80
-ADD3 -78
-PAIR 4480,15680
-MORE1
-ADD1 -76
-CARRY3
-ADD3 -74
-PAIR 17024,25088
-MORE1
-ADD1 -72
-ADD3 -70
-PAIR 27776,28224
-MORE1
-ADD1 -68
+ADD1 -78
 MORE3
-ADD3 -66
-PAIR 5376,5824
-ADD0 -64
-MORE1
-ADD1 -62
-ADD3 -60
-PAIR 27328,23296
-MORE0
-ADD0 -58
-MORE1
-ADD1 -56
-MORE3
-ADD3 -54
-PAIR 8512,10752
+ADD3 -76
+PAIR 5376,16576
 MORE2
+ADD2 -74
+MORE3
+ADD3 -72
+PAIR 24192,25984
+ADD2 -70
+MORE3
+ADD3 -68
+PAIR 448,2688
+MORE0
+ADD0 -66
+ADD2 -64
+ADD3 -62
+PAIR 4480,12992
+ADD0 -60
+MORE2
+ADD2 -58
+ADD3 -56
+PAIR 13440,17920
+MORE0
+ADD0 -54
 ADD2 -52
+MORE3
 ADD3 -50
-PAIR 20608,24192
-ADD2 -48
-ADD3 -46
-PAIR 6720,22400
-ADD0 -44
-ADD2 -42
-ADD3 -40
-PAIR 0,448
-MORE1
-ADD1 -38
+PAIR 18816,19264
+ADD0 -48
 MORE2
-ADD2 -36
-MORE3
-ADD3 -34
-PAIR 4032,4928
-ADD1 -32
-ADD2 -30
-ADD3 -28
-PAIR 19264,20160
-MORE1
-ADD1 -26
-ADD2 -24
-MORE3
-ADD3 -22
-PAIR 9408,9856
+ADD2 -46
+ADD3 -44
+PAIR 20608,21056
 MORE0
-ADD0 -20
-ADD1 -18
+ADD0 -42
+ADD2 -40
+ADD3 -38
+PAIR 1344,8064
+MORE1
+ADD1 -36
 MORE2
+ADD2 -34
+MORE3
+ADD3 -32
+PAIR 9408,9856
+ADD1 -30
+ADD2 -28
+ADD3 -26
+PAIR 11648,12544
+MORE1
+ADD1 -24
+MORE2
+ADD2 -22
+MORE3
+ADD3 -20
+PAIR 17472,22400
+MORE1
+ADD1 -18
 ADD2 -16
+MORE3
 ADD3 -14
-PAIR 16128,21952
+PAIR 6720,10752
 ADD0 -12
 MORE1
 ADD1 -10
+MORE2
 ADD2 -8
-MORE3
 ADD3 -6
-PAIR 23744,25984
+PAIR 23296,25536
+MORE0
 ADD0 -4
 ADD1 -2
-MORE2
 ADD2 0
 ADD3 2
-PAIR 26880,21056
-MORE0
-ADD0 4
-MORE1
-ADD1 6
-ADD2 8
-ADD3 10
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -906,12 +1697,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_bce655f1209a108b_l019_g2,.-peristyle_bce655f1209a108b_l019_g2
-.globl peristyle_bce655f1209a108b_l019_g3
-.hidden peristyle_bce655f1209a108b_l019_g3
-.type peristyle_bce655f1209a108b_l019_g3,@function
+.size peristyle_b227521e04f22ed3_l019_g5,.-peristyle_b227521e04f22ed3_l019_g5
+.globl peristyle_b227521e04f22ed3_l019_g6
+.hidden peristyle_b227521e04f22ed3_l019_g6
+.type peristyle_b227521e04f22ed3_l019_g6,@function
 .p2align 6
-peristyle_bce655f1209a108b_l019_g3:
+peristyle_b227521e04f22ed3_l019_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -920,917 +1711,128 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 8960,22848
+PAIR 13440,24640
 SET0 -128
-PAIR 12992,18368
+PAIR 4032,4928
 SET1 -126
-PAIR 4928,5824
-CARRY0
-ADD0 -124
+PAIR 18816,23744
 CARRY1
-ADD1 -122
-PAIR 7616,7616
-MORE0
-ADD0 -120
-ADD1 -118
-PAIR 12096,12096
-MORE0
-ADD0 -116
-ADD1 -114
-PAIR 12544,17024
-ADD0 -112
-ADD1 -110
-PAIR 4032,15232
-SET2 -108
-PAIR 14336,24192
-MORE0
-ADD0 -106
-ADD2 -104
-PAIR 1792,10752
-ADD0 -102
+ADD1 -124
+PAIR 13888,15680
+ADD0 -122
+ADD1 -120
+PAIR 16576,20160
+ADD0 -118
 MORE1
-ADD1 -100
-ADD2 -98
-PAIR 13440,16128
-MORE0
-ADD0 -96
-MORE1
-ADD1 -94
-CARRY2
-ADD2 -92
-PAIR 19712,25088
-ADD0 -90
-ADD1 -88
-ADD2 -86
-PAIR 21504,23296
-ADD0 -84
-ADD1 -82
-ADD2 -80
-PAIR 3136,7168
-SET3 -78
-PAIR 9856,10304
-ADD3 -76
-PAIR 17472,18816
-MORE0
-ADD0 -74
-ADD3 -72
-PAIR 19264,20160
-ADD0 -70
-CARRY3
-ADD3 -68
-PAIR 8512,26432
-ADD1 -66
-ADD3 -64
-PAIR 896,22400
-ADD0 -62
-MORE1
-ADD1 -60
-MORE3
-ADD3 -58
-PAIR 6272,13888
-ADD2 -56
-ADD3 -54
-PAIR 15680,20608
-MORE2
-ADD2 -52
-ADD3 -50
-PAIR 21952,26880
-ADD2 -48
-MORE3
-ADD3 -46
-PAIR 6720,11200
-MORE0
-ADD0 -44
-ADD2 -42
-ADD3 -40
-PAIR 25536,28224
-ADD0 -38
-MORE2
-ADD2 -36
-ADD3 -34
-PAIR 0,4480
-ADD1 -32
-ADD2 -30
-ADD3 -28
-PAIR 5376,17920
-ADD1 -26
-ADD2 -24
-MORE3
-ADD3 -22
-PAIR 23744,2240
-MORE1
-ADD1 -20
-MORE2
-ADD2 -18
-ADD3 -16
-PAIR 2688,8064
-ADD0 -14
-ADD1 -12
-ADD2 -10
-ADD3 -8
-PAIR 9408,11648
-MORE0
-ADD0 -6
-ADD1 -4
-MORE2
-ADD2 -2
-ADD3 0
-PAIR 14784,16576
-ADD0 2
-MORE1
-ADD1 4
-ADD2 6
-MORE3
-ADD3 8
-PAIR 21056,27328
-ADD0 10
-ADD1 12
-ADD2 14
-ADD3 16
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_bce655f1209a108b_l019_g3,.-peristyle_bce655f1209a108b_l019_g3
-.globl peristyle_bce655f1209a108b_l019_g4
-.hidden peristyle_bce655f1209a108b_l019_g4
-.type peristyle_bce655f1209a108b_l019_g4,@function
-.p2align 6
-peristyle_bce655f1209a108b_l019_g4:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 2240,15232
-SET1 -128
-PAIR 19264,22848
-ADD1 -126
-PAIR 3584,7616
-SET0 -124
-ADD1 -122
-PAIR 12096,13888
+ADD1 -116
+PAIR 22848,24192
 CARRY0
-ADD0 -120
-CARRY1
-ADD1 -118
-PAIR 8064,16128
-SET2 -116
-PAIR 19712,25088
-ADD2 -114
-PAIR 7168,12544
-MORE0
-ADD0 -112
-ADD2 -110
-PAIR 0,1344
-ADD1 -108
-CARRY2
+ADD0 -114
+MORE1
+ADD1 -112
+PAIR 15232,21056
+SET2 -110
+PAIR 18368,23296
+ADD0 -108
 ADD2 -106
-PAIR 10752,16576
-MORE1
-ADD1 -104
-ADD2 -102
-PAIR 21504,23296
-ADD1 -100
-ADD2 -98
-PAIR 11200,14336
-ADD0 -96
-ADD1 -94
-ADD2 -92
-PAIR 24192,25984
-ADD0 -90
-ADD1 -88
-MORE2
-ADD2 -86
-PAIR 24640,27776
+PAIR 0,16128
 MORE0
-ADD0 -84
-MORE1
-ADD1 -82
-ADD2 -80
-PAIR 5824,8960
-SET3 -78
-PAIR 17920,21056
-ADD3 -76
-PAIR 9856,13440
-ADD0 -74
+ADD0 -104
+ADD1 -102
+CARRY2
+ADD2 -100
+PAIR 896,12544
+SET3 -98
+PAIR 17024,17920
+ADD3 -96
+PAIR 2240,17472
+ADD0 -94
 CARRY3
-ADD3 -72
-PAIR 22400,14784
+ADD3 -92
+PAIR 6720,7168
 MORE0
-ADD0 -70
-ADD3 -68
-PAIR 18816,20608
-ADD1 -66
-ADD3 -64
-PAIR 23744,26432
-ADD1 -62
-ADD3 -60
-PAIR 1792,2688
-MORE0
-ADD0 -58
-ADD1 -56
-MORE3
-ADD3 -54
-PAIR 11648,15680
-ADD0 -52
+ADD0 -90
 MORE1
-ADD1 -50
-ADD3 -48
-PAIR 448,4928
+ADD1 -88
+ADD3 -86
+PAIR 8960,25536
+ADD0 -84
+ADD1 -82
+ADD3 -80
+PAIR 2688,9856
+MORE2
+ADD2 -78
+MORE3
+ADD3 -76
+PAIR 10304,10752
+ADD2 -74
+MORE3
+ADD3 -72
+PAIR 21504,25088
+MORE2
+ADD2 -70
+ADD3 -68
+PAIR 1344,3584
+ADD0 -66
+ADD2 -64
+MORE3
+ADD3 -62
+PAIR 12096,20608
+MORE0
+ADD0 -60
+MORE2
+ADD2 -58
+ADD3 -56
+PAIR 4480,8064
+MORE1
+ADD1 -54
+ADD2 -52
+MORE3
+ADD3 -50
+PAIR 8512,9408
+ADD1 -48
 MORE2
 ADD2 -46
-ADD3 -44
-PAIR 6272,18368
-ADD2 -42
-ADD3 -40
-PAIR 20160,25536
-ADD2 -38
-ADD3 -36
-PAIR 896,5376
-MORE0
-ADD0 -34
-ADD2 -32
 MORE3
-ADD3 -30
-PAIR 3136,4032
+ADD3 -44
+PAIR 14784,19712
+ADD1 -42
+MORE2
+ADD2 -40
+ADD3 -38
+PAIR 27776,6272
+MORE1
+ADD1 -36
+ADD2 -34
+MORE3
+ADD3 -32
+PAIR 448,3136
+ADD0 -30
 ADD1 -28
 MORE2
 ADD2 -26
 ADD3 -24
-PAIR 4480,9408
-ADD1 -22
-MORE2
-ADD2 -20
-ADD3 -18
-PAIR 10304,26880
-MORE1
-ADD1 -16
-ADD2 -14
-ADD3 -12
-PAIR 6720,8512
-ADD0 -10
-ADD1 -8
-MORE2
-ADD2 -6
-MORE3
-ADD3 -4
-PAIR 12992,17472
-ADD0 -2
-ADD1 0
-ADD2 2
-ADD3 4
-PAIR 21952,27328
-MORE0
-ADD0 6
-MORE1
-ADD1 8
-MORE2
-ADD2 10
-ADD3 12
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_bce655f1209a108b_l019_g4,.-peristyle_bce655f1209a108b_l019_g4
-.globl peristyle_bce655f1209a108b_l019_g5
-.hidden peristyle_bce655f1209a108b_l019_g5
-.type peristyle_bce655f1209a108b_l019_g5,@function
-.p2align 6
-peristyle_bce655f1209a108b_l019_g5:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 4032,4928
-SET1 -128
-PAIR 15232,26880
-ADD1 -126
-PAIR 8960,10304
-SET0 -124
-ADD1 -122
-PAIR 14336,17024
-ADD0 -120
-ADD1 -118
-PAIR 21056,28224
-ADD0 -116
-CARRY1
-ADD1 -114
-PAIR 15680,18816
-SET2 -112
-PAIR 12544,25984
-CARRY0
-ADD0 -110
-ADD2 -108
-PAIR 0,3136
-ADD1 -106
-CARRY2
-ADD2 -104
-PAIR 8064,13440
-MORE1
-ADD1 -102
-MORE2
-ADD2 -100
-PAIR 20608,25536
-ADD1 -98
-ADD2 -96
-PAIR 448,448
-ADD0 -94
-ADD1 -92
-MORE2
-ADD2 -90
-PAIR 2688,2688
-MORE0
-ADD0 -88
-ADD1 -86
-ADD2 -84
-PAIR 10752,16576
-ADD0 -82
-MORE1
-ADD1 -80
-ADD2 -78
-PAIR 2240,12096
-SET3 -76
-PAIR 25088,25088
-ADD3 -74
-PAIR 8512,11200
-MORE0
-ADD0 -72
-ADD3 -70
-PAIR 14784,20160
-ADD0 -68
-ADD3 -66
-PAIR 1792,3584
-MORE0
-ADD0 -64
-ADD1 -62
-CARRY3
-ADD3 -60
-PAIR 7616,7616
-MORE0
-ADD0 -58
-ADD1 -56
-ADD3 -54
-PAIR 13888,13888
-MORE0
-ADD0 -52
-ADD1 -50
-ADD3 -48
-PAIR 18368,24640
-ADD0 -46
-MORE1
-ADD1 -44
-MORE3
-ADD3 -42
-PAIR 27776,21504
-MORE0
-ADD0 -40
-MORE1
-ADD1 -38
-ADD3 -36
-PAIR 5376,11648
-MORE2
-ADD2 -34
-ADD3 -32
-PAIR 23744,24192
-ADD2 -30
-MORE3
-ADD3 -28
-PAIR 7168,9408
-MORE0
-ADD0 -26
-ADD2 -24
-ADD3 -22
-PAIR 12992,17920
-ADD0 -20
+PAIR 7616,11648
+ADD0 -22
+ADD1 -20
 MORE2
 ADD2 -18
 MORE3
 ADD3 -16
-PAIR 19712,27328
+PAIR 12992,14336
 MORE0
 ADD0 -14
-ADD2 -12
-ADD3 -10
-PAIR 896,4480
-ADD1 -8
-MORE2
-ADD2 -6
-ADD3 -4
-PAIR 9856,17472
-MORE1
-ADD1 -2
-MORE2
-ADD2 0
-MORE3
-ADD3 2
-PAIR 21952,23296
-ADD1 4
-ADD2 6
-ADD3 8
-PAIR 26432,16128
-MORE1
-ADD1 10
-MORE2
-ADD2 12
-MORE3
-ADD3 14
-PAIR 1344,5824
-MORE0
-ADD0 16
-ADD1 18
-ADD2 20
-ADD3 22
-PAIR 6272,6720
-MORE0
-ADD0 24
-ADD1 26
-ADD2 28
-MORE3
-ADD3 30
-PAIR 19264,22400
-ADD0 32
-MORE1
-ADD1 34
-MORE2
-ADD2 36
-ADD3 38
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_bce655f1209a108b_l019_g5,.-peristyle_bce655f1209a108b_l019_g5
-.globl peristyle_bce655f1209a108b_l019_g6
-.hidden peristyle_bce655f1209a108b_l019_g6
-.type peristyle_bce655f1209a108b_l019_g6,@function
-.p2align 6
-peristyle_bce655f1209a108b_l019_g6:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 8512,18368
-SET0 -128
-PAIR 20160,20608
-ADD0 -126
-PAIR 2240,19264
-SET1 -124
-PAIR 9856,15680
-ADD0 -122
-ADD1 -120
-PAIR 23744,27328
-SET2 -118
-PAIR 11200,14336
-CARRY0
-ADD0 -116
-ADD2 -114
-PAIR 16128,17024
-ADD0 -112
-ADD2 -110
-PAIR 21504,23296
-MORE0
-ADD0 -108
-ADD2 -106
-PAIR 0,18816
-ADD1 -104
-CARRY2
-ADD2 -102
-PAIR 28224,22848
-ADD1 -100
-ADD2 -98
-PAIR 10304,12096
-ADD0 -96
-CARRY1
-ADD1 -94
-ADD2 -92
-PAIR 21056,26880
-MORE0
-ADD0 -90
-ADD1 -88
-MORE2
-ADD2 -86
-PAIR 2688,4480
-ADD1 -84
-SET3 -82
-PAIR 26432,27776
-MORE1
-ADD1 -80
-CARRY3
-ADD3 -78
-PAIR 1344,5824
-MORE0
-ADD0 -76
-ADD1 -74
-MORE3
-ADD3 -72
-PAIR 9408,11648
-ADD0 -70
-ADD1 -68
-ADD3 -66
-PAIR 12544,21952
-ADD0 -64
-ADD1 -62
-MORE3
-ADD3 -60
-PAIR 12992,14784
-MORE0
-ADD0 -58
-MORE1
-ADD1 -56
-ADD3 -54
-PAIR 4032,15232
-ADD2 -52
-MORE3
-ADD3 -50
-PAIR 16576,17472
-MORE2
-ADD2 -48
-MORE3
-ADD3 -46
-PAIR 24192,24640
-ADD2 -44
-MORE3
-ADD3 -42
-PAIR 25088,25536
-ADD2 -40
-ADD3 -38
-PAIR 896,4928
-ADD0 -36
-MORE2
-ADD2 -34
-MORE3
-ADD3 -32
-PAIR 6272,13440
-ADD0 -30
-ADD2 -28
-MORE3
-ADD3 -26
-PAIR 1792,3584
-ADD1 -24
-ADD2 -22
-ADD3 -20
-PAIR 6720,7616
-ADD1 -18
-MORE2
-ADD2 -16
-MORE3
-ADD3 -14
-PAIR 10752,13888
-MORE1
 ADD1 -12
-MORE2
 ADD2 -10
 ADD3 -8
-PAIR 19712,22400
-ADD1 -6
+PAIR 25984,27328
+ADD0 -6
+MORE1
+ADD1 -4
 MORE2
-ADD2 -4
-ADD3 -2
-PAIR 448,7168
-MORE0
-ADD0 0
-ADD1 2
-ADD2 4
+ADD2 -2
 MORE3
-ADD3 6
-PAIR 8064,17920
-ADD0 8
-ADD1 10
-MORE2
-ADD2 12
-ADD3 14
+ADD3 0
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -1942,12 +1944,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_bce655f1209a108b_l019_g6,.-peristyle_bce655f1209a108b_l019_g6
-.globl peristyle_bce655f1209a108b_l019_g7
-.hidden peristyle_bce655f1209a108b_l019_g7
-.type peristyle_bce655f1209a108b_l019_g7,@function
+.size peristyle_b227521e04f22ed3_l019_g6,.-peristyle_b227521e04f22ed3_l019_g6
+.globl peristyle_b227521e04f22ed3_l019_g7
+.hidden peristyle_b227521e04f22ed3_l019_g7
+.type peristyle_b227521e04f22ed3_l019_g7,@function
 .p2align 6
-peristyle_bce655f1209a108b_l019_g7:
+peristyle_b227521e04f22ed3_l019_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1956,381 +1958,122 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 9856,18368
-SET0 -128
+PAIR 1344,13888
+SET1 -128
+PAIR 18816,26432
+ADD1 -126
 PAIR 1792,2240
-SET1 -126
-PAIR 6272,7616
-ADD1 -124
-PAIR 12544,26880
-ADD0 -122
-ADD1 -120
-PAIR 27776,19264
+SET0 -124
+ADD1 -122
+PAIR 7616,10304
+ADD0 -120
+CARRY1
+ADD1 -118
+PAIR 11648,12992
 CARRY0
-ADD0 -118
-ADD1 -116
-PAIR 11648,12096
-SET2 -114
-PAIR 24640,27328
-ADD2 -112
-PAIR 5824,15232
+ADD0 -116
+ADD1 -114
+PAIR 6272,17024
+SET2 -112
+PAIR 4928,23744
 ADD0 -110
 ADD2 -108
-PAIR 1344,16576
-CARRY1
-ADD1 -106
-CARRY2
+PAIR 24192,24192
+ADD0 -106
 ADD2 -104
-PAIR 21504,23296
+PAIR 0,448
+MORE0
+ADD0 -102
 MORE1
-ADD1 -102
-ADD2 -100
-PAIR 5376,6720
-MORE0
-ADD0 -98
-ADD1 -96
-ADD2 -94
-PAIR 8064,9408
-MORE0
-ADD0 -92
-MORE1
-ADD1 -90
-MORE2
-ADD2 -88
-PAIR 17920,21056
-ADD0 -86
-ADD1 -84
-ADD2 -82
-PAIR 4032,4480
-ADD0 -80
-SET3 -78
-PAIR 13440,14336
-ADD0 -76
-ADD3 -74
-PAIR 20608,23744
-MORE0
-ADD0 -72
-CARRY3
-ADD3 -70
-PAIR 3136,4928
-ADD1 -68
-ADD3 -66
-PAIR 12992,13888
-MORE1
-ADD1 -64
-ADD3 -62
-PAIR 17024,21952
-ADD1 -60
-MORE3
-ADD3 -58
-PAIR 2688,10752
-ADD0 -56
-MORE1
-ADD1 -54
-ADD3 -52
-PAIR 14784,20160
-ADD0 -50
-ADD1 -48
-ADD3 -46
-PAIR 0,896
-MORE2
-ADD2 -44
-MORE3
-ADD3 -42
-PAIR 24192,28224
-ADD2 -40
-ADD3 -38
-PAIR 8512,11200
-ADD0 -36
-MORE2
-ADD2 -34
-ADD3 -32
-PAIR 16128,17472
-MORE0
-ADD0 -30
-ADD2 -28
-MORE3
-ADD3 -26
-PAIR 25088,25984
-ADD0 -24
-ADD2 -22
-ADD3 -20
-PAIR 448,25536
-ADD1 -18
-MORE2
-ADD2 -16
-ADD3 -14
-PAIR 3584,7168
-MORE0
-ADD0 -12
-MORE1
-ADD1 -10
-ADD2 -8
-MORE3
-ADD3 -6
-PAIR 8960,15680
-ADD0 -4
-ADD1 -2
-ADD2 0
-ADD3 2
-PAIR 19712,22848
-MORE0
-ADD0 4
-ADD1 6
-MORE2
-ADD2 8
-ADD3 10
-PAIR 26432,22400
-ADD0 12
-MORE1
-ADD1 14
-ADD2 16
-MORE3
-ADD3 18
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_bce655f1209a108b_l019_g7,.-peristyle_bce655f1209a108b_l019_g7
-.globl peristyle_bce655f1209a108b_l019_g8
-.hidden peristyle_bce655f1209a108b_l019_g8
-.type peristyle_bce655f1209a108b_l019_g8,@function
-.p2align 6
-peristyle_bce655f1209a108b_l019_g8:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 2240,5376
-SET0 -128
-SET1 -126
-PAIR 7616,8064
-ADD0 -124
-ADD1 -122
-PAIR 1344,3584
-ADD0 -120
-SET2 -118
-PAIR 4480,6720
-CARRY0
-ADD0 -116
-CARRY2
-ADD2 -114
-PAIR 12992,13888
-MORE0
-ADD0 -112
-MORE2
-ADD2 -110
-PAIR 14336,14336
-ADD0 -108
-ADD2 -106
-PAIR 10304,10752
-ADD1 -104
-ADD2 -102
-PAIR 12544,16576
-CARRY1
 ADD1 -100
-MORE2
+CARRY2
 ADD2 -98
-PAIR 22848,25088
-ADD1 -96
-ADD2 -94
-PAIR 26432,26880
-ADD1 -92
-ADD2 -90
-PAIR 2688,8512
-ADD0 -88
-MORE1
-ADD1 -86
-ADD2 -84
-PAIR 9408,13440
+PAIR 19264,21952
+ADD0 -96
+ADD1 -94
+ADD2 -92
+PAIR 11200,12544
+SET3 -90
+PAIR 13440,15232
+ADD3 -88
+PAIR 14336,17472
 MORE0
+ADD0 -86
+ADD3 -84
+PAIR 18368,25536
 ADD0 -82
-ADD1 -80
-MORE2
-ADD2 -78
-PAIR 19264,20160
-ADD0 -76
-ADD1 -74
-ADD2 -72
-PAIR 6272,14784
-SET3 -70
-PAIR 16128,24192
+ADD3 -80
+PAIR 7168,14784
+ADD1 -78
 CARRY3
-ADD3 -68
-PAIR 24640,0
-ADD0 -66
-ADD3 -64
-PAIR 27328,28224
+ADD3 -76
+PAIR 22848,17920
+ADD1 -74
+ADD3 -72
+PAIR 3584,21056
 MORE0
-ADD0 -62
+ADD0 -70
+ADD1 -68
 MORE3
-ADD3 -60
-PAIR 448,9856
-MORE1
-ADD1 -58
-ADD3 -56
-PAIR 17472,18368
-ADD1 -54
+ADD3 -66
+PAIR 5376,8960
+MORE2
+ADD2 -64
+ADD3 -62
+PAIR 25088,27328
+ADD2 -60
+ADD3 -58
+PAIR 4032,8512
+ADD0 -56
+MORE2
+ADD2 -54
 MORE3
 ADD3 -52
-PAIR 23744,27776
-MORE1
-ADD1 -50
-ADD3 -48
-PAIR 896,3136
-ADD0 -46
-ADD1 -44
-MORE3
-ADD3 -42
-PAIR 17024,17024
-ADD0 -40
-ADD1 -38
-ADD3 -36
-PAIR 19712,25536
-MORE2
-ADD2 -34
-ADD3 -32
-PAIR 1792,4032
-ADD0 -30
-ADD2 -28
-MORE3
-ADD3 -26
-PAIR 17920,18816
+PAIR 16128,20160
+ADD0 -50
+ADD2 -48
+ADD3 -46
+PAIR 20608,25984
 MORE0
-ADD0 -24
+ADD0 -44
 MORE2
-ADD2 -22
-ADD3 -20
-PAIR 20608,23296
-ADD0 -18
-ADD2 -16
+ADD2 -42
+ADD3 -40
+PAIR 2688,4480
+MORE1
+ADD1 -38
+ADD2 -36
+ADD3 -34
+PAIR 5824,8064
+ADD1 -32
+MORE2
+ADD2 -30
 MORE3
-ADD3 -14
-PAIR 15232,21056
+ADD3 -28
+PAIR 15680,19712
+ADD1 -26
+ADD2 -24
+MORE3
+ADD3 -22
+PAIR 27776,12096
+ADD1 -20
+MORE2
+ADD2 -18
+ADD3 -16
+PAIR 6720,9408
+ADD0 -14
 MORE1
 ADD1 -12
-MORE2
 ADD2 -10
 MORE3
 ADD3 -8
-PAIR 4928,5824
-MORE0
+PAIR 9856,10752
 ADD0 -6
 ADD1 -4
 ADD2 -2
 ADD3 0
-PAIR 11200,11648
+PAIR 22400,26880
+MORE0
 ADD0 2
 MORE1
 ADD1 4
@@ -2338,15 +2081,268 @@ MORE2
 ADD2 6
 MORE3
 ADD3 8
-PAIR 21504,25984
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_b227521e04f22ed3_l019_g7,.-peristyle_b227521e04f22ed3_l019_g7
+.globl peristyle_b227521e04f22ed3_l019_g8
+.hidden peristyle_b227521e04f22ed3_l019_g8
+.type peristyle_b227521e04f22ed3_l019_g8,@function
+.p2align 6
+peristyle_b227521e04f22ed3_l019_g8:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 448,6272
+SET1 -128
+PAIR 7168,15232
+ADD1 -126
+PAIR 10752,16128
+SET0 -124
+ADD1 -122
+PAIR 21056,22400
+ADD0 -120
+CARRY1
+ADD1 -118
+PAIR 25088,25088
+ADD0 -116
+ADD1 -114
+PAIR 1344,3136
+SET2 -112
+PAIR 8512,12992
+ADD2 -110
+PAIR 896,6720
+CARRY0
+ADD0 -108
+MORE1
+ADD1 -106
+ADD2 -104
+PAIR 7616,8064
+MORE0
+ADD0 -102
+ADD1 -100
+CARRY2
+ADD2 -98
+PAIR 8960,14784
+MORE0
+ADD0 -96
+SET3 -94
+PAIR 22848,12544
+ADD0 -92
+ADD3 -90
+PAIR 10304,19712
+MORE1
+ADD1 -88
+ADD3 -86
+PAIR 23744,24640
+ADD1 -84
+CARRY3
+ADD3 -82
+PAIR 12096,16576
+MORE0
+ADD0 -80
+MORE1
+ADD1 -78
+MORE3
+ADD3 -76
+PAIR 17472,21504
+ADD0 -74
+ADD1 -72
+ADD3 -70
+PAIR 24192,25536
+ADD0 -68
+MORE1
+ADD1 -66
+MORE3
+ADD3 -64
+PAIR 2240,4480
+ADD2 -62
+MORE3
+ADD3 -60
+PAIR 5376,20608
+ADD2 -58
+MORE3
+ADD3 -56
+PAIR 21952,25984
+MORE2
+ADD2 -54
+MORE3
+ADD3 -52
+PAIR 2688,5824
+MORE0
+ADD0 -50
+ADD2 -48
+ADD3 -46
+PAIR 9408,11648
+ADD0 -44
+MORE2
+ADD2 -42
+MORE3
+ADD3 -40
+PAIR 19264,20160
+ADD0 -38
+ADD2 -36
+ADD3 -34
+PAIR 0,3584
+ADD1 -32
+ADD2 -30
+ADD3 -28
+PAIR 4032,13888
+ADD1 -26
+MORE2
+ADD2 -24
+MORE3
+ADD3 -22
+PAIR 17920,26880
+MORE1
+ADD1 -20
+ADD2 -18
+ADD3 -16
+PAIR 1792,4928
+MORE0
+ADD0 -14
+ADD1 -12
+ADD2 -10
+ADD3 -8
+PAIR 11200,13440
+ADD0 -6
+ADD1 -4
+MORE2
+ADD2 -2
+MORE3
+ADD3 0
+PAIR 14336,17024
+MORE0
+ADD0 2
+MORE1
+ADD1 4
+ADD2 6
+ADD3 8
+PAIR 18816,23296
+MORE0
 ADD0 10
 ADD1 12
+MORE2
 ADD2 14
 ADD3 16
-PAIR 21952,21952
+PAIR 28224,27328
 ADD0 18
 ADD1 20
 ADD2 22
+MORE3
 ADD3 24
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
@@ -2459,12 +2455,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_bce655f1209a108b_l019_g8,.-peristyle_bce655f1209a108b_l019_g8
-.globl peristyle_bce655f1209a108b_l019_g9
-.hidden peristyle_bce655f1209a108b_l019_g9
-.type peristyle_bce655f1209a108b_l019_g9,@function
+.size peristyle_b227521e04f22ed3_l019_g8,.-peristyle_b227521e04f22ed3_l019_g8
+.globl peristyle_b227521e04f22ed3_l019_g9
+.hidden peristyle_b227521e04f22ed3_l019_g9
+.type peristyle_b227521e04f22ed3_l019_g9,@function
 .p2align 6
-peristyle_bce655f1209a108b_l019_g9:
+peristyle_b227521e04f22ed3_l019_g9:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2473,146 +2469,126 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 2240,19712
+PAIR 2240,7616
 SET0 -128
-PAIR 6272,12544
-SET1 -126
-PAIR 6720,10752
-ADD0 -124
-CARRY1
-ADD1 -122
-PAIR 21952,23296
-ADD0 -120
-ADD1 -118
-PAIR 896,8960
-SET2 -116
-PAIR 23744,24640
-ADD2 -114
-PAIR 7168,19264
+PAIR 10752,25088
 CARRY0
-ADD0 -112
-CARRY2
-ADD2 -110
-PAIR 4480,5824
-MORE1
-ADD1 -108
-MORE2
+ADD0 -126
+PAIR 1344,14336
+SET1 -124
+PAIR 12096,12544
+ADD0 -122
+ADD1 -120
+PAIR 16128,17024
+ADD0 -118
+ADD1 -116
+PAIR 21504,23296
+MORE0
+ADD0 -114
+CARRY1
+ADD1 -112
+PAIR 13888,19264
+SET2 -110
+PAIR 0,16576
+ADD0 -108
 ADD2 -106
-PAIR 0,1792
-ADD0 -104
-ADD1 -102
-MORE2
-ADD2 -100
-PAIR 18368,25536
-ADD0 -98
-MORE1
-ADD1 -96
-ADD2 -94
-PAIR 24192,27328
-SET3 -92
-PAIR 1344,4032
+PAIR 7168,11200
+ADD1 -104
+ADD2 -102
+PAIR 8064,14784
 MORE0
-ADD0 -90
-ADD3 -88
-PAIR 9408,22848
-ADD0 -86
-CARRY3
+ADD0 -100
+MORE1
+ADD1 -98
+CARRY2
+ADD2 -96
+PAIR 4032,8960
+SET3 -94
+PAIR 1792,27328
+ADD0 -92
+ADD3 -90
+PAIR 4928,5824
+MORE0
+ADD0 -88
+ADD1 -86
 ADD3 -84
-PAIR 27776,26880
-MORE0
+PAIR 12992,13440
 ADD0 -82
-ADD3 -80
-PAIR 4928,12992
-ADD1 -78
-MORE3
-ADD3 -76
-PAIR 448,8512
-ADD0 -74
-ADD1 -72
-MORE3
-ADD3 -70
-PAIR 10304,11200
-MORE0
-ADD0 -68
-MORE1
-ADD1 -66
-MORE3
-ADD3 -64
-PAIR 16576,17920
-ADD0 -62
-ADD1 -60
-MORE3
-ADD3 -58
-PAIR 21056,25088
-MORE0
-ADD0 -56
-MORE1
-ADD1 -54
-ADD3 -52
-PAIR 3584,14336
+ADD1 -80
+CARRY3
+ADD3 -78
+PAIR 3136,6720
+ADD2 -76
+ADD3 -74
+PAIR 17472,18816
 MORE2
+ADD2 -72
+ADD3 -70
+PAIR 25536,26432
+ADD2 -68
+ADD3 -66
+PAIR 2688,4480
+ADD0 -64
+MORE2
+ADD2 -62
+MORE3
+ADD3 -60
+PAIR 5376,22400
+MORE0
+ADD0 -58
+ADD2 -56
+ADD3 -54
+PAIR 448,28224
+MORE1
+ADD1 -52
 ADD2 -50
 ADD3 -48
-PAIR 14784,21504
-MORE2
-ADD2 -46
-MORE3
-ADD3 -44
-PAIR 2688,5376
-ADD0 -42
-MORE2
-ADD2 -40
-ADD3 -38
-PAIR 8064,11648
-MORE0
-ADD0 -36
-ADD2 -34
-ADD3 -32
-PAIR 3136,13440
+PAIR 6272,9856
+ADD1 -46
+ADD2 -44
+ADD3 -42
+PAIR 10304,15680
 MORE1
-ADD1 -30
+ADD1 -40
 MORE2
-ADD2 -28
+ADD2 -38
 MORE3
-ADD3 -26
-PAIR 13888,17472
-ADD1 -24
-ADD2 -22
-ADD3 -20
+ADD3 -36
 PAIR 20160,20608
+ADD1 -34
+ADD2 -32
+ADD3 -30
+PAIR 21952,26880
 MORE1
-ADD1 -18
-MORE2
-ADD2 -16
-ADD3 -14
-PAIR 7616,12096
-ADD0 -12
-ADD1 -10
-MORE2
-ADD2 -8
-MORE3
-ADD3 -6
-PAIR 16128,17024
-MORE0
-ADD0 -4
+ADD1 -28
+ADD2 -26
+ADD3 -24
+PAIR 896,8512
+ADD0 -22
 MORE1
-ADD1 -2
-ADD2 0
-ADD3 2
-PAIR 22400,26432
-MORE0
-ADD0 4
-ADD1 6
+ADD1 -20
 MORE2
-ADD2 8
-ADD3 10
-PAIR 25984,28224
-ADD0 12
-ADD1 14
-MORE2
-ADD2 16
+ADD2 -18
 MORE3
-ADD3 18
+ADD3 -16
+PAIR 9408,11648
+MORE0
+ADD0 -14
+ADD1 -12
+ADD2 -10
+ADD3 -8
+PAIR 17920,21056
+ADD0 -6
+ADD1 -4
+ADD2 -2
+MORE3
+ADD3 0
+PAIR 23744,18368
+MORE0
+ADD0 2
+ADD1 4
+ADD2 6
+ADD3 8
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -2724,12 +2700,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_bce655f1209a108b_l019_g9,.-peristyle_bce655f1209a108b_l019_g9
-.globl peristyle_bce655f1209a108b_l019_g10
-.hidden peristyle_bce655f1209a108b_l019_g10
-.type peristyle_bce655f1209a108b_l019_g10,@function
+.size peristyle_b227521e04f22ed3_l019_g9,.-peristyle_b227521e04f22ed3_l019_g9
+.globl peristyle_b227521e04f22ed3_l019_g10
+.hidden peristyle_b227521e04f22ed3_l019_g10
+.type peristyle_b227521e04f22ed3_l019_g10,@function
 .p2align 6
-peristyle_bce655f1209a108b_l019_g10:
+peristyle_b227521e04f22ed3_l019_g10:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2738,132 +2714,397 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 3584,24192
+PAIR 2240,2688
 SET0 -128
-PAIR 9856,22400
 SET1 -126
-PAIR 8064,12096
-CARRY0
+PAIR 11648,13440
 ADD0 -124
-CARRY1
 ADD1 -122
-PAIR 15680,17472
-MORE0
+PAIR 13888,21056
+CARRY0
 ADD0 -120
-MORE1
+CARRY1
 ADD1 -118
-PAIR 4480,4928
-SET2 -116
-PAIR 15232,27776
+PAIR 23296,23296
+ADD0 -116
+ADD1 -114
+PAIR 4928,7168
+SET2 -112
+PAIR 6720,11200
+ADD0 -110
+ADD2 -108
+PAIR 448,896
+MORE1
+ADD1 -106
+ADD2 -104
+PAIR 10304,20160
+ADD1 -102
 CARRY2
-ADD2 -114
-PAIR 2688,4032
-ADD0 -112
-ADD2 -110
-PAIR 5376,5824
-ADD0 -108
-MORE2
-ADD2 -106
-PAIR 12992,16576
-ADD0 -104
-MORE2
-ADD2 -102
-PAIR 20608,27328
-MORE0
-ADD0 -100
-ADD2 -98
-PAIR 7168,10752
-ADD1 -96
-MORE2
-ADD2 -94
-PAIR 1792,16128
-ADD0 -92
+ADD2 -100
+PAIR 27776,9856
+ADD1 -98
+ADD2 -96
+PAIR 9408,16128
+ADD0 -94
 MORE1
-ADD1 -90
-ADD2 -88
-PAIR 23296,25536
+ADD1 -92
+MORE2
+ADD2 -90
+PAIR 21504,21952
 MORE0
-ADD0 -86
-ADD1 -84
-ADD2 -82
-PAIR 13440,17920
-SET3 -80
-PAIR 19712,21504
+ADD0 -88
+ADD1 -86
+ADD2 -84
+PAIR 5824,17024
+SET3 -82
+PAIR 1792,14784
+ADD0 -80
 ADD3 -78
-PAIR 21952,22848
+PAIR 15232,20608
+ADD0 -76
 CARRY3
-ADD3 -76
-PAIR 24640,26880
 ADD3 -74
-PAIR 1344,6720
-MORE1
+PAIR 7616,8960
 ADD1 -72
+MORE3
 ADD3 -70
-PAIR 7616,9408
-ADD1 -68
-MORE3
-ADD3 -66
-PAIR 11200,14336
-ADD1 -64
-ADD3 -62
-PAIR 26432,25984
-ADD0 -60
+PAIR 22848,25984
 MORE1
-ADD1 -58
+ADD1 -68
+ADD3 -66
+PAIR 17920,23744
+MORE0
+ADD0 -64
+MORE1
+ADD1 -62
 MORE3
+ADD3 -60
+PAIR 8512,18368
+ADD2 -58
 ADD3 -56
-PAIR 10304,17024
+PAIR 24640,25088
 MORE2
 ADD2 -54
+MORE3
 ADD3 -52
-PAIR 0,896
+PAIR 6272,8064
 ADD0 -50
 ADD2 -48
 ADD3 -46
-PAIR 2240,8960
-MORE0
+PAIR 19712,26880
 ADD0 -44
-MORE2
 ADD2 -42
 MORE3
 ADD3 -40
-PAIR 13888,18816
+PAIR 27328,15680
 ADD0 -38
-MORE2
 ADD2 -36
-MORE3
 ADD3 -34
-PAIR 21056,19264
-MORE0
-ADD0 -32
-ADD2 -30
-ADD3 -28
-PAIR 3136,14784
-ADD1 -26
+PAIR 1344,3136
+MORE1
+ADD1 -32
 MORE2
+ADD2 -30
+MORE3
+ADD3 -28
+PAIR 12544,12992
+ADD1 -26
 ADD2 -24
 ADD3 -22
-PAIR 6272,11648
+PAIR 0,0
+MORE0
 ADD0 -20
 ADD1 -18
 ADD2 -16
 MORE3
 ADD3 -14
-PAIR 12544,20160
+PAIR 4032,4032
 ADD0 -12
 MORE1
+ADD1 -10
+ADD2 -8
+ADD3 -6
+PAIR 4480,5376
+ADD0 -4
+ADD1 -2
+MORE2
+ADD2 0
+ADD3 2
+PAIR 10752,14336
+MORE0
+ADD0 4
+ADD1 6
+ADD2 8
+ADD3 10
+PAIR 16576,24192
+ADD0 12
+MORE1
+ADD1 14
+ADD2 16
+MORE3
+ADD3 18
+PAIR 17472,25536
+ADD0 20
+ADD1 22
+MORE2
+ADD2 24
+ADD3 26
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_b227521e04f22ed3_l019_g10,.-peristyle_b227521e04f22ed3_l019_g10
+.globl peristyle_b227521e04f22ed3_l019_g11
+.hidden peristyle_b227521e04f22ed3_l019_g11
+.type peristyle_b227521e04f22ed3_l019_g11,@function
+.p2align 6
+peristyle_b227521e04f22ed3_l019_g11:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 6720,8512
+SET0 -128
+PAIR 9856,11200
+ADD0 -126
+PAIR 21952,21952
+ADD0 -124
+PAIR 18368,21504
+SET1 -122
+PAIR 26432,28224
+CARRY1
+ADD1 -120
+PAIR 7616,13440
+CARRY0
+ADD0 -118
+MORE1
+ADD1 -116
+PAIR 14336,22400
+MORE0
+ADD0 -114
+MORE1
+ADD1 -112
+PAIR 15680,24192
+ADD0 -110
+SET2 -108
+PAIR 3584,3584
+MORE0
+ADD0 -106
+MORE1
+ADD1 -104
+ADD2 -102
+PAIR 8064,24640
+ADD0 -100
+ADD1 -98
+CARRY2
+ADD2 -96
+PAIR 12096,12096
+MORE0
+ADD0 -94
+MORE1
+ADD1 -92
+ADD2 -90
+PAIR 17472,25984
+ADD0 -88
+ADD1 -86
+ADD2 -84
+PAIR 4928,10304
+SET3 -82
+PAIR 10752,15232
+ADD3 -80
+PAIR 3136,4480
+MORE1
+ADD1 -78
+CARRY3
+ADD3 -76
+PAIR 17024,19264
+ADD1 -74
+ADD3 -72
+PAIR 7168,14784
+MORE0
+ADD0 -70
+MORE1
+ADD1 -68
+ADD3 -66
+PAIR 2240,4032
+ADD2 -64
+MORE3
+ADD3 -62
+PAIR 6272,16576
+MORE2
+ADD2 -60
+MORE3
+ADD3 -58
+PAIR 18816,21056
+ADD2 -56
+ADD3 -54
+PAIR 23296,25088
+MORE2
+ADD2 -52
+ADD3 -50
+PAIR 12544,12992
+ADD0 -48
+ADD2 -46
+MORE3
+ADD3 -44
+PAIR 27328,27776
+ADD0 -42
+MORE2
+ADD2 -40
+MORE3
+ADD3 -38
+PAIR 0,5824
+ADD1 -36
+ADD2 -34
+ADD3 -32
+PAIR 8960,16128
+MORE1
+ADD1 -30
+ADD2 -28
+ADD3 -26
+PAIR 20160,20608
+ADD1 -24
+ADD2 -22
+MORE3
+ADD3 -20
+PAIR 23744,25536
+MORE1
+ADD1 -18
+MORE2
+ADD2 -16
+MORE3
+ADD3 -14
+PAIR 896,1792
+MORE0
+ADD0 -12
 ADD1 -10
 MORE2
 ADD2 -8
 ADD3 -6
-PAIR 23744,25088
+PAIR 2688,5376
 ADD0 -4
 MORE1
 ADD1 -2
-MORE2
 ADD2 0
 MORE3
 ADD3 2
+PAIR 11648,13888
+MORE0
+ADD0 4
+ADD1 6
+ADD2 8
+ADD3 10
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -2975,12 +3216,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_bce655f1209a108b_l019_g10,.-peristyle_bce655f1209a108b_l019_g10
-.globl peristyle_bce655f1209a108b_l019_g11
-.hidden peristyle_bce655f1209a108b_l019_g11
-.type peristyle_bce655f1209a108b_l019_g11,@function
+.size peristyle_b227521e04f22ed3_l019_g11,.-peristyle_b227521e04f22ed3_l019_g11
+.globl peristyle_b227521e04f22ed3_l019_g12
+.hidden peristyle_b227521e04f22ed3_l019_g12
+.type peristyle_b227521e04f22ed3_l019_g12,@function
 .p2align 6
-peristyle_bce655f1209a108b_l019_g11:
+peristyle_b227521e04f22ed3_l019_g12:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2989,403 +3230,148 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 21504,27328
+PAIR 1792,6272
 SET0 -128
-PAIR 11200,12544
-SET1 -126
-PAIR 21952,23744
-ADD1 -124
-PAIR 12096,19712
+PAIR 6720,16576
+ADD0 -126
+SET1 -124
+PAIR 18368,24640
 CARRY0
 ADD0 -122
-ADD1 -120
-PAIR 25984,24640
-ADD0 -118
 CARRY1
+ADD1 -120
+PAIR 26880,26880
+ADD0 -118
+MORE1
 ADD1 -116
-PAIR 448,2688
+PAIR 27776,27776
 MORE0
 ADD0 -114
-SET2 -112
-PAIR 10752,21056
-MORE0
-ADD0 -110
-ADD2 -108
-PAIR 17024,20160
-ADD1 -106
-ADD2 -104
-PAIR 3136,9408
-ADD0 -102
-ADD1 -100
-ADD2 -98
-PAIR 10304,16128
-ADD0 -96
 MORE1
-ADD1 -94
-CARRY2
-ADD2 -92
-PAIR 896,1792
-SET3 -90
-PAIR 2240,26880
-ADD3 -88
-PAIR 8064,18368
+ADD1 -112
+PAIR 11200,22848
+SET2 -110
+PAIR 17472,17472
+ADD0 -108
+ADD2 -106
+PAIR 19712,23744
+MORE1
+ADD1 -104
+ADD2 -102
+PAIR 896,4032
 MORE0
-ADD0 -86
-CARRY3
-ADD3 -84
-PAIR 4032,13440
-ADD1 -82
-ADD3 -80
-PAIR 13888,16576
+ADD0 -100
+ADD1 -98
+ADD2 -96
+PAIR 13440,13888
+MORE0
+ADD0 -94
+MORE1
+ADD1 -92
+CARRY2
+ADD2 -90
+PAIR 21952,26432
+ADD0 -88
+ADD1 -86
+ADD2 -84
+PAIR 15232,8064
+ADD0 -82
+SET3 -80
+PAIR 5376,9408
 MORE1
 ADD1 -78
 ADD3 -76
-PAIR 17472,18816
+PAIR 17920,18816
+MORE1
 ADD1 -74
-MORE3
 ADD3 -72
-PAIR 24192,26432
-ADD1 -70
-ADD3 -68
-PAIR 6272,11648
+PAIR 1344,5824
 MORE0
-ADD0 -66
-MORE1
-ADD1 -64
-MORE3
-ADD3 -62
-PAIR 4928,5376
-ADD2 -60
-ADD3 -58
-PAIR 15680,17920
-ADD2 -56
-ADD3 -54
-PAIR 19264,22400
-ADD2 -52
-ADD3 -50
-PAIR 0,1344
-ADD0 -48
-MORE2
-ADD2 -46
-MORE3
-ADD3 -44
-PAIR 9856,14784
-MORE0
-ADD0 -42
-ADD2 -40
-ADD3 -38
-PAIR 28224,27776
-ADD0 -36
-ADD2 -34
-ADD3 -32
-PAIR 5824,7168
-ADD1 -30
-ADD2 -28
-MORE3
-ADD3 -26
-PAIR 8960,25536
-ADD1 -24
-MORE2
-ADD2 -22
-ADD3 -20
-PAIR 3584,4480
-MORE0
-ADD0 -18
-MORE1
-ADD1 -16
-ADD2 -14
-ADD3 -12
-PAIR 7616,8512
-MORE0
-ADD0 -10
-MORE1
-ADD1 -8
-MORE2
-ADD2 -6
-MORE3
-ADD3 -4
-PAIR 12992,14336
-ADD0 -2
-ADD1 0
-ADD2 2
-ADD3 4
-PAIR 20608,23296
-MORE0
-ADD0 6
-MORE1
-ADD1 8
-ADD2 10
-ADD3 12
-PAIR 25088,15232
-ADD0 14
-ADD1 16
-MORE2
-ADD2 18
-ADD3 20
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_bce655f1209a108b_l019_g11,.-peristyle_bce655f1209a108b_l019_g11
-.globl peristyle_bce655f1209a108b_l019_g12
-.hidden peristyle_bce655f1209a108b_l019_g12
-.type peristyle_bce655f1209a108b_l019_g12,@function
-.p2align 6
-peristyle_bce655f1209a108b_l019_g12:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 17920,17920
-SET0 -128
-PAIR 896,2688
-SET1 -126
-PAIR 19264,21056
-ADD1 -124
-PAIR 24640,26880
-CARRY1
-ADD1 -122
-PAIR 5376,9856
-ADD0 -120
-MORE1
-ADD1 -118
-PAIR 10752,18368
-CARRY0
-ADD0 -116
-ADD1 -114
-PAIR 2240,21504
-SET2 -112
-PAIR 1792,12096
-MORE0
-ADD0 -110
-ADD2 -108
-PAIR 12544,15232
-MORE0
-ADD0 -106
-CARRY2
-ADD2 -104
-PAIR 1344,3584
-MORE1
-ADD1 -102
-ADD2 -100
-PAIR 5824,17024
-MORE1
-ADD1 -98
-ADD2 -96
-PAIR 10304,13440
-ADD0 -94
-ADD1 -92
-ADD2 -90
-PAIR 21952,22400
-MORE0
-ADD0 -88
-MORE1
-ADD1 -86
-MORE2
-ADD2 -84
-PAIR 23296,26432
-ADD0 -82
-MORE1
-ADD1 -80
-ADD2 -78
-PAIR 6272,8064
-ADD0 -76
-SET3 -74
-PAIR 11648,14336
-MORE0
-ADD0 -72
-ADD3 -70
-PAIR 6720,9408
+ADD0 -70
 MORE1
 ADD1 -68
 ADD3 -66
-PAIR 8960,18816
+PAIR 7616,9856
 ADD0 -64
-MORE1
 ADD1 -62
+CARRY3
 ADD3 -60
-PAIR 19712,23744
+PAIR 10304,19264
 ADD0 -58
 ADD1 -56
-CARRY3
 ADD3 -54
-PAIR 24192,25088
+PAIR 21056,23296
 MORE0
 ADD0 -52
 MORE1
 ADD1 -50
 ADD3 -48
-PAIR 0,8512
-MORE2
+PAIR 7168,8512
 ADD2 -46
+MORE3
 ADD3 -44
 PAIR 14784,20160
 MORE2
 ADD2 -42
 ADD3 -40
-PAIR 22848,25984
-MORE2
-ADD2 -38
+PAIR 0,448
+ADD0 -38
+ADD2 -36
+ADD3 -34
+PAIR 4928,14336
+ADD0 -32
+ADD2 -30
+ADD3 -28
+PAIR 12992,15680
+ADD1 -26
+ADD2 -24
 MORE3
-ADD3 -36
-PAIR 448,4928
-ADD0 -34
-ADD2 -32
-MORE3
-ADD3 -30
-PAIR 7168,27328
-ADD0 -28
-ADD2 -26
-MORE3
-ADD3 -24
-PAIR 4032,7616
-ADD1 -22
-MORE2
-ADD2 -20
-MORE3
-ADD3 -18
-PAIR 15680,25536
+ADD3 -22
+PAIR 25088,24192
 MORE1
-ADD1 -16
-ADD2 -14
-ADD3 -12
-PAIR 16576,28224
-ADD1 -10
-ADD2 -8
-MORE3
-ADD3 -6
-PAIR 3136,4480
-MORE0
-ADD0 -4
-ADD1 -2
+ADD1 -20
 MORE2
-ADD2 0
-ADD3 2
-PAIR 12992,13888
-ADD0 4
+ADD2 -18
+ADD3 -16
+PAIR 2688,3136
+MORE0
+ADD0 -14
+ADD1 -12
+ADD2 -10
+ADD3 -8
+PAIR 3584,4480
+ADD0 -6
 MORE1
-ADD1 6
-ADD2 8
-MORE3
-ADD3 10
-PAIR 16128,27776
-MORE0
-ADD0 12
-ADD1 14
+ADD1 -4
 MORE2
-ADD2 16
-ADD3 18
+ADD2 -2
+MORE3
+ADD3 0
+PAIR 8960,10752
+MORE0
+ADD0 2
+ADD1 4
+ADD2 6
+ADD3 8
+PAIR 16128,17024
+ADD0 10
+ADD1 12
+ADD2 14
+MORE3
+ADD3 16
+PAIR 22400,25536
+ADD0 18
+MORE1
+ADD1 20
+MORE2
+ADD2 22
+ADD3 24
+PAIR 28224,20608
+MORE0
+ADD0 26
+ADD1 28
+ADD2 30
+ADD3 32
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -3497,12 +3483,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_bce655f1209a108b_l019_g12,.-peristyle_bce655f1209a108b_l019_g12
-.globl peristyle_bce655f1209a108b_l019_g13
-.hidden peristyle_bce655f1209a108b_l019_g13
-.type peristyle_bce655f1209a108b_l019_g13,@function
+.size peristyle_b227521e04f22ed3_l019_g12,.-peristyle_b227521e04f22ed3_l019_g12
+.globl peristyle_b227521e04f22ed3_l019_g13
+.hidden peristyle_b227521e04f22ed3_l019_g13
+.type peristyle_b227521e04f22ed3_l019_g13,@function
 .p2align 6
-peristyle_bce655f1209a108b_l019_g13:
+peristyle_b227521e04f22ed3_l019_g13:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3511,145 +3497,396 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 448,15680
+PAIR 5376,9856
 SET0 -128
-PAIR 16128,21056
+PAIR 19264,23744
 ADD0 -126
-PAIR 3136,6272
-ADD0 -124
-SET1 -122
-PAIR 10752,12992
+PAIR 2688,8064
+SET1 -124
+PAIR 896,9408
+ADD0 -122
+ADD1 -120
+PAIR 11648,19712
 CARRY0
-ADD0 -120
-ADD1 -118
-PAIR 896,9856
-SET2 -116
-PAIR 26432,26432
-ADD2 -114
-PAIR 6720,7168
+ADD0 -118
+CARRY1
+ADD1 -116
+PAIR 20608,21056
+SET2 -114
+PAIR 11200,18368
 ADD0 -112
 ADD2 -110
-PAIR 1344,12544
-CARRY1
+PAIR 10752,16576
 ADD1 -108
 CARRY2
 ADD2 -106
-PAIR 25088,27328
+PAIR 6272,6720
+ADD0 -104
+ADD1 -102
+MORE2
+ADD2 -100
+PAIR 17472,17920
+ADD0 -98
 MORE1
+ADD1 -96
+MORE2
+ADD2 -94
+PAIR 25088,24640
+MORE0
+ADD0 -92
+ADD1 -90
+ADD2 -88
+PAIR 15680,21504
+SET3 -86
+PAIR 2240,27328
+ADD0 -84
+ADD3 -82
+PAIR 4032,15232
+MORE1
+ADD1 -80
+ADD3 -78
+PAIR 22848,24192
+ADD1 -76
+ADD3 -74
+PAIR 1344,3584
+ADD0 -72
+MORE1
+ADD1 -70
+ADD3 -68
+PAIR 7168,14784
+MORE0
+ADD0 -66
+ADD1 -64
+CARRY3
+ADD3 -62
+PAIR 26432,27776
+ADD0 -60
+MORE1
+ADD1 -58
+ADD3 -56
+PAIR 0,3136
+ADD2 -54
+ADD3 -52
+PAIR 10304,17024
+MORE2
+ADD2 -50
+MORE3
+ADD3 -48
+PAIR 22400,25984
+ADD2 -46
+ADD3 -44
+PAIR 8512,12096
+ADD0 -42
+MORE2
+ADD2 -40
+MORE3
+ADD3 -38
+PAIR 16128,20160
+MORE0
+ADD0 -36
+ADD2 -34
+MORE3
+ADD3 -32
+PAIR 21952,23296
+ADD0 -30
+MORE2
+ADD2 -28
+ADD3 -26
+PAIR 448,4928
+ADD1 -24
+ADD2 -22
+ADD3 -20
+PAIR 12544,13440
+MORE1
+ADD1 -18
+ADD2 -16
+MORE3
+ADD3 -14
+PAIR 25536,28224
+ADD1 -12
+MORE2
+ADD2 -10
+ADD3 -8
+PAIR 1792,4480
+ADD0 -6
+ADD1 -4
+ADD2 -2
+MORE3
+ADD3 0
+PAIR 5824,7616
+MORE0
+ADD0 2
+MORE1
+ADD1 4
+MORE2
+ADD2 6
+ADD3 8
+PAIR 12992,13888
+ADD0 10
+MORE1
+ADD1 12
+ADD2 14
+MORE3
+ADD3 16
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_b227521e04f22ed3_l019_g13,.-peristyle_b227521e04f22ed3_l019_g13
+.globl peristyle_b227521e04f22ed3_l019_g14
+.hidden peristyle_b227521e04f22ed3_l019_g14
+.type peristyle_b227521e04f22ed3_l019_g14,@function
+.p2align 6
+peristyle_b227521e04f22ed3_l019_g14:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 6720,24640
+SET1 -128
+PAIR 5824,9856
+SET0 -126
+ADD1 -124
+PAIR 12544,23744
+CARRY0
+ADD0 -122
+CARRY1
+ADD1 -120
+PAIR 14784,22400
+SET2 -118
+PAIR 10304,22848
+ADD0 -116
+ADD2 -114
+PAIR 24192,21952
+ADD0 -112
+CARRY2
+ADD2 -110
+PAIR 25088,27776
+ADD0 -108
+ADD2 -106
+PAIR 13888,28224
 ADD1 -104
 ADD2 -102
-PAIR 7616,8064
+PAIR 4928,8064
 MORE0
 ADD0 -100
 MORE1
 ADD1 -98
+MORE2
 ADD2 -96
-PAIR 8512,15232
+PAIR 17024,26432
 ADD0 -94
 ADD1 -92
 ADD2 -90
-PAIR 2240,20160
+PAIR 4480,15680
 SET3 -88
-PAIR 4928,11648
+PAIR 896,15232
 MORE0
 ADD0 -86
 ADD3 -84
-PAIR 18816,22400
+PAIR 18368,19264
 ADD0 -82
-ADD3 -80
-PAIR 5824,16576
-MORE1
-ADD1 -78
 CARRY3
+ADD3 -80
+PAIR 7168,8960
+ADD1 -78
+MORE3
 ADD3 -76
-PAIR 17472,19712
-ADD1 -74
-ADD3 -72
-PAIR 24640,26880
+PAIR 2240,10752
+MORE0
+ADD0 -74
 MORE1
-ADD1 -70
+ADD1 -72
 MORE3
-ADD3 -68
-PAIR 28224,18368
-ADD1 -66
-ADD3 -64
-PAIR 14336,17024
-ADD0 -62
-MORE1
-ADD1 -60
-MORE3
-ADD3 -58
-PAIR 22848,25984
-ADD0 -56
-ADD1 -54
-MORE3
-ADD3 -52
-PAIR 2688,3584
+ADD3 -70
+PAIR 14336,16128
 MORE2
-ADD2 -50
-ADD3 -48
-PAIR 9408,10304
+ADD2 -68
+ADD3 -66
+PAIR 20608,27328
+ADD2 -64
+MORE3
+ADD3 -62
+PAIR 448,9408
+MORE0
+ADD0 -60
+MORE2
+ADD2 -58
+ADD3 -56
+PAIR 11648,16576
+ADD0 -54
+ADD2 -52
+ADD3 -50
+PAIR 1344,3584
+ADD1 -48
+MORE2
 ADD2 -46
 MORE3
 ADD3 -44
-PAIR 11200,13440
+PAIR 4032,12096
+ADD1 -42
 MORE2
-ADD2 -42
-ADD3 -40
-PAIR 21952,23296
-ADD2 -38
-MORE3
-ADD3 -36
-PAIR 12096,13888
-MORE0
-ADD0 -34
-ADD2 -32
-ADD3 -30
-PAIR 19264,21504
-ADD0 -28
-ADD2 -26
-ADD3 -24
-PAIR 0,14784
+ADD2 -40
+ADD3 -38
+PAIR 12992,17920
 MORE1
+ADD1 -36
+ADD2 -34
+MORE3
+ADD3 -32
+PAIR 25984,19712
+ADD1 -30
+ADD2 -28
+ADD3 -26
+PAIR 2688,3136
+ADD0 -24
 ADD1 -22
 MORE2
 ADD2 -20
 MORE3
 ADD3 -18
-PAIR 1792,4032
-MORE0
+PAIR 5376,7616
 ADD0 -16
+MORE1
 ADD1 -14
 ADD2 -12
 ADD3 -10
-PAIR 4480,5376
+PAIR 8512,11200
+MORE0
 ADD0 -8
 ADD1 -6
-MORE2
 ADD2 -4
 MORE3
 ADD3 -2
-PAIR 8960,17920
+PAIR 13440,17472
 ADD0 0
-MORE1
 ADD1 2
+MORE2
 ADD2 4
-MORE3
 ADD3 6
-PAIR 20608,23744
+PAIR 20160,21056
 ADD0 8
+MORE1
 ADD1 10
 ADD2 12
 MORE3
 ADD3 14
-PAIR 24192,25536
+PAIR 21504,26880
 MORE0
 ADD0 16
-MORE1
 ADD1 18
-MORE2
 ADD2 20
-MORE3
 ADD3 22
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
@@ -3762,12 +3999,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_bce655f1209a108b_l019_g13,.-peristyle_bce655f1209a108b_l019_g13
-.globl peristyle_bce655f1209a108b_l019_g14
-.hidden peristyle_bce655f1209a108b_l019_g14
-.type peristyle_bce655f1209a108b_l019_g14,@function
+.size peristyle_b227521e04f22ed3_l019_g14,.-peristyle_b227521e04f22ed3_l019_g14
+.globl peristyle_b227521e04f22ed3_l019_g15
+.hidden peristyle_b227521e04f22ed3_l019_g15
+.type peristyle_b227521e04f22ed3_l019_g15,@function
 .p2align 6
-peristyle_bce655f1209a108b_l019_g14:
+peristyle_b227521e04f22ed3_l019_g15:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3776,405 +4013,137 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 4928,8512
+PAIR 5824,11200
 SET0 -128
-PAIR 17024,19712
-ADD0 -126
-PAIR 26432,26432
-ADD0 -124
-PAIR 19264,22400
-SET1 -122
-PAIR 6272,15232
-SET2 -120
-PAIR 15680,25088
-ADD2 -118
-PAIR 3584,5824
+PAIR 25536,28224
 CARRY0
-ADD0 -116
-CARRY2
-ADD2 -114
-PAIR 7168,24640
+ADD0 -126
+PAIR 0,1344
+SET1 -124
+PAIR 896,14784
+MORE0
+ADD0 -122
+ADD1 -120
+PAIR 17472,24640
+ADD0 -118
+ADD1 -116
+PAIR 10304,12544
+SET2 -114
+PAIR 18368,18368
 ADD0 -112
+CARRY2
 ADD2 -110
-PAIR 14784,18368
-ADD1 -108
+PAIR 21952,21952
+MORE0
+ADD0 -108
+MORE2
 ADD2 -106
-PAIR 18816,20608
+PAIR 13440,26432
 CARRY1
 ADD1 -104
-MORE2
 ADD2 -102
-PAIR 8064,11200
+PAIR 9856,19712
+MORE0
 ADD0 -100
 ADD1 -98
 ADD2 -96
-PAIR 12096,26880
+PAIR 6720,8512
+SET3 -94
+PAIR 19264,22848
+ADD3 -92
+PAIR 4032,17024
 MORE0
-ADD0 -94
-MORE1
-ADD1 -92
-ADD2 -90
-PAIR 21952,22848
-SET3 -88
-PAIR 9408,10304
-ADD1 -86
+ADD0 -90
+ADD3 -88
+PAIR 20608,21504
+MORE0
+ADD0 -86
+CARRY3
 ADD3 -84
-PAIR 14336,24192
-MORE1
+PAIR 7616,15680
 ADD1 -82
 ADD3 -80
-PAIR 2688,5376
+PAIR 21056,27328
+MORE0
 ADD0 -78
 MORE1
 ADD1 -76
 ADD3 -74
-PAIR 10752,12544
-MORE0
+PAIR 25984,26880
 ADD0 -72
 ADD1 -70
-CARRY3
+MORE3
 ADD3 -68
-PAIR 12992,17920
-MORE0
-ADD0 -66
-MORE1
-ADD1 -64
-ADD3 -62
-PAIR 25984,6720
-ADD0 -60
-ADD1 -58
-ADD3 -56
-PAIR 0,896
-ADD2 -54
-MORE3
-ADD3 -52
-PAIR 2240,3136
-MORE0
-ADD0 -50
+PAIR 5376,8960
 MORE2
-ADD2 -48
-ADD3 -46
-PAIR 4032,8960
-ADD0 -44
-ADD2 -42
-MORE3
-ADD3 -40
-PAIR 13888,20160
-ADD0 -38
-MORE2
-ADD2 -36
-ADD3 -34
-PAIR 23744,21056
-MORE0
-ADD0 -32
-ADD2 -30
-MORE3
-ADD3 -28
-PAIR 448,4480
-ADD1 -26
-ADD2 -24
-ADD3 -22
-PAIR 11648,16128
-MORE1
-ADD1 -20
-ADD2 -18
-MORE3
-ADD3 -16
-PAIR 16576,23296
-MORE1
-ADD1 -14
-ADD2 -12
-ADD3 -10
-PAIR 1344,7616
-ADD0 -8
-ADD1 -6
-MORE2
-ADD2 -4
-MORE3
-ADD3 -2
-PAIR 9856,13440
-ADD0 0
-MORE1
-ADD1 2
-ADD2 4
-ADD3 6
-PAIR 17472,21504
-ADD0 8
-ADD1 10
-ADD2 12
-MORE3
-ADD3 14
-PAIR 25536,28224
-ADD0 16
-ADD1 18
-MORE2
-ADD2 20
-ADD3 22
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_bce655f1209a108b_l019_g14,.-peristyle_bce655f1209a108b_l019_g14
-.globl peristyle_bce655f1209a108b_l019_g15
-.hidden peristyle_bce655f1209a108b_l019_g15
-.type peristyle_bce655f1209a108b_l019_g15,@function
-.p2align 6
-peristyle_bce655f1209a108b_l019_g15:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 1792,5824
-SET1 -128
-PAIR 21952,22400
-CARRY1
-ADD1 -126
-PAIR 22848,23744
-MORE1
-ADD1 -124
-PAIR 10304,12544
-SET0 -122
-ADD1 -120
-PAIR 17024,25088
-ADD0 -118
-ADD1 -116
-PAIR 27776,27776
-CARRY0
-ADD0 -114
-MORE1
-ADD1 -112
-PAIR 16576,19264
-SET2 -110
-PAIR 2240,2688
-ADD0 -108
-CARRY2
-ADD2 -106
-PAIR 3584,8960
-ADD0 -104
-ADD2 -102
-PAIR 9408,12992
-MORE0
-ADD0 -100
-MORE2
-ADD2 -98
-PAIR 4032,5376
-ADD1 -96
-ADD2 -94
-PAIR 11200,18368
-MORE1
-ADD1 -92
-MORE2
-ADD2 -90
-PAIR 8512,12096
-ADD0 -88
-ADD1 -86
-ADD2 -84
-PAIR 17920,20608
-ADD0 -82
-MORE1
-ADD1 -80
-MORE2
-ADD2 -78
-PAIR 13888,23296
-SET3 -76
-PAIR 14784,6720
-MORE0
-ADD0 -74
-ADD3 -72
-PAIR 0,4928
-MORE1
-ADD1 -70
-ADD3 -68
-PAIR 6272,18816
-MORE1
-ADD1 -66
+ADD2 -66
 ADD3 -64
-PAIR 24192,26432
-ADD1 -62
-CARRY3
+PAIR 12096,12992
+ADD2 -62
 ADD3 -60
-PAIR 24640,25536
-MORE1
-ADD1 -58
+PAIR 22400,25088
+ADD2 -58
 ADD3 -56
-PAIR 8064,9856
+PAIR 1792,17920
 ADD0 -54
-ADD1 -52
+MORE2
+ADD2 -52
 ADD3 -50
-PAIR 15680,21056
-ADD2 -48
-MORE3
-ADD3 -46
-PAIR 3136,4480
+PAIR 23744,27776
 MORE0
-ADD0 -44
-ADD2 -42
-ADD3 -40
-PAIR 7168,11648
-MORE0
-ADD0 -38
-MORE2
-ADD2 -36
+ADD0 -48
+ADD2 -46
 MORE3
-ADD3 -34
-PAIR 14336,25984
-ADD0 -32
-ADD2 -30
-ADD3 -28
-PAIR 13440,15232
-ADD1 -26
+ADD3 -44
+PAIR 4480,7168
+ADD1 -42
+ADD2 -40
+ADD3 -38
+PAIR 8064,10752
+ADD1 -36
 MORE2
-ADD2 -24
-ADD3 -22
-PAIR 16128,26880
+ADD2 -34
+ADD3 -32
+PAIR 13888,14336
 MORE1
-ADD1 -20
-ADD2 -18
+ADD1 -30
+ADD2 -28
 MORE3
-ADD3 -16
-PAIR 27328,20160
+ADD3 -26
+PAIR 448,3136
+ADD0 -24
+ADD1 -22
+MORE2
+ADD2 -20
+MORE3
+ADD3 -18
+PAIR 4928,6272
+MORE0
+ADD0 -16
 MORE1
 ADD1 -14
 MORE2
 ADD2 -12
 ADD3 -10
-PAIR 448,896
-MORE0
+PAIR 11648,15232
 ADD0 -8
 ADD1 -6
 ADD2 -4
+MORE3
 ADD3 -2
-PAIR 1344,7616
+PAIR 16128,18816
+MORE0
 ADD0 0
-MORE1
 ADD1 2
 MORE2
 ADD2 4
 ADD3 6
-PAIR 10752,17472
-MORE0
+PAIR 24192,23296
 ADD0 8
+MORE1
 ADD1 10
-MORE2
 ADD2 12
-MORE3
 ADD3 14
-PAIR 19712,21504
-ADD0 16
-ADD1 18
-ADD2 20
-ADD3 22
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -4286,5 +4255,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_bce655f1209a108b_l019_g15,.-peristyle_bce655f1209a108b_l019_g15
+.size peristyle_b227521e04f22ed3_l019_g15,.-peristyle_b227521e04f22ed3_l019_g15
 .section .note.GNU-stack,"",@progbits

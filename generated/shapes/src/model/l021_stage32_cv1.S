@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_9efd152c182b7904_l021_g0
-.hidden peristyle_9efd152c182b7904_l021_g0
-.type peristyle_9efd152c182b7904_l021_g0,@function
+.globl peristyle_c72eee12579726e4_l021_g0
+.hidden peristyle_c72eee12579726e4_l021_g0
+.type peristyle_c72eee12579726e4_l021_g0,@function
 .p2align 6
-peristyle_9efd152c182b7904_l021_g0:
+peristyle_c72eee12579726e4_l021_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -139,1224 +139,525 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 2880,3072
+PAIR 192,3648
 SET0 -128
-PAIR 7296,16128
+PAIR 8640,11328
 ADD0 -126
-PAIR 2304,4992
-SET1 -124
-PAIR 8256,13056
-ADD1 -122
-PAIR 3648,15744
+PAIR 13824,16896
 CARRY0
-ADD0 -120
-ADD1 -118
-PAIR 1344,3456
-SET2 -116
-PAIR 4224,9600
-ADD2 -114
-PAIR 5184,6528
-ADD0 -112
-ADD2 -110
-PAIR 6912,9792
+ADD0 -124
+PAIR 4992,12096
+SET1 -122
+PAIR 14208,14208
+ADD1 -120
+PAIR 1152,2688
 MORE0
-ADD0 -108
-CARRY2
-ADD2 -106
-PAIR 13248,14016
-ADD0 -104
-ADD2 -102
-PAIR 10176,10752
-ADD1 -100
-ADD2 -98
-PAIR 12096,16704
+ADD0 -118
 CARRY1
+ADD1 -116
+PAIR 5760,9984
+ADD0 -114
+MORE1
+ADD1 -112
+PAIR 10560,16128
+MORE0
+ADD0 -110
+ADD1 -108
+PAIR 17664,18048
+ADD0 -106
+MORE1
+ADD1 -104
+PAIR 768,2112
+SET2 -102
+PAIR 2304,4224
+ADD2 -100
+PAIR 8256,9408
+CARRY2
+ADD2 -98
+PAIR 4608,11712
+MORE1
 ADD1 -96
 ADD2 -94
-PAIR 192,576
+PAIR 576,4032
+MORE0
+ADD0 -92
+ADD1 -90
+ADD2 -88
+PAIR 5184,7296
+ADD0 -86
+ADD1 -84
+MORE2
+ADD2 -82
+PAIR 7488,8448
+ADD0 -80
+MORE1
+ADD1 -78
+ADD2 -76
+PAIR 13248,14784
+MORE0
+ADD0 -74
+ADD1 -72
+MORE2
+ADD2 -70
+PAIR 9216,10176
+SET3 -68
+PAIR 11136,11520
+ADD3 -66
+PAIR 14400,14976
+ADD3 -64
+PAIR 6528,18240
+MORE0
+ADD0 -62
+ADD3 -60
+PAIR 7872,8832
+MORE1
+ADD1 -58
+CARRY3
+ADD3 -56
+PAIR 1536,1728
+MORE0
+ADD0 -54
+ADD1 -52
+ADD3 -50
+PAIR 2496,2880
+ADD0 -48
+MORE1
+ADD1 -46
+MORE3
+ADD3 -44
+PAIR 5376,9792
+ADD0 -42
+ADD1 -40
+MORE3
+ADD3 -38
+PAIR 11904,12480
+MORE0
+ADD0 -36
+MORE1
+ADD1 -34
+MORE3
+ADD3 -32
+PAIR 12672,13440
+MORE0
+ADD0 -30
+ADD1 -28
+MORE3
+ADD3 -26
+PAIR 14016,17088
+ADD0 -24
+ADD1 -22
+ADD3 -20
+PAIR 960,7680
+ADD2 -18
+ADD3 -16
+PAIR 9024,9600
+MORE2
+ADD2 -14
+MORE3
+ADD3 -12
+PAIR 14592,15168
+MORE2
+ADD2 -10
+ADD3 -8
+PAIR 15552,16704
+MORE2
+ADD2 -6
+MORE3
+ADD3 -4
+PAIR 3072,3264
+MORE0
+ADD0 -2
+ADD2 0
+ADD3 2
+PAIR 5568,6720
+ADD0 4
+MORE2
+ADD2 6
+MORE3
+ADD3 8
+PAIR 17856,15360
+MORE0
+ADD0 10
+MORE2
+ADD2 12
+ADD3 14
+PAIR 1344,3840
+MORE1
+ADD1 16
+MORE2
+ADD2 18
+ADD3 20
+PAIR 5952,10368
+ADD1 22
+ADD2 24
+MORE3
+ADD3 26
+PAIR 13632,15936
+MORE1
+ADD1 28
+MORE2
+ADD2 30
+ADD3 32
+PAIR 17280,12864
+ADD1 34
+ADD2 36
+ADD3 38
+PAIR 384,6336
+ADD0 40
+MORE1
+ADD1 42
+MORE2
+ADD2 44
+MORE3
+ADD3 46
+PAIR 6912,8064
+MORE0
+ADD0 48
+MORE1
+ADD1 50
+MORE2
+ADD2 52
+ADD3 54
+PAIR 10944,16320
+ADD0 56
+MORE1
+ADD1 58
+MORE2
+ADD2 60
+MORE3
+ADD3 62
+PAIR 16512,15744
+MORE0
+ADD0 64
+ADD1 66
+MORE2
+ADD2 68
+ADD3 70
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_c72eee12579726e4_l021_g0,.-peristyle_c72eee12579726e4_l021_g0
+.globl peristyle_c72eee12579726e4_l021_g1
+.hidden peristyle_c72eee12579726e4_l021_g1
+.type peristyle_c72eee12579726e4_l021_g1,@function
+.p2align 6
+peristyle_c72eee12579726e4_l021_g1:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 2688,4032
+SET0 -128
+PAIR 8256,14976
+ADD0 -126
+PAIR 2880,3072
+SET1 -124
+PAIR 9216,14592
+ADD1 -122
+PAIR 3264,4992
+ADD0 -120
+ADD1 -118
+PAIR 13824,15744
+ADD0 -116
+CARRY1
+ADD1 -114
+PAIR 16704,17280
+CARRY0
+ADD0 -112
+ADD1 -110
+PAIR 5760,7488
+SET2 -108
+PAIR 15168,17664
+ADD2 -106
+PAIR 1728,2496
+ADD0 -104
+CARRY2
+ADD2 -102
+PAIR 5952,8064
+ADD1 -100
+ADD2 -98
+PAIR 11136,13440
+MORE1
+ADD1 -96
+ADD2 -94
+PAIR 6144,7872
 ADD0 -92
 ADD1 -90
 MORE2
 ADD2 -88
-PAIR 1152,2688
-MORE0
-ADD0 -86
-ADD1 -84
-ADD2 -82
-PAIR 3264,4032
-ADD0 -80
-MORE1
-ADD1 -78
-ADD2 -76
-PAIR 12480,12672
-ADD0 -74
-MORE1
-ADD1 -72
-MORE2
-ADD2 -70
-PAIR 16512,14976
-MORE0
-ADD0 -68
-ADD1 -66
-ADD2 -64
-PAIR 2112,4608
-SET3 -62
-PAIR 5952,9408
-ADD3 -60
-PAIR 11136,11520
+PAIR 1344,3456
+SET3 -86
+PAIR 6528,6912
+ADD3 -84
+PAIR 192,576
+ADD0 -82
 CARRY3
-ADD3 -58
-PAIR 15168,17856
+ADD3 -80
+PAIR 3648,12096
+MORE0
+ADD0 -78
+ADD3 -76
+PAIR 12672,12672
+ADD0 -74
+ADD3 -72
+PAIR 7296,16128
+ADD1 -70
+MORE3
+ADD3 -68
+PAIR 1152,2304
+MORE0
+ADD0 -66
+MORE1
+ADD1 -64
+MORE3
+ADD3 -62
+PAIR 10176,10752
+ADD0 -60
+ADD1 -58
+MORE3
 ADD3 -56
-PAIR 7488,8064
-ADD0 -54
-ADD3 -52
-PAIR 8448,10560
-ADD0 -50
-MORE3
-ADD3 -48
-PAIR 16896,17664
-MORE0
-ADD0 -46
-ADD3 -44
-PAIR 18048,16320
-ADD0 -42
-ADD3 -40
-PAIR 4800,6144
-MORE1
-ADD1 -38
-MORE3
-ADD3 -36
-PAIR 8832,9024
-ADD1 -34
-ADD3 -32
-PAIR 12864,13632
-MORE1
-ADD1 -30
-MORE3
-ADD3 -28
-PAIR 384,2496
-ADD0 -26
-ADD1 -24
-ADD3 -22
-PAIR 5568,6336
-MORE0
-ADD0 -20
-MORE1
-ADD1 -18
-MORE3
-ADD3 -16
-PAIR 9984,11328
-ADD0 -14
-ADD1 -12
-ADD3 -10
-PAIR 11904,14784
-MORE0
-ADD0 -8
-MORE1
-ADD1 -6
-ADD3 -4
-PAIR 4416,7104
-ADD2 -2
-MORE3
-ADD3 0
-PAIR 7680,10368
-ADD2 2
-ADD3 4
-PAIR 14208,15936
-ADD2 6
-MORE3
-ADD3 8
-PAIR 17472,14400
-MORE2
-ADD2 10
-ADD3 12
-PAIR 5376,5760
-MORE0
-ADD0 14
-ADD2 16
-ADD3 18
-PAIR 6720,10944
-MORE0
-ADD0 20
-ADD2 22
-MORE3
-ADD3 24
-PAIR 13440,17088
-ADD0 26
-MORE2
-ADD2 28
-ADD3 30
-PAIR 768,960
-ADD1 32
-ADD2 34
-ADD3 36
-PAIR 3840,7872
-ADD1 38
-ADD2 40
-MORE3
-ADD3 42
-PAIR 11712,12288
-MORE1
-ADD1 44
-MORE2
-ADD2 46
-ADD3 48
-PAIR 15552,17280
-MORE1
-ADD1 50
-ADD2 52
-MORE3
-ADD3 54
-PAIR 1536,1728
-MORE0
-ADD0 56
-ADD1 58
-ADD2 60
-ADD3 62
-PAIR 8640,15360
-ADD0 64
-ADD1 66
-MORE2
-ADD2 68
-ADD3 70
-PAIR 18240,13824
-MORE0
-ADD0 72
-MORE1
-ADD1 74
-ADD2 76
-ADD3 78
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_9efd152c182b7904_l021_g0,.-peristyle_9efd152c182b7904_l021_g0
-.globl peristyle_9efd152c182b7904_l021_g1
-.hidden peristyle_9efd152c182b7904_l021_g1
-.type peristyle_9efd152c182b7904_l021_g1,@function
-.p2align 6
-peristyle_9efd152c182b7904_l021_g1:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 6912,8064
-SET0 -128
-PAIR 9984,18240
-ADD0 -126
-PAIR 4608,4800
-SET1 -124
-PAIR 5376,6720
-CARRY1
-ADD1 -122
-PAIR 2304,4992
-CARRY0
-ADD0 -120
-ADD1 -118
-PAIR 6144,7680
-ADD0 -116
-ADD1 -114
-PAIR 10368,11328
-ADD0 -112
-MORE1
-ADD1 -110
-PAIR 14784,15168
-ADD0 -108
-ADD1 -106
-PAIR 15360,15360
-MORE0
-ADD0 -104
-MORE1
-ADD1 -102
-PAIR 1920,11904
-SET2 -100
-PAIR 0,8640
-ADD0 -98
-ADD2 -96
-PAIR 2496,14400
-ADD1 -94
-ADD2 -92
-PAIR 16128,12672
-ADD1 -90
-CARRY2
-ADD2 -88
-PAIR 3456,7104
-ADD0 -86
-ADD1 -84
-ADD2 -82
-PAIR 7488,8256
-MORE0
-ADD0 -80
-MORE1
-ADD1 -78
-MORE2
-ADD2 -76
-PAIR 8448,9024
-ADD0 -74
-MORE1
-ADD1 -72
-MORE2
-ADD2 -70
-PAIR 12288,13632
-ADD0 -68
-ADD1 -66
-ADD2 -64
-PAIR 14208,14592
-ADD0 -62
-ADD1 -60
-ADD2 -58
-PAIR 2688,5952
-SET3 -56
-PAIR 7296,9216
-CARRY3
-ADD3 -54
-PAIR 1152,3648
-MORE0
-ADD0 -52
-MORE3
-ADD3 -50
-PAIR 5184,6528
-ADD0 -48
-ADD3 -46
-PAIR 11712,17280
-ADD0 -44
-ADD3 -42
-PAIR 192,1536
-MORE1
-ADD1 -40
-MORE3
-ADD3 -38
-PAIR 4416,11136
-ADD1 -36
-ADD3 -34
-PAIR 9792,17856
-ADD1 -32
-MORE3
-ADD3 -30
-PAIR 13824,15552
-ADD1 -28
-ADD3 -26
-PAIR 16320,18048
-MORE1
-ADD1 -24
-MORE3
-ADD3 -22
-PAIR 576,1344
-MORE0
-ADD0 -20
-MORE1
-ADD1 -18
-ADD3 -16
-PAIR 5568,7872
-ADD0 -14
-MORE1
-ADD1 -12
-ADD3 -10
-PAIR 13248,16512
-MORE0
-ADD0 -8
-MORE1
-ADD1 -6
-MORE3
-ADD3 -4
-PAIR 16896,17088
-MORE2
-ADD2 -2
-ADD3 0
-PAIR 960,2112
-ADD0 2
-ADD2 4
-ADD3 6
-PAIR 2880,4224
-ADD0 8
-ADD2 10
-MORE3
-ADD3 12
-PAIR 5760,10944
-MORE0
-ADD0 14
-MORE2
-ADD2 16
-ADD3 18
-PAIR 12864,13056
-ADD0 20
-ADD2 22
-ADD3 24
-PAIR 13440,14976
-ADD0 26
-MORE2
-ADD2 28
-ADD3 30
-PAIR 17472,9600
-ADD0 32
-ADD2 34
-MORE3
-ADD3 36
-PAIR 1728,6336
-ADD1 38
-MORE2
-ADD2 40
-ADD3 42
-PAIR 8832,10176
-ADD1 44
-ADD2 46
-ADD3 48
-PAIR 10752,11520
-ADD1 50
-MORE2
-ADD2 52
-MORE3
-ADD3 54
-PAIR 384,768
-MORE0
-ADD0 56
-MORE1
-ADD1 58
-ADD2 60
-ADD3 62
-PAIR 3072,3264
-ADD0 64
-ADD1 66
-ADD2 68
-ADD3 70
-PAIR 3840,4032
-ADD0 72
-MORE1
-ADD1 74
-MORE2
-ADD2 76
-MORE3
-ADD3 78
-PAIR 9408,10560
-ADD0 80
-MORE1
-ADD1 82
-ADD2 84
-ADD3 86
-PAIR 12096,12480
-MORE0
-ADD0 88
-ADD1 90
-ADD2 92
-ADD3 94
-PAIR 14016,15744
-ADD0 96
-ADD1 98
-MORE2
-ADD2 100
-ADD3 102
-PAIR 15936,17664
-ADD0 104
-MORE1
-ADD1 106
-MORE2
-ADD2 108
-ADD3 110
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_9efd152c182b7904_l021_g1,.-peristyle_9efd152c182b7904_l021_g1
-.globl peristyle_9efd152c182b7904_l021_g2
-.hidden peristyle_9efd152c182b7904_l021_g2
-.type peristyle_9efd152c182b7904_l021_g2,@function
-.p2align 6
-peristyle_9efd152c182b7904_l021_g2:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 576,17856
-SET0 -128
-PAIR 0,1152
-SET1 -126
-PAIR 2496,3456
-CARRY1
-ADD1 -124
-PAIR 5376,12672
-ADD1 -122
-PAIR 1344,1344
-ADD0 -120
-ADD1 -118
-PAIR 3840,3840
-CARRY0
-ADD0 -116
-MORE1
-ADD1 -114
-PAIR 7296,15360
-MORE0
-ADD0 -112
-ADD1 -110
-PAIR 15552,17280
-MORE0
-ADD0 -108
-MORE1
-ADD1 -106
-PAIR 3648,4992
-SET2 -104
-PAIR 11904,17088
-ADD2 -102
-PAIR 17472,17472
-CARRY2
-ADD2 -100
-PAIR 4608,5952
-ADD0 -98
-ADD2 -96
-PAIR 9600,15744
-MORE0
-ADD0 -94
-MORE2
-ADD2 -92
-PAIR 6144,7872
-MORE1
-ADD1 -90
-ADD2 -88
-PAIR 8640,10560
-ADD1 -86
-MORE2
-ADD2 -84
-PAIR 11136,11520
-ADD1 -82
-MORE2
-ADD2 -80
 PAIR 12480,13056
-MORE1
-ADD1 -78
-ADD2 -76
-PAIR 14400,18240
-ADD1 -74
-MORE2
-ADD2 -72
-PAIR 4032,7488
-ADD0 -70
-MORE1
-ADD1 -68
-MORE2
-ADD2 -66
-PAIR 8064,11712
-ADD0 -64
-ADD1 -62
-ADD2 -60
-PAIR 1728,2688
-SET3 -58
-PAIR 5760,9216
-ADD3 -56
-PAIR 12288,13440
-ADD3 -54
-PAIR 8448,10944
 MORE0
-ADD0 -52
+ADD0 -54
+ADD1 -52
+MORE3
 ADD3 -50
-PAIR 14592,15168
-MORE0
-ADD0 -48
-CARRY3
+PAIR 2112,4608
+ADD2 -48
+MORE3
 ADD3 -46
-PAIR 15936,16704
-ADD0 -44
+PAIR 5376,6720
+MORE2
+ADD2 -44
+MORE3
 ADD3 -42
-PAIR 10752,13824
-MORE1
-ADD1 -40
+PAIR 10560,14208
+ADD2 -40
 ADD3 -38
-PAIR 16896,14016
-ADD1 -36
-ADD3 -34
-PAIR 17664,18048
-MORE1
-ADD1 -32
-MORE3
-ADD3 -30
-PAIR 3072,4224
+PAIR 384,3840
 MORE0
-ADD0 -28
-MORE1
-ADD1 -26
-ADD3 -24
-PAIR 5568,6720
-MORE0
-ADD0 -22
-MORE1
-ADD1 -20
-ADD3 -18
-PAIR 9024,13248
-ADD0 -16
-MORE1
-ADD1 -14
-ADD3 -12
-PAIR 1920,4416
+ADD0 -36
 MORE2
-ADD2 -10
+ADD2 -34
 MORE3
-ADD3 -8
+ADD3 -32
+PAIR 5568,6336
+ADD0 -30
+MORE2
+ADD2 -28
+MORE3
+ADD3 -26
 PAIR 8832,9984
-ADD2 -6
-ADD3 -4
-PAIR 12096,12864
-ADD2 -2
-MORE3
-ADD3 0
-PAIR 14208,16128
-MORE2
-ADD2 2
-ADD3 4
-PAIR 2304,6336
 MORE0
-ADD0 6
+ADD0 -24
+ADD2 -22
+ADD3 -20
+PAIR 11328,12288
+MORE0
+ADD0 -18
 MORE2
+ADD2 -16
+MORE3
+ADD3 -14
+PAIR 13632,14784
+MORE0
+ADD0 -12
+ADD2 -10
+ADD3 -8
+PAIR 15360,11712
+ADD0 -6
+MORE2
+ADD2 -4
+ADD3 -2
+PAIR 4416,7104
+MORE1
+ADD1 0
+ADD2 2
+MORE3
+ADD3 4
+PAIR 7680,8448
+ADD1 6
 ADD2 8
 MORE3
 ADD3 10
-PAIR 6912,6912
-MORE0
-ADD0 12
-ADD2 14
-ADD3 16
-PAIR 8256,8256
-ADD0 18
+PAIR 9408,10368
+MORE1
+ADD1 12
 MORE2
+ADD2 14
+MORE3
+ADD3 16
+PAIR 10944,11520
+ADD1 18
 ADD2 20
 ADD3 22
-PAIR 1536,2880
+PAIR 15936,16896
+MORE1
 ADD1 24
 ADD2 26
 MORE3
 ADD3 28
-PAIR 7104,9792
+PAIR 17088,17472
 ADD1 30
-MORE2
 ADD2 32
 ADD3 34
-PAIR 10176,11328
-MORE1
+PAIR 17856,17856
 ADD1 36
+MORE2
 ADD2 38
-MORE3
 ADD3 40
-PAIR 384,768
-ADD0 42
-ADD1 44
-MORE2
-ADD2 46
+PAIR 18048,18048
+ADD1 42
+ADD2 44
 MORE3
-ADD3 48
-PAIR 960,2112
-ADD0 50
-ADD1 52
-ADD2 54
-ADD3 56
-PAIR 3264,5184
+ADD3 46
+PAIR 768,960
 MORE0
-ADD0 58
+ADD0 48
 MORE1
-ADD1 60
+ADD1 50
 MORE2
-ADD2 62
+ADD2 52
 MORE3
-ADD3 64
-PAIR 7680,10368
-ADD0 66
-ADD1 68
-MORE2
-ADD2 70
-ADD3 72
-PAIR 13632,16320
-MORE0
-ADD0 74
-MORE1
-ADD1 76
-MORE2
-ADD2 78
-ADD3 80
-PAIR 14976,9408
-ADD0 82
-MORE1
-ADD1 84
-MORE2
-ADD2 86
-MORE3
-ADD3 88
-PAIR 16512,14784
-ADD0 90
-ADD1 92
-ADD2 94
-ADD3 96
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_9efd152c182b7904_l021_g2,.-peristyle_9efd152c182b7904_l021_g2
-.globl peristyle_9efd152c182b7904_l021_g3
-.hidden peristyle_9efd152c182b7904_l021_g3
-.type peristyle_9efd152c182b7904_l021_g3,@function
-.p2align 6
-peristyle_9efd152c182b7904_l021_g3:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 2112,10368
-SET0 -128
-PAIR 12480,13056
-ADD0 -126
-PAIR 14592,15936
-CARRY0
-ADD0 -124
-PAIR 4608,9984
-ADD0 -122
-SET1 -120
-PAIR 11904,14400
-ADD0 -118
-ADD1 -116
-PAIR 7104,13824
-SET2 -114
-PAIR 17280,17280
-ADD2 -112
-PAIR 9408,11328
-MORE0
-ADD0 -110
-ADD2 -108
-PAIR 576,3456
-CARRY1
-ADD1 -106
-CARRY2
-ADD2 -104
-PAIR 4416,12672
-ADD1 -102
-MORE2
-ADD2 -100
-PAIR 13440,15360
-MORE1
-ADD1 -98
-ADD2 -96
-PAIR 768,1152
-ADD0 -94
-ADD1 -92
-MORE2
-ADD2 -90
-PAIR 1536,2496
-MORE0
-ADD0 -88
-MORE1
-ADD1 -86
-ADD2 -84
-PAIR 3648,4032
-ADD0 -82
-ADD1 -80
-MORE2
-ADD2 -78
-PAIR 4800,9024
-ADD0 -76
-ADD1 -74
-ADD2 -72
-PAIR 13248,14976
-MORE0
-ADD0 -70
-MORE1
-ADD1 -68
-ADD2 -66
-PAIR 17664,10176
-ADD0 -64
-ADD1 -62
-MORE2
-ADD2 -60
-PAIR 384,4224
-SET3 -58
-PAIR 5760,10944
-CARRY3
-ADD3 -56
-PAIR 11712,13632
-ADD3 -54
-PAIR 1728,14016
-ADD0 -52
-MORE3
-ADD3 -50
-PAIR 17472,18240
-MORE0
-ADD0 -48
-ADD3 -46
-PAIR 960,2304
-MORE1
-ADD1 -44
-ADD3 -42
-PAIR 2880,6528
-MORE1
-ADD1 -40
-MORE3
-ADD3 -38
-PAIR 11520,17856
-ADD1 -36
-MORE3
-ADD3 -34
-PAIR 3264,7680
-ADD0 -32
-ADD1 -30
-ADD3 -28
-PAIR 12864,15552
-MORE0
-ADD0 -26
-MORE1
-ADD1 -24
-MORE3
-ADD3 -22
-PAIR 16128,16128
-MORE0
-ADD0 -20
-ADD1 -18
-ADD3 -16
-PAIR 16704,16704
-MORE0
-ADD0 -14
-ADD1 -12
-ADD3 -10
-PAIR 16896,16320
-ADD0 -8
-ADD1 -6
-ADD3 -4
-PAIR 1920,3072
-MORE2
-ADD2 -2
-MORE3
-ADD3 0
-PAIR 3840,5184
-MORE2
-ADD2 2
-MORE3
-ADD3 4
-PAIR 5952,7296
-MORE2
-ADD2 6
-MORE3
-ADD3 8
-PAIR 8448,9216
-ADD2 10
-ADD3 12
-PAIR 9792,10752
-MORE2
-ADD2 14
-ADD3 16
-PAIR 11136,12288
-ADD2 18
-MORE3
-ADD3 20
-PAIR 4992,5568
-ADD0 22
-MORE2
-ADD2 24
-ADD3 26
-PAIR 15744,14208
-ADD0 28
-ADD2 30
-ADD3 32
-PAIR 2688,6144
-MORE1
-ADD1 34
-MORE2
-ADD2 36
-MORE3
-ADD3 38
-PAIR 6912,7488
-ADD1 40
-ADD2 42
-MORE3
-ADD3 44
-PAIR 8832,9600
-MORE1
-ADD1 46
-ADD2 48
-ADD3 50
-PAIR 10560,12096
-ADD1 52
-ADD2 54
-MORE3
-ADD3 56
-PAIR 17088,16512
-MORE1
+ADD3 54
+PAIR 1536,4800
+ADD0 56
 ADD1 58
-MORE2
 ADD2 60
 ADD3 62
-PAIR 0,192
-MORE0
+PAIR 8640,9024
 ADD0 64
+MORE1
 ADD1 66
+MORE2
 ADD2 68
+MORE3
 ADD3 70
-PAIR 1344,5376
+PAIR 11904,12864
+MORE0
 ADD0 72
 ADD1 74
 ADD2 76
 MORE3
 ADD3 78
-PAIR 6336,6336
-MORE0
+PAIR 18240,15552
 ADD0 80
 ADD1 82
+MORE2
 ADD2 84
 ADD3 86
-PAIR 7872,7872
-MORE0
-ADD0 88
-MORE1
-ADD1 90
-MORE2
-ADD2 92
-ADD3 94
-PAIR 8064,8256
-MORE0
-ADD0 96
-MORE1
-ADD1 98
-ADD2 100
-ADD3 102
-PAIR 8640,14784
-MORE0
-ADD0 104
-ADD1 106
-ADD2 108
-MORE3
-ADD3 110
-PAIR 15168,18048
-MORE0
-ADD0 112
-MORE1
-ADD1 114
-ADD2 116
-ADD3 118
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -1468,12 +769,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_9efd152c182b7904_l021_g3,.-peristyle_9efd152c182b7904_l021_g3
-.globl peristyle_9efd152c182b7904_l021_g4
-.hidden peristyle_9efd152c182b7904_l021_g4
-.type peristyle_9efd152c182b7904_l021_g4,@function
+.size peristyle_c72eee12579726e4_l021_g1,.-peristyle_c72eee12579726e4_l021_g1
+.globl peristyle_c72eee12579726e4_l021_g2
+.hidden peristyle_c72eee12579726e4_l021_g2
+.type peristyle_c72eee12579726e4_l021_g2,@function
 .p2align 6
-peristyle_9efd152c182b7904_l021_g4:
+peristyle_c72eee12579726e4_l021_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1482,203 +783,878 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 576,1152
+PAIR 10176,17088
 SET0 -128
-PAIR 4992,6336
-ADD0 -126
-PAIR 2496,2880
-SET1 -124
-PAIR 4224,4800
+PAIR 7296,8256
+SET1 -126
+PAIR 11520,15744
+ADD1 -124
+PAIR 1728,5184
 ADD0 -122
+CARRY1
 ADD1 -120
-PAIR 16896,16896
+PAIR 9600,10752
 ADD0 -118
 ADD1 -116
-PAIR 960,3648
-SET2 -114
-PAIR 8256,15552
-CARRY2
-ADD2 -112
-PAIR 1728,2688
-CARRY0
-ADD0 -110
+PAIR 12672,15552
+ADD0 -114
+ADD1 -112
+PAIR 6336,9408
+SET2 -110
+PAIR 11328,12864
 ADD2 -108
-PAIR 8832,9216
-ADD0 -106
-ADD2 -104
-PAIR 12480,17664
-ADD0 -102
+PAIR 15168,16320
+CARRY2
+ADD2 -106
+PAIR 3264,4224
+ADD0 -104
+ADD2 -102
+PAIR 6912,8640
+CARRY0
+ADD0 -100
+ADD2 -98
+PAIR 4992,11136
+MORE1
+ADD1 -96
 MORE2
-ADD2 -100
-PAIR 17856,15936
-ADD0 -98
-MORE2
-ADD2 -96
-PAIR 5952,7488
-ADD1 -94
-MORE2
-ADD2 -92
-PAIR 14400,5184
-CARRY1
+ADD2 -94
+PAIR 768,13248
+ADD0 -92
 ADD1 -90
 ADD2 -88
-PAIR 1920,4032
+PAIR 14400,15936
 ADD0 -86
+MORE1
+ADD1 -84
+MORE2
+ADD2 -82
+PAIR 17472,16128
+ADD0 -80
+ADD1 -78
+ADD2 -76
+PAIR 9216,13056
+SET3 -74
+PAIR 1344,7872
+ADD0 -72
+ADD3 -70
+PAIR 2880,4608
+MORE1
+ADD1 -68
+CARRY3
+ADD3 -66
+PAIR 8832,10560
+MORE1
+ADD1 -64
+ADD3 -62
+PAIR 11904,14976
+ADD1 -60
+MORE3
+ADD3 -58
+PAIR 1152,5376
+MORE0
+ADD0 -56
+MORE1
+ADD1 -54
+ADD3 -52
+PAIR 5760,7104
+ADD0 -50
+ADD1 -48
+MORE3
+ADD3 -46
+PAIR 9792,10944
+ADD0 -44
+MORE1
+ADD1 -42
+ADD3 -40
+PAIR 12096,12288
+MORE0
+ADD0 -38
+ADD1 -36
+MORE3
+ADD3 -34
+PAIR 13440,15360
+ADD0 -32
+MORE1
+ADD1 -30
+ADD3 -28
+PAIR 18240,16512
+MORE0
+ADD0 -26
+ADD1 -24
+ADD3 -22
+PAIR 0,2496
+ADD2 -20
+MORE3
+ADD3 -18
+PAIR 3072,5568
+MORE2
+ADD2 -16
+MORE3
+ADD3 -14
+PAIR 5952,8064
+ADD2 -12
+MORE3
+ADD3 -10
+PAIR 14592,14784
+MORE2
+ADD2 -8
+MORE3
+ADD3 -6
+PAIR 192,576
+ADD0 -4
+ADD2 -2
+ADD3 0
+PAIR 4032,6528
+ADD0 2
+ADD2 4
+ADD3 6
+PAIR 10368,13824
+MORE0
+ADD0 8
+MORE2
+ADD2 10
+MORE3
+ADD3 12
+PAIR 17280,14016
+ADD0 14
+ADD2 16
+ADD3 18
+PAIR 384,6144
+MORE1
+ADD1 20
+ADD2 22
+ADD3 24
+PAIR 9024,9984
+ADD1 26
+ADD2 28
+MORE3
+ADD3 30
+PAIR 16896,13632
+ADD1 32
+MORE2
+ADD2 34
+MORE3
+ADD3 36
+PAIR 17664,18048
+MORE1
+ADD1 38
+ADD2 40
+ADD3 42
+PAIR 960,1536
+ADD0 44
+ADD1 46
+MORE2
+ADD2 48
+ADD3 50
+PAIR 2688,3456
+MORE0
+ADD0 52
+MORE1
+ADD1 54
+ADD2 56
+MORE3
+ADD3 58
+PAIR 3840,4416
+ADD0 60
+ADD1 62
+ADD2 64
+MORE3
+ADD3 66
+PAIR 6720,7680
+ADD0 68
+ADD1 70
+MORE2
+ADD2 72
+ADD3 74
+PAIR 11712,12480
+MORE0
+ADD0 76
+MORE1
+ADD1 78
+ADD2 80
+MORE3
+ADD3 82
+PAIR 14208,16704
+ADD0 84
+MORE1
+ADD1 86
+ADD2 88
+ADD3 90
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_c72eee12579726e4_l021_g2,.-peristyle_c72eee12579726e4_l021_g2
+.globl peristyle_c72eee12579726e4_l021_g3
+.hidden peristyle_c72eee12579726e4_l021_g3
+.type peristyle_c72eee12579726e4_l021_g3,@function
+.p2align 6
+peristyle_c72eee12579726e4_l021_g3:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 3264,10368
+SET0 -128
+PAIR 6720,11520
+SET1 -126
+PAIR 384,960
+ADD0 -124
+ADD1 -122
+PAIR 2112,6528
+CARRY0
+ADD0 -120
+ADD1 -118
+PAIR 7680,14592
+ADD0 -116
+CARRY1
+ADD1 -114
+PAIR 15936,14400
+ADD0 -112
+ADD1 -110
+PAIR 7104,13440
+MORE0
+ADD0 -108
+SET2 -106
+PAIR 9216,13632
+ADD0 -104
+ADD2 -102
+PAIR 192,5952
+MORE1
+ADD1 -100
+ADD2 -98
+PAIR 576,1344
+ADD0 -96
+ADD1 -94
+CARRY2
+ADD2 -92
+PAIR 4992,5184
+MORE0
+ADD0 -90
+ADD1 -88
+ADD2 -86
+PAIR 6144,9024
+ADD0 -84
+MORE1
+ADD1 -82
+MORE2
+ADD2 -80
+PAIR 9408,10560
+ADD0 -78
+ADD1 -76
+ADD2 -74
+PAIR 14784,15744
+MORE0
+ADD0 -72
+ADD1 -70
+ADD2 -68
+PAIR 1728,10176
+SET3 -66
+PAIR 15552,16128
+ADD3 -64
+PAIR 2304,10944
+ADD0 -62
+CARRY3
+ADD3 -60
+PAIR 16320,16704
+ADD1 -58
+ADD3 -56
+PAIR 2880,4224
+MORE0
+ADD0 -54
+MORE1
+ADD1 -52
+MORE3
+ADD3 -50
+PAIR 5760,9984
+ADD0 -48
+ADD1 -46
+ADD3 -44
+PAIR 11712,12480
+ADD0 -42
+ADD1 -40
+MORE3
+ADD3 -38
+PAIR 12864,14016
+MORE0
+ADD0 -36
+ADD1 -34
+ADD3 -32
+PAIR 17472,18240
+ADD0 -30
+MORE1
+ADD1 -28
+ADD3 -26
+PAIR 1536,2688
+MORE2
+ADD2 -24
+MORE3
+ADD3 -22
+PAIR 4416,4800
+ADD2 -20
+ADD3 -18
+PAIR 8832,8832
+ADD2 -16
+MORE3
+ADD3 -14
+PAIR 10752,10752
+ADD2 -12
+MORE3
+ADD3 -10
+PAIR 0,1152
+ADD0 -8
+MORE2
+ADD2 -6
+MORE3
+ADD3 -4
+PAIR 3456,3648
+ADD0 -2
+ADD2 0
+MORE3
+ADD3 2
+PAIR 5568,7872
+MORE0
+ADD0 4
+MORE2
+ADD2 6
+ADD3 8
+PAIR 8256,8640
+ADD0 10
+ADD2 12
+MORE3
+ADD3 14
+PAIR 12096,12288
+ADD0 16
+ADD2 18
+ADD3 20
+PAIR 14208,15360
+MORE0
+ADD0 22
+MORE2
+ADD2 24
+ADD3 26
+PAIR 17664,13056
+ADD0 28
+MORE2
+ADD2 30
+MORE3
+ADD3 32
+PAIR 1920,2496
+ADD1 34
+ADD2 36
+ADD3 38
+PAIR 5376,6336
+ADD1 40
+ADD2 42
+MORE3
+ADD3 44
+PAIR 7296,9792
+ADD1 46
+MORE2
+ADD2 48
+MORE3
+ADD3 50
+PAIR 11136,12672
+MORE1
+ADD1 52
+MORE2
+ADD2 54
+MORE3
+ADD3 56
+PAIR 13824,17088
+ADD1 58
+ADD2 60
+ADD3 62
+PAIR 768,768
+ADD0 64
+ADD1 66
+MORE2
+ADD2 68
+ADD3 70
+PAIR 3072,3072
+ADD0 72
+ADD1 74
+MORE2
+ADD2 76
+MORE3
+ADD3 78
+PAIR 3840,4032
+ADD0 80
+MORE1
+ADD1 82
+MORE2
+ADD2 84
+ADD3 86
+PAIR 6912,7488
+MORE0
+ADD0 88
+ADD1 90
+ADD2 92
+ADD3 94
+PAIR 8064,8448
+ADD0 96
+ADD1 98
+ADD2 100
+MORE3
+ADD3 102
+PAIR 9600,11328
+ADD0 104
+MORE1
+ADD1 106
+MORE2
+ADD2 108
+ADD3 110
+PAIR 13248,14976
+MORE0
+ADD0 112
+ADD1 114
+ADD2 116
+ADD3 118
+PAIR 15168,17280
+ADD0 120
+ADD1 122
+MORE2
+ADD2 124
+MORE3
+ADD3 126
+PAIR 18048,16512
+add $256,%rax
+ADD0 -128
+ADD1 -126
+ADD2 -124
+ADD3 -122
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_c72eee12579726e4_l021_g3,.-peristyle_c72eee12579726e4_l021_g3
+.globl peristyle_c72eee12579726e4_l021_g4
+.hidden peristyle_c72eee12579726e4_l021_g4
+.type peristyle_c72eee12579726e4_l021_g4,@function
+.p2align 6
+peristyle_c72eee12579726e4_l021_g4:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 576,4800
+SET0 -128
+PAIR 4992,15552
+ADD0 -126
+PAIR 192,1344
+CARRY0
+ADD0 -124
+SET1 -122
+PAIR 4608,5376
+ADD0 -120
+ADD1 -118
+PAIR 6144,7872
+ADD0 -116
+ADD1 -114
+PAIR 11136,14784
+MORE0
+ADD0 -112
+CARRY1
+ADD1 -110
+PAIR 2496,4032
+ADD0 -108
+SET2 -106
+PAIR 7488,12480
+MORE0
+ADD0 -104
+ADD2 -102
+PAIR 14400,15744
+ADD0 -100
+ADD2 -98
+PAIR 0,8640
+ADD1 -96
+CARRY2
+ADD2 -94
+PAIR 9600,11904
+ADD1 -92
+ADD2 -90
+PAIR 12672,13056
+MORE1
+ADD1 -88
+MORE2
+ADD2 -86
+PAIR 17088,7296
 ADD1 -84
 ADD2 -82
-PAIR 5760,8064
+PAIR 3456,3840
 MORE0
 ADD0 -80
 ADD1 -78
 MORE2
 ADD2 -76
-PAIR 9792,9984
+PAIR 10560,11520
+MORE0
 ADD0 -74
-MORE1
 ADD1 -72
 ADD2 -70
-PAIR 15744,16512
+PAIR 17472,15360
 ADD0 -68
 ADD1 -66
-MORE2
 ADD2 -64
-PAIR 17472,18240
+PAIR 2688,5184
+SET3 -62
+PAIR 9216,9792
+ADD3 -60
+PAIR 9984,17856
+ADD0 -58
+ADD3 -56
+PAIR 13248,16512
 MORE0
-ADD0 -62
-ADD1 -60
-MORE2
-ADD2 -58
-PAIR 192,768
-SET3 -56
-PAIR 8448,9024
 ADD0 -54
-ADD3 -52
-PAIR 13824,13248
-ADD0 -50
-ADD3 -48
-PAIR 5568,12096
-ADD1 -46
 CARRY3
-ADD3 -44
-PAIR 12672,14208
+ADD3 -52
+PAIR 6912,16704
 MORE1
-ADD1 -42
-ADD3 -40
-PAIR 14592,16704
+ADD1 -50
+ADD3 -48
+PAIR 1536,2304
+ADD0 -46
+ADD1 -44
+MORE3
+ADD3 -42
+PAIR 4416,5568
+MORE0
+ADD0 -40
 ADD1 -38
 ADD3 -36
-PAIR 2304,3456
-MORE0
+PAIR 6720,7680
 ADD0 -34
+MORE1
 ADD1 -32
-MORE3
 ADD3 -30
-PAIR 6720,9408
+PAIR 10368,11328
+MORE0
 ADD0 -28
 ADD1 -26
+MORE3
 ADD3 -24
-PAIR 12864,13056
+PAIR 13824,15168
 ADD0 -22
-MORE1
 ADD1 -20
 ADD3 -18
-PAIR 13632,14784
+PAIR 16320,18048
 MORE0
 ADD0 -16
+MORE1
 ADD1 -14
+MORE3
 ADD3 -12
-PAIR 15360,17088
-ADD0 -10
-ADD1 -8
-MORE3
-ADD3 -6
-PAIR 1344,3264
+PAIR 960,1920
 MORE2
-ADD2 -4
-ADD3 -2
-PAIR 6912,10368
-MORE2
-ADD2 0
-MORE3
-ADD3 2
-PAIR 10752,11904
+ADD2 -10
+ADD3 -8
+PAIR 2880,4224
+ADD2 -6
+ADD3 -4
+PAIR 5760,13440
+ADD2 -2
+ADD3 0
+PAIR 1728,6336
+ADD0 2
 MORE2
 ADD2 4
+MORE3
 ADD3 6
-PAIR 0,384
+PAIR 7104,8256
 MORE0
 ADD0 8
+MORE2
 ADD2 10
 ADD3 12
-PAIR 4416,8640
+PAIR 8832,15936
 ADD0 14
-ADD2 16
-MORE3
-ADD3 18
-PAIR 9600,16128
-ADD0 20
 MORE2
+ADD2 16
+ADD3 18
+PAIR 17664,16896
+MORE0
+ADD0 20
 ADD2 22
-MORE3
 ADD3 24
-PAIR 1536,2112
-MORE1
+PAIR 2112,10944
 ADD1 26
 ADD2 28
+MORE3
 ADD3 30
-PAIR 3840,4608
+PAIR 12864,14976
 ADD1 32
 MORE2
 ADD2 34
 ADD3 36
-PAIR 6144,7296
-ADD1 38
-ADD2 40
-ADD3 42
-PAIR 7680,10176
+PAIR 384,768
+ADD0 38
 MORE1
-ADD1 44
-MORE2
-ADD2 46
+ADD1 40
+ADD2 42
 MORE3
-ADD3 48
-PAIR 10560,11136
-ADD1 50
-ADD2 52
-ADD3 54
-PAIR 11520,14976
+ADD3 44
+PAIR 3072,3264
+MORE0
+ADD0 46
+ADD1 48
+ADD2 50
+ADD3 52
+PAIR 8448,9024
+ADD0 54
 ADD1 56
+MORE2
 ADD2 58
-MORE3
 ADD3 60
-PAIR 3072,5376
+PAIR 9408,10176
 MORE0
 ADD0 62
 MORE1
 ADD1 64
-MORE2
 ADD2 66
+MORE3
 ADD3 68
-PAIR 7872,10944
+PAIR 10752,12096
 ADD0 70
 ADD1 72
 ADD2 74
-MORE3
 ADD3 76
-PAIR 11328,12288
-MORE0
+PAIR 12288,13632
 ADD0 78
 ADD1 80
+MORE2
 ADD2 82
 ADD3 84
-PAIR 14016,15168
+PAIR 14208,14592
 ADD0 86
+MORE1
 ADD1 88
-MORE2
 ADD2 90
 MORE3
 ADD3 92
-PAIR 16320,18048
+PAIR 16128,14016
+MORE0
 ADD0 94
 ADD1 96
 ADD2 98
@@ -1794,12 +1770,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_9efd152c182b7904_l021_g4,.-peristyle_9efd152c182b7904_l021_g4
-.globl peristyle_9efd152c182b7904_l021_g5
-.hidden peristyle_9efd152c182b7904_l021_g5
-.type peristyle_9efd152c182b7904_l021_g5,@function
+.size peristyle_c72eee12579726e4_l021_g4,.-peristyle_c72eee12579726e4_l021_g4
+.globl peristyle_c72eee12579726e4_l021_g5
+.hidden peristyle_c72eee12579726e4_l021_g5
+.type peristyle_c72eee12579726e4_l021_g5,@function
 .p2align 6
-peristyle_9efd152c182b7904_l021_g5:
+peristyle_c72eee12579726e4_l021_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1808,1542 +1784,203 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 0,1728
+PAIR 960,9792
 SET0 -128
-PAIR 2688,4416
+PAIR 10944,13824
 ADD0 -126
-PAIR 5376,8064
-CARRY0
+PAIR 768,1152
 ADD0 -124
-PAIR 960,9408
 SET1 -122
-PAIR 1536,4800
+PAIR 2688,3264
+CARRY0
 ADD0 -120
-CARRY1
 ADD1 -118
-PAIR 7296,7488
-MORE0
+PAIR 5568,12864
 ADD0 -116
-MORE1
 ADD1 -114
-PAIR 10176,13248
+PAIR 14016,15936
 ADD0 -112
 ADD1 -110
-PAIR 15552,18240
-ADD0 -108
-MORE1
-ADD1 -106
-PAIR 14400,16896
-SET2 -104
-PAIR 1152,3648
-MORE0
-ADD0 -102
+PAIR 6144,8256
+SET2 -108
+PAIR 14784,17664
 CARRY2
-ADD2 -100
-PAIR 6912,6912
+ADD2 -106
+PAIR 3072,4032
 MORE0
-ADD0 -98
-MORE2
-ADD2 -96
-PAIR 8832,8832
-ADD0 -94
-MORE2
-ADD2 -92
-PAIR 9792,12864
+ADD0 -104
+ADD2 -102
+PAIR 4416,5184
+ADD0 -100
+ADD2 -98
+PAIR 10752,15744
 MORE0
-ADD0 -90
+ADD0 -96
 MORE2
-ADD2 -88
-PAIR 14976,17472
-ADD0 -86
+ADD2 -94
+PAIR 1920,4992
+ADD1 -92
 MORE2
-ADD2 -84
-PAIR 4992,5184
-MORE1
-ADD1 -82
-ADD2 -80
-PAIR 10368,10368
+ADD2 -90
+PAIR 5376,9024
+CARRY1
+ADD1 -88
+ADD2 -86
+PAIR 12672,14592
+ADD1 -84
+MORE2
+ADD2 -82
+PAIR 384,3648
+ADD0 -80
 ADD1 -78
-MORE2
 ADD2 -76
-PAIR 3072,5760
+PAIR 10176,11520
 ADD0 -74
+MORE1
 ADD1 -72
+MORE2
 ADD2 -70
-PAIR 7872,13056
+PAIR 13440,14976
 MORE0
 ADD0 -68
-MORE1
 ADD1 -66
-MORE2
 ADD2 -64
-PAIR 14016,14208
+PAIR 15552,16896
 ADD0 -62
 MORE1
 ADD1 -60
+MORE2
 ADD2 -58
-PAIR 2112,4608
-SET3 -56
-PAIR 6144,9024
-ADD3 -54
-PAIR 10560,14592
-ADD3 -52
-PAIR 2304,4032
+PAIR 17280,18048
 MORE0
-ADD0 -50
-CARRY3
+ADD0 -56
+ADD1 -54
+MORE2
+ADD2 -52
+PAIR 7488,8448
+SET3 -50
+PAIR 8640,16704
 ADD3 -48
-PAIR 9600,10944
+PAIR 9216,13056
 ADD0 -46
+CARRY3
 ADD3 -44
-PAIR 12480,16320
+PAIR 13248,16320
+MORE0
 ADD0 -42
 MORE3
 ADD3 -40
-PAIR 17280,17664
-MORE0
-ADD0 -38
-MORE3
+PAIR 7104,7680
+ADD1 -38
 ADD3 -36
-PAIR 1344,6720
+PAIR 12288,16128
 MORE1
 ADD1 -34
 ADD3 -32
-PAIR 7680,13632
-MORE1
-ADD1 -30
-MORE3
-ADD3 -28
-PAIR 15744,14784
-ADD1 -26
-ADD3 -24
-PAIR 768,8448
-MORE0
-ADD0 -22
-MORE1
-ADD1 -20
-ADD3 -18
-PAIR 8640,9984
-ADD0 -16
-ADD1 -14
-MORE3
-ADD3 -12
-PAIR 12096,12672
-MORE0
-ADD0 -10
-MORE1
-ADD1 -8
-ADD3 -6
-PAIR 15360,16128
-ADD0 -4
-ADD1 -2
-ADD3 0
-PAIR 192,384
-MORE2
-ADD2 2
-MORE3
-ADD3 4
-PAIR 576,11904
-ADD2 6
-ADD3 8
-PAIR 2496,3840
-MORE0
-ADD0 10
-MORE2
-ADD2 12
-ADD3 14
-PAIR 4224,6336
-ADD0 16
-MORE2
-ADD2 18
-MORE3
-ADD3 20
-PAIR 10752,11136
-MORE0
-ADD0 22
-ADD2 24
-ADD3 26
-PAIR 11328,11712
-MORE0
-ADD0 28
-ADD2 30
-MORE3
-ADD3 32
-PAIR 12288,13824
-ADD0 34
-MORE2
-ADD2 36
-MORE3
-ADD3 38
-PAIR 15168,16704
-ADD0 40
-MORE2
-ADD2 42
-ADD3 44
-PAIR 17088,13440
-ADD0 46
-ADD2 48
-ADD3 50
-PAIR 3264,5952
-MORE1
-ADD1 52
-MORE2
-ADD2 54
-MORE3
-ADD3 56
-PAIR 7104,7104
-MORE1
-ADD1 58
-MORE2
-ADD2 60
-ADD3 62
-PAIR 9216,9216
-MORE1
-ADD1 64
-ADD2 66
-ADD3 68
-PAIR 16512,17856
-MORE1
-ADD1 70
-MORE2
-ADD2 72
-MORE3
-ADD3 74
-PAIR 1920,2880
-MORE0
-ADD0 76
-MORE1
-ADD1 78
-ADD2 80
-ADD3 82
-PAIR 3456,3456
-ADD0 84
-ADD1 86
-MORE2
-ADD2 88
-ADD3 90
-PAIR 5568,5568
-ADD0 92
-MORE1
-ADD1 94
-ADD2 96
-MORE3
-ADD3 98
-PAIR 8256,18048
-ADD0 100
-ADD1 102
-ADD2 104
-ADD3 106
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_9efd152c182b7904_l021_g5,.-peristyle_9efd152c182b7904_l021_g5
-.globl peristyle_9efd152c182b7904_l021_g6
-.hidden peristyle_9efd152c182b7904_l021_g6
-.type peristyle_9efd152c182b7904_l021_g6,@function
-.p2align 6
-peristyle_9efd152c182b7904_l021_g6:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 1536,3264
-SET0 -128
-PAIR 4416,17664
-ADD0 -126
-PAIR 2304,7872
-SET1 -124
-PAIR 3456,10368
-ADD0 -122
-ADD1 -120
-PAIR 1344,2880
-SET2 -118
-PAIR 5376,7296
-ADD2 -116
-PAIR 9792,12672
-CARRY2
-ADD2 -114
-PAIR 14976,18240
-ADD2 -112
-PAIR 192,384
-CARRY0
-ADD0 -110
-ADD2 -108
-PAIR 5952,6144
-ADD0 -106
-ADD2 -104
-PAIR 6912,9984
-MORE0
-ADD0 -102
-ADD2 -100
-PAIR 11712,12480
-ADD0 -98
-MORE2
-ADD2 -96
-PAIR 12864,13248
-MORE0
-ADD0 -94
-ADD2 -92
-PAIR 16704,16704
-ADD0 -90
-ADD2 -88
-PAIR 2112,5184
-CARRY1
-ADD1 -86
-ADD2 -84
-PAIR 9600,11520
-ADD1 -82
-MORE2
-ADD2 -80
-PAIR 14016,15744
-MORE1
-ADD1 -78
-ADD2 -76
-PAIR 960,4032
-MORE0
-ADD0 -74
-ADD1 -72
-ADD2 -70
-PAIR 4224,6528
-ADD0 -68
-MORE1
-ADD1 -66
-ADD2 -64
-PAIR 8064,9408
-ADD0 -62
-ADD1 -60
-MORE2
-ADD2 -58
-PAIR 11136,11328
-MORE0
-ADD0 -56
-MORE1
-ADD1 -54
-ADD2 -52
-PAIR 14784,17472
-MORE0
-ADD0 -50
-MORE1
-ADD1 -48
-MORE2
-ADD2 -46
-PAIR 1728,3648
-SET3 -44
-PAIR 7104,8256
-ADD3 -42
-PAIR 10176,15360
-ADD3 -40
-PAIR 2688,5568
-ADD0 -38
-ADD3 -36
-PAIR 13632,14208
-MORE0
-ADD0 -34
-CARRY3
-ADD3 -32
-PAIR 1152,8832
-ADD1 -30
-MORE3
-ADD3 -28
-PAIR 9216,10752
-ADD1 -26
-ADD3 -24
-PAIR 11904,12288
-MORE1
-ADD1 -22
-ADD3 -20
-PAIR 13440,17856
-ADD1 -18
-MORE3
-ADD3 -16
-PAIR 0,8640
-ADD0 -14
-MORE1
-ADD1 -12
-ADD3 -10
-PAIR 16128,16896
-ADD0 -8
-ADD1 -6
-MORE3
-ADD3 -4
-PAIR 7488,17088
-ADD2 -2
-ADD3 0
-PAIR 2496,3840
-MORE0
-ADD0 2
-ADD2 4
-ADD3 6
-PAIR 7680,14592
-ADD0 8
-ADD2 10
-MORE3
-ADD3 12
-PAIR 15168,15936
-MORE0
-ADD0 14
-MORE2
-ADD2 16
-ADD3 18
-PAIR 17280,18048
-ADD0 20
-ADD2 22
-ADD3 24
-PAIR 1920,5760
-MORE1
-ADD1 26
-ADD2 28
-MORE3
-ADD3 30
-PAIR 8448,10560
-ADD1 32
-ADD2 34
-MORE3
-ADD3 36
-PAIR 16512,13056
-MORE1
-ADD1 38
-ADD2 40
-ADD3 42
-PAIR 576,768
-ADD0 44
-MORE1
-ADD1 46
-MORE2
-ADD2 48
-MORE3
-ADD3 50
-PAIR 3072,4992
-MORE0
-ADD0 52
-MORE1
-ADD1 54
-ADD2 56
-ADD3 58
-PAIR 6336,6720
-ADD0 60
-ADD1 62
-ADD2 64
-MORE3
-ADD3 66
-PAIR 9024,13824
-ADD0 68
-MORE1
-ADD1 70
-MORE2
-ADD2 72
-ADD3 74
-PAIR 14400,16320
-MORE0
-ADD0 76
-ADD1 78
-ADD2 80
-ADD3 82
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_9efd152c182b7904_l021_g6,.-peristyle_9efd152c182b7904_l021_g6
-.globl peristyle_9efd152c182b7904_l021_g7
-.hidden peristyle_9efd152c182b7904_l021_g7
-.type peristyle_9efd152c182b7904_l021_g7,@function
-.p2align 6
-peristyle_9efd152c182b7904_l021_g7:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 960,2304
-SET0 -128
-PAIR 9216,11328
-ADD0 -126
-PAIR 13056,13824
-CARRY0
-ADD0 -124
-PAIR 14400,16704
-ADD0 -122
-PAIR 3072,4416
-SET1 -120
-PAIR 6144,8256
-CARRY1
-ADD1 -118
-PAIR 2112,4800
-MORE0
-ADD0 -116
-MORE1
-ADD1 -114
-PAIR 10752,15360
-MORE0
-ADD0 -112
-ADD1 -110
-PAIR 17472,17856
-ADD0 -108
-MORE1
-ADD1 -106
-PAIR 192,5568
-SET2 -104
-PAIR 7104,12288
-ADD2 -102
-PAIR 768,768
-MORE0
-ADD0 -100
-ADD2 -98
-PAIR 3264,3264
-MORE0
-ADD0 -96
-ADD2 -94
-PAIR 1920,3456
-MORE1
-ADD1 -92
-ADD2 -90
-PAIR 3648,4224
-MORE1
-ADD1 -88
-CARRY2
-ADD2 -86
-PAIR 6528,6720
-ADD1 -84
-ADD2 -82
-PAIR 9024,11136
-ADD1 -80
-ADD2 -78
-PAIR 14592,16896
-MORE1
-ADD1 -76
-ADD2 -74
-PAIR 17088,18240
-MORE1
-ADD1 -72
-MORE2
-ADD2 -70
-PAIR 0,9600
-ADD0 -68
-ADD1 -66
-ADD2 -64
-PAIR 10176,11520
-MORE0
-ADD0 -62
-MORE1
-ADD1 -60
-ADD2 -58
-PAIR 14976,15552
-MORE0
-ADD0 -56
-MORE1
-ADD1 -54
-MORE2
-ADD2 -52
-PAIR 6912,7488
-SET3 -50
-PAIR 8448,9792
-ADD3 -48
-PAIR 9984,11904
-ADD3 -46
-PAIR 10944,13632
-ADD0 -44
-CARRY3
-ADD3 -42
-PAIR 16320,13248
-MORE0
-ADD0 -40
-ADD3 -38
-PAIR 5760,10560
-MORE1
-ADD1 -36
-MORE3
-ADD3 -34
-PAIR 12480,14784
-ADD1 -32
-ADD3 -30
-PAIR 17664,9408
-MORE1
-ADD1 -28
-ADD3 -26
-PAIR 4032,5184
-ADD0 -24
-MORE1
-ADD1 -22
-MORE3
-ADD3 -20
-PAIR 12096,15744
-MORE0
-ADD0 -18
-MORE1
-ADD1 -16
-ADD3 -14
-PAIR 1152,1344
-ADD2 -12
-ADD3 -10
-PAIR 2880,8832
-MORE2
-ADD2 -8
-MORE3
-ADD3 -6
-PAIR 11712,12864
-ADD2 -4
-MORE3
-ADD3 -2
-PAIR 14016,16128
-ADD2 0
-ADD3 2
-PAIR 576,1728
-ADD0 4
-ADD2 6
-MORE3
-ADD3 8
-PAIR 2688,14208
-MORE0
-ADD0 10
-MORE2
-ADD2 12
-ADD3 14
-PAIR 15936,16512
-MORE0
-ADD0 16
-ADD2 18
-MORE3
-ADD3 20
-PAIR 384,1536
-MORE1
-ADD1 22
-ADD2 24
-MORE3
-ADD3 26
-PAIR 2496,3840
-ADD1 28
-ADD2 30
-ADD3 32
-PAIR 4608,5952
-MORE1
-ADD1 34
-ADD2 36
-ADD3 38
-PAIR 7296,10368
-ADD1 40
-MORE2
-ADD2 42
-MORE3
-ADD3 44
-PAIR 12672,17280
-MORE1
-ADD1 46
-ADD2 48
-MORE3
-ADD3 50
-PAIR 4992,5376
-MORE0
-ADD0 52
-ADD1 54
-ADD2 56
-ADD3 58
-PAIR 6336,7872
-MORE0
-ADD0 60
-MORE1
-ADD1 62
-ADD2 64
-ADD3 66
-PAIR 8064,13440
-MORE0
-ADD0 68
-ADD1 70
-MORE2
-ADD2 72
-MORE3
-ADD3 74
-PAIR 18048,7680
-ADD0 76
-ADD1 78
-ADD2 80
-MORE3
-ADD3 82
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_9efd152c182b7904_l021_g7,.-peristyle_9efd152c182b7904_l021_g7
-.globl peristyle_9efd152c182b7904_l021_g8
-.hidden peristyle_9efd152c182b7904_l021_g8
-.type peristyle_9efd152c182b7904_l021_g8,@function
-.p2align 6
-peristyle_9efd152c182b7904_l021_g8:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 768,1920
-SET0 -128
-PAIR 3648,4992
-CARRY0
-ADD0 -126
-PAIR 8256,10752
-ADD0 -124
-PAIR 6912,13632
-SET1 -122
-PAIR 15168,15552
-CARRY1
-ADD1 -120
-PAIR 3264,10176
-MORE0
-ADD0 -118
-ADD1 -116
-PAIR 11520,12672
-ADD0 -114
-MORE1
-ADD1 -112
-PAIR 12864,14400
-MORE0
-ADD0 -110
-ADD1 -108
-PAIR 2112,4224
-SET2 -106
-PAIR 8448,16128
-CARRY2
-ADD2 -104
-PAIR 4800,7296
-MORE0
-ADD0 -102
-MORE2
-ADD2 -100
-PAIR 7488,8640
-ADD0 -98
-MORE2
-ADD2 -96
-PAIR 9408,13248
-MORE0
-ADD0 -94
-ADD2 -92
-PAIR 1728,9600
-MORE1
-ADD1 -90
-MORE2
-ADD2 -88
-PAIR 6336,11136
-ADD0 -86
-ADD1 -84
-ADD2 -82
-PAIR 16320,17088
-ADD0 -80
-ADD1 -78
-MORE2
-ADD2 -76
-PAIR 16512,17856
-MORE0
-ADD0 -74
-ADD1 -72
-ADD2 -70
-PAIR 4032,6144
-SET3 -68
-PAIR 13824,14208
-ADD3 -66
-PAIR 1152,2688
-ADD0 -64
-ADD3 -62
-PAIR 4416,9984
-ADD0 -60
-CARRY3
-ADD3 -58
-PAIR 16896,17664
-MORE0
-ADD0 -56
-ADD3 -54
-PAIR 18048,15744
-MORE0
-ADD0 -52
-MORE3
-ADD3 -50
-PAIR 960,3072
-MORE1
-ADD1 -48
-ADD3 -46
-PAIR 11904,13440
-MORE1
-ADD1 -44
-ADD3 -42
-PAIR 14016,14592
-ADD1 -40
-ADD3 -38
-PAIR 14976,15936
-ADD1 -36
-MORE3
-ADD3 -34
-PAIR 384,5376
-ADD0 -32
-MORE1
+PAIR 18240,14208
 ADD1 -30
 ADD3 -28
-PAIR 5568,9024
+PAIR 192,576
 ADD0 -26
 ADD1 -24
 MORE3
 ADD3 -22
-PAIR 9792,10944
+PAIR 1344,1728
 MORE0
 ADD0 -20
 MORE1
 ADD1 -18
-MORE3
 ADD3 -16
-PAIR 0,192
-ADD2 -14
-ADD3 -12
-PAIR 576,7104
-MORE2
-ADD2 -10
+PAIR 2880,8832
+ADD0 -14
+ADD1 -12
 MORE3
-ADD3 -8
-PAIR 11712,12288
-ADD2 -6
+ADD3 -10
+PAIR 11712,16512
+MORE0
+ADD0 -8
+MORE1
+ADD1 -6
 ADD3 -4
-PAIR 15360,14784
+PAIR 4800,15360
 ADD2 -2
 ADD3 0
-PAIR 3456,3456
+PAIR 2112,5760
 ADD0 2
+MORE2
 ADD2 4
 MORE3
 ADD3 6
-PAIR 4608,4608
+PAIR 9408,10560
 ADD0 8
 MORE2
 ADD2 10
-MORE3
 ADD3 12
-PAIR 5760,10560
-ADD0 14
-ADD2 16
-ADD3 18
-PAIR 12096,13056
+PAIR 12096,12480
 MORE0
-ADD0 20
-ADD2 22
+ADD0 14
+MORE2
+ADD2 16
 MORE3
+ADD3 18
+PAIR 17856,17472
+ADD0 20
+MORE2
+ADD2 22
 ADD3 24
-PAIR 1344,2496
-MORE1
+PAIR 0,2496
 ADD1 26
 ADD2 28
 ADD3 30
-PAIR 5952,8832
+PAIR 3456,4608
 ADD1 32
 MORE2
 ADD2 34
 MORE3
 ADD3 36
-PAIR 12480,18240
+PAIR 6720,8064
 MORE1
 ADD1 38
 ADD2 40
 ADD3 42
-PAIR 1536,2880
-ADD0 44
-ADD1 46
-ADD2 48
-ADD3 50
-PAIR 3840,6528
-ADD0 52
-ADD1 54
-MORE2
-ADD2 56
-MORE3
-ADD3 58
-PAIR 6720,7680
-MORE0
-ADD0 60
-MORE1
-ADD1 62
-ADD2 64
-ADD3 66
-PAIR 7872,8064
-ADD0 68
-ADD1 70
-ADD2 72
-MORE3
-ADD3 74
-PAIR 9216,10368
-ADD0 76
-ADD1 78
-MORE2
-ADD2 80
-ADD3 82
-PAIR 16704,17280
-MORE0
-ADD0 84
-MORE1
-ADD1 86
-ADD2 88
-MORE3
-ADD3 90
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_9efd152c182b7904_l021_g8,.-peristyle_9efd152c182b7904_l021_g8
-.globl peristyle_9efd152c182b7904_l021_g9
-.hidden peristyle_9efd152c182b7904_l021_g9
-.type peristyle_9efd152c182b7904_l021_g9,@function
-.p2align 6
-peristyle_9efd152c182b7904_l021_g9:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 6144,8064
-SET0 -128
-PAIR 9792,11136
-CARRY0
-ADD0 -126
-PAIR 11712,13824
-MORE0
-ADD0 -124
-PAIR 16128,17472
-ADD0 -122
-PAIR 17856,17856
-SET1 -120
-PAIR 384,576
-MORE0
-ADD0 -118
-ADD1 -116
-PAIR 768,1152
-ADD0 -114
-ADD1 -112
-PAIR 1344,6336
-MORE0
-ADD0 -110
-CARRY1
-ADD1 -108
-PAIR 7104,8448
-ADD0 -106
-ADD1 -104
-PAIR 2688,3072
-SET2 -102
-PAIR 5760,13248
-CARRY2
-ADD2 -100
-PAIR 14592,16320
-MORE2
-ADD2 -98
-PAIR 16512,17280
-MORE2
-ADD2 -96
-PAIR 7872,14016
-MORE0
-ADD0 -94
-ADD2 -92
-PAIR 2304,3456
-MORE1
-ADD1 -90
-MORE2
-ADD2 -88
-PAIR 4608,6528
-ADD1 -86
-ADD2 -84
-PAIR 9408,10560
-MORE1
-ADD1 -82
-MORE2
-ADD2 -80
-PAIR 10944,14208
-MORE1
-ADD1 -78
-ADD2 -76
-PAIR 192,1536
-ADD0 -74
-ADD1 -72
-MORE2
-ADD2 -70
-PAIR 3648,4416
-MORE0
-ADD0 -68
-MORE1
-ADD1 -66
-ADD2 -64
-PAIR 4800,7680
-ADD0 -62
-MORE1
-ADD1 -60
-MORE2
-ADD2 -58
-PAIR 8640,8832
-MORE0
-ADD0 -56
-ADD1 -54
-ADD2 -52
-PAIR 11904,12480
-MORE0
-ADD0 -50
-MORE1
-ADD1 -48
-MORE2
-ADD2 -46
-PAIR 0,2880
-SET3 -44
-PAIR 3264,4224
-ADD3 -42
-PAIR 13440,15552
-CARRY3
-ADD3 -40
-PAIR 15744,16704
-ADD3 -38
-PAIR 4032,4992
-ADD0 -36
-MORE3
-ADD3 -34
-PAIR 5952,7488
-MORE0
-ADD0 -32
-MORE3
-ADD3 -30
-PAIR 9216,9600
-ADD0 -28
-ADD3 -26
-PAIR 14400,17664
-MORE0
-ADD0 -24
-ADD3 -22
-PAIR 2112,7296
-MORE1
-ADD1 -20
-MORE3
-ADD3 -18
-PAIR 9984,10176
-ADD1 -16
-ADD3 -14
-PAIR 12096,12288
-MORE1
-ADD1 -12
-ADD3 -10
-PAIR 960,3840
-ADD0 -8
-MORE1
-ADD1 -6
-MORE3
-ADD3 -4
-PAIR 5376,5376
-MORE0
-ADD0 -2
-MORE1
-ADD1 0
-ADD3 2
-PAIR 9024,9024
-ADD0 4
-MORE1
-ADD1 6
-ADD3 8
-PAIR 15360,16896
-ADD0 10
-ADD1 12
-MORE3
-ADD3 14
-PAIR 18240,12672
-MORE0
-ADD0 16
-MORE1
-ADD1 18
-ADD3 20
-PAIR 1728,1920
-MORE2
-ADD2 22
-ADD3 24
-PAIR 5184,15168
-ADD0 26
-ADD2 28
-MORE3
-ADD3 30
-PAIR 8256,14976
-MORE0
-ADD0 32
-MORE2
-ADD2 34
-ADD3 36
-PAIR 11328,13056
-ADD1 38
-ADD2 40
-ADD3 42
-PAIR 15936,14784
-MORE1
+PAIR 9600,10368
 ADD1 44
+MORE2
 ADD2 46
 ADD3 48
-PAIR 5568,6720
+PAIR 1536,3840
 ADD0 50
 MORE1
 ADD1 52
 MORE2
 ADD2 54
-MORE3
 ADD3 56
-PAIR 6912,10368
+PAIR 4224,5952
+MORE0
 ADD0 58
 ADD1 60
-ADD2 62
-ADD3 64
-PAIR 10752,11520
-MORE0
-ADD0 66
-MORE1
-ADD1 68
 MORE2
+ADD2 62
+MORE3
+ADD3 64
+PAIR 6336,6528
+ADD0 66
+ADD1 68
 ADD2 70
 MORE3
 ADD3 72
-PAIR 12864,13632
+PAIR 7296,7872
+MORE0
 ADD0 74
 ADD1 76
+MORE2
 ADD2 78
 MORE3
 ADD3 80
-PAIR 17088,18048
-MORE0
+PAIR 11136,17088
 ADD0 82
 MORE1
 ADD1 84
-MORE2
 ADD2 86
 ADD3 88
 vpsraw $8,%ymm4,%ymm0
@@ -3457,12 +2094,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_9efd152c182b7904_l021_g9,.-peristyle_9efd152c182b7904_l021_g9
-.globl peristyle_9efd152c182b7904_l021_g10
-.hidden peristyle_9efd152c182b7904_l021_g10
-.type peristyle_9efd152c182b7904_l021_g10,@function
+.size peristyle_c72eee12579726e4_l021_g5,.-peristyle_c72eee12579726e4_l021_g5
+.globl peristyle_c72eee12579726e4_l021_g6
+.hidden peristyle_c72eee12579726e4_l021_g6
+.type peristyle_c72eee12579726e4_l021_g6,@function
 .p2align 6
-peristyle_9efd152c182b7904_l021_g10:
+peristyle_c72eee12579726e4_l021_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3471,194 +2108,216 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 1536,4992
-SET0 -128
-PAIR 5184,6720
-ADD0 -126
-PAIR 12480,14592
-ADD0 -124
-PAIR 17280,17472
-CARRY0
+PAIR 3648,4992
+SET1 -128
+PAIR 960,1536
+SET0 -126
+ADD1 -124
+PAIR 7488,7872
 ADD0 -122
-PAIR 2112,2688
-SET1 -120
-PAIR 3840,10752
-ADD1 -118
-PAIR 11136,12288
 CARRY1
+ADD1 -120
+PAIR 11520,14016
+ADD0 -118
 ADD1 -116
-PAIR 13824,17856
+PAIR 14400,14976
+CARRY0
+ADD0 -114
 MORE1
-ADD1 -114
-PAIR 960,960
-ADD0 -112
-ADD1 -110
-PAIR 10368,10368
-ADD0 -108
+ADD1 -112
+PAIR 18048,18240
+ADD0 -110
 MORE1
-ADD1 -106
-PAIR 13440,14400
-ADD0 -104
-MORE1
-ADD1 -102
-PAIR 16512,18048
+ADD1 -108
+PAIR 9984,12288
+SET2 -106
+PAIR 15744,16704
+ADD2 -104
+PAIR 2112,2496
 MORE0
-ADD0 -100
-ADD1 -98
-PAIR 1344,5376
-SET2 -96
-PAIR 9024,9600
+ADD0 -102
+ADD2 -100
+PAIR 2880,10560
+ADD0 -98
 CARRY2
-ADD2 -94
-PAIR 3456,6144
-ADD0 -92
-ADD2 -90
-PAIR 7872,9216
-ADD0 -88
+ADD2 -96
+PAIR 11328,14784
+ADD0 -94
 MORE2
-ADD2 -86
-PAIR 11328,11520
-ADD0 -84
-ADD2 -82
-PAIR 192,576
+ADD2 -92
+PAIR 5952,9216
+ADD1 -90
+MORE2
+ADD2 -88
+PAIR 17856,8832
+ADD1 -86
+ADD2 -84
+PAIR 384,4032
+MORE0
+ADD0 -82
 MORE1
 ADD1 -80
 MORE2
 ADD2 -78
-PAIR 2304,8640
-ADD1 -76
-ADD2 -74
-PAIR 10560,16896
-MORE1
-ADD1 -72
+PAIR 7680,8640
+ADD0 -76
+ADD1 -74
+ADD2 -72
+PAIR 13824,15168
+ADD0 -70
+ADD1 -68
 MORE2
-ADD2 -70
-PAIR 5760,6912
+ADD2 -66
+PAIR 1728,5760
+SET3 -64
+PAIR 0,3072
 MORE0
-ADD0 -68
-MORE1
-ADD1 -66
-ADD2 -64
-PAIR 11904,12096
 ADD0 -62
-ADD1 -60
-MORE2
-ADD2 -58
-PAIR 4032,4608
-SET3 -56
-PAIR 5568,8256
-ADD3 -54
-PAIR 8448,8832
+ADD3 -60
+PAIR 6528,10176
+ADD0 -58
+ADD3 -56
+PAIR 7296,13056
+ADD0 -54
 ADD3 -52
-PAIR 1920,2880
+PAIR 13248,15552
 MORE0
 ADD0 -50
-ADD3 -48
-PAIR 6528,13056
-ADD0 -46
 CARRY3
+ADD3 -48
+PAIR 4416,4800
+MORE1
+ADD1 -46
 ADD3 -44
-PAIR 13248,13632
-MORE0
-ADD0 -42
+PAIR 6912,12864
+ADD1 -42
 ADD3 -40
-PAIR 16128,16704
-ADD0 -38
+PAIR 16896,17472
+MORE1
+ADD1 -38
 ADD3 -36
-PAIR 0,7488
+PAIR 1152,5184
+MORE0
 ADD0 -34
 ADD1 -32
 MORE3
 ADD3 -30
-PAIR 7680,12672
+PAIR 5376,8064
 ADD0 -28
-MORE1
 ADD1 -26
 ADD3 -24
-PAIR 15744,18240
+PAIR 9792,10368
 MORE0
 ADD0 -22
 MORE1
 ADD1 -20
 ADD3 -18
-PAIR 15936,17664
-ADD0 -16
-ADD1 -14
-MORE3
-ADD3 -12
-PAIR 1152,3648
-ADD2 -10
-ADD3 -8
-PAIR 4224,9984
-ADD2 -6
-ADD3 -4
-PAIR 10176,14784
+PAIR 1920,2304
+ADD2 -16
+ADD3 -14
+PAIR 4608,8256
 MORE2
-ADD2 -2
-ADD3 0
-PAIR 16320,14976
+ADD2 -12
+MORE3
+ADD3 -10
+PAIR 10944,12096
+ADD2 -8
+ADD3 -6
+PAIR 13440,14592
+ADD2 -4
+MORE3
+ADD3 -2
+PAIR 3264,3456
+ADD0 0
+MORE2
 ADD2 2
-MORE3
 ADD3 4
-PAIR 1728,3072
+PAIR 4224,16320
+MORE0
 ADD0 6
-MORE2
 ADD2 8
 ADD3 10
-PAIR 4800,6336
+PAIR 16512,17280
 MORE0
 ADD0 12
-MORE2
 ADD2 14
 MORE3
 ADD3 16
-PAIR 7104,9408
-ADD0 18
+PAIR 192,576
+MORE1
+ADD1 18
 MORE2
 ADD2 20
-MORE3
 ADD3 22
-PAIR 10944,15168
-ADD0 24
-MORE2
+PAIR 6336,8448
+ADD1 24
 ADD2 26
 ADD3 28
-PAIR 3264,4416
-MORE1
+PAIR 9600,11904
 ADD1 30
+MORE2
 ADD2 32
 ADD3 34
-PAIR 5952,7296
+PAIR 16128,17088
+MORE1
 ADD1 36
 ADD2 38
-MORE3
 ADD3 40
-PAIR 15552,17088
-ADD1 42
-MORE2
-ADD2 44
-ADD3 46
-PAIR 384,768
+PAIR 768,1344
 MORE0
-ADD0 48
-MORE1
-ADD1 50
-ADD2 52
+ADD0 42
+ADD1 44
+ADD2 46
 MORE3
-ADD3 54
-PAIR 2496,8064
-ADD0 56
-ADD1 58
-MORE2
-ADD2 60
-ADD3 62
-PAIR 14016,14208
-ADD0 64
+ADD3 48
+PAIR 3840,5568
+MORE0
+ADD0 50
 MORE1
-ADD1 66
+ADD1 52
 MORE2
-ADD2 68
-ADD3 70
+ADD2 54
+ADD3 56
+PAIR 6144,6720
+MORE0
+ADD0 58
+MORE1
+ADD1 60
+MORE2
+ADD2 62
+ADD3 64
+PAIR 7104,9024
+ADD0 66
+ADD1 68
+ADD2 70
+ADD3 72
+PAIR 10752,11136
+MORE0
+ADD0 74
+ADD1 76
+MORE2
+ADD2 78
+ADD3 80
+PAIR 11712,12480
+ADD0 82
+ADD1 84
+MORE2
+ADD2 86
+MORE3
+ADD3 88
+PAIR 12672,13632
+MORE0
+ADD0 90
+MORE1
+ADD1 92
+ADD2 94
+ADD3 96
+PAIR 15360,17664
+ADD0 98
+ADD1 100
+MORE2
+ADD2 102
+ADD3 104
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -3770,12 +2429,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_9efd152c182b7904_l021_g10,.-peristyle_9efd152c182b7904_l021_g10
-.globl peristyle_9efd152c182b7904_l021_g11
-.hidden peristyle_9efd152c182b7904_l021_g11
-.type peristyle_9efd152c182b7904_l021_g11,@function
+.size peristyle_c72eee12579726e4_l021_g6,.-peristyle_c72eee12579726e4_l021_g6
+.globl peristyle_c72eee12579726e4_l021_g7
+.hidden peristyle_c72eee12579726e4_l021_g7
+.type peristyle_c72eee12579726e4_l021_g7,@function
 .p2align 6
-peristyle_9efd152c182b7904_l021_g11:
+peristyle_c72eee12579726e4_l021_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3784,199 +2443,233 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 7872,10176
+PAIR 768,768
 SET0 -128
-PAIR 0,5568
-SET1 -126
-PAIR 6336,6528
-ADD1 -124
-PAIR 6912,16320
-ADD1 -122
-PAIR 2304,3072
-ADD0 -120
-CARRY1
-ADD1 -118
-PAIR 8064,14592
-ADD0 -116
-ADD1 -114
-PAIR 2496,3648
-SET2 -112
-PAIR 7488,11328
-ADD2 -110
-PAIR 14016,14784
-ADD2 -108
-PAIR 5952,8640
+PAIR 7104,7104
 CARRY0
-ADD0 -106
-ADD2 -104
-PAIR 9216,9408
-ADD0 -102
-CARRY2
-ADD2 -100
-PAIR 192,576
-ADD1 -98
-ADD2 -96
-PAIR 1344,1920
-ADD1 -94
-ADD2 -92
-PAIR 3264,4800
-ADD0 -90
+ADD0 -126
+PAIR 2496,3456
+SET1 -124
+PAIR 4800,6720
+ADD1 -122
+PAIR 12672,14592
+CARRY1
+ADD1 -120
+PAIR 9408,13056
+ADD0 -118
+ADD1 -116
+PAIR 192,6528
+SET2 -114
+PAIR 8448,8448
+ADD2 -112
+PAIR 4992,6336
+ADD0 -110
+ADD2 -108
+PAIR 4224,5568
 MORE1
-ADD1 -88
-ADD2 -86
-PAIR 4224,17856
-ADD0 -84
-ADD1 -82
-ADD2 -80
-PAIR 8448,10368
-ADD0 -78
-ADD1 -76
+ADD1 -106
+CARRY2
+ADD2 -104
+PAIR 16704,16896
+ADD1 -102
+ADD2 -100
+PAIR 2304,2880
+MORE0
+ADD0 -98
+ADD1 -96
+ADD2 -94
+PAIR 5184,12096
+ADD0 -92
+ADD1 -90
 MORE2
-ADD2 -74
-PAIR 12864,13056
+ADD2 -88
+PAIR 12864,13632
+MORE0
+ADD0 -86
+MORE1
+ADD1 -84
+ADD2 -82
+PAIR 14784,17088
+ADD0 -80
+ADD1 -78
+ADD2 -76
+PAIR 15936,17664
+SET3 -74
+PAIR 3648,4416
 MORE0
 ADD0 -72
-MORE1
-ADD1 -70
-ADD2 -68
-PAIR 17280,16896
-ADD0 -66
-ADD1 -64
-ADD2 -62
-PAIR 384,9984
-SET3 -60
-PAIR 14208,14400
-ADD3 -58
-PAIR 960,1536
-ADD0 -56
 CARRY3
+ADD3 -70
+PAIR 10368,11904
+MORE0
+ADD0 -68
+ADD3 -66
+PAIR 1536,2112
+MORE0
+ADD0 -64
+ADD1 -62
+ADD3 -60
+PAIR 4032,4608
+MORE0
+ADD0 -58
+ADD1 -56
+MORE3
 ADD3 -54
-PAIR 4992,7680
+PAIR 9984,10176
+MORE0
 ADD0 -52
-ADD3 -50
-PAIR 15744,15936
-MORE0
-ADD0 -48
-MORE3
-ADD3 -46
-PAIR 16704,18240
-ADD0 -44
-MORE3
+MORE1
+ADD1 -50
+ADD3 -48
+PAIR 11328,14400
+ADD0 -46
+ADD1 -44
 ADD3 -42
-PAIR 1728,3840
-ADD1 -40
-ADD3 -38
-PAIR 5376,6720
-MORE1
-ADD1 -36
-MORE3
-ADD3 -34
-PAIR 9792,11712
-ADD1 -32
-ADD3 -30
-PAIR 12096,13248
-ADD1 -28
-ADD3 -26
-PAIR 15360,17088
-MORE1
-ADD1 -24
-MORE3
-ADD3 -22
-PAIR 11136,12480
+PAIR 12480,15360
 MORE0
-ADD0 -20
-ADD1 -18
+ADD0 -40
+ADD1 -38
+ADD3 -36
+PAIR 14976,16512
+MORE0
+ADD0 -34
+ADD1 -32
+MORE3
+ADD3 -30
+PAIR 18240,14208
+MORE0
+ADD0 -28
+ADD1 -26
+ADD3 -24
+PAIR 0,1344
+MORE2
+ADD2 -22
+ADD3 -20
+PAIR 1728,2688
+MORE2
+ADD2 -18
+MORE3
 ADD3 -16
-PAIR 2688,8832
+PAIR 9216,10752
 ADD2 -14
 ADD3 -12
-PAIR 10560,12288
-MORE2
+PAIR 15552,17856
 ADD2 -10
+MORE3
 ADD3 -8
-PAIR 14976,15168
-ADD2 -6
-MORE3
-ADD3 -4
-PAIR 2880,11520
-ADD0 -2
-ADD2 0
-ADD3 2
-PAIR 18048,13824
-ADD0 4
+PAIR 384,960
+MORE0
+ADD0 -6
 MORE2
-ADD2 6
-ADD3 8
-PAIR 3456,4608
-ADD1 10
-ADD2 12
+ADD2 -4
 MORE3
-ADD3 14
-PAIR 5184,5760
-ADD1 16
-ADD2 18
-ADD3 20
-PAIR 8256,9600
-ADD1 22
-ADD2 24
+ADD3 -2
+PAIR 3264,6912
+MORE0
+ADD0 0
+ADD2 2
 MORE3
-ADD3 26
-PAIR 12672,13632
+ADD3 4
+PAIR 8256,8256
+MORE0
+ADD0 6
+MORE2
+ADD2 8
+MORE3
+ADD3 10
+PAIR 8640,8640
+MORE0
+ADD0 12
+ADD2 14
+ADD3 16
+PAIR 8832,9600
+ADD0 18
+ADD2 20
+ADD3 22
+PAIR 16128,11712
+MORE0
+ADD0 24
+MORE2
+ADD2 26
+MORE3
+ADD3 28
+PAIR 3072,3072
+ADD1 30
+ADD2 32
+ADD3 34
+PAIR 3840,3840
 MORE1
-ADD1 28
+ADD1 36
 MORE2
-ADD2 30
-ADD3 32
-PAIR 16512,17664
-ADD1 34
-ADD2 36
-MORE3
-ADD3 38
-PAIR 768,1152
-ADD0 40
+ADD2 38
+ADD3 40
+PAIR 5376,5760
 ADD1 42
-MORE2
 ADD2 44
-MORE3
 ADD3 46
-PAIR 4416,6144
-MORE0
-ADD0 48
-ADD1 50
-ADD2 52
-ADD3 54
-PAIR 7104,7296
-ADD0 56
-ADD1 58
-ADD2 60
-MORE3
-ADD3 62
-PAIR 9024,10752
-MORE0
-ADD0 64
-MORE1
-ADD1 66
+PAIR 7296,10944
+ADD1 48
 MORE2
-ADD2 68
+ADD2 50
 MORE3
-ADD3 70
-PAIR 10944,11904
-ADD0 72
-ADD1 74
-ADD2 76
-ADD3 78
-PAIR 13440,15552
+ADD3 52
+PAIR 12288,14016
+ADD1 54
+ADD2 56
+ADD3 58
+PAIR 15168,18048
+ADD1 60
+MORE2
+ADD2 62
+ADD3 64
+PAIR 1920,5952
+ADD0 66
+MORE1
+ADD1 68
+ADD2 70
+MORE3
+ADD3 72
+PAIR 6144,7488
+ADD0 74
+ADD1 76
+MORE2
+ADD2 78
+ADD3 80
+PAIR 7680,7872
 MORE0
-ADD0 80
-ADD1 82
-ADD2 84
+ADD0 82
+ADD1 84
+MORE2
+ADD2 86
+ADD3 88
+PAIR 8064,9792
+ADD0 90
+MORE1
+ADD1 92
+ADD2 94
 MORE3
-ADD3 86
-PAIR 16128,17472
-ADD0 88
-ADD1 90
-ADD2 92
-ADD3 94
+ADD3 96
+PAIR 10560,11136
+MORE0
+ADD0 98
+ADD1 100
+ADD2 102
+ADD3 104
+PAIR 11520,15744
+ADD0 106
+ADD1 108
+MORE2
+ADD2 110
+MORE3
+ADD3 112
+PAIR 16320,17472
+MORE0
+ADD0 114
+MORE1
+ADD1 116
+ADD2 118
+MORE3
+ADD3 120
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -4088,5 +2781,1268 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_9efd152c182b7904_l021_g11,.-peristyle_9efd152c182b7904_l021_g11
+.size peristyle_c72eee12579726e4_l021_g7,.-peristyle_c72eee12579726e4_l021_g7
+.globl peristyle_c72eee12579726e4_l021_g8
+.hidden peristyle_c72eee12579726e4_l021_g8
+.type peristyle_c72eee12579726e4_l021_g8,@function
+.p2align 6
+peristyle_c72eee12579726e4_l021_g8:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 192,2112
+SET0 -128
+PAIR 5376,9024
+ADD0 -126
+PAIR 12864,16896
+CARRY0
+ADD0 -124
+PAIR 4224,4416
+SET1 -122
+PAIR 8832,8832
+ADD1 -120
+PAIR 1152,3648
+ADD0 -118
+CARRY1
+ADD1 -116
+PAIR 4032,4608
+MORE0
+ADD0 -114
+ADD1 -112
+PAIR 14784,14976
+ADD0 -110
+ADD1 -108
+PAIR 15936,16320
+MORE0
+ADD0 -106
+ADD1 -104
+PAIR 15360,17856
+SET2 -102
+PAIR 1344,8640
+MORE0
+ADD0 -100
+ADD2 -98
+PAIR 5952,7296
+MORE1
+ADD1 -96
+CARRY2
+ADD2 -94
+PAIR 8448,10176
+ADD1 -92
+ADD2 -90
+PAIR 3264,5568
+MORE0
+ADD0 -88
+MORE1
+ADD1 -86
+MORE2
+ADD2 -84
+PAIR 8256,9984
+ADD0 -82
+ADD1 -80
+MORE2
+ADD2 -78
+PAIR 6144,6912
+SET3 -76
+PAIR 11520,13440
+ADD3 -74
+PAIR 17280,17472
+CARRY3
+ADD3 -72
+PAIR 11328,11904
+MORE0
+ADD0 -70
+ADD3 -68
+PAIR 12480,14400
+MORE0
+ADD0 -66
+ADD3 -64
+PAIR 384,6528
+ADD1 -62
+MORE3
+ADD3 -60
+PAIR 0,1728
+MORE0
+ADD0 -58
+MORE1
+ADD1 -56
+ADD3 -54
+PAIR 2496,6336
+MORE0
+ADD0 -52
+ADD1 -50
+ADD3 -48
+PAIR 8064,15168
+MORE0
+ADD0 -46
+ADD1 -44
+MORE3
+ADD3 -42
+PAIR 16704,17664
+ADD0 -40
+MORE1
+ADD1 -38
+ADD3 -36
+PAIR 960,3456
+ADD2 -34
+MORE3
+ADD3 -32
+PAIR 5184,5760
+MORE2
+ADD2 -30
+ADD3 -28
+PAIR 6720,9216
+ADD2 -26
+ADD3 -24
+PAIR 12096,12096
+MORE2
+ADD2 -22
+ADD3 -20
+PAIR 16512,16512
+MORE2
+ADD2 -18
+MORE3
+ADD3 -16
+PAIR 1536,4992
+ADD0 -14
+MORE2
+ADD2 -12
+ADD3 -10
+PAIR 7872,10368
+MORE0
+ADD0 -8
+ADD2 -6
+ADD3 -4
+PAIR 18048,14592
+MORE0
+ADD0 -2
+ADD2 0
+ADD3 2
+PAIR 1920,2880
+ADD1 4
+MORE2
+ADD2 6
+MORE3
+ADD3 8
+PAIR 3072,3072
+ADD1 10
+ADD2 12
+ADD3 14
+PAIR 7104,7104
+ADD1 16
+MORE2
+ADD2 18
+ADD3 20
+PAIR 7488,12672
+ADD1 22
+ADD2 24
+ADD3 26
+PAIR 13632,10944
+MORE1
+ADD1 28
+ADD2 30
+MORE3
+ADD3 32
+PAIR 768,4800
+ADD0 34
+ADD1 36
+MORE2
+ADD2 38
+ADD3 40
+PAIR 7680,9408
+ADD0 42
+MORE1
+ADD1 44
+ADD2 46
+ADD3 48
+PAIR 13056,13248
+MORE0
+ADD0 50
+ADD1 52
+MORE2
+ADD2 54
+MORE3
+ADD3 56
+PAIR 14016,14208
+MORE0
+ADD0 58
+MORE1
+ADD1 60
+ADD2 62
+ADD3 64
+PAIR 15744,16128
+MORE0
+ADD0 66
+ADD1 68
+MORE2
+ADD2 70
+ADD3 72
+PAIR 18240,15552
+MORE0
+ADD0 74
+ADD1 76
+MORE2
+ADD2 78
+ADD3 80
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_c72eee12579726e4_l021_g8,.-peristyle_c72eee12579726e4_l021_g8
+.globl peristyle_c72eee12579726e4_l021_g9
+.hidden peristyle_c72eee12579726e4_l021_g9
+.type peristyle_c72eee12579726e4_l021_g9,@function
+.p2align 6
+peristyle_c72eee12579726e4_l021_g9:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 0,960
+SET0 -128
+PAIR 2304,4032
+ADD0 -126
+PAIR 6720,15744
+SET1 -124
+PAIR 1536,5376
+ADD0 -122
+ADD1 -120
+PAIR 6528,7680
+ADD0 -118
+ADD1 -116
+PAIR 8064,9984
+CARRY0
+ADD0 -114
+CARRY1
+ADD1 -112
+PAIR 10176,12096
+MORE0
+ADD0 -110
+ADD1 -108
+PAIR 13248,13248
+ADD0 -106
+ADD1 -104
+PAIR 3072,11712
+SET2 -102
+PAIR 6912,15360
+MORE0
+ADD0 -100
+CARRY2
+ADD2 -98
+PAIR 384,3840
+MORE1
+ADD1 -96
+MORE2
+ADD2 -94
+PAIR 4992,5568
+ADD1 -92
+MORE2
+ADD2 -90
+PAIR 9792,11136
+ADD1 -88
+ADD2 -86
+PAIR 6336,7872
+MORE0
+ADD0 -84
+MORE1
+ADD1 -82
+ADD2 -80
+PAIR 14400,16704
+MORE0
+ADD0 -78
+ADD1 -76
+MORE2
+ADD2 -74
+PAIR 16896,17088
+ADD0 -72
+ADD1 -70
+ADD2 -68
+PAIR 8448,13632
+SET3 -66
+PAIR 1344,6144
+ADD0 -64
+ADD3 -62
+PAIR 9600,14784
+MORE0
+ADD0 -60
+ADD3 -58
+PAIR 15552,16128
+ADD0 -56
+ADD3 -54
+PAIR 7296,9408
+MORE1
+ADD1 -52
+CARRY3
+ADD3 -50
+PAIR 10944,17280
+ADD1 -48
+ADD3 -46
+PAIR 768,2688
+MORE0
+ADD0 -44
+MORE1
+ADD1 -42
+ADD3 -40
+PAIR 4416,4608
+ADD0 -38
+ADD1 -36
+ADD3 -34
+PAIR 4800,7488
+ADD0 -32
+MORE1
+ADD1 -30
+MORE3
+ADD3 -28
+PAIR 8640,9024
+MORE0
+ADD0 -26
+ADD1 -24
+ADD3 -22
+PAIR 10560,11520
+MORE0
+ADD0 -20
+MORE1
+ADD1 -18
+ADD3 -16
+PAIR 12672,17664
+ADD0 -14
+ADD1 -12
+ADD3 -10
+PAIR 4224,5184
+MORE2
+ADD2 -8
+ADD3 -6
+PAIR 5952,7104
+MORE2
+ADD2 -4
+MORE3
+ADD3 -2
+PAIR 11328,12288
+MORE2
+ADD2 0
+ADD3 2
+PAIR 13824,14016
+ADD2 4
+ADD3 6
+PAIR 17472,14208
+ADD2 8
+ADD3 10
+PAIR 192,576
+ADD0 12
+MORE2
+ADD2 14
+ADD3 16
+PAIR 2496,8832
+MORE0
+ADD0 18
+MORE2
+ADD2 20
+ADD3 22
+PAIR 11904,13440
+ADD0 24
+MORE2
+ADD2 26
+MORE3
+ADD3 28
+PAIR 14976,15168
+ADD0 30
+MORE2
+ADD2 32
+ADD3 34
+PAIR 1920,5760
+MORE1
+ADD1 36
+ADD2 38
+ADD3 40
+PAIR 9216,10368
+ADD1 42
+MORE2
+ADD2 44
+MORE3
+ADD3 46
+PAIR 10752,13056
+MORE1
+ADD1 48
+MORE2
+ADD2 50
+MORE3
+ADD3 52
+PAIR 1152,2880
+MORE0
+ADD0 54
+ADD1 56
+ADD2 58
+ADD3 60
+PAIR 3264,3456
+ADD0 62
+ADD1 64
+MORE2
+ADD2 66
+ADD3 68
+PAIR 3648,8256
+MORE0
+ADD0 70
+MORE1
+ADD1 72
+MORE2
+ADD2 74
+MORE3
+ADD3 76
+PAIR 12864,16512
+ADD0 78
+ADD1 80
+MORE2
+ADD2 82
+ADD3 84
+PAIR 18048,17856
+MORE0
+ADD0 86
+ADD1 88
+ADD2 90
+ADD3 92
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_c72eee12579726e4_l021_g9,.-peristyle_c72eee12579726e4_l021_g9
+.globl peristyle_c72eee12579726e4_l021_g10
+.hidden peristyle_c72eee12579726e4_l021_g10
+.type peristyle_c72eee12579726e4_l021_g10,@function
+.p2align 6
+peristyle_c72eee12579726e4_l021_g10:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 384,5376
+SET0 -128
+PAIR 9792,9984
+ADD0 -126
+PAIR 17664,18240
+ADD0 -124
+PAIR 960,2112
+SET1 -122
+PAIR 4032,4224
+ADD0 -120
+CARRY1
+ADD1 -118
+PAIR 8064,9600
+CARRY0
+ADD0 -116
+MORE1
+ADD1 -114
+PAIR 14784,15744
+ADD0 -112
+MORE1
+ADD1 -110
+PAIR 16896,17472
+MORE0
+ADD0 -108
+ADD1 -106
+PAIR 2496,3840
+SET2 -104
+PAIR 7104,7488
+ADD2 -102
+PAIR 10176,10176
+ADD2 -100
+PAIR 15360,16128
+ADD0 -98
+CARRY2
+ADD2 -96
+PAIR 768,13440
+ADD1 -94
+MORE2
+ADD2 -92
+PAIR 13824,14400
+MORE1
+ADD1 -90
+ADD2 -88
+PAIR 0,576
+MORE0
+ADD0 -86
+MORE1
+ADD1 -84
+MORE2
+ADD2 -82
+PAIR 1152,4992
+ADD0 -80
+ADD1 -78
+ADD2 -76
+PAIR 6336,8448
+ADD0 -74
+ADD1 -72
+MORE2
+ADD2 -70
+PAIR 9024,9216
+MORE0
+ADD0 -68
+MORE1
+ADD1 -66
+ADD2 -64
+PAIR 12288,17856
+ADD0 -62
+MORE1
+ADD1 -60
+MORE2
+ADD2 -58
+PAIR 192,1536
+SET3 -56
+PAIR 4608,6912
+CARRY3
+ADD3 -54
+PAIR 4416,4800
+ADD0 -52
+ADD3 -50
+PAIR 10944,12480
+ADD0 -48
+ADD3 -46
+PAIR 12864,13248
+MORE0
+ADD0 -44
+MORE3
+ADD3 -42
+PAIR 5184,6528
+ADD1 -40
+ADD3 -38
+PAIR 10368,11520
+MORE1
+ADD1 -36
+MORE3
+ADD3 -34
+PAIR 14976,11136
+ADD1 -32
+MORE3
+ADD3 -30
+PAIR 2304,3456
+ADD0 -28
+MORE1
+ADD1 -26
+ADD3 -24
+PAIR 7872,9408
+ADD0 -22
+ADD1 -20
+MORE3
+ADD3 -18
+PAIR 11328,13056
+MORE0
+ADD0 -16
+MORE1
+ADD1 -14
+ADD3 -12
+PAIR 3648,5568
+ADD2 -10
+MORE3
+ADD3 -8
+PAIR 7680,8256
+ADD2 -6
+ADD3 -4
+PAIR 14208,14592
+MORE2
+ADD2 -2
+MORE3
+ADD3 0
+PAIR 15936,17280
+ADD2 2
+MORE3
+ADD3 4
+PAIR 1728,2688
+ADD0 6
+ADD2 8
+ADD3 10
+PAIR 13632,15168
+ADD0 12
+MORE2
+ADD2 14
+MORE3
+ADD3 16
+PAIR 17088,18048
+MORE0
+ADD0 18
+ADD2 20
+MORE3
+ADD3 22
+PAIR 10560,10752
+ADD1 24
+ADD2 26
+ADD3 28
+PAIR 1920,3072
+ADD0 30
+MORE1
+ADD1 32
+MORE2
+ADD2 34
+MORE3
+ADD3 36
+PAIR 5760,6720
+MORE0
+ADD0 38
+MORE1
+ADD1 40
+ADD2 42
+ADD3 44
+PAIR 8640,8832
+ADD0 46
+MORE1
+ADD1 48
+MORE2
+ADD2 50
+MORE3
+ADD3 52
+PAIR 11904,14016
+ADD0 54
+MORE1
+ADD1 56
+ADD2 58
+ADD3 60
+PAIR 16320,16512
+MORE0
+ADD0 62
+ADD1 64
+ADD2 66
+MORE3
+ADD3 68
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_c72eee12579726e4_l021_g10,.-peristyle_c72eee12579726e4_l021_g10
+.globl peristyle_c72eee12579726e4_l021_g11
+.hidden peristyle_c72eee12579726e4_l021_g11
+.type peristyle_c72eee12579726e4_l021_g11,@function
+.p2align 6
+peristyle_c72eee12579726e4_l021_g11:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 14976,17472
+SET0 -128
+PAIR 1920,2880
+SET1 -126
+PAIR 5568,6720
+ADD1 -124
+PAIR 8256,12864
+ADD1 -122
+PAIR 4032,4992
+ADD0 -120
+CARRY1
+ADD1 -118
+PAIR 5184,13056
+CARRY0
+ADD0 -116
+ADD1 -114
+PAIR 13632,15360
+ADD0 -112
+MORE1
+ADD1 -110
+PAIR 16704,16704
+MORE0
+ADD0 -108
+ADD1 -106
+PAIR 11136,12672
+SET2 -104
+PAIR 2688,7680
+ADD0 -102
+ADD2 -100
+PAIR 13824,16512
+MORE0
+ADD0 -98
+CARRY2
+ADD2 -96
+PAIR 17856,18048
+MORE0
+ADD0 -94
+MORE2
+ADD2 -92
+PAIR 3840,7488
+ADD1 -90
+MORE2
+ADD2 -88
+PAIR 10368,12288
+MORE1
+ADD1 -86
+ADD2 -84
+PAIR 0,960
+ADD0 -82
+ADD1 -80
+MORE2
+ADD2 -78
+PAIR 2112,10752
+MORE0
+ADD0 -76
+ADD1 -74
+ADD2 -72
+PAIR 13440,14400
+MORE0
+ADD0 -70
+MORE1
+ADD1 -68
+MORE2
+ADD2 -66
+PAIR 15744,15936
+ADD0 -64
+ADD1 -62
+MORE2
+ADD2 -60
+PAIR 1152,1344
+SET3 -58
+PAIR 3072,3456
+CARRY3
+ADD3 -56
+PAIR 3648,6144
+MORE3
+ADD3 -54
+PAIR 7104,9408
+MORE3
+ADD3 -52
+PAIR 4800,6336
+MORE0
+ADD0 -50
+MORE3
+ADD3 -48
+PAIR 7872,10944
+ADD0 -46
+ADD3 -44
+PAIR 4224,9024
+ADD1 -42
+MORE3
+ADD3 -40
+PAIR 9984,14784
+MORE1
+ADD1 -38
+ADD3 -36
+PAIR 1728,5376
+MORE0
+ADD0 -34
+ADD1 -32
+MORE3
+ADD3 -30
+PAIR 9216,9600
+ADD0 -28
+MORE1
+ADD1 -26
+ADD3 -24
+PAIR 10176,11328
+MORE0
+ADD0 -22
+MORE1
+ADD1 -20
+MORE3
+ADD3 -18
+PAIR 11520,12096
+MORE0
+ADD0 -16
+ADD1 -14
+ADD3 -12
+PAIR 192,384
+ADD2 -10
+MORE3
+ADD3 -8
+PAIR 2496,4416
+MORE2
+ADD2 -6
+ADD3 -4
+PAIR 5760,8640
+ADD2 -2
+MORE3
+ADD3 0
+PAIR 10560,11904
+MORE2
+ADD2 2
+ADD3 4
+PAIR 576,768
+MORE0
+ADD0 6
+ADD2 8
+MORE3
+ADD3 10
+PAIR 2304,8064
+ADD0 12
+MORE2
+ADD2 14
+MORE3
+ADD3 16
+PAIR 14208,16320
+MORE0
+ADD0 18
+ADD2 20
+ADD3 22
+PAIR 5952,6912
+ADD1 24
+MORE2
+ADD2 26
+MORE3
+ADD3 28
+PAIR 7296,16896
+MORE1
+ADD1 30
+ADD2 32
+MORE3
+ADD3 34
+PAIR 14016,15168
+ADD1 36
+ADD2 38
+ADD3 40
+PAIR 17088,18240
+ADD1 42
+MORE2
+ADD2 44
+ADD3 46
+PAIR 3264,15552
+MORE0
+ADD0 48
+ADD1 50
+MORE2
+ADD2 52
+ADD3 54
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_c72eee12579726e4_l021_g11,.-peristyle_c72eee12579726e4_l021_g11
 .section .note.GNU-stack,"",@progbits

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_c14d795050b4f23d_l022_g0
-.hidden peristyle_c14d795050b4f23d_l022_g0
-.type peristyle_c14d795050b4f23d_l022_g0,@function
+.globl peristyle_1182180cdef617b1_l022_g0
+.hidden peristyle_1182180cdef617b1_l022_g0
+.type peristyle_1182180cdef617b1_l022_g0,@function
 .p2align 6
-peristyle_c14d795050b4f23d_l022_g0:
+peristyle_1182180cdef617b1_l022_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -139,622 +139,141 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 2304,6336
-SET0 -128
-PAIR 1728,4032
-SET1 -126
-PAIR 5184,6144
+PAIR 2880,9024
+SET1 -128
+PAIR 2112,3456
+SET0 -126
 ADD1 -124
-PAIR 1536,2112
-CARRY0
+PAIR 4224,5760
 ADD0 -122
 ADD1 -120
-PAIR 3456,4224
+PAIR 1152,8064
+SET2 -118
+PAIR 2496,7104
+CARRY0
+ADD0 -116
+ADD2 -114
+PAIR 384,2304
 MORE0
-ADD0 -118
+ADD0 -112
+ADD1 -110
+ADD2 -108
+PAIR 2688,7872
+ADD0 -106
 CARRY1
-ADD1 -116
-PAIR 7104,7296
-MORE0
-ADD0 -114
-ADD1 -112
-PAIR 4416,8832
-SET2 -110
-PAIR 5568,8256
-MORE0
-ADD0 -108
+ADD1 -104
 CARRY2
-ADD2 -106
-PAIR 576,576
-ADD0 -104
-ADD1 -102
-MORE2
-ADD2 -100
-PAIR 768,768
+ADD2 -102
+PAIR 3264,4800
 MORE0
-ADD0 -98
-ADD1 -96
-MORE2
-ADD2 -94
-PAIR 960,5376
-ADD0 -92
-MORE1
-ADD1 -90
-ADD2 -88
-PAIR 192,3648
-SET3 -86
-PAIR 7488,9024
+ADD0 -100
+SET3 -98
+PAIR 5376,8448
+MORE0
+ADD0 -96
 CARRY3
-ADD3 -84
-PAIR 8448,8448
+ADD3 -94
+PAIR 1344,1536
 MORE0
-ADD0 -82
-ADD3 -80
-PAIR 8640,8640
-MORE0
-ADD0 -78
-ADD3 -76
-PAIR 0,1344
-MORE0
-ADD0 -74
-ADD1 -72
+ADD0 -92
+ADD1 -90
+ADD3 -88
+PAIR 5184,6336
+ADD0 -86
+MORE1
+ADD1 -84
+MORE3
+ADD3 -82
+PAIR 192,1728
+ADD2 -80
+ADD3 -78
+PAIR 6144,6144
+ADD2 -76
+MORE3
+ADD3 -74
+PAIR 6912,6912
+ADD2 -72
 MORE3
 ADD3 -70
-PAIR 2688,3072
+PAIR 0,0
 MORE0
 ADD0 -68
-MORE1
-ADD1 -66
-MORE3
+ADD2 -66
 ADD3 -64
-PAIR 4992,8064
+PAIR 768,768
+MORE0
 ADD0 -62
-MORE1
-ADD1 -60
+ADD2 -60
 ADD3 -58
-PAIR 2880,3840
-MORE2
-ADD2 -56
-MORE3
-ADD3 -54
-PAIR 384,384
+PAIR 6528,7296
 MORE0
-ADD0 -52
-ADD2 -50
-ADD3 -48
-PAIR 1920,1920
-ADD0 -46
-MORE2
-ADD2 -44
-MORE3
-ADD3 -42
-PAIR 2496,4608
-MORE0
-ADD0 -40
-MORE2
-ADD2 -38
-MORE3
-ADD3 -36
-PAIR 4800,7872
-MORE0
-ADD0 -34
-MORE2
-ADD2 -32
-MORE3
-ADD3 -30
-PAIR 5952,6912
-ADD1 -28
-MORE2
-ADD2 -26
-MORE3
-ADD3 -24
-PAIR 3264,5760
-MORE0
-ADD0 -22
-MORE1
-ADD1 -20
-ADD2 -18
-MORE3
-ADD3 -16
-PAIR 6528,6528
-ADD0 -14
-ADD1 -12
-MORE2
-ADD2 -10
-ADD3 -8
-PAIR 7680,7680
-MORE0
-ADD0 -6
-ADD1 -4
-ADD2 -2
-MORE3
-ADD3 0
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_c14d795050b4f23d_l022_g0,.-peristyle_c14d795050b4f23d_l022_g0
-.globl peristyle_c14d795050b4f23d_l022_g1
-.hidden peristyle_c14d795050b4f23d_l022_g1
-.type peristyle_c14d795050b4f23d_l022_g1,@function
-.p2align 6
-peristyle_c14d795050b4f23d_l022_g1:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 1920,4224
-SET0 -128
-PAIR 4608,6912
-ADD0 -126
-PAIR 384,576
-SET1 -124
-PAIR 2112,7488
-CARRY0
-ADD0 -122
-ADD1 -120
-PAIR 1152,5568
-SET2 -118
-PAIR 768,1728
-ADD1 -116
-ADD2 -114
-PAIR 4416,6528
-CARRY1
-ADD1 -112
-CARRY2
-ADD2 -110
-PAIR 3072,4992
-ADD0 -108
-ADD1 -106
-MORE2
-ADD2 -104
-PAIR 4032,9024
-ADD0 -102
-ADD1 -100
-MORE2
-ADD2 -98
-PAIR 3456,4800
-SET3 -96
-PAIR 5760,7104
-ADD0 -94
-ADD3 -92
-PAIR 2880,6144
-MORE1
-ADD1 -90
-CARRY3
-ADD3 -88
-PAIR 8832,1536
-MORE1
-ADD1 -86
-ADD3 -84
-PAIR 1344,2496
-MORE0
-ADD0 -82
-ADD1 -80
-MORE3
-ADD3 -78
-PAIR 2688,3264
-ADD0 -76
-MORE1
-ADD1 -74
-ADD3 -72
-PAIR 5184,6720
-MORE0
-ADD0 -70
-ADD1 -68
-MORE3
-ADD3 -66
-PAIR 8640,8640
-MORE0
-ADD0 -64
-MORE1
-ADD1 -62
-ADD3 -60
-PAIR 3840,6336
-ADD2 -58
-MORE3
-ADD3 -56
-PAIR 8064,7872
+ADD0 -56
 MORE2
 ADD2 -54
-ADD3 -52
-PAIR 0,3648
-ADD0 -50
-ADD2 -48
 MORE3
+ADD3 -52
+PAIR 3648,3648
+ADD1 -50
+ADD2 -48
 ADD3 -46
-PAIR 5376,5952
-ADD0 -44
-MORE2
+PAIR 3840,3840
+ADD1 -44
 ADD2 -42
+MORE3
 ADD3 -40
-PAIR 7296,7680
-MORE0
-ADD0 -38
+PAIR 4416,5952
+MORE1
+ADD1 -38
 ADD2 -36
 MORE3
 ADD3 -34
-PAIR 960,8448
+PAIR 8832,6720
 ADD1 -32
-MORE2
 ADD2 -30
 ADD3 -28
-PAIR 192,2304
+PAIR 576,960
+MORE0
 ADD0 -26
 ADD1 -24
 MORE2
 ADD2 -22
+MORE3
 ADD3 -20
-PAIR 8256,8256
-MORE0
+PAIR 1920,3072
 ADD0 -18
+MORE1
 ADD1 -16
 ADD2 -14
 MORE3
 ADD3 -12
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_c14d795050b4f23d_l022_g1,.-peristyle_c14d795050b4f23d_l022_g1
-.globl peristyle_c14d795050b4f23d_l022_g2
-.hidden peristyle_c14d795050b4f23d_l022_g2
-.type peristyle_c14d795050b4f23d_l022_g2,@function
-.p2align 6
-peristyle_c14d795050b4f23d_l022_g2:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 1152,2688
-SET1 -128
-PAIR 6720,7104
-ADD1 -126
-PAIR 3264,4800
-SET0 -124
-SET2 -122
-PAIR 5376,5568
-ADD0 -120
-CARRY2
-ADD2 -118
-PAIR 0,3648
-ADD1 -116
-MORE2
-ADD2 -114
-PAIR 4992,1536
-ADD1 -112
-ADD2 -110
-PAIR 1920,6144
-CARRY0
-ADD0 -108
-ADD1 -106
-MORE2
-ADD2 -104
-PAIR 6528,8256
-ADD0 -102
-ADD1 -100
-ADD2 -98
-PAIR 5760,6336
-SET3 -96
-PAIR 2112,2880
+PAIR 4608,4992
 MORE0
-ADD0 -94
-ADD3 -92
-PAIR 3456,4032
-MORE0
-ADD0 -90
-CARRY3
-ADD3 -88
-PAIR 4224,7488
-ADD0 -86
-MORE3
-ADD3 -84
-PAIR 8448,9024
-ADD0 -82
-MORE3
-ADD3 -80
-PAIR 7296,8064
-CARRY1
-ADD1 -78
-MORE3
-ADD3 -76
-PAIR 384,2304
-MORE0
-ADD0 -74
-ADD1 -72
-MORE3
-ADD3 -70
-PAIR 2496,7872
-MORE0
-ADD0 -68
-ADD1 -66
-MORE3
-ADD3 -64
-PAIR 5184,1344
-ADD0 -62
-MORE2
-ADD2 -60
-MORE3
-ADD3 -58
-PAIR 576,960
-MORE1
-ADD1 -56
-MORE2
-ADD2 -54
-MORE3
-ADD3 -52
-PAIR 1728,4416
-ADD1 -50
-MORE2
-ADD2 -48
-ADD3 -46
-PAIR 4608,4608
-ADD1 -44
-ADD2 -42
-ADD3 -40
+ADD0 -10
+ADD1 -8
+ADD2 -6
+ADD3 -4
 PAIR 7680,7680
-ADD1 -38
-MORE2
-ADD2 -36
-MORE3
-ADD3 -34
-PAIR 192,768
 MORE0
-ADD0 -32
-ADD1 -30
-MORE2
-ADD2 -28
-ADD3 -26
-PAIR 3072,3840
-MORE0
-ADD0 -24
-ADD1 -22
-MORE2
-ADD2 -20
-MORE3
-ADD3 -18
-PAIR 5952,5952
-ADD0 -16
-ADD1 -14
-MORE2
-ADD2 -12
-ADD3 -10
-PAIR 6912,6912
-MORE0
-ADD0 -8
-ADD1 -6
-MORE2
-ADD2 -4
-ADD3 -2
-PAIR 8640,8832
-ADD0 0
+ADD0 -2
 MORE1
-ADD1 2
-ADD2 4
+ADD1 0
+ADD2 2
 MORE3
-ADD3 6
+ADD3 4
+PAIR 8256,8256
+MORE0
+ADD0 6
+ADD1 8
+ADD2 10
+ADD3 12
+PAIR 8640,5568
+MORE0
+ADD0 14
+MORE1
+ADD1 16
+ADD2 18
+MORE3
+ADD3 20
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -866,12 +385,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c14d795050b4f23d_l022_g2,.-peristyle_c14d795050b4f23d_l022_g2
-.globl peristyle_c14d795050b4f23d_l022_g3
-.hidden peristyle_c14d795050b4f23d_l022_g3
-.type peristyle_c14d795050b4f23d_l022_g3,@function
+.size peristyle_1182180cdef617b1_l022_g0,.-peristyle_1182180cdef617b1_l022_g0
+.globl peristyle_1182180cdef617b1_l022_g1
+.hidden peristyle_1182180cdef617b1_l022_g1
+.type peristyle_1182180cdef617b1_l022_g1,@function
 .p2align 6
-peristyle_c14d795050b4f23d_l022_g3:
+peristyle_1182180cdef617b1_l022_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -880,325 +399,108 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 960,2112
+PAIR 576,5760
 SET0 -128
-PAIR 5184,5568
+PAIR 1536,2112
 ADD0 -126
-PAIR 8448,8448
+SET1 -124
+PAIR 4992,7296
+ADD0 -122
+ADD1 -120
+PAIR 384,4608
+SET2 -118
+PAIR 5376,5376
 CARRY0
-ADD0 -124
-PAIR 6144,6528
-SET1 -122
-PAIR 1920,9024
-ADD0 -120
-ADD1 -118
-PAIR 7296,7872
 ADD0 -116
-SET2 -114
-PAIR 1152,6336
+ADD2 -114
+PAIR 8256,8256
+CARRY1
 ADD1 -112
 ADD2 -110
-PAIR 2496,5376
+PAIR 768,3456
 ADD0 -108
 ADD1 -106
 CARRY2
 ADD2 -104
-PAIR 7104,8640
+PAIR 6144,8064
 MORE0
 ADD0 -102
-CARRY1
 ADD1 -100
 ADD2 -98
 PAIR 5952,7680
-SET3 -96
-PAIR 2688,3072
-ADD0 -94
-ADD3 -92
-PAIR 0,384
-ADD0 -90
+MORE0
+ADD0 -96
+SET3 -94
+PAIR 2880,7488
+MORE1
+ADD1 -92
+ADD3 -90
+PAIR 8640,6336
 ADD1 -88
 ADD3 -86
-PAIR 1728,3456
-MORE0
+PAIR 2688,3264
 ADD0 -84
+MORE1
 ADD1 -82
 CARRY3
 ADD3 -80
-PAIR 7488,4224
+PAIR 5184,6528
+MORE0
 ADD0 -78
 MORE1
 ADD1 -76
+MORE3
 ADD3 -74
-PAIR 3264,4992
+PAIR 192,6720
+MORE2
 ADD2 -72
 ADD3 -70
-PAIR 6720,2304
-MORE2
+PAIR 1152,2496
 ADD2 -68
 MORE3
 ADD3 -66
-PAIR 768,3840
-ADD0 -64
-ADD2 -62
-ADD3 -60
-PAIR 4032,4608
-ADD0 -58
-ADD2 -56
-ADD3 -54
-PAIR 6912,8832
-ADD0 -52
-ADD2 -50
-ADD3 -48
-PAIR 192,576
-MORE0
-ADD0 -46
-ADD1 -44
+PAIR 7872,9024
 MORE2
-ADD2 -42
-MORE3
-ADD3 -40
-PAIR 1344,2880
-ADD0 -38
-ADD1 -36
-ADD2 -34
-ADD3 -32
-PAIR 4416,4800
-MORE0
-ADD0 -30
-MORE1
-ADD1 -28
+ADD2 -64
+ADD3 -62
+PAIR 1344,1728
+ADD0 -60
 MORE2
-ADD2 -26
-ADD3 -24
-PAIR 8064,8256
-ADD0 -22
-ADD1 -20
-ADD2 -18
-ADD3 -16
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_c14d795050b4f23d_l022_g3,.-peristyle_c14d795050b4f23d_l022_g3
-.globl peristyle_c14d795050b4f23d_l022_g4
-.hidden peristyle_c14d795050b4f23d_l022_g4
-.type peristyle_c14d795050b4f23d_l022_g4,@function
-.p2align 6
-peristyle_c14d795050b4f23d_l022_g4:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 576,2112
-SET0 -128
-PAIR 3840,4416
-ADD0 -126
-PAIR 4992,5760
-CARRY0
-ADD0 -124
-PAIR 768,6144
-SET1 -122
-PAIR 384,4608
-ADD0 -120
-ADD1 -118
-PAIR 192,3264
-SET2 -116
-PAIR 2880,5184
-ADD0 -114
-ADD2 -112
-PAIR 5952,7680
-MORE0
-ADD0 -110
-CARRY2
-ADD2 -108
-PAIR 0,1152
-CARRY1
-ADD1 -106
-ADD2 -104
-PAIR 4032,6912
-ADD1 -102
-ADD2 -100
-PAIR 3072,9024
-ADD0 -98
-MORE1
-ADD1 -96
-ADD2 -94
-PAIR 7488,8256
-ADD0 -92
-ADD1 -90
+ADD2 -58
+MORE3
+ADD3 -56
+PAIR 6912,6912
+ADD0 -54
 MORE2
-ADD2 -88
-PAIR 4800,7296
-SET3 -86
-PAIR 1536,1920
-ADD0 -84
-CARRY3
-ADD3 -82
-PAIR 5568,6336
-MORE0
-ADD0 -80
-ADD3 -78
-PAIR 5376,8064
-MORE1
-ADD1 -76
-MORE3
-ADD3 -74
-PAIR 3456,6720
-ADD0 -72
-MORE1
-ADD1 -70
-ADD3 -68
-PAIR 6528,7104
-ADD2 -66
-MORE3
-ADD3 -64
-PAIR 2688,8640
-MORE0
-ADD0 -62
-MORE2
-ADD2 -60
-MORE3
-ADD3 -58
-PAIR 1728,2496
-MORE1
-ADD1 -56
-ADD2 -54
-MORE3
-ADD3 -52
-PAIR 960,1344
-ADD0 -50
-MORE1
+ADD2 -52
+ADD3 -50
+PAIR 2304,3648
 ADD1 -48
-MORE2
 ADD2 -46
 MORE3
 ADD3 -44
-PAIR 2304,3648
+PAIR 0,960
 MORE0
 ADD0 -42
 ADD1 -40
+MORE2
 ADD2 -38
-MORE3
 ADD3 -36
-PAIR 4224,7872
+PAIR 3072,4032
 ADD0 -34
 MORE1
 ADD1 -32
 MORE2
 ADD2 -30
-MORE3
 ADD3 -28
+PAIR 4224,7104
+MORE0
+ADD0 -26
+MORE1
+ADD1 -24
+ADD2 -22
+MORE3
+ADD3 -20
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -1310,12 +612,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c14d795050b4f23d_l022_g4,.-peristyle_c14d795050b4f23d_l022_g4
-.globl peristyle_c14d795050b4f23d_l022_g5
-.hidden peristyle_c14d795050b4f23d_l022_g5
-.type peristyle_c14d795050b4f23d_l022_g5,@function
+.size peristyle_1182180cdef617b1_l022_g1,.-peristyle_1182180cdef617b1_l022_g1
+.globl peristyle_1182180cdef617b1_l022_g2
+.hidden peristyle_1182180cdef617b1_l022_g2
+.type peristyle_1182180cdef617b1_l022_g2,@function
 .p2align 6
-peristyle_c14d795050b4f23d_l022_g5:
+peristyle_1182180cdef617b1_l022_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1324,119 +626,352 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 0,768
+PAIR 384,4608
 SET0 -128
-PAIR 4800,5376
-SET1 -126
-PAIR 2880,5184
-ADD0 -124
-ADD1 -122
-PAIR 3264,7296
+PAIR 7680,8832
+ADD0 -126
+PAIR 4992,6144
+SET1 -124
+PAIR 3264,3840
 CARRY0
-ADD0 -120
-SET2 -118
-PAIR 576,1344
+ADD0 -122
+ADD1 -120
+PAIR 1728,3648
 CARRY1
-ADD1 -116
-ADD2 -114
-PAIR 1920,3840
-ADD1 -112
-CARRY2
-ADD2 -110
-PAIR 4416,4608
+ADD1 -118
+SET2 -116
+PAIR 4224,6336
+ADD1 -114
+ADD2 -112
+PAIR 2496,4800
+MORE0
+ADD0 -110
 MORE1
 ADD1 -108
+CARRY2
 ADD2 -106
 PAIR 5568,5568
-ADD1 -104
-MORE2
-ADD2 -102
-PAIR 960,6144
-ADD0 -100
-MORE1
-ADD1 -98
-MORE2
-ADD2 -96
-PAIR 6336,6336
-ADD0 -94
-MORE1
-ADD1 -92
-ADD2 -90
-PAIR 8256,8256
 MORE0
-ADD0 -88
+ADD0 -104
+ADD1 -102
+ADD2 -100
+PAIR 5760,5760
+ADD0 -98
+SET3 -96
+PAIR 0,2112
+ADD1 -94
+CARRY3
+ADD3 -92
+PAIR 9024,8448
 MORE1
-ADD1 -86
-MORE2
-ADD2 -84
-PAIR 192,1728
-SET3 -82
-PAIR 2112,2304
+ADD1 -90
+MORE3
+ADD3 -88
+PAIR 576,576
+MORE0
+ADD0 -86
+ADD1 -84
+ADD3 -82
+PAIR 768,768
 MORE0
 ADD0 -80
-ADD3 -78
-PAIR 3456,8064
-ADD0 -76
-ADD3 -74
-PAIR 5952,9024
+ADD1 -78
+ADD3 -76
+PAIR 2880,4416
+MORE0
+ADD0 -74
 ADD1 -72
+MORE3
 ADD3 -70
-PAIR 2688,4224
+PAIR 5952,6912
 MORE0
 ADD0 -68
 MORE1
 ADD1 -66
-CARRY3
 ADD3 -64
-PAIR 384,2496
-ADD2 -62
-ADD3 -60
-PAIR 6912,1152
-ADD2 -58
-ADD3 -56
-PAIR 3072,3648
-ADD0 -54
+PAIR 8256,8256
+MORE0
+ADD0 -62
+ADD1 -60
+ADD3 -58
+PAIR 1344,2304
+ADD2 -56
+MORE3
+ADD3 -54
+PAIR 2688,3456
+MORE2
 ADD2 -52
 MORE3
 ADD3 -50
-PAIR 4032,6528
+PAIR 6720,7296
+MORE2
+ADD2 -48
+ADD3 -46
+PAIR 8640,8064
+MORE2
+ADD2 -44
+MORE3
+ADD3 -42
+PAIR 960,5376
 MORE0
-ADD0 -48
+ADD0 -40
 MORE2
-ADD2 -46
-MORE3
-ADD3 -44
-PAIR 6720,7680
-ADD1 -42
-ADD2 -40
-MORE3
-ADD3 -38
-PAIR 8448,8448
-MORE1
-ADD1 -36
+ADD2 -38
+ADD3 -36
+PAIR 1152,1920
+MORE0
+ADD0 -34
 MORE2
-ADD2 -34
-ADD3 -32
-PAIR 1536,4992
-ADD0 -30
+ADD2 -32
+ADD3 -30
+PAIR 1536,7104
 MORE1
 ADD1 -28
 ADD2 -26
 MORE3
 ADD3 -24
-PAIR 7104,7488
+PAIR 6528,7872
+MORE0
 ADD0 -22
 MORE1
 ADD1 -20
-MORE2
 ADD2 -18
 MORE3
 ADD3 -16
-PAIR 8640,8640
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_1182180cdef617b1_l022_g2,.-peristyle_1182180cdef617b1_l022_g2
+.globl peristyle_1182180cdef617b1_l022_g3
+.hidden peristyle_1182180cdef617b1_l022_g3
+.type peristyle_1182180cdef617b1_l022_g3,@function
+.p2align 6
+peristyle_1182180cdef617b1_l022_g3:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 1920,1920
+SET0 -128
+PAIR 3648,3648
+CARRY0
+ADD0 -126
+PAIR 7104,7296
+SET1 -124
+PAIR 5760,6528
+ADD0 -122
+ADD1 -120
+PAIR 7872,9024
+ADD0 -118
+CARRY1
+ADD1 -116
+PAIR 4992,5952
+MORE0
+ADD0 -114
+SET2 -112
+PAIR 2688,3072
+ADD0 -110
+ADD1 -108
+ADD2 -106
+PAIR 3840,7488
+MORE0
+ADD0 -104
+MORE1
+ADD1 -102
+CARRY2
+ADD2 -100
+PAIR 8064,8064
+ADD0 -98
+ADD1 -96
+ADD2 -94
+PAIR 5568,6144
+SET3 -92
+PAIR 2304,8448
+ADD0 -90
+ADD1 -88
+ADD3 -86
+PAIR 2496,8640
+MORE0
+ADD0 -84
+MORE1
+ADD1 -82
+CARRY3
+ADD3 -80
+PAIR 768,4032
+ADD2 -78
+MORE3
+ADD3 -76
+PAIR 4416,6720
+ADD2 -74
+ADD3 -72
+PAIR 1344,3264
+ADD0 -70
+ADD2 -68
+MORE3
+ADD3 -66
+PAIR 1728,3456
+ADD1 -64
+MORE2
+ADD2 -62
+MORE3
+ADD3 -60
+PAIR 4224,8256
+MORE1
+ADD1 -58
+ADD2 -56
+ADD3 -54
+PAIR 8832,576
+ADD1 -52
+ADD2 -50
+MORE3
+ADD3 -48
+PAIR 0,0
+MORE0
+ADD0 -46
+MORE1
+ADD1 -44
+ADD2 -42
+ADD3 -40
+PAIR 192,192
+MORE0
+ADD0 -38
+ADD1 -36
+MORE2
+ADD2 -34
+ADD3 -32
+PAIR 384,2880
+MORE0
+ADD0 -30
+ADD1 -28
+ADD2 -26
+ADD3 -24
+PAIR 4608,4800
+MORE0
+ADD0 -22
+MORE1
+ADD1 -20
+ADD2 -18
+MORE3
+ADD3 -16
+PAIR 6912,7680
 MORE0
 ADD0 -14
+MORE1
 ADD1 -12
 ADD2 -10
+MORE3
 ADD3 -8
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
@@ -1549,12 +1084,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c14d795050b4f23d_l022_g5,.-peristyle_c14d795050b4f23d_l022_g5
-.globl peristyle_c14d795050b4f23d_l022_g6
-.hidden peristyle_c14d795050b4f23d_l022_g6
-.type peristyle_c14d795050b4f23d_l022_g6,@function
+.size peristyle_1182180cdef617b1_l022_g3,.-peristyle_1182180cdef617b1_l022_g3
+.globl peristyle_1182180cdef617b1_l022_g4
+.hidden peristyle_1182180cdef617b1_l022_g4
+.type peristyle_1182180cdef617b1_l022_g4,@function
 .p2align 6
-peristyle_c14d795050b4f23d_l022_g6:
+peristyle_1182180cdef617b1_l022_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1563,106 +1098,1047 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 1920,4032
+PAIR 2304,7296
 SET0 -128
-PAIR 960,1152
 SET1 -126
-PAIR 5376,6720
-CARRY1
-ADD1 -124
-PAIR 768,2112
-CARRY0
-ADD0 -122
-SET2 -120
-PAIR 3648,3648
-ADD0 -118
-ADD2 -116
-PAIR 3264,4416
-MORE1
-ADD1 -114
+PAIR 4608,9024
+ADD0 -124
+SET2 -122
+PAIR 2496,3264
+ADD0 -120
+ADD1 -118
 CARRY2
-ADD2 -112
-PAIR 4992,5568
-MORE1
-ADD1 -110
-ADD2 -108
-PAIR 6336,1536
-ADD1 -106
+ADD2 -116
+PAIR 5184,5376
+CARRY0
+ADD0 -114
+CARRY1
+ADD1 -112
 MORE2
+ADD2 -110
+PAIR 7680,8640
+MORE0
+ADD0 -108
+ADD1 -106
 ADD2 -104
-PAIR 5952,6144
+PAIR 1920,6912
 MORE0
 ADD0 -102
+SET3 -100
+PAIR 960,960
 MORE1
-ADD1 -100
-MORE2
-ADD2 -98
-PAIR 8448,5184
-ADD0 -96
-ADD1 -94
-ADD2 -92
-PAIR 2304,7296
-SET3 -90
-PAIR 7680,8640
+ADD1 -98
 CARRY3
+ADD3 -96
+PAIR 4416,6144
+ADD1 -94
+ADD3 -92
+PAIR 4800,4800
+ADD1 -90
+MORE3
 ADD3 -88
-PAIR 2688,4608
-MORE0
-ADD0 -86
+PAIR 7872,8448
+MORE1
+ADD1 -86
+MORE3
 ADD3 -84
-PAIR 192,384
-ADD1 -82
+PAIR 5952,6720
+ADD0 -82
+ADD1 -80
+ADD3 -78
+PAIR 768,1152
+MORE2
+ADD2 -76
 MORE3
-ADD3 -80
-PAIR 3072,3456
-MORE1
-ADD1 -78
+ADD3 -74
+PAIR 1536,1728
+ADD2 -72
+ADD3 -70
+PAIR 5568,6528
+MORE2
+ADD2 -68
 MORE3
-ADD3 -76
-PAIR 5760,7488
-ADD1 -74
-ADD3 -72
-PAIR 8064,8832
-MORE1
-ADD1 -70
-MORE3
-ADD3 -68
-PAIR 0,4224
-ADD2 -66
-ADD3 -64
-PAIR 4800,6528
+ADD3 -66
+PAIR 2112,3072
+ADD0 -64
 MORE2
 ADD2 -62
 MORE3
 ADD3 -60
-PAIR 7104,9024
-ADD2 -58
-MORE3
-ADD3 -56
-PAIR 3840,8256
-ADD0 -54
+PAIR 4032,4224
+MORE0
+ADD0 -58
 MORE2
+ADD2 -56
+MORE3
+ADD3 -54
+PAIR 4992,7488
+ADD0 -52
+ADD2 -50
+ADD3 -48
+PAIR 2880,3456
+MORE1
+ADD1 -46
+MORE2
+ADD2 -44
+MORE3
+ADD3 -42
+PAIR 3840,6336
+MORE1
+ADD1 -40
+ADD2 -38
+ADD3 -36
+PAIR 8064,8832
+ADD1 -34
+MORE2
+ADD2 -32
+MORE3
+ADD3 -30
+PAIR 0,192
+ADD0 -28
+MORE1
+ADD1 -26
+ADD2 -24
+MORE3
+ADD3 -22
+PAIR 1344,2688
+MORE0
+ADD0 -20
+MORE1
+ADD1 -18
+MORE2
+ADD2 -16
+MORE3
+ADD3 -14
+PAIR 3648,5760
+MORE0
+ADD0 -12
+ADD1 -10
+MORE2
+ADD2 -8
+ADD3 -6
+PAIR 7104,8256
+MORE0
+ADD0 -4
+MORE1
+ADD1 -2
+MORE2
+ADD2 0
+MORE3
+ADD3 2
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_1182180cdef617b1_l022_g4,.-peristyle_1182180cdef617b1_l022_g4
+.globl peristyle_1182180cdef617b1_l022_g5
+.hidden peristyle_1182180cdef617b1_l022_g5
+.type peristyle_1182180cdef617b1_l022_g5,@function
+.p2align 6
+peristyle_1182180cdef617b1_l022_g5:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 192,5184
+SET0 -128
+PAIR 6144,7488
+ADD0 -126
+PAIR 576,768
+CARRY0
+ADD0 -124
+SET1 -122
+PAIR 1152,1920
+SET2 -120
+PAIR 4032,6912
+ADD2 -118
+PAIR 1536,2496
+ADD0 -116
+ADD2 -114
+PAIR 7872,7872
+ADD1 -112
+ADD2 -110
+PAIR 384,960
+ADD0 -108
+ADD1 -106
+CARRY2
+ADD2 -104
+PAIR 2112,8256
+MORE0
+ADD0 -102
+CARRY1
+ADD1 -100
+MORE2
+ADD2 -98
+PAIR 8448,8640
+ADD0 -96
+MORE1
+ADD1 -94
+MORE2
+ADD2 -92
+PAIR 4416,6528
+ADD0 -90
+SET3 -88
+PAIR 3648,4608
+ADD1 -86
+ADD3 -84
+PAIR 5952,7296
+MORE1
+ADD1 -82
+ADD3 -80
+PAIR 1728,2880
+MORE0
+ADD0 -78
+ADD1 -76
+CARRY3
+ADD3 -74
+PAIR 6720,8832
+MORE0
+ADD0 -72
+MORE1
+ADD1 -70
+ADD3 -68
+PAIR 9024,8064
+ADD0 -66
+ADD1 -64
+MORE3
+ADD3 -62
+PAIR 0,3840
+ADD2 -60
+ADD3 -58
+PAIR 2304,2688
+ADD0 -56
+ADD2 -54
+ADD3 -52
+PAIR 4224,5760
+MORE1
+ADD1 -50
+MORE2
+ADD2 -48
+MORE3
+ADD3 -46
+PAIR 6336,7680
+ADD1 -44
+ADD2 -42
+ADD3 -40
+PAIR 1344,3072
+MORE0
+ADD0 -38
+MORE1
+ADD1 -36
+MORE2
+ADD2 -34
+ADD3 -32
+PAIR 3264,4992
+MORE0
+ADD0 -30
+MORE1
+ADD1 -28
+ADD2 -26
+MORE3
+ADD3 -24
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_1182180cdef617b1_l022_g5,.-peristyle_1182180cdef617b1_l022_g5
+.globl peristyle_1182180cdef617b1_l022_g6
+.hidden peristyle_1182180cdef617b1_l022_g6
+.type peristyle_1182180cdef617b1_l022_g6,@function
+.p2align 6
+peristyle_1182180cdef617b1_l022_g6:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 2112,7488
+SET1 -128
+PAIR 0,1728
+SET0 -126
+ADD1 -124
+PAIR 6528,7680
+ADD0 -122
+CARRY1
+ADD1 -120
+PAIR 4608,7104
+SET2 -118
+PAIR 192,192
+ADD0 -116
+ADD2 -114
+PAIR 2496,2880
+ADD1 -112
+ADD2 -110
+PAIR 2304,5376
+CARRY0
+ADD0 -108
+MORE1
+ADD1 -106
+CARRY2
+ADD2 -104
+PAIR 5184,6144
+SET3 -102
+PAIR 960,3072
+MORE0
+ADD0 -100
+ADD3 -98
+PAIR 5952,8448
+MORE0
+ADD0 -96
+ADD3 -94
+PAIR 3648,5568
+ADD0 -92
+MORE1
+ADD1 -90
+CARRY3
+ADD3 -88
+PAIR 576,1344
+ADD2 -86
+ADD3 -84
+PAIR 4800,6720
+MORE2
+ADD2 -82
+ADD3 -80
+PAIR 7872,8832
+ADD2 -78
+MORE3
+ADD3 -76
+PAIR 4416,8064
+MORE0
+ADD0 -74
+ADD2 -72
+ADD3 -70
+PAIR 3264,8640
+ADD1 -68
+MORE2
+ADD2 -66
+ADD3 -64
+PAIR 3456,6912
+MORE1
+ADD1 -62
+ADD2 -60
+MORE3
+ADD3 -58
+PAIR 768,1152
+MORE0
+ADD0 -56
+MORE1
+ADD1 -54
 ADD2 -52
 ADD3 -50
-PAIR 2880,7872
+PAIR 3840,4032
+MORE0
+ADD0 -48
+ADD1 -46
+ADD2 -44
+ADD3 -42
+PAIR 4992,6336
+MORE0
+ADD0 -40
+MORE1
+ADD1 -38
+ADD2 -36
+ADD3 -34
+PAIR 7296,8256
+MORE0
+ADD0 -32
+MORE1
+ADD1 -30
+MORE2
+ADD2 -28
+MORE3
+ADD3 -26
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_1182180cdef617b1_l022_g6,.-peristyle_1182180cdef617b1_l022_g6
+.globl peristyle_1182180cdef617b1_l022_g7
+.hidden peristyle_1182180cdef617b1_l022_g7
+.type peristyle_1182180cdef617b1_l022_g7,@function
+.p2align 6
+peristyle_1182180cdef617b1_l022_g7:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 1152,4992
+SET1 -128
+PAIR 3264,6144
+SET0 -126
+ADD1 -124
+PAIR 5760,6336
+ADD1 -122
+SET2 -120
+PAIR 2304,5952
+ADD0 -118
+ADD1 -116
+ADD2 -114
+PAIR 0,7104
+SET3 -112
+PAIR 5568,8256
+CARRY0
+ADD0 -110
+ADD3 -108
+PAIR 2688,2688
+CARRY1
+ADD1 -106
+CARRY3
+ADD3 -104
+PAIR 1920,4800
+MORE0
+ADD0 -102
+ADD1 -100
+ADD3 -98
+PAIR 5376,6528
+MORE0
+ADD0 -96
+ADD1 -94
+ADD3 -92
+PAIR 576,4608
+CARRY2
+ADD2 -90
+ADD3 -88
+PAIR 8064,8064
+MORE2
+ADD2 -86
+MORE3
+ADD3 -84
+PAIR 2496,2880
+MORE0
+ADD0 -82
+ADD2 -80
+ADD3 -78
+PAIR 3456,6912
+MORE0
+ADD0 -76
+MORE2
+ADD2 -74
+ADD3 -72
+PAIR 8448,8448
+ADD0 -70
+ADD2 -68
+MORE3
+ADD3 -66
+PAIR 960,1344
+ADD1 -64
+MORE2
+ADD2 -62
+ADD3 -60
+PAIR 1728,4416
+ADD1 -58
+ADD2 -56
+ADD3 -54
+PAIR 7296,7680
+MORE1
+ADD1 -52
+ADD2 -50
+MORE3
+ADD3 -48
+PAIR 192,384
+MORE0
+ADD0 -46
+ADD1 -44
+MORE2
+ADD2 -42
+ADD3 -40
+PAIR 768,2112
+MORE0
+ADD0 -38
+ADD1 -36
+ADD2 -34
+ADD3 -32
+PAIR 3072,3840
+MORE0
+ADD0 -30
+ADD1 -28
+MORE2
+ADD2 -26
+ADD3 -24
+PAIR 4032,4224
+ADD0 -22
+ADD1 -20
+MORE2
+ADD2 -18
+ADD3 -16
+PAIR 5184,7872
+MORE0
+ADD0 -14
+MORE1
+ADD1 -12
+MORE2
+ADD2 -10
+ADD3 -8
+PAIR 8640,8832
+ADD0 -6
+ADD1 -4
+MORE2
+ADD2 -2
+MORE3
+ADD3 0
+PAIR 9024,7488
+ADD0 2
+ADD1 4
+ADD2 6
+ADD3 8
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_1182180cdef617b1_l022_g7,.-peristyle_1182180cdef617b1_l022_g7
+.globl peristyle_1182180cdef617b1_l022_g8
+.hidden peristyle_1182180cdef617b1_l022_g8
+.type peristyle_1182180cdef617b1_l022_g8,@function
+.p2align 6
+peristyle_1182180cdef617b1_l022_g8:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 384,1728
+SET0 -128
+PAIR 6528,6528
+ADD0 -126
+PAIR 3648,4032
+SET1 -124
+PAIR 192,1152
+ADD0 -122
+CARRY1
+ADD1 -120
+PAIR 1536,4224
+SET2 -118
+PAIR 1344,9024
+CARRY0
+ADD0 -116
+ADD2 -114
+PAIR 8448,7296
+ADD1 -112
+CARRY2
+ADD2 -110
+PAIR 3072,5760
+SET3 -108
+PAIR 2496,3456
+ADD0 -106
+CARRY3
+ADD3 -104
+PAIR 0,8064
+ADD0 -102
+MORE1
+ADD1 -100
+MORE3
+ADD3 -98
+PAIR 2688,3840
+MORE2
+ADD2 -96
+ADD3 -94
+PAIR 5184,5952
+MORE2
+ADD2 -92
+MORE3
+ADD3 -90
+PAIR 6720,5568
+MORE2
+ADD2 -88
+MORE3
+ADD3 -86
+PAIR 5376,6336
+ADD0 -84
+MORE2
+ADD2 -82
+MORE3
+ADD3 -80
+PAIR 960,4608
+MORE1
+ADD1 -78
+MORE2
+ADD2 -76
+MORE3
+ADD3 -74
+PAIR 4992,7680
+ADD1 -72
+ADD2 -70
+MORE3
+ADD3 -68
+PAIR 576,1920
+MORE0
+ADD0 -66
+MORE1
+ADD1 -64
+MORE2
+ADD2 -62
+MORE3
+ADD3 -60
+PAIR 2880,4416
+ADD0 -58
+ADD1 -56
+ADD2 -54
+MORE3
+ADD3 -52
+PAIR 4800,6144
+ADD0 -50
+MORE1
 ADD1 -48
 MORE2
 ADD2 -46
 MORE3
 ADD3 -44
-PAIR 576,1728
-MORE0
+PAIR 7104,7488
 ADD0 -42
+MORE1
 ADD1 -40
 ADD2 -38
+MORE3
 ADD3 -36
-PAIR 2496,6912
+PAIR 8256,8640
 MORE0
 ADD0 -34
-MORE1
 ADD1 -32
 MORE2
 ADD2 -30
+MORE3
 ADD3 -28
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
@@ -1775,12 +2251,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c14d795050b4f23d_l022_g6,.-peristyle_c14d795050b4f23d_l022_g6
-.globl peristyle_c14d795050b4f23d_l022_g7
-.hidden peristyle_c14d795050b4f23d_l022_g7
-.type peristyle_c14d795050b4f23d_l022_g7,@function
+.size peristyle_1182180cdef617b1_l022_g8,.-peristyle_1182180cdef617b1_l022_g8
+.globl peristyle_1182180cdef617b1_l022_g9
+.hidden peristyle_1182180cdef617b1_l022_g9
+.type peristyle_1182180cdef617b1_l022_g9,@function
 .p2align 6
-peristyle_c14d795050b4f23d_l022_g7:
+peristyle_1182180cdef617b1_l022_g9:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1789,336 +2265,111 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 1536,3456
+PAIR 2688,9024
 SET1 -128
-PAIR 1344,2112
-SET2 -126
-PAIR 3840,5760
-ADD2 -124
-PAIR 768,3264
-SET0 -122
-ADD2 -120
-PAIR 5184,5376
-ADD0 -118
-ADD2 -116
-PAIR 5952,6336
-ADD0 -114
-CARRY2
-ADD2 -112
-PAIR 6528,8832
-CARRY0
-ADD0 -110
-ADD2 -108
-PAIR 1728,2304
+PAIR 1344,1536
+SET0 -126
+ADD1 -124
+PAIR 3840,4032
+ADD0 -122
 CARRY1
-ADD1 -106
-ADD2 -104
-PAIR 4224,7872
+ADD1 -120
+PAIR 7104,8640
+CARRY0
+ADD0 -118
+MORE1
+ADD1 -116
+PAIR 2880,3456
+SET2 -114
+PAIR 5760,5760
+ADD2 -112
+PAIR 960,6912
+MORE0
+ADD0 -110
+ADD1 -108
+CARRY2
+ADD2 -106
+PAIR 7488,8448
+ADD0 -104
+MORE1
 ADD1 -102
-ADD2 -100
-PAIR 9024,9024
-ADD1 -98
 MORE2
-ADD2 -96
-PAIR 384,2688
+ADD2 -100
+PAIR 3648,4608
+ADD0 -98
+SET3 -96
+PAIR 4224,8256
 MORE0
 ADD0 -94
-MORE1
-ADD1 -92
-ADD2 -90
-PAIR 3072,5568
-ADD0 -88
-ADD1 -86
-ADD2 -84
-PAIR 4608,8256
-MORE0
-ADD0 -82
-SET3 -80
-PAIR 0,8064
-ADD1 -78
-ADD3 -76
-PAIR 576,3648
-MORE0
-ADD0 -74
-MORE1
-ADD1 -72
-ADD3 -70
-PAIR 7104,8448
-ADD0 -68
-MORE1
-ADD1 -66
-CARRY3
-ADD3 -64
-PAIR 960,1152
-ADD2 -62
-MORE3
-ADD3 -60
-PAIR 1920,2880
-ADD2 -58
-MORE3
-ADD3 -56
-PAIR 4800,6144
-MORE0
-ADD0 -54
-ADD2 -52
-MORE3
-ADD3 -50
-PAIR 7296,7680
-MORE0
-ADD0 -48
-MORE2
-ADD2 -46
-ADD3 -44
-PAIR 4992,8640
-ADD1 -42
-ADD2 -40
-ADD3 -38
-PAIR 192,4032
-ADD0 -36
-MORE1
-ADD1 -34
-ADD2 -32
-MORE3
-ADD3 -30
-PAIR 4416,7488
-ADD0 -28
-ADD1 -26
-ADD2 -24
-MORE3
-ADD3 -22
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_c14d795050b4f23d_l022_g7,.-peristyle_c14d795050b4f23d_l022_g7
-.globl peristyle_c14d795050b4f23d_l022_g8
-.hidden peristyle_c14d795050b4f23d_l022_g8
-.type peristyle_c14d795050b4f23d_l022_g8,@function
-.p2align 6
-peristyle_c14d795050b4f23d_l022_g8:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 576,3456
-SET0 -128
-PAIR 4416,5184
-CARRY0
-ADD0 -126
-PAIR 5952,6144
-MORE0
-ADD0 -124
-PAIR 768,8832
-SET1 -122
-PAIR 2880,4608
-MORE0
-ADD0 -120
-ADD1 -118
-PAIR 5376,5376
-MORE0
-ADD0 -116
-CARRY1
-ADD1 -114
-PAIR 7488,7488
-MORE0
-ADD0 -112
-ADD1 -110
-PAIR 0,0
-ADD0 -108
-SET2 -106
-PAIR 1920,1920
-MORE0
-ADD0 -104
-ADD2 -102
-PAIR 6336,8640
-ADD0 -100
-ADD2 -98
-PAIR 4032,4224
-ADD1 -96
-ADD2 -94
-PAIR 192,6528
-SET3 -92
-PAIR 5568,7296
-ADD1 -90
+ADD3 -92
+PAIR 6528,7296
+ADD0 -90
 ADD3 -88
-PAIR 8064,9024
-MORE1
+PAIR 0,2112
 ADD1 -86
 ADD3 -84
-PAIR 4800,6720
+PAIR 1920,7680
 MORE0
 ADD0 -82
 ADD1 -80
-CARRY3
 ADD3 -78
-PAIR 2304,3264
-CARRY2
+PAIR 1728,5184
 ADD2 -76
+CARRY3
 ADD3 -74
-PAIR 3072,3840
-MORE0
-ADD0 -72
-ADD2 -70
-MORE3
-ADD3 -68
-PAIR 5760,7104
-ADD0 -66
-ADD2 -64
-ADD3 -62
+PAIR 8064,8832
+ADD2 -72
+ADD3 -70
 PAIR 384,1152
-MORE1
-ADD1 -60
-ADD2 -58
-ADD3 -56
-PAIR 1344,1536
-ADD1 -54
+ADD0 -68
 MORE2
-ADD2 -52
-ADD3 -50
-PAIR 2112,6912
-MORE1
-ADD1 -48
-MORE2
-ADD2 -46
+ADD2 -66
 MORE3
-ADD3 -44
-PAIR 7872,8448
+ADD3 -64
+PAIR 6720,576
+MORE0
+ADD0 -62
+ADD2 -60
+ADD3 -58
+PAIR 5376,5952
+MORE1
+ADD1 -56
+MORE2
+ADD2 -54
+ADD3 -52
+PAIR 7872,192
+ADD1 -50
+ADD2 -48
+ADD3 -46
+PAIR 2496,3072
+ADD0 -44
 MORE1
 ADD1 -42
 MORE2
 ADD2 -40
-MORE3
 ADD3 -38
-PAIR 960,2688
+PAIR 3264,4416
+MORE0
 ADD0 -36
+MORE1
 ADD1 -34
 ADD2 -32
+MORE3
 ADD3 -30
-PAIR 4992,7680
+PAIR 4992,5568
 MORE0
 ADD0 -28
 ADD1 -26
 MORE2
 ADD2 -24
-MORE3
 ADD3 -22
-PAIR 8256,2496
+PAIR 6144,6336
 MORE0
 ADD0 -20
 MORE1
 ADD1 -18
 ADD2 -16
+MORE3
 ADD3 -14
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
@@ -2231,489 +2482,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c14d795050b4f23d_l022_g8,.-peristyle_c14d795050b4f23d_l022_g8
-.globl peristyle_c14d795050b4f23d_l022_g9
-.hidden peristyle_c14d795050b4f23d_l022_g9
-.type peristyle_c14d795050b4f23d_l022_g9,@function
+.size peristyle_1182180cdef617b1_l022_g9,.-peristyle_1182180cdef617b1_l022_g9
+.globl peristyle_1182180cdef617b1_l022_g10
+.hidden peristyle_1182180cdef617b1_l022_g10
+.type peristyle_1182180cdef617b1_l022_g10,@function
 .p2align 6
-peristyle_c14d795050b4f23d_l022_g9:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 4224,4224
-SET0 -128
-PAIR 4800,4800
-CARRY0
-ADD0 -126
-PAIR 5184,8064
-MORE0
-ADD0 -124
-PAIR 768,3456
-SET1 -122
-PAIR 7296,7680
-ADD1 -120
-PAIR 960,1344
-SET2 -118
-PAIR 1536,1920
-ADD2 -116
-PAIR 2688,7872
-CARRY2
-ADD2 -114
-PAIR 3072,5952
-MORE0
-ADD0 -112
-ADD2 -110
-PAIR 3264,4992
-CARRY1
-ADD1 -108
-MORE2
-ADD2 -106
-PAIR 2112,2112
-ADD0 -104
-ADD1 -102
-ADD2 -100
-PAIR 2496,2496
-MORE0
-ADD0 -98
-ADD1 -96
-MORE2
-ADD2 -94
-PAIR 384,6720
-ADD0 -92
-SET3 -90
-PAIR 1152,2304
-MORE0
-ADD0 -88
-MORE1
-ADD1 -86
-ADD3 -84
-PAIR 2880,3648
-ADD0 -82
-ADD1 -80
-CARRY3
-ADD3 -78
-PAIR 6528,8256
-MORE0
-ADD0 -76
-MORE1
-ADD1 -74
-ADD3 -72
-PAIR 8448,576
-ADD2 -70
-ADD3 -68
-PAIR 192,4416
-MORE0
-ADD0 -66
-MORE2
-ADD2 -64
-MORE3
-ADD3 -62
-PAIR 6144,7104
-MORE0
-ADD0 -60
-MORE2
-ADD2 -58
-MORE3
-ADD3 -56
-PAIR 9024,8832
-MORE0
-ADD0 -54
-ADD2 -52
-MORE3
-ADD3 -50
-PAIR 3840,5568
-MORE1
-ADD1 -48
-MORE2
-ADD2 -46
-ADD3 -44
-PAIR 6912,7488
-MORE1
-ADD1 -42
-ADD2 -40
-MORE3
-ADD3 -38
-PAIR 8640,5376
-MORE1
-ADD1 -36
-ADD2 -34
-ADD3 -32
-PAIR 0,4032
-ADD0 -30
-ADD1 -28
-MORE2
-ADD2 -26
-ADD3 -24
-PAIR 1728,6336
-MORE0
-ADD0 -22
-MORE1
-ADD1 -20
-ADD2 -18
-MORE3
-ADD3 -16
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_c14d795050b4f23d_l022_g9,.-peristyle_c14d795050b4f23d_l022_g9
-.globl peristyle_c14d795050b4f23d_l022_g10
-.hidden peristyle_c14d795050b4f23d_l022_g10
-.type peristyle_c14d795050b4f23d_l022_g10,@function
-.p2align 6
-peristyle_c14d795050b4f23d_l022_g10:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 6912,6912
-SET1 -128
-PAIR 2304,4416
-SET0 -126
-ADD1 -124
-PAIR 192,2496
-SET2 -122
-PAIR 4032,5184
-CARRY2
-ADD2 -120
-PAIR 5568,7488
-ADD2 -118
-PAIR 3648,3840
-ADD0 -116
-MORE2
-ADD2 -114
-PAIR 1152,1536
-ADD1 -112
-ADD2 -110
-PAIR 2688,3456
-CARRY1
-ADD1 -108
-MORE2
-ADD2 -106
-PAIR 5376,5376
-ADD1 -104
-MORE2
-ADD2 -102
-PAIR 7104,7104
-ADD1 -100
-MORE2
-ADD2 -98
-PAIR 0,0
-CARRY0
-ADD0 -96
-MORE1
-ADD1 -94
-ADD2 -92
-PAIR 6528,6528
-ADD0 -90
-MORE1
-ADD1 -88
-ADD2 -86
-PAIR 384,8448
-SET3 -84
-PAIR 576,960
-ADD1 -82
-ADD3 -80
-PAIR 5952,6720
-ADD0 -78
-MORE1
-ADD1 -76
-CARRY3
-ADD3 -74
-PAIR 7296,7872
-ADD0 -72
-ADD1 -70
-MORE3
-ADD3 -68
-PAIR 1728,3072
-ADD0 -66
-ADD2 -64
-MORE3
-ADD3 -62
-PAIR 3264,4224
-MORE0
-ADD0 -60
-MORE2
-ADD2 -58
-MORE3
-ADD3 -56
-PAIR 4608,8832
-ADD0 -54
-ADD2 -52
-MORE3
-ADD3 -50
-PAIR 4992,6336
-MORE0
-ADD0 -48
-ADD2 -46
-ADD3 -44
-PAIR 7680,8064
-ADD0 -42
-MORE2
-ADD2 -40
-ADD3 -38
-PAIR 768,2112
-MORE1
-ADD1 -36
-MORE2
-ADD2 -34
-MORE3
-ADD3 -32
-PAIR 8256,8640
-MORE1
-ADD1 -30
-ADD2 -28
-MORE3
-ADD3 -26
-PAIR 1344,2880
-MORE0
-ADD0 -24
-MORE1
-ADD1 -22
-MORE2
-ADD2 -20
-MORE3
-ADD3 -18
-PAIR 5760,9024
-ADD0 -16
-MORE1
-ADD1 -14
-MORE2
-ADD2 -12
-ADD3 -10
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_c14d795050b4f23d_l022_g10,.-peristyle_c14d795050b4f23d_l022_g10
-.globl peristyle_c14d795050b4f23d_l022_g11
-.hidden peristyle_c14d795050b4f23d_l022_g11
-.type peristyle_c14d795050b4f23d_l022_g11,@function
-.p2align 6
-peristyle_c14d795050b4f23d_l022_g11:
+peristyle_1182180cdef617b1_l022_g10:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2724,125 +2498,107 @@ vpsrlw $8,%ymm15,%ymm15
 lea 128(%rdx),%rax
 PAIR 1536,2688
 SET0 -128
-PAIR 5760,7104
+SET1 -126
+PAIR 3456,4992
 CARRY0
-ADD0 -126
-PAIR 960,3840
-MORE0
 ADD0 -124
-SET1 -122
-PAIR 1920,2112
-MORE0
-ADD0 -120
-SET2 -118
-PAIR 6528,6528
-MORE0
-ADD0 -116
-ADD2 -114
-PAIR 5184,7296
-ADD1 -112
-ADD2 -110
-PAIR 1152,3072
-ADD0 -108
-ADD1 -106
-ADD2 -104
-PAIR 3648,4992
-MORE0
-ADD0 -102
-ADD1 -100
-CARRY2
-ADD2 -98
-PAIR 5952,6336
-ADD0 -96
 CARRY1
-ADD1 -94
-ADD2 -92
-PAIR 7872,8064
+ADD1 -122
+PAIR 4800,5184
+SET2 -120
+PAIR 2112,2112
+ADD0 -118
+CARRY2
+ADD2 -116
+PAIR 2496,2496
+ADD0 -114
+MORE2
+ADD2 -112
+PAIR 5952,5952
 MORE0
-ADD0 -90
-ADD1 -88
-ADD2 -86
-PAIR 192,2880
-MORE0
-ADD0 -84
-SET3 -82
-PAIR 6912,7488
-ADD0 -80
-ADD3 -78
-PAIR 8640,576
+ADD0 -110
+ADD2 -108
+PAIR 3072,4224
+ADD0 -106
+ADD1 -104
+MORE2
+ADD2 -102
+PAIR 6912,7680
+ADD0 -100
+SET3 -98
+PAIR 576,5568
 MORE1
-ADD1 -76
-CARRY3
-ADD3 -74
-PAIR 768,768
-ADD0 -72
-ADD1 -70
-MORE3
-ADD3 -68
-PAIR 1344,1344
+ADD1 -96
+ADD3 -94
+PAIR 3840,7872
+ADD1 -92
+ADD3 -90
+PAIR 1728,7488
 MORE0
-ADD0 -66
-ADD1 -64
+ADD0 -88
+ADD1 -86
+CARRY3
+ADD3 -84
+PAIR 8448,8640
+MORE0
+ADD0 -82
+MORE1
+ADD1 -80
+ADD3 -78
+PAIR 1152,2880
+ADD2 -76
 MORE3
+ADD3 -74
+PAIR 6144,6144
+MORE2
+ADD2 -72
+ADD3 -70
+PAIR 8256,8256
+MORE2
+ADD2 -68
+ADD3 -66
+PAIR 8832,6336
+ADD2 -64
 ADD3 -62
-PAIR 3456,4032
+PAIR 6528,6720
 MORE0
 ADD0 -60
-ADD1 -58
+MORE2
+ADD2 -58
 MORE3
 ADD3 -56
-PAIR 4800,8256
-MORE0
-ADD0 -54
-MORE1
-ADD1 -52
-ADD3 -50
-PAIR 384,2496
+PAIR 0,4416
+ADD1 -54
 MORE2
-ADD2 -48
+ADD2 -52
+ADD3 -50
+PAIR 9024,8064
+ADD1 -48
+MORE2
+ADD2 -46
 MORE3
-ADD3 -46
-PAIR 2304,5376
-ADD2 -44
-ADD3 -42
-PAIR 4608,4608
-ADD2 -40
-MORE3
-ADD3 -38
-PAIR 7680,7680
-ADD2 -36
-MORE3
-ADD3 -34
-PAIR 0,1728
+ADD3 -44
+PAIR 192,384
+ADD0 -42
+MORE1
+ADD1 -40
+ADD2 -38
+ADD3 -36
+PAIR 2304,3648
 MORE0
-ADD0 -32
+ADD0 -34
+ADD1 -32
+MORE2
 ADD2 -30
 ADD3 -28
-PAIR 4224,8832
-MORE0
+PAIR 4032,7104
 ADD0 -26
-MORE2
-ADD2 -24
-MORE3
-ADD3 -22
-PAIR 3264,6144
-ADD1 -20
-ADD2 -18
-ADD3 -16
-PAIR 4416,5568
-ADD0 -14
-ADD1 -12
-MORE2
-ADD2 -10
-MORE3
-ADD3 -8
-PAIR 6720,8448
-MORE0
-ADD0 -6
 MORE1
-ADD1 -4
-ADD2 -2
-ADD3 0
+ADD1 -24
+MORE2
+ADD2 -22
+MORE3
+ADD3 -20
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -2954,5 +2710,225 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c14d795050b4f23d_l022_g11,.-peristyle_c14d795050b4f23d_l022_g11
+.size peristyle_1182180cdef617b1_l022_g10,.-peristyle_1182180cdef617b1_l022_g10
+.globl peristyle_1182180cdef617b1_l022_g11
+.hidden peristyle_1182180cdef617b1_l022_g11
+.type peristyle_1182180cdef617b1_l022_g11,@function
+.p2align 6
+peristyle_1182180cdef617b1_l022_g11:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 1728,1920
+SET0 -128
+PAIR 4416,6336
+SET1 -126
+PAIR 7104,7104
+ADD1 -124
+PAIR 576,3648
+CARRY0
+ADD0 -122
+ADD1 -120
+PAIR 5184,5952
+MORE0
+ADD0 -118
+CARRY1
+ADD1 -116
+PAIR 2880,4224
+SET2 -114
+PAIR 5376,7488
+ADD1 -112
+ADD2 -110
+PAIR 768,4032
+ADD0 -108
+ADD1 -106
+ADD2 -104
+PAIR 2496,6144
+ADD0 -102
+MORE1
+ADD1 -100
+CARRY2
+ADD2 -98
+PAIR 2304,5760
+SET3 -96
+PAIR 3840,9024
+MORE0
+ADD0 -94
+ADD3 -92
+PAIR 192,3072
+ADD1 -90
+ADD3 -88
+PAIR 3264,6528
+ADD1 -86
+CARRY3
+ADD3 -84
+PAIR 960,1152
+ADD2 -82
+ADD3 -80
+PAIR 1344,1536
+ADD2 -78
+ADD3 -76
+PAIR 4992,6720
+MORE2
+ADD2 -74
+MORE3
+ADD3 -72
+PAIR 7872,8064
+MORE2
+ADD2 -70
+ADD3 -68
+PAIR 2112,6912
+ADD0 -66
+MORE2
+ADD2 -64
+MORE3
+ADD3 -62
+PAIR 384,4800
+MORE1
+ADD1 -60
+ADD2 -58
+MORE3
+ADD3 -56
+PAIR 5568,7296
+ADD1 -54
+MORE2
+ADD2 -52
+ADD3 -50
+PAIR 7680,8832
+MORE1
+ADD1 -48
+ADD2 -46
+ADD3 -44
+PAIR 2688,8256
+ADD0 -42
+MORE1
+ADD1 -40
+MORE2
+ADD2 -38
+MORE3
+ADD3 -36
+PAIR 8448,4608
+MORE0
+ADD0 -34
+MORE1
+ADD1 -32
+ADD2 -30
+ADD3 -28
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_1182180cdef617b1_l022_g11,.-peristyle_1182180cdef617b1_l022_g11
 .section .note.GNU-stack,"",@progbits

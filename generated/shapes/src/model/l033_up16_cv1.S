@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_a21a74a2807b91ca_l033_g0
-.hidden peristyle_a21a74a2807b91ca_l033_g0
-.type peristyle_a21a74a2807b91ca_l033_g0,@function
+.globl peristyle_a65394b85efceb0c_l033_g0
+.hidden peristyle_a65394b85efceb0c_l033_g0
+.type peristyle_a65394b85efceb0c_l033_g0,@function
 .p2align 6
-peristyle_a21a74a2807b91ca_l033_g0:
+peristyle_a65394b85efceb0c_l033_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -139,1964 +139,299 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 6720,8960
+PAIR 18368,30016
 SET0 -128
-PAIR 16576,17024
+PAIR 35392,38976
 CARRY0
 ADD0 -126
-PAIR 31360,35392
-ADD0 -124
-PAIR 41216,47936
-ADD0 -122
-PAIR 4032,6272
-SET1 -120
-PAIR 13440,19264
-ADD1 -118
-PAIR 21056,23744
-ADD1 -116
-PAIR 30912,46592
+PAIR 9856,14784
+SET1 -124
+PAIR 19712,22848
+ADD1 -122
+PAIR 25536,25984
 CARRY1
+ADD1 -120
+PAIR 51520,51520
+ADD1 -118
+PAIR 6720,20160
+ADD0 -116
 ADD1 -114
-PAIR 17920,20608
-MORE0
+PAIR 21952,31808
 ADD0 -112
+MORE1
 ADD1 -110
-PAIR 30464,32704
+PAIR 34496,40768
+MORE0
 ADD0 -108
 MORE1
 ADD1 -106
-PAIR 8064,9856
-SET2 -104
-PAIR 2240,8512
-ADD0 -102
-ADD2 -100
-PAIR 14336,36736
+PAIR 41216,42560
 MORE0
-ADD0 -98
-CARRY2
-ADD2 -96
-PAIR 43904,49280
-ADD0 -94
-MORE2
-ADD2 -92
-PAIR 5376,12096
+ADD0 -104
 MORE1
-ADD1 -90
-MORE2
-ADD2 -88
-PAIR 17472,25088
-ADD1 -86
-ADD2 -84
-PAIR 25536,26880
-ADD1 -82
-MORE2
-ADD2 -80
-PAIR 35840,42112
-MORE1
-ADD1 -78
-ADD2 -76
-PAIR 51968,51968
-ADD1 -74
-ADD2 -72
-PAIR 2688,4928
-MORE0
-ADD0 -70
-ADD1 -68
-MORE2
-ADD2 -66
-PAIR 20160,24640
-ADD0 -64
-MORE1
-ADD1 -62
-ADD2 -60
-PAIR 28672,33152
-MORE0
-ADD0 -58
-ADD1 -56
-ADD2 -54
-PAIR 34496,39872
-ADD0 -52
-MORE1
-ADD1 -50
-MORE2
-ADD2 -48
-PAIR 40320,44352
-MORE0
-ADD0 -46
-ADD1 -44
-MORE2
-ADD2 -42
-PAIR 1792,5824
-SET3 -40
-PAIR 7168,9408
-ADD3 -38
-PAIR 10752,15232
-CARRY3
-ADD3 -36
-PAIR 13888,18816
-ADD0 -34
-ADD3 -32
-PAIR 26432,32256
-MORE0
-ADD0 -30
-MORE3
-ADD3 -28
-PAIR 37184,45696
-ADD0 -26
-ADD3 -24
-PAIR 49728,51072
-ADD0 -22
-ADD3 -20
-PAIR 896,10304
-MORE1
-ADD1 -18
-MORE3
-ADD3 -16
-PAIR 11200,19712
-ADD1 -14
-ADD3 -12
-PAIR 23296,28224
-ADD1 -10
-ADD3 -8
-PAIR 34048,41664
-MORE1
-ADD1 -6
-MORE3
-ADD3 -4
-PAIR 50176,51520
-MORE1
-ADD1 -2
-ADD3 0
-PAIR 52416,56448
-ADD1 2
-ADD3 4
-PAIR 18368,29568
-MORE0
-ADD0 6
-ADD1 8
-ADD3 10
-PAIR 27776,42560
-ADD0 12
-ADD1 14
-ADD3 16
-PAIR 33600,34944
-ADD0 18
-MORE1
-ADD1 20
-MORE3
-ADD3 22
-PAIR 38976,44800
-MORE0
-ADD0 24
-MORE1
-ADD1 26
-MORE3
-ADD3 28
-PAIR 47040,53312
-ADD0 30
-MORE1
-ADD1 32
-MORE3
-ADD3 34
-PAIR 53760,55552
-MORE0
-ADD0 36
-MORE1
-ADD1 38
-MORE3
-ADD3 40
-PAIR 0,448
-MORE2
-ADD2 42
-MORE3
-ADD3 44
-PAIR 12544,12992
-ADD2 46
-ADD3 48
-PAIR 14784,22400
-MORE2
-ADD2 50
-ADD3 52
-PAIR 3136,21952
-ADD0 54
-MORE2
-ADD2 56
-ADD3 58
-PAIR 29120,37632
-MORE0
-ADD0 60
-MORE2
-ADD2 62
-MORE3
-ADD3 64
-PAIR 39424,43008
-MORE0
-ADD0 66
-MORE2
-ADD2 68
-MORE3
-ADD3 70
-PAIR 48384,48832
-MORE0
-ADD0 72
-MORE2
-ADD2 74
-ADD3 76
-PAIR 50624,15680
-ADD0 78
-MORE2
-ADD2 80
-ADD3 82
-PAIR 11648,22848
-MORE1
-ADD1 84
-MORE2
-ADD2 86
-MORE3
-ADD3 88
-PAIR 45248,54208
-ADD1 90
-ADD2 92
-ADD3 94
-PAIR 55104,56896
-MORE1
-ADD1 96
-MORE2
-ADD2 98
-ADD3 100
-PAIR 1344,16128
-MORE0
-ADD0 102
-ADD1 104
-ADD2 106
-MORE3
-ADD3 108
-PAIR 30016,31808
-MORE0
-ADD0 110
-ADD1 112
-ADD2 114
-ADD3 116
-PAIR 36288,38080
-ADD0 118
-MORE1
-ADD1 120
-MORE2
-ADD2 122
-ADD3 124
-PAIR 38528,38528
-MORE0
-ADD0 126
-add $256,%rax
-ADD1 -128
-MORE2
-ADD2 -126
-MORE3
-ADD3 -124
-PAIR 40768,40768
-ADD0 -122
-ADD1 -120
-MORE2
-ADD2 -118
-ADD3 -116
-PAIR 46144,47488
-MORE0
-ADD0 -114
-MORE1
-ADD1 -112
-MORE2
-ADD2 -110
-ADD3 -108
-PAIR 52864,56000
-ADD0 -106
-ADD1 -104
-MORE2
-ADD2 -102
-MORE3
-ADD3 -100
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_a21a74a2807b91ca_l033_g0,.-peristyle_a21a74a2807b91ca_l033_g0
-.globl peristyle_a21a74a2807b91ca_l033_g1
-.hidden peristyle_a21a74a2807b91ca_l033_g1
-.type peristyle_a21a74a2807b91ca_l033_g1,@function
-.p2align 6
-peristyle_a21a74a2807b91ca_l033_g1:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 10304,11648
-SET0 -128
-PAIR 18368,28672
-ADD0 -126
-PAIR 32704,46592
-CARRY0
-ADD0 -124
-PAIR 0,8960
-SET1 -122
-PAIR 12096,18816
-CARRY1
-ADD1 -120
-PAIR 448,15232
-ADD0 -118
-MORE1
-ADD1 -116
-PAIR 17920,24640
-MORE0
-ADD0 -114
-ADD1 -112
-PAIR 27328,41216
-MORE0
-ADD0 -110
-MORE1
-ADD1 -108
-PAIR 17024,29568
-SET2 -106
-PAIR 30016,37184
-ADD2 -104
-PAIR 5376,5824
-ADD0 -102
-CARRY2
-ADD2 -100
-PAIR 6272,16128
-MORE0
-ADD0 -98
-ADD2 -96
-PAIR 19712,21056
-ADD0 -94
-MORE2
-ADD2 -92
-PAIR 30912,36288
-ADD0 -90
-ADD2 -88
-PAIR 48832,53760
-MORE0
-ADD0 -86
-ADD2 -84
-PAIR 7616,9856
-ADD1 -82
-MORE2
-ADD2 -80
-PAIR 11200,21504
-ADD1 -78
-ADD2 -76
-PAIR 40768,48384
-MORE1
-ADD1 -74
-MORE2
-ADD2 -72
-PAIR 51968,51968
-ADD1 -70
-ADD2 -68
-PAIR 3136,8064
-ADD0 -66
-MORE1
-ADD1 -64
-MORE2
-ADD2 -62
-PAIR 21952,25984
-MORE0
-ADD0 -60
-ADD1 -58
-ADD2 -56
-PAIR 27776,32256
-MORE0
-ADD0 -54
-ADD1 -52
-MORE2
-ADD2 -50
-PAIR 40320,43008
-ADD0 -48
-MORE1
-ADD1 -46
-ADD2 -44
-PAIR 43456,45248
-ADD0 -42
-MORE1
-ADD1 -40
-ADD2 -38
-PAIR 46144,54208
-MORE0
-ADD0 -36
-MORE1
-ADD1 -34
-ADD2 -32
-PAIR 2240,19264
-SET3 -30
-PAIR 12544,28224
-ADD0 -28
-ADD3 -26
-PAIR 36736,37632
-MORE0
-ADD0 -24
-CARRY3
-ADD3 -22
-PAIR 39424,47040
-MORE0
-ADD0 -20
-ADD3 -18
-PAIR 23744,23296
-ADD1 -16
-ADD3 -14
-PAIR 42112,45696
-ADD1 -12
-MORE3
-ADD3 -10
-PAIR 55552,56448
-MORE1
-ADD1 -8
-MORE3
-ADD3 -6
-PAIR 6720,9408
-MORE0
-ADD0 -4
-MORE1
-ADD1 -2
-ADD3 0
-PAIR 10752,12992
-MORE0
-ADD0 2
-MORE1
-ADD1 4
-ADD3 6
-PAIR 14336,17472
-ADD0 8
-MORE1
-ADD1 10
-MORE3
-ADD3 12
-PAIR 25088,30464
-MORE0
-ADD0 14
-ADD1 16
-ADD3 18
-PAIR 38528,44800
-ADD0 20
-ADD1 22
-MORE3
-ADD3 24
-PAIR 49280,50624
-ADD0 26
-MORE1
-ADD1 28
-ADD3 30
-PAIR 55104,53312
-ADD0 32
-ADD1 34
-MORE3
-ADD3 36
-PAIR 1344,2688
-MORE2
-ADD2 38
-ADD3 40
-PAIR 3584,4480
-ADD2 42
-ADD3 44
-PAIR 13440,13888
-MORE2
-ADD2 46
-ADD3 48
-PAIR 20608,22400
-MORE2
-ADD2 50
-MORE3
-ADD3 52
-PAIR 33152,38976
-ADD2 54
-ADD3 56
-PAIR 42560,47488
-MORE2
-ADD2 58
-MORE3
-ADD3 60
-PAIR 49728,39872
-MORE2
-ADD2 62
-ADD3 64
-PAIR 7168,8512
-MORE0
-ADD0 66
-ADD2 68
-ADD3 70
-PAIR 16576,24192
-ADD0 72
-ADD2 74
-ADD3 76
-PAIR 35392,52864
-MORE0
-ADD0 78
-MORE2
-ADD2 80
-MORE3
-ADD3 82
-PAIR 56000,56896
-ADD0 84
-ADD2 86
-ADD3 88
-PAIR 896,1792
-ADD1 90
-ADD2 92
-MORE3
-ADD3 94
-PAIR 4032,22848
-MORE1
-ADD1 96
-MORE2
-ADD2 98
-ADD3 100
-PAIR 31808,31808
-ADD1 102
-ADD2 104
-MORE3
-ADD3 106
-PAIR 34944,34944
-ADD1 108
-ADD2 110
-MORE3
-ADD3 112
-PAIR 35840,38080
-MORE1
-ADD1 114
-ADD2 116
-ADD3 118
-PAIR 47936,50176
-ADD1 120
-MORE2
-ADD2 122
-ADD3 124
-PAIR 4928,14784
-MORE0
-ADD0 126
-MORE1
-add $256,%rax
-ADD1 -128
-ADD2 -126
-ADD3 -124
-PAIR 15680,20160
-ADD0 -122
-ADD1 -120
-MORE2
-ADD2 -118
-MORE3
-ADD3 -116
-PAIR 25536,26432
-ADD0 -114
-ADD1 -112
-ADD2 -110
-ADD3 -108
-PAIR 26880,31360
-MORE0
-ADD0 -106
-MORE1
-ADD1 -104
-MORE2
-ADD2 -102
-ADD3 -100
-PAIR 33600,34496
-ADD0 -98
-ADD1 -96
-MORE2
-ADD2 -94
-MORE3
-ADD3 -92
-PAIR 41664,43904
-ADD0 -90
-MORE1
-ADD1 -88
-ADD2 -86
-ADD3 -84
-PAIR 51072,51520
-MORE0
-ADD0 -82
-MORE1
-ADD1 -80
-MORE2
-ADD2 -78
-MORE3
-ADD3 -76
-PAIR 52416,52416
-ADD0 -74
-MORE1
-ADD1 -72
-MORE2
-ADD2 -70
-ADD3 -68
-PAIR 54656,54656
-ADD0 -66
-MORE1
-ADD1 -64
-ADD2 -62
-ADD3 -60
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_a21a74a2807b91ca_l033_g1,.-peristyle_a21a74a2807b91ca_l033_g1
-.globl peristyle_a21a74a2807b91ca_l033_g2
-.hidden peristyle_a21a74a2807b91ca_l033_g2
-.type peristyle_a21a74a2807b91ca_l033_g2,@function
-.p2align 6
-peristyle_a21a74a2807b91ca_l033_g2:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 1344,8512
-SET0 -128
-PAIR 13888,16576
-ADD0 -126
-PAIR 26880,45696
-ADD0 -124
-PAIR 0,3584
-SET1 -122
-PAIR 13440,17024
-ADD1 -120
-PAIR 896,4480
-CARRY0
-ADD0 -118
-CARRY1
-ADD1 -116
-PAIR 7168,12992
-ADD0 -114
-ADD1 -112
-PAIR 19264,30912
-MORE0
-ADD0 -110
-ADD1 -108
-PAIR 43456,43904
-MORE0
-ADD0 -106
-MORE1
-ADD1 -104
-PAIR 5376,15232
-SET2 -102
-PAIR 24192,42112
-ADD2 -100
-PAIR 4032,8064
-MORE0
-ADD0 -98
-CARRY2
-ADD2 -96
-PAIR 9408,18368
-ADD0 -94
-ADD2 -92
-PAIR 21056,21056
-MORE0
-ADD0 -90
-ADD2 -88
-PAIR 25088,25088
-MORE0
-ADD0 -86
-ADD2 -84
-PAIR 35392,41664
-MORE0
-ADD0 -82
-MORE2
-ADD2 -80
-PAIR 44800,50176
-ADD0 -78
-MORE2
-ADD2 -76
-PAIR 2688,12544
-ADD1 -74
-ADD2 -72
-PAIR 15680,30016
-ADD1 -70
-MORE2
-ADD2 -68
-PAIR 45248,49280
-MORE1
-ADD1 -66
-ADD2 -64
-PAIR 50624,50624
-ADD1 -62
-MORE2
-ADD2 -60
-PAIR 21504,23296
-MORE0
-ADD0 -58
-ADD1 -56
-MORE2
-ADD2 -54
-PAIR 23744,29120
-MORE0
-ADD0 -52
-ADD1 -50
-MORE2
-ADD2 -48
-PAIR 30464,30464
-ADD0 -46
-MORE1
-ADD1 -44
-MORE2
-ADD2 -42
-PAIR 38080,38080
-ADD0 -40
-ADD1 -38
-MORE2
-ADD2 -36
-PAIR 38528,40320
-MORE0
-ADD0 -34
-ADD1 -32
-ADD2 -30
-PAIR 46144,46144
-ADD0 -28
-MORE1
-ADD1 -26
-MORE2
-ADD2 -24
-PAIR 3136,11200
-SET3 -22
-PAIR 17920,18816
-ADD3 -20
-PAIR 28672,39872
-CARRY3
-ADD3 -18
-PAIR 40768,51520
-MORE3
-ADD3 -16
-PAIR 448,2240
-MORE0
-ADD0 -14
-ADD3 -12
-PAIR 5824,12096
-ADD0 -10
-ADD3 -8
-PAIR 22400,22400
-MORE0
-ADD0 -6
-MORE3
-ADD3 -4
-PAIR 31808,31808
-MORE0
-ADD0 -2
-ADD3 0
-PAIR 33152,34048
-ADD0 2
-MORE3
-ADD3 4
-PAIR 36736,53760
-MORE0
-ADD0 6
-MORE3
-ADD3 8
-PAIR 4928,9856
-MORE1
-ADD1 10
-MORE3
-ADD3 12
-PAIR 19712,20608
-MORE1
-ADD1 14
-ADD3 16
-PAIR 21952,25536
-ADD1 18
-MORE3
-ADD3 20
-PAIR 39424,46592
-MORE1
-ADD1 22
-ADD3 24
-PAIR 47040,48832
-ADD1 26
-MORE3
-ADD3 28
-PAIR 49728,38976
-ADD1 30
-ADD3 32
-PAIR 6272,6720
-MORE0
-ADD0 34
-MORE1
-ADD1 36
-MORE3
-ADD3 38
-PAIR 10752,14784
-MORE0
-ADD0 40
-MORE1
-ADD1 42
-ADD3 44
-PAIR 26432,34944
-MORE0
-ADD0 46
-ADD1 48
-MORE3
-ADD3 50
-PAIR 41216,47488
-MORE0
-ADD0 52
-MORE1
-ADD1 54
-MORE3
-ADD3 56
-PAIR 54208,55104
-MORE0
-ADD0 58
-ADD1 60
-MORE3
-ADD3 62
-PAIR 1792,35840
-MORE2
-ADD2 64
-ADD3 66
-PAIR 42560,52416
-ADD2 68
-MORE3
-ADD3 70
-PAIR 7616,11648
-ADD0 72
-MORE2
-ADD2 74
-ADD3 76
-PAIR 14336,22848
-MORE0
-ADD0 78
-MORE2
-ADD2 80
-ADD3 82
-PAIR 25984,34496
-MORE0
-ADD0 84
-ADD2 86
-MORE3
-ADD3 88
-PAIR 36288,37632
-MORE0
-ADD0 90
-MORE2
-ADD2 92
-MORE3
-ADD3 94
-PAIR 53312,54656
-MORE0
-ADD0 96
-MORE2
-ADD2 98
-ADD3 100
-PAIR 8960,28224
-MORE1
-ADD1 102
-ADD2 104
-ADD3 106
-PAIR 29568,32704
-ADD1 108
-MORE2
-ADD2 110
-MORE3
-ADD3 112
-PAIR 44352,51968
-ADD1 114
-MORE2
-ADD2 116
-ADD3 118
-PAIR 56896,56896
-ADD1 120
-ADD2 122
-ADD3 124
-PAIR 20160,20160
-ADD0 126
-MORE1
-add $256,%rax
-ADD1 -128
-ADD2 -126
-ADD3 -124
-PAIR 24640,24640
-MORE0
-ADD0 -122
-ADD1 -120
-ADD2 -118
-MORE3
-ADD3 -116
-PAIR 31360,37184
-MORE0
-ADD0 -114
-MORE1
-ADD1 -112
-MORE2
-ADD2 -110
-MORE3
-ADD3 -108
-PAIR 43008,47936
-ADD0 -106
-MORE1
-ADD1 -104
-MORE2
-ADD2 -102
-ADD3 -100
-PAIR 48384,51072
-MORE0
-ADD0 -98
-ADD1 -96
-ADD2 -94
-MORE3
-ADD3 -92
-PAIR 52864,55552
-ADD0 -90
-MORE1
-ADD1 -88
-MORE2
-ADD2 -86
-ADD3 -84
-PAIR 56000,56448
-MORE0
-ADD0 -82
-ADD1 -80
-MORE2
-ADD2 -78
-MORE3
-ADD3 -76
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_a21a74a2807b91ca_l033_g2,.-peristyle_a21a74a2807b91ca_l033_g2
-.globl peristyle_a21a74a2807b91ca_l033_g3
-.hidden peristyle_a21a74a2807b91ca_l033_g3
-.type peristyle_a21a74a2807b91ca_l033_g3,@function
-.p2align 6
-peristyle_a21a74a2807b91ca_l033_g3:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 448,13440
-SET0 -128
-PAIR 14784,21952
-SET1 -126
-PAIR 30016,35392
-CARRY1
-ADD1 -124
-PAIR 38976,51072
-MORE1
-ADD1 -122
-PAIR 51520,55552
-MORE1
-ADD1 -120
-PAIR 1344,4480
-ADD0 -118
-ADD1 -116
-PAIR 17920,23296
-ADD0 -114
-MORE1
-ADD1 -112
-PAIR 29568,39872
-ADD0 -110
-ADD1 -108
-PAIR 43008,45248
-CARRY0
-ADD0 -106
-MORE1
-ADD1 -104
-PAIR 7616,8512
-SET2 -102
-PAIR 30464,32704
-ADD2 -100
-PAIR 47040,47936
-CARRY2
-ADD2 -98
-PAIR 4032,10752
+ADD1 -102
+PAIR 44352,51072
+ADD0 -100
+ADD1 -98
+PAIR 55552,56000
 ADD0 -96
-ADD2 -94
-PAIR 12096,20608
-MORE0
-ADD0 -92
-MORE2
+MORE1
+ADD1 -94
+PAIR 0,896
+SET2 -92
+PAIR 4480,12992
 ADD2 -90
-PAIR 21504,27776
-ADD0 -88
+PAIR 13440,21056
+ADD2 -88
+PAIR 23296,45248
+CARRY2
 ADD2 -86
-PAIR 30912,42112
+PAIR 1344,16576
 MORE0
 ADD0 -84
-MORE2
 ADD2 -82
-PAIR 48384,48832
-MORE0
+PAIR 49280,50624
 ADD0 -80
 MORE2
 ADD2 -78
-PAIR 50176,51968
-MORE0
-ADD0 -76
+PAIR 448,6272
+ADD1 -76
 ADD2 -74
-PAIR 56896,16576
+PAIR 2240,14336
 MORE0
 ADD0 -72
-ADD2 -70
-PAIR 13888,26880
+ADD1 -70
+ADD2 -68
+PAIR 17920,29568
+ADD0 -66
 MORE1
-ADD1 -68
-ADD2 -66
-PAIR 3136,3584
-ADD0 -64
-ADD1 -62
+ADD1 -64
 MORE2
-ADD2 -60
-PAIR 4928,28672
+ADD2 -62
+PAIR 36736,37184
 MORE0
-ADD0 -58
-ADD1 -56
-ADD2 -54
-PAIR 32256,35840
-ADD0 -52
+ADD0 -60
 MORE1
-ADD1 -50
-ADD2 -48
-PAIR 38528,44800
-MORE0
-ADD0 -46
-MORE1
-ADD1 -44
-ADD2 -42
-PAIR 46144,52416
-ADD0 -40
-ADD1 -38
+ADD1 -58
 MORE2
-ADD2 -36
-PAIR 8064,10304
-SET3 -34
-PAIR 15680,17472
-ADD3 -32
-PAIR 18368,19712
-ADD3 -30
-PAIR 20160,22848
+ADD2 -56
+PAIR 39424,39872
+MORE0
+ADD0 -54
+MORE1
+ADD1 -52
+ADD2 -50
+PAIR 43008,52864
+ADD0 -48
+ADD1 -46
+ADD2 -44
+PAIR 7168,12544
+SET3 -42
+PAIR 19264,24192
+ADD3 -40
+PAIR 26880,43456
 CARRY3
-ADD3 -28
-PAIR 23744,25984
-ADD3 -26
-PAIR 34496,40768
+ADD3 -38
+PAIR 8512,13888
+ADD0 -36
+ADD3 -34
+PAIR 29120,30464
+ADD0 -32
 MORE3
-ADD3 -24
-PAIR 896,2240
-ADD0 -22
-ADD3 -20
-PAIR 14336,21056
+ADD3 -30
+PAIR 33600,40320
 MORE0
-ADD0 -18
-ADD3 -16
-PAIR 22400,36736
-ADD0 -14
+ADD0 -28
 MORE3
+ADD3 -26
+PAIR 7616,11648
+MORE1
+ADD1 -24
+MORE3
+ADD3 -22
+PAIR 28224,55104
+ADD1 -20
+ADD3 -18
+PAIR 8960,18816
+ADD0 -16
+MORE1
+ADD1 -14
 ADD3 -12
-PAIR 37184,39424
+PAIR 26432,32704
+MORE0
 ADD0 -10
-ADD3 -8
-PAIR 5376,9408
-ADD1 -6
-ADD3 -4
-PAIR 41216,42560
+ADD1 -8
+MORE3
+ADD3 -6
+PAIR 47040,47936
+ADD0 -4
 MORE1
 ADD1 -2
 MORE3
 ADD3 0
-PAIR 44352,56000
-MORE1
-ADD1 2
+PAIR 49728,53312
+ADD0 2
+ADD1 4
 MORE3
-ADD3 4
-PAIR 0,6272
-MORE0
-ADD0 6
-ADD1 8
-MORE3
-ADD3 10
-PAIR 12992,50624
-ADD0 12
-MORE1
-ADD1 14
-ADD3 16
-PAIR 52864,49280
-MORE0
-ADD0 18
-ADD1 20
-ADD3 22
-PAIR 8960,11648
-ADD2 24
-ADD3 26
-PAIR 12544,24192
+ADD3 6
+PAIR 3584,4032
 MORE2
-ADD2 28
+ADD2 8
+ADD3 10
+PAIR 21504,27328
+ADD2 12
 MORE3
+ADD3 14
+PAIR 27776,30912
+MORE2
+ADD2 16
+ADD3 18
+PAIR 41664,41664
+ADD2 20
+MORE3
+ADD3 22
+PAIR 42112,42112
+MORE2
+ADD2 24
+MORE3
+ADD3 26
+PAIR 50176,54656
+ADD2 28
 ADD3 30
-PAIR 1792,2688
+PAIR 2688,16128
 MORE0
 ADD0 32
-ADD2 34
-ADD3 36
-PAIR 5824,16128
-ADD0 38
 MORE2
+ADD2 34
+MORE3
+ADD3 36
+PAIR 17024,32256
+ADD0 38
 ADD2 40
 ADD3 42
-PAIR 24640,24640
+PAIR 38080,38528
 ADD0 44
 MORE2
 ADD2 46
-MORE3
 ADD3 48
-PAIR 31360,31360
+PAIR 43904,44800
 MORE0
 ADD0 50
 ADD2 52
+MORE3
 ADD3 54
-PAIR 41664,43904
+PAIR 45696,46144
 ADD0 56
 MORE2
 ADD2 58
+MORE3
 ADD3 60
-PAIR 45696,47488
-MORE0
-ADD0 62
-MORE2
+PAIR 1792,5824
+ADD1 62
 ADD2 64
+MORE3
 ADD3 66
-PAIR 7168,18816
+PAIR 10752,11200
 MORE1
 ADD1 68
+MORE2
 ADD2 70
 MORE3
 ADD3 72
-PAIR 19264,26432
+PAIR 12096,34048
 ADD1 74
 ADD2 76
 ADD3 78
-PAIR 28224,29120
+PAIR 35840,46592
 ADD1 80
 MORE2
 ADD2 82
 ADD3 84
-PAIR 33600,40320
-MORE1
+PAIR 51968,52416
 ADD1 86
 ADD2 88
 MORE3
 ADD3 90
-PAIR 43456,43456
+PAIR 54208,56448
+MORE1
 ADD1 92
 MORE2
 ADD2 94
 ADD3 96
-PAIR 49728,49728
+PAIR 56896,22400
+MORE1
 ADD1 98
 ADD2 100
 MORE3
 ADD3 102
-PAIR 53312,55104
+PAIR 3136,4928
+ADD0 104
 MORE1
-ADD1 104
-MORE2
-ADD2 106
-ADD3 108
-PAIR 11200,17024
-ADD0 110
-MORE1
-ADD1 112
-ADD2 114
-MORE3
-ADD3 116
-PAIR 27328,33152
+ADD1 106
+ADD2 108
+ADD3 110
+PAIR 20608,24640
 MORE0
-ADD0 118
-ADD1 120
-MORE2
-ADD2 122
-ADD3 124
-PAIR 34048,34944
-ADD0 126
+ADD0 112
 MORE1
-add $256,%rax
-ADD1 -128
-ADD2 -126
-ADD3 -124
-PAIR 36288,36288
-MORE0
-ADD0 -122
-ADD1 -120
-MORE2
-ADD2 -118
-MORE3
-ADD3 -116
-PAIR 37632,37632
-ADD0 -114
-MORE1
-ADD1 -112
-MORE2
-ADD2 -110
-ADD3 -108
-PAIR 38080,46592
-MORE0
-ADD0 -106
-ADD1 -104
-ADD2 -102
-ADD3 -100
-PAIR 53760,54208
-ADD0 -98
-ADD1 -96
-ADD2 -94
-MORE3
-ADD3 -92
-PAIR 56448,54656
-ADD0 -90
-MORE1
-ADD1 -88
-MORE2
-ADD2 -86
-ADD3 -84
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_a21a74a2807b91ca_l033_g3,.-peristyle_a21a74a2807b91ca_l033_g3
-.globl peristyle_a21a74a2807b91ca_l033_g4
-.hidden peristyle_a21a74a2807b91ca_l033_g4
-.type peristyle_a21a74a2807b91ca_l033_g4,@function
-.p2align 6
-peristyle_a21a74a2807b91ca_l033_g4:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 11648,13888
-SET0 -128
-PAIR 16128,26432
-ADD0 -126
-PAIR 4032,14336
-SET1 -124
-PAIR 22848,37184
-ADD1 -122
-PAIR 1344,5376
-CARRY0
-ADD0 -120
-CARRY1
-ADD1 -118
-PAIR 24640,24640
-ADD0 -116
-MORE1
-ADD1 -114
-PAIR 25088,25088
-ADD0 -112
-MORE1
-ADD1 -110
-PAIR 27776,32704
-ADD0 -108
-MORE1
-ADD1 -106
-PAIR 34048,34048
-MORE0
-ADD0 -104
-ADD1 -102
-PAIR 40768,40768
-ADD0 -100
-MORE1
-ADD1 -98
-PAIR 448,3136
-SET2 -96
-PAIR 10304,11200
-ADD2 -94
-PAIR 19264,29568
-CARRY2
-ADD2 -92
-PAIR 45248,48832
-ADD2 -90
-PAIR 18368,28224
-MORE0
-ADD0 -88
-MORE2
-ADD2 -86
-PAIR 30912,38528
-ADD0 -84
-ADD2 -82
-PAIR 1792,3584
-MORE1
-ADD1 -80
-ADD2 -78
-PAIR 6272,10752
-ADD1 -76
-MORE2
-ADD2 -74
-PAIR 17024,30464
-MORE1
-ADD1 -72
-ADD2 -70
-PAIR 43008,44800
-ADD1 -68
-MORE2
-ADD2 -66
-PAIR 46144,51968
-MORE1
-ADD1 -64
-MORE2
-ADD2 -62
-PAIR 8064,8960
-ADD0 -60
-MORE1
-ADD1 -58
-ADD2 -56
-PAIR 15232,15680
-MORE0
-ADD0 -54
-MORE1
-ADD1 -52
-ADD2 -50
-PAIR 16576,18816
-ADD0 -48
-MORE1
-ADD1 -46
-MORE2
-ADD2 -44
-PAIR 31808,35392
-MORE0
-ADD0 -42
-MORE1
-ADD1 -40
-ADD2 -38
-PAIR 40320,55552
-MORE0
-ADD0 -36
-MORE1
-ADD1 -34
-MORE2
-ADD2 -32
-PAIR 49280,53760
-MORE0
-ADD0 -30
-ADD1 -28
-ADD2 -26
-PAIR 0,2240
-SET3 -24
-PAIR 4480,4928
-ADD3 -22
-PAIR 19712,23744
-ADD3 -20
-PAIR 42112,42560
-CARRY3
-ADD3 -18
-PAIR 47936,48384
-ADD3 -16
-PAIR 27328,50176
-ADD0 -14
-MORE3
-ADD3 -12
-PAIR 50624,51072
-MORE0
-ADD0 -10
-MORE3
-ADD3 -8
-PAIR 7168,7616
-MORE1
-ADD1 -6
-ADD3 -4
-PAIR 17472,20608
-MORE1
-ADD1 -2
-ADD3 0
-PAIR 21504,23296
-ADD1 2
-MORE3
-ADD3 4
-PAIR 26880,39872
-MORE1
-ADD1 6
-ADD3 8
-PAIR 51520,51520
-ADD1 10
-ADD3 12
-PAIR 896,9408
-MORE0
-ADD0 14
-MORE1
-ADD1 16
-MORE3
-ADD3 18
-PAIR 20160,29120
-MORE0
-ADD0 20
-ADD1 22
-ADD3 24
-PAIR 35840,38080
-MORE0
-ADD0 26
-MORE1
-ADD1 28
-MORE3
-ADD3 30
-PAIR 38976,39424
-ADD0 32
-MORE1
-ADD1 34
-ADD3 36
-PAIR 41216,41664
-MORE0
-ADD0 38
-ADD1 40
-ADD3 42
-PAIR 47488,54656
-ADD0 44
-MORE1
-ADD1 46
-MORE3
-ADD3 48
-PAIR 56000,56896
-MORE0
-ADD0 50
-MORE1
-ADD1 52
-ADD3 54
-PAIR 56448,52864
-MORE0
-ADD0 56
-ADD1 58
-ADD3 60
-PAIR 2688,5824
-ADD2 62
-MORE3
-ADD3 64
-PAIR 9856,12096
-MORE2
-ADD2 66
-ADD3 68
-PAIR 12544,24192
-ADD2 70
-ADD3 72
-PAIR 45696,49728
-ADD2 74
-MORE3
-ADD3 76
-PAIR 12992,13440
-ADD0 78
-ADD2 80
-ADD3 82
-PAIR 25984,28672
-MORE0
-ADD0 84
-MORE2
-ADD2 86
-ADD3 88
-PAIR 30016,44352
-ADD0 90
-ADD2 92
-MORE3
-ADD3 94
-PAIR 46592,52416
-MORE0
-ADD0 96
-ADD2 98
-ADD3 100
-PAIR 17920,21056
-MORE1
-ADD1 102
-ADD2 104
-MORE3
-ADD3 106
-PAIR 43456,43904
-MORE1
-ADD1 108
-MORE2
-ADD2 110
-ADD3 112
-PAIR 53312,53312
 ADD1 114
 MORE2
 ADD2 116
-MORE3
 ADD3 118
-PAIR 6720,22400
+PAIR 28672,31360
 MORE0
 ADD0 120
 MORE1
 ADD1 122
+MORE2
 ADD2 124
 MORE3
 ADD3 126
-PAIR 25536,31360
+PAIR 33152,34944
 add $256,%rax
 ADD0 -128
-MORE1
 ADD1 -126
+MORE2
 ADD2 -124
 ADD3 -122
-PAIR 32256,34496
-MORE0
+PAIR 36288,36288
 ADD0 -120
 MORE1
 ADD1 -118
 ADD2 -116
+MORE3
 ADD3 -114
-PAIR 34944,34944
+PAIR 37632,37632
+MORE0
 ADD0 -112
 ADD1 -110
 MORE2
 ADD2 -108
 MORE3
 ADD3 -106
-PAIR 36288,36288
+PAIR 47488,47488
+MORE0
 ADD0 -104
 MORE1
 ADD1 -102
 ADD2 -100
+MORE3
 ADD3 -98
-PAIR 36736,47040
+PAIR 48384,48384
 MORE0
 ADD0 -96
 MORE1
 ADD1 -94
-MORE2
 ADD2 -92
 ADD3 -90
-PAIR 55104,54208
+PAIR 48832,53760
+MORE0
 ADD0 -88
 MORE1
 ADD1 -86
+MORE2
 ADD2 -84
+MORE3
 ADD3 -82
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
@@ -2209,12 +544,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_a21a74a2807b91ca_l033_g4,.-peristyle_a21a74a2807b91ca_l033_g4
-.globl peristyle_a21a74a2807b91ca_l033_g5
-.hidden peristyle_a21a74a2807b91ca_l033_g5
-.type peristyle_a21a74a2807b91ca_l033_g5,@function
+.size peristyle_a65394b85efceb0c_l033_g0,.-peristyle_a65394b85efceb0c_l033_g0
+.globl peristyle_a65394b85efceb0c_l033_g1
+.hidden peristyle_a65394b85efceb0c_l033_g1
+.type peristyle_a65394b85efceb0c_l033_g1,@function
 .p2align 6
-peristyle_a21a74a2807b91ca_l033_g5:
+peristyle_a65394b85efceb0c_l033_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2223,286 +558,1957 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 1792,2240
+PAIR 4928,26880
 SET0 -128
-PAIR 2688,14336
+PAIR 32704,39872
 ADD0 -126
-PAIR 42560,43456
-ADD0 -124
-PAIR 3136,12544
-SET1 -122
-PAIR 51968,53760
-ADD1 -120
-PAIR 896,14784
+PAIR 8512,13888
+SET1 -124
+PAIR 1344,4032
 CARRY0
+ADD0 -122
+ADD1 -120
+PAIR 20608,23296
 ADD0 -118
 ADD1 -116
-PAIR 15680,16128
+PAIR 25088,35840
+MORE0
 ADD0 -114
-CARRY1
 ADD1 -112
-PAIR 23296,31808
+PAIR 38976,42112
 MORE0
 ADD0 -110
+CARRY1
 ADD1 -108
-PAIR 36736,38976
+PAIR 50176,50176
+MORE0
 ADD0 -106
-MORE1
 ADD1 -104
-PAIR 7168,11200
-SET2 -102
-PAIR 18368,21952
-ADD2 -100
-PAIR 22848,25984
-ADD2 -98
-PAIR 31360,51520
-CARRY2
-ADD2 -96
-PAIR 3584,6272
-ADD0 -94
+PAIR 56000,56000
+MORE0
+ADD0 -102
+ADD1 -100
+PAIR 56896,56896
+ADD0 -98
+ADD1 -96
+PAIR 2240,14336
+SET2 -94
+PAIR 26432,27328
 ADD2 -92
-PAIR 10752,12992
+PAIR 37184,39424
+ADD2 -90
+PAIR 5376,16128
 MORE0
-ADD0 -90
+ADD0 -88
+CARRY2
+ADD2 -86
+PAIR 17472,20160
+ADD0 -84
+ADD2 -82
+PAIR 22848,23744
+ADD0 -80
 MORE2
-ADD2 -88
-PAIR 5376,21056
-ADD1 -86
-ADD2 -84
-PAIR 22400,27328
-MORE1
-ADD1 -82
+ADD2 -78
+PAIR 24640,33152
+MORE0
+ADD0 -76
 MORE2
-ADD2 -80
-PAIR 28672,39424
-MORE1
-ADD1 -78
-ADD2 -76
-PAIR 4480,9408
-ADD0 -74
-MORE1
-ADD1 -72
+ADD2 -74
+PAIR 33600,38080
+ADD0 -72
 ADD2 -70
-PAIR 10304,19712
+PAIR 47488,56448
 ADD0 -68
-ADD1 -66
-MORE2
-ADD2 -64
-PAIR 20608,26432
-MORE0
-ADD0 -62
+ADD2 -66
+PAIR 0,7168
 MORE1
+ADD1 -64
+MORE2
+ADD2 -62
+PAIR 9408,29120
 ADD1 -60
 ADD2 -58
-PAIR 28224,29120
-ADD0 -56
-ADD1 -54
-ADD2 -52
-PAIR 54208,47488
-ADD0 -50
-ADD1 -48
-ADD2 -46
-PAIR 8512,30016
-SET3 -44
-PAIR 35392,48384
-CARRY3
-ADD3 -42
-PAIR 4032,17920
+PAIR 37632,41216
+ADD1 -56
+MORE2
+ADD2 -54
+PAIR 50624,21952
+ADD1 -52
+ADD2 -50
+PAIR 896,11648
 MORE0
-ADD0 -40
-ADD3 -38
-PAIR 24640,25088
-ADD0 -36
-MORE3
-ADD3 -34
-PAIR 32704,32704
-MORE0
-ADD0 -32
-ADD3 -30
-PAIR 33600,33600
-MORE0
-ADD0 -28
-ADD3 -26
-PAIR 38080,45248
-ADD0 -24
-ADD3 -22
-PAIR 45696,52416
-ADD0 -20
-MORE3
-ADD3 -18
-PAIR 30912,34496
-ADD1 -16
-ADD3 -14
-PAIR 35840,36288
-ADD1 -12
-MORE3
-ADD3 -10
-PAIR 49728,55104
+ADD0 -48
 MORE1
-ADD1 -8
-ADD3 -6
-PAIR 7616,12096
+ADD1 -46
+ADD2 -44
+PAIR 19712,34048
 MORE0
-ADD0 -4
+ADD0 -42
+ADD1 -40
+MORE2
+ADD2 -38
+PAIR 40768,41664
+MORE0
+ADD0 -36
+ADD1 -34
+ADD2 -32
+PAIR 42560,52864
+ADD0 -30
+ADD1 -28
+MORE2
+ADD2 -26
+PAIR 3136,3584
+SET3 -24
+PAIR 6720,15232
+ADD3 -22
+PAIR 16576,32256
+ADD3 -20
+PAIR 12096,17920
+ADD0 -18
+ADD3 -16
+PAIR 30464,30912
+MORE0
+ADD0 -14
+CARRY3
+ADD3 -12
+PAIR 44800,47040
+ADD0 -10
+ADD3 -8
+PAIR 49280,51520
+MORE0
+ADD0 -6
+ADD3 -4
+PAIR 448,9856
+MORE1
 ADD1 -2
 MORE3
 ADD3 0
-PAIR 15232,16576
-ADD0 2
-ADD1 4
+PAIR 10752,35392
+ADD1 2
+ADD3 4
+PAIR 43008,43008
+MORE1
+ADD1 6
 MORE3
-ADD3 6
-PAIR 24192,33152
-MORE0
-ADD0 8
-MORE1
+ADD3 8
+PAIR 48832,48832
 ADD1 10
+MORE3
 ADD3 12
-PAIR 47936,50624
+PAIR 13440,25536
 ADD0 14
-MORE1
 ADD1 16
 ADD3 18
-PAIR 4928,17024
+PAIR 28672,29568
+ADD0 20
+ADD1 22
+ADD3 24
+PAIR 30016,31808
+ADD0 26
+MORE1
+ADD1 28
+MORE3
+ADD3 30
+PAIR 38528,45248
+MORE0
+ADD0 32
+MORE1
+ADD1 34
+ADD3 36
+PAIR 46144,51968
+MORE0
+ADD0 38
+MORE1
+ADD1 40
+ADD3 42
+PAIR 52416,55552
+ADD0 44
+MORE1
+ADD1 46
+MORE3
+ADD3 48
+PAIR 1792,8960
+ADD2 50
+ADD3 52
+PAIR 12992,15680
 MORE2
+ADD2 54
+MORE3
+ADD3 56
+PAIR 18816,24192
+MORE2
+ADD2 58
+ADD3 60
+PAIR 25984,49728
+ADD2 62
+ADD3 64
+PAIR 2688,10304
+ADD0 66
+MORE2
+ADD2 68
+MORE3
+ADD3 70
+PAIR 18368,19264
+MORE0
+ADD0 72
+MORE2
+ADD2 74
+ADD3 76
+PAIR 21056,28224
+ADD0 78
+ADD2 80
+ADD3 82
+PAIR 40320,54208
+ADD0 84
+ADD2 86
+ADD3 88
+PAIR 5824,8064
+ADD1 90
+MORE2
+ADD2 92
+MORE3
+ADD3 94
+PAIR 12544,17024
+MORE1
+ADD1 96
+ADD2 98
+ADD3 100
+PAIR 22400,31360
+ADD1 102
+MORE2
+ADD2 104
+ADD3 106
+PAIR 36736,43456
+ADD1 108
+ADD2 110
+MORE3
+ADD3 112
+PAIR 43904,45696
+MORE1
+ADD1 114
+MORE2
+ADD2 116
+ADD3 118
+PAIR 6272,11200
+ADD0 120
+ADD1 122
+ADD2 124
+MORE3
+ADD3 126
+PAIR 34496,34944
+MORE0
+add $256,%rax
+ADD0 -128
+MORE1
+ADD1 -126
+ADD2 -124
+MORE3
+ADD3 -122
+PAIR 36288,36288
+ADD0 -120
+ADD1 -118
+MORE2
+ADD2 -116
+ADD3 -114
+PAIR 44352,44352
+MORE0
+ADD0 -112
+ADD1 -110
+MORE2
+ADD2 -108
+ADD3 -106
+PAIR 46592,46592
+ADD0 -104
+ADD1 -102
+ADD2 -100
+ADD3 -98
+PAIR 53312,53312
+ADD0 -96
+MORE1
+ADD1 -94
+ADD2 -92
+ADD3 -90
+PAIR 55104,53760
+MORE0
+ADD0 -88
+ADD1 -86
+ADD2 -84
+MORE3
+ADD3 -82
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_a65394b85efceb0c_l033_g1,.-peristyle_a65394b85efceb0c_l033_g1
+.globl peristyle_a65394b85efceb0c_l033_g2
+.hidden peristyle_a65394b85efceb0c_l033_g2
+.type peristyle_a65394b85efceb0c_l033_g2,@function
+.p2align 6
+peristyle_a65394b85efceb0c_l033_g2:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 1344,2240
+SET0 -128
+PAIR 16128,22400
+ADD0 -126
+PAIR 28672,33152
+CARRY0
+ADD0 -124
+PAIR 39424,39424
+MORE0
+ADD0 -122
+PAIR 5824,10304
+SET1 -120
+PAIR 13888,34048
+ADD1 -118
+PAIR 46592,49728
+CARRY1
+ADD1 -116
+PAIR 53312,53760
+MORE1
+ADD1 -114
+PAIR 8512,36736
+ADD0 -112
+ADD1 -110
+PAIR 39872,47488
+MORE0
+ADD0 -108
+MORE1
+ADD1 -106
+PAIR 6720,10752
+SET2 -104
+PAIR 18816,26432
+ADD2 -102
+PAIR 27776,33600
+CARRY2
+ADD2 -100
+PAIR 0,3136
+MORE0
+ADD0 -98
+ADD2 -96
+PAIR 4928,14784
+ADD0 -94
+ADD2 -92
+PAIR 21952,26880
+ADD0 -90
+MORE2
+ADD2 -88
+PAIR 31808,55104
+MORE0
+ADD0 -86
+ADD2 -84
+PAIR 896,11200
+MORE1
+ADD1 -82
+ADD2 -80
+PAIR 17920,27328
+MORE1
+ADD1 -78
+MORE2
+ADD2 -76
+PAIR 32256,34944
+ADD1 -74
+ADD2 -72
+PAIR 43456,45696
+ADD1 -70
+ADD2 -68
+PAIR 448,9856
+ADD0 -66
+MORE1
+ADD1 -64
+MORE2
+ADD2 -62
+PAIR 12096,12992
+MORE0
+ADD0 -60
+ADD1 -58
+ADD2 -56
+PAIR 17472,25536
+ADD0 -54
+MORE1
+ADD1 -52
+MORE2
+ADD2 -50
+PAIR 40768,40768
+MORE0
+ADD0 -48
+ADD1 -46
+MORE2
+ADD2 -44
+PAIR 43904,43904
+ADD0 -42
+ADD1 -40
+MORE2
+ADD2 -38
+PAIR 28224,32704
+SET3 -36
+PAIR 37184,42560
+CARRY3
+ADD3 -34
+PAIR 2688,5376
+MORE0
+ADD0 -32
+MORE3
+ADD3 -30
+PAIR 12544,37632
+ADD0 -28
+MORE3
+ADD3 -26
+PAIR 18368,21056
+MORE1
+ADD1 -24
+ADD3 -22
+PAIR 23744,24192
+ADD1 -20
+MORE3
+ADD3 -18
+PAIR 29568,35392
+MORE1
+ADD1 -16
+ADD3 -14
+PAIR 11648,29120
+MORE0
+ADD0 -12
+ADD1 -10
+MORE3
+ADD3 -8
+PAIR 30016,36288
+ADD0 -6
+MORE1
+ADD1 -4
+MORE3
+ADD3 -2
+PAIR 44352,52864
+MORE0
+ADD0 0
+ADD1 2
+MORE3
+ADD3 4
+PAIR 56896,48832
+ADD0 6
+ADD1 8
+ADD3 10
+PAIR 1792,7616
+ADD2 12
+MORE3
+ADD3 14
+PAIR 8960,9408
+MORE2
+ADD2 16
+ADD3 18
+PAIR 23296,25984
 ADD2 20
 MORE3
 ADD3 22
-PAIR 20160,37632
-ADD2 24
-MORE3
-ADD3 26
-PAIR 43008,46144
+PAIR 30464,41664
 MORE2
+ADD2 24
+ADD3 26
+PAIR 47936,47936
 ADD2 28
 ADD3 30
-PAIR 46592,49280
+PAIR 52416,52416
 MORE2
 ADD2 32
 MORE3
 ADD3 34
-PAIR 11648,27776
+PAIR 56448,41216
+MORE2
+ADD2 36
+ADD3 38
+PAIR 8064,14336
+MORE0
+ADD0 40
+ADD2 42
+MORE3
+ADD3 44
+PAIR 15680,34496
+MORE0
+ADD0 46
+ADD2 48
+ADD3 50
+PAIR 40320,43008
+MORE0
+ADD0 52
+MORE2
+ADD2 54
+ADD3 56
+PAIR 45248,50624
+MORE0
+ADD0 58
+MORE2
+ADD2 60
+MORE3
+ADD3 62
+PAIR 51968,56000
+ADD0 64
+ADD2 66
+ADD3 68
+PAIR 4032,15232
+MORE1
+ADD1 70
+MORE2
+ADD2 72
+MORE3
+ADD3 74
+PAIR 21504,31360
+ADD1 76
+ADD2 78
+ADD3 80
+PAIR 44800,50176
+MORE1
+ADD1 82
+ADD2 84
+MORE3
+ADD3 86
+PAIR 51072,54656
+MORE1
+ADD1 88
+MORE2
+ADD2 90
+ADD3 92
+PAIR 55552,51520
+MORE1
+ADD1 94
+ADD2 96
+MORE3
+ADD3 98
+PAIR 20160,22848
+MORE0
+ADD0 100
+ADD1 102
+MORE2
+ADD2 104
+ADD3 106
+PAIR 24640,25088
+ADD0 108
+MORE1
+ADD1 110
+ADD2 112
+ADD3 114
+PAIR 35840,38080
+MORE0
+ADD0 116
+ADD1 118
+MORE2
+ADD2 120
+MORE3
+ADD3 122
+PAIR 38528,42112
+MORE0
+ADD0 124
+MORE1
+ADD1 126
+add $256,%rax
+ADD2 -128
+ADD3 -126
+PAIR 46144,48384
+MORE0
+ADD0 -124
+MORE1
+ADD1 -122
+MORE2
+ADD2 -120
+MORE3
+ADD3 -118
+PAIR 49280,54208
+MORE0
+ADD0 -116
+MORE1
+ADD1 -114
+ADD2 -112
+ADD3 -110
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_a65394b85efceb0c_l033_g2,.-peristyle_a65394b85efceb0c_l033_g2
+.globl peristyle_a65394b85efceb0c_l033_g3
+.hidden peristyle_a65394b85efceb0c_l033_g3
+.type peristyle_a65394b85efceb0c_l033_g3,@function
+.p2align 6
+peristyle_a65394b85efceb0c_l033_g3:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 448,1792
+SET0 -128
+PAIR 3136,15232
+ADD0 -126
+PAIR 16128,31808
+ADD0 -124
+PAIR 25984,27328
+SET1 -122
+PAIR 28672,42112
+ADD1 -120
+PAIR 1344,5824
+CARRY0
+ADD0 -118
+CARRY1
+ADD1 -116
+PAIR 10304,11648
+MORE0
+ADD0 -114
+ADD1 -112
+PAIR 13888,18368
+ADD0 -110
+MORE1
+ADD1 -108
+PAIR 22400,22848
+ADD0 -106
+ADD1 -104
+PAIR 27776,34048
+MORE0
+ADD0 -102
+ADD1 -100
+PAIR 2688,6720
+SET2 -98
+PAIR 24640,24640
+ADD2 -96
+PAIR 40320,40320
+CARRY2
+ADD2 -94
+PAIR 14784,23296
+ADD0 -92
+ADD2 -90
+PAIR 4480,4928
+ADD1 -88
+MORE2
+ADD2 -86
+PAIR 13440,17024
+MORE1
+ADD1 -84
+ADD2 -82
+PAIR 20160,20608
+ADD1 -80
+MORE2
+ADD2 -78
+PAIR 25536,30464
+ADD1 -76
+MORE2
+ADD2 -74
+PAIR 31360,41216
+MORE1
+ADD1 -72
+ADD2 -70
+PAIR 7168,21952
+ADD0 -68
+ADD1 -66
+MORE2
+ADD2 -64
+PAIR 28224,29568
+ADD0 -62
+ADD1 -60
+ADD2 -58
+PAIR 39424,43008
+MORE0
+ADD0 -56
+MORE1
+ADD1 -54
+MORE2
+ADD2 -52
+PAIR 46592,44800
+ADD0 -50
+ADD1 -48
+MORE2
+ADD2 -46
+PAIR 4032,16576
+SET3 -44
+PAIR 34496,36736
+ADD3 -42
+PAIR 36288,45696
+ADD0 -40
+CARRY3
+ADD3 -38
+PAIR 52416,53760
+MORE0
+ADD0 -36
+ADD3 -34
+PAIR 5376,8064
+MORE1
+ADD1 -32
+MORE3
+ADD3 -30
+PAIR 17472,21056
+ADD1 -28
+ADD3 -26
+PAIR 39872,54656
+ADD1 -24
+ADD3 -22
+PAIR 9408,11200
+ADD0 -20
+MORE1
+ADD1 -18
+MORE3
+ADD3 -16
+PAIR 18816,32256
+ADD0 -14
+ADD1 -12
+ADD3 -10
+PAIR 37632,40768
+MORE0
+ADD0 -8
+MORE1
+ADD1 -6
+MORE3
+ADD3 -4
+PAIR 41664,50176
+ADD0 -2
+ADD1 0
+MORE3
+ADD3 2
+PAIR 51520,53312
+MORE0
+ADD0 4
+MORE1
+ADD1 6
+ADD3 8
+PAIR 9856,15680
+MORE2
+ADD2 10
+ADD3 12
+PAIR 19264,23744
+MORE2
+ADD2 14
+MORE3
+ADD3 16
+PAIR 30912,32704
+ADD2 18
+ADD3 20
+PAIR 42560,43456
+ADD2 22
+ADD3 24
+PAIR 47936,51968
+MORE2
+ADD2 26
+MORE3
+ADD3 28
+PAIR 896,12544
+ADD0 30
+ADD2 32
+ADD3 34
+PAIR 30016,38080
 ADD0 36
 ADD2 38
 MORE3
 ADD3 40
-PAIR 29568,32256
-MORE0
+PAIR 38976,45248
 ADD0 42
-MORE2
 ADD2 44
 ADD3 46
-PAIR 34944,44352
+PAIR 48384,49728
+MORE0
 ADD0 48
 MORE2
 ADD2 50
 MORE3
 ADD3 52
-PAIR 48832,54656
-MORE0
+PAIR 50624,51072
 ADD0 54
 ADD2 56
 ADD3 58
-PAIR 8064,13440
-ADD1 60
+PAIR 55104,33600
+MORE0
+ADD0 60
 ADD2 62
+MORE3
 ADD3 64
-PAIR 21504,34048
-MORE1
+PAIR 3584,6272
 ADD1 66
 ADD2 68
-MORE3
 ADD3 70
-PAIR 37184,39872
-ADD1 72
-ADD2 74
-ADD3 76
-PAIR 40768,42112
+PAIR 8960,21504
 MORE1
-ADD1 78
+ADD1 72
 MORE2
+ADD2 74
+MORE3
+ADD3 76
+PAIR 43904,44352
+ADD1 78
 ADD2 80
 MORE3
 ADD3 82
-PAIR 43904,55552
+PAIR 49280,56448
 MORE1
 ADD1 84
-MORE2
 ADD2 86
-MORE3
 ADD3 88
-PAIR 0,1344
+PAIR 0,10752
 ADD0 90
 ADD1 92
+MORE2
 ADD2 94
+MORE3
 ADD3 96
-PAIR 5824,8960
+PAIR 12992,19712
 MORE0
 ADD0 98
 MORE1
 ADD1 100
-MORE2
 ADD2 102
 MORE3
 ADD3 104
-PAIR 13888,17472
+PAIR 26432,29120
+MORE0
 ADD0 106
 ADD1 108
 MORE2
 ADD2 110
 ADD3 112
-PAIR 18816,25536
-MORE0
+PAIR 34944,37184
 ADD0 114
 MORE1
 ADD1 116
 ADD2 118
 MORE3
 ADD3 120
-PAIR 30464,38528
+PAIR 38528,46144
+MORE0
 ADD0 122
+ADD1 124
+ADD2 126
+MORE3
+add $256,%rax
+ADD3 -128
+PAIR 47040,47488
+ADD0 -126
+ADD1 -124
+MORE2
+ADD2 -122
+MORE3
+ADD3 -120
+PAIR 48832,52864
+MORE0
+ADD0 -118
+MORE1
+ADD1 -116
+ADD2 -114
+ADD3 -112
+PAIR 54208,55552
+MORE0
+ADD0 -110
+ADD1 -108
+MORE2
+ADD2 -106
+ADD3 -104
+PAIR 56896,56000
+MORE0
+ADD0 -102
+ADD1 -100
+ADD2 -98
+MORE3
+ADD3 -96
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_a65394b85efceb0c_l033_g3,.-peristyle_a65394b85efceb0c_l033_g3
+.globl peristyle_a65394b85efceb0c_l033_g4
+.hidden peristyle_a65394b85efceb0c_l033_g4
+.type peristyle_a65394b85efceb0c_l033_g4,@function
+.p2align 6
+peristyle_a65394b85efceb0c_l033_g4:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 448,11648
+SET0 -128
+PAIR 12544,18368
+ADD0 -126
+PAIR 27328,28224
+CARRY0
+ADD0 -124
+PAIR 38528,50624
+ADD0 -122
+PAIR 23744,44352
+SET1 -120
+PAIR 10304,12992
+ADD0 -118
+ADD1 -116
+PAIR 28672,37632
+MORE0
+ADD0 -114
+CARRY1
+ADD1 -112
+PAIR 46592,49280
+ADD0 -110
+MORE1
+ADD1 -108
+PAIR 2688,9856
+SET2 -106
+PAIR 11200,13440
+ADD2 -104
+PAIR 29568,42560
+ADD2 -102
+PAIR 3136,4928
+MORE0
+ADD0 -100
+CARRY2
+ADD2 -98
+PAIR 8512,16128
+ADD0 -96
+ADD2 -94
+PAIR 19712,24192
+ADD0 -92
+ADD2 -90
+PAIR 4480,13888
+MORE1
+ADD1 -88
+MORE2
+ADD2 -86
+PAIR 30016,33152
+MORE1
+ADD1 -84
+MORE2
+ADD2 -82
+PAIR 47936,49728
+MORE1
+ADD1 -80
+ADD2 -78
+PAIR 5824,14784
+MORE0
+ADD0 -76
+ADD1 -74
+MORE2
+ADD2 -72
+PAIR 21952,25984
+ADD0 -70
+ADD1 -68
+ADD2 -66
+PAIR 26432,30912
+MORE0
+ADD0 -64
+MORE1
+ADD1 -62
+ADD2 -60
+PAIR 33600,45248
+ADD0 -58
+ADD1 -56
+MORE2
+ADD2 -54
+PAIR 48832,48832
+ADD0 -52
+MORE1
+ADD1 -50
+ADD2 -48
+PAIR 51072,51072
+MORE0
+ADD0 -46
+ADD1 -44
+MORE2
+ADD2 -42
+PAIR 6720,15232
+ADD0 -40
+SET3 -38
+PAIR 17920,17920
+ADD0 -36
+ADD3 -34
+PAIR 24640,24640
+MORE0
+ADD0 -32
+CARRY3
+ADD3 -30
+PAIR 8960,18816
+ADD1 -28
+MORE3
+ADD3 -26
+PAIR 29120,29120
+MORE1
+ADD1 -24
+ADD3 -22
+PAIR 34048,34048
+MORE1
+ADD1 -20
+MORE3
+ADD3 -18
+PAIR 55552,45696
+MORE1
+ADD1 -16
+MORE3
+ADD3 -14
+PAIR 9408,10752
+MORE0
+ADD0 -12
+MORE1
+ADD1 -10
+ADD3 -8
+PAIR 14336,17472
+ADD0 -6
+ADD1 -4
+MORE3
+ADD3 -2
+PAIR 25088,30464
+MORE0
+ADD0 0
+ADD1 2
+ADD3 4
+PAIR 32704,36736
+ADD0 6
+MORE1
+ADD1 8
+MORE3
+ADD3 10
+PAIR 39424,39424
+MORE0
+ADD0 12
+MORE1
+ADD1 14
+ADD3 16
+PAIR 41216,41216
+ADD0 18
+MORE1
+ADD1 20
+ADD3 22
+PAIR 44800,44800
+ADD0 24
+MORE1
+ADD1 26
+MORE3
+ADD3 28
+PAIR 47040,47040
+ADD0 30
+ADD1 32
+MORE3
+ADD3 34
+PAIR 53312,55104
+MORE0
+ADD0 36
+MORE1
+ADD1 38
+MORE3
+ADD3 40
+PAIR 1344,3584
+ADD2 42
+MORE3
+ADD3 44
+PAIR 7616,17024
+MORE2
+ADD2 46
+ADD3 48
+PAIR 21504,22848
+ADD2 50
+MORE3
+ADD3 52
+PAIR 31808,37184
+MORE2
+ADD2 54
+MORE3
+ADD3 56
+PAIR 38080,38080
+ADD2 58
+MORE3
+ADD3 60
+PAIR 47488,47488
+ADD2 62
+MORE3
+ADD3 64
+PAIR 51968,48384
+MORE2
+ADD2 66
+ADD3 68
+PAIR 25536,32256
+ADD0 70
+ADD2 72
+MORE3
+ADD3 74
+PAIR 40320,52416
+MORE0
+ADD0 76
+ADD2 78
+MORE3
+ADD3 80
+PAIR 896,1792
+ADD1 82
+MORE2
+ADD2 84
+MORE3
+ADD3 86
+PAIR 4032,20608
+MORE1
+ADD1 88
+ADD2 90
+ADD3 92
+PAIR 22400,22400
+ADD1 94
+MORE2
+ADD2 96
+ADD3 98
+PAIR 23296,50176
+ADD1 100
+ADD2 102
+MORE3
+ADD3 104
+PAIR 34944,34944
+MORE1
+ADD1 106
+ADD2 108
+ADD3 110
+PAIR 35840,35840
+ADD1 112
+ADD2 114
+MORE3
+ADD3 116
+PAIR 38976,38976
+ADD1 118
+ADD2 120
+MORE3
+ADD3 122
+PAIR 39872,40768
+MORE1
 ADD1 124
 MORE2
 ADD2 126
+MORE3
 add $256,%rax
 ADD3 -128
-PAIR 41216,41664
-MORE0
+PAIR 5376,6272
 ADD0 -126
 MORE1
 ADD1 -124
+MORE2
 ADD2 -122
 ADD3 -120
-PAIR 44800,47040
+PAIR 7168,8064
 ADD0 -118
 ADD1 -116
+MORE2
 ADD2 -114
 MORE3
 ADD3 -112
-PAIR 50176,52864
+PAIR 15680,15680
 MORE0
 ADD0 -110
 ADD1 -108
 ADD2 -106
 ADD3 -104
-PAIR 53312,53312
+PAIR 16576,16576
 ADD0 -102
-MORE1
 ADD1 -100
 ADD2 -98
 MORE3
 ADD3 -96
-PAIR 56000,56000
+PAIR 20160,21056
 ADD0 -94
+MORE1
+ADD1 -92
+MORE2
+ADD2 -90
+MORE3
+ADD3 -88
+PAIR 26880,27776
+MORE0
+ADD0 -86
+ADD1 -84
+ADD2 -82
+MORE3
+ADD3 -80
+PAIR 31360,34496
+ADD0 -78
+MORE1
+ADD1 -76
+MORE2
+ADD2 -74
+MORE3
+ADD3 -72
+PAIR 35392,36288
+ADD0 -70
+MORE1
+ADD1 -68
+MORE2
+ADD2 -66
+ADD3 -64
+PAIR 41664,43008
+MORE0
+ADD0 -62
+ADD1 -60
+ADD2 -58
+MORE3
+ADD3 -56
+PAIR 43456,43904
+ADD0 -54
+ADD1 -52
+MORE2
+ADD2 -50
+MORE3
+ADD3 -48
+PAIR 46144,46144
+ADD0 -46
+MORE1
+ADD1 -44
+ADD2 -42
+MORE3
+ADD3 -40
+PAIR 51520,51520
+ADD0 -38
+ADD1 -36
+ADD2 -34
+MORE3
+ADD3 -32
+PAIR 52864,53760
+MORE0
+ADD0 -30
+MORE1
+ADD1 -28
+MORE2
+ADD2 -26
+ADD3 -24
+PAIR 54656,56000
+ADD0 -22
+MORE1
+ADD1 -20
+MORE2
+ADD2 -18
+ADD3 -16
+PAIR 56896,54208
+MORE0
+ADD0 -14
+ADD1 -12
+ADD2 -10
+MORE3
+ADD3 -8
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_a65394b85efceb0c_l033_g4,.-peristyle_a65394b85efceb0c_l033_g4
+.globl peristyle_a65394b85efceb0c_l033_g5
+.hidden peristyle_a65394b85efceb0c_l033_g5
+.type peristyle_a65394b85efceb0c_l033_g5,@function
+.p2align 6
+peristyle_a65394b85efceb0c_l033_g5:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 1792,3584
+SET0 -128
+PAIR 448,11648
+SET1 -126
+PAIR 18368,30912
+ADD1 -124
+PAIR 34048,37184
+CARRY1
+ADD1 -122
+PAIR 40320,43008
+MORE1
+ADD1 -120
+PAIR 46144,53760
+ADD1 -118
+PAIR 4032,13888
+ADD0 -116
+MORE1
+ADD1 -114
+PAIR 16576,22848
+ADD0 -112
+MORE1
+ADD1 -110
+PAIR 25088,25088
+CARRY0
+ADD0 -108
+ADD1 -106
+PAIR 0,19712
+SET2 -104
+PAIR 32256,46592
+ADD2 -102
+PAIR 2688,4928
+ADD0 -100
+CARRY2
+ADD2 -98
+PAIR 20608,35840
+ADD0 -96
+ADD2 -94
+PAIR 38976,49728
+MORE0
+ADD0 -92
+MORE2
+ADD2 -90
+PAIR 7616,12096
+ADD1 -88
+MORE2
+ADD2 -86
+PAIR 21056,29120
+MORE1
+ADD1 -84
+ADD2 -82
+PAIR 896,4480
+ADD0 -80
+ADD1 -78
+MORE2
+ADD2 -76
+PAIR 7168,12992
+ADD0 -74
+MORE1
+ADD1 -72
+ADD2 -70
+PAIR 23744,45696
+MORE0
+ADD0 -68
+ADD1 -66
+ADD2 -64
+PAIR 36288,52416
+ADD0 -62
+MORE1
+ADD1 -60
+MORE2
+ADD2 -58
+PAIR 47936,50176
+ADD0 -56
+MORE1
+ADD1 -54
+ADD2 -52
+PAIR 51072,54656
+MORE0
+ADD0 -50
+MORE1
+ADD1 -48
+MORE2
+ADD2 -46
+PAIR 56000,56448
+ADD0 -44
+MORE1
+ADD1 -42
+ADD2 -40
+PAIR 16128,21952
+SET3 -38
+PAIR 29568,32704
+ADD3 -36
+PAIR 40768,45248
+CARRY3
+ADD3 -34
+PAIR 15680,28224
+MORE0
+ADD0 -32
+MORE3
+ADD3 -30
+PAIR 33600,49280
+MORE0
+ADD0 -28
+ADD3 -26
+PAIR 6272,8064
+ADD1 -24
+ADD3 -22
+PAIR 24640,24640
+MORE1
+ADD1 -20
+MORE3
+ADD3 -18
+PAIR 1344,8512
+ADD0 -16
+MORE1
+ADD1 -14
+ADD3 -12
+PAIR 10752,14336
+MORE0
+ADD0 -10
+ADD1 -8
+ADD3 -6
+PAIR 14784,19264
+ADD0 -4
+MORE1
+ADD1 -2
+ADD3 0
+PAIR 26432,30464
+ADD0 2
+MORE1
+ADD1 4
+MORE3
+ADD3 6
+PAIR 31808,33152
+MORE0
+ADD0 8
+ADD1 10
+ADD3 12
+PAIR 35392,37632
+ADD0 14
+ADD1 16
+ADD3 18
+PAIR 38528,44800
+MORE0
+ADD0 20
+MORE1
+ADD1 22
+ADD3 24
+PAIR 52864,55552
+ADD0 26
+MORE1
+ADD1 28
+MORE3
+ADD3 30
+PAIR 9856,17920
+ADD2 32
+ADD3 34
+PAIR 27328,28672
+MORE2
+ADD2 36
+MORE3
+ADD3 38
+PAIR 30016,39872
+ADD2 40
+ADD3 42
+PAIR 44352,48832
+ADD2 44
+MORE3
+ADD3 46
+PAIR 12544,13440
+MORE0
+ADD0 48
+ADD2 50
+ADD3 52
+PAIR 17472,24192
+ADD0 54
+MORE2
+ADD2 56
+ADD3 58
+PAIR 25536,39424
+ADD0 60
+ADD2 62
+MORE3
+ADD3 64
+PAIR 42112,42560
+MORE0
+ADD0 66
+ADD2 68
+ADD3 70
+PAIR 47040,50624
+ADD0 72
+MORE2
+ADD2 74
+MORE3
+ADD3 76
+PAIR 51520,51520
+ADD0 78
+ADD2 80
+ADD3 82
+PAIR 53312,53312
+ADD0 84
+MORE2
+ADD2 86
+ADD3 88
+PAIR 5824,21504
+ADD1 90
+ADD2 92
+ADD3 94
+PAIR 23296,25984
+MORE1
+ADD1 96
+MORE2
+ADD2 98
+ADD3 100
+PAIR 41216,43456
+MORE1
+ADD1 102
+MORE2
+ADD2 104
+MORE3
+ADD3 106
+PAIR 48384,54208
+MORE1
+ADD1 108
+ADD2 110
+ADD3 112
+PAIR 2240,6720
+ADD0 114
+MORE1
+ADD1 116
+MORE2
+ADD2 118
+ADD3 120
+PAIR 9408,20160
+MORE0
+ADD0 122
+ADD1 124
+ADD2 126
+MORE3
+add $256,%rax
+ADD3 -128
+PAIR 22400,26880
+ADD0 -126
+MORE1
+ADD1 -124
+MORE2
+ADD2 -122
+ADD3 -120
+PAIR 31360,34496
+ADD0 -118
+MORE1
+ADD1 -116
+ADD2 -114
+ADD3 -112
+PAIR 34944,36736
+MORE0
+ADD0 -110
+MORE1
+ADD1 -108
+ADD2 -106
+MORE3
+ADD3 -104
+PAIR 38080,41664
+ADD0 -102
+MORE1
+ADD1 -100
+MORE2
+ADD2 -98
+ADD3 -96
+PAIR 43904,47488
+MORE0
+ADD0 -94
+MORE1
 ADD1 -92
 ADD2 -90
 MORE3
 ADD3 -88
-PAIR 56448,56896
+PAIR 55104,56896
 ADD0 -86
-MORE1
 ADD1 -84
-MORE2
 ADD2 -82
 ADD3 -80
 vpsraw $8,%ymm4,%ymm0
@@ -2616,12 +2622,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_a21a74a2807b91ca_l033_g5,.-peristyle_a21a74a2807b91ca_l033_g5
-.globl peristyle_a21a74a2807b91ca_l033_g6
-.hidden peristyle_a21a74a2807b91ca_l033_g6
-.type peristyle_a21a74a2807b91ca_l033_g6,@function
+.size peristyle_a65394b85efceb0c_l033_g5,.-peristyle_a65394b85efceb0c_l033_g5
+.globl peristyle_a65394b85efceb0c_l033_g6
+.hidden peristyle_a65394b85efceb0c_l033_g6
+.type peristyle_a65394b85efceb0c_l033_g6,@function
 .p2align 6
-peristyle_a21a74a2807b91ca_l033_g6:
+peristyle_a65394b85efceb0c_l033_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2630,702 +2636,688 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 0,448
+PAIR 0,3136
 SET0 -128
-PAIR 16128,37184
-SET1 -126
-PAIR 8512,11648
-ADD0 -124
-ADD1 -122
-PAIR 12544,13440
-ADD0 -120
-ADD1 -118
-PAIR 31808,38528
+PAIR 3584,4928
+ADD0 -126
+PAIR 7168,17024
 CARRY0
-ADD0 -116
-CARRY1
-ADD1 -114
-PAIR 50624,52416
-ADD0 -112
-MORE1
-ADD1 -110
-PAIR 5376,10304
-SET2 -108
-PAIR 15680,16576
-ADD2 -106
-PAIR 17472,26880
-CARRY2
-ADD2 -104
-PAIR 27776,33152
-MORE2
-ADD2 -102
-PAIR 51072,51520
-ADD2 -100
-PAIR 7168,28672
-ADD0 -98
-MORE2
-ADD2 -96
-PAIR 29120,29120
-ADD0 -94
-MORE2
-ADD2 -92
-PAIR 45696,45696
-ADD0 -90
-MORE2
-ADD2 -88
-PAIR 53760,56896
+ADD0 -124
+PAIR 44800,51520
 MORE0
-ADD0 -86
-MORE2
+ADD0 -122
+PAIR 448,10304
+SET1 -120
+PAIR 45696,48384
+ADD1 -118
+PAIR 4480,11200
+ADD0 -116
+ADD1 -114
+PAIR 17920,19264
+MORE0
+ADD0 -112
+ADD1 -110
+PAIR 23296,26880
+MORE0
+ADD0 -108
+CARRY1
+ADD1 -106
+PAIR 29568,33152
+ADD0 -104
+ADD1 -102
+PAIR 37632,43008
+MORE0
+ADD0 -100
+MORE1
+ADD1 -98
+PAIR 49728,53760
+MORE0
+ADD0 -96
+ADD1 -94
+PAIR 896,6720
+SET2 -92
+PAIR 8960,15680
+ADD2 -90
+PAIR 16576,27776
+ADD2 -88
+PAIR 36736,41664
+CARRY2
+ADD2 -86
+PAIR 47488,56896
 ADD2 -84
-PAIR 54656,19712
+PAIR 5376,26432
 ADD0 -82
 MORE2
 ADD2 -80
-PAIR 1792,12992
-ADD1 -78
+PAIR 46592,51072
+MORE0
+ADD0 -78
 ADD2 -76
-PAIR 18816,20160
-ADD1 -74
-MORE2
-ADD2 -72
-PAIR 21056,25984
+PAIR 1344,28672
+ADD0 -74
 MORE1
-ADD1 -70
-ADD2 -68
-PAIR 32704,39872
+ADD1 -72
+MORE2
+ADD2 -70
+PAIR 29120,54656
+ADD0 -68
 MORE1
 ADD1 -66
-MORE2
 ADD2 -64
-PAIR 5824,6272
+PAIR 55104,56448
+MORE0
 ADD0 -62
 MORE1
 ADD1 -60
+MORE2
 ADD2 -58
-PAIR 9408,13888
-MORE0
-ADD0 -56
-ADD1 -54
-MORE2
-ADD2 -52
-PAIR 21952,31360
-ADD0 -50
-ADD1 -48
-MORE2
-ADD2 -46
-PAIR 34944,43456
+PAIR 7616,8512
+SET3 -56
+PAIR 10752,12544
+ADD3 -54
+PAIR 21056,23744
+CARRY3
+ADD3 -52
+PAIR 24192,30464
+ADD3 -50
+PAIR 6272,21952
+ADD0 -48
+MORE3
+ADD3 -46
+PAIR 39872,46144
 MORE0
 ADD0 -44
+ADD3 -42
+PAIR 1792,5824
 MORE1
-ADD1 -42
-MORE2
-ADD2 -40
-PAIR 46144,46144
-MORE0
-ADD0 -38
+ADD1 -40
+ADD3 -38
+PAIR 14336,37184
 ADD1 -36
-MORE2
-ADD2 -34
-PAIR 56000,56000
-ADD0 -32
-ADD1 -30
-MORE2
-ADD2 -28
-PAIR 2688,3136
-SET3 -26
-PAIR 3584,4928
-ADD3 -24
-PAIR 6720,19264
-CARRY3
-ADD3 -22
-PAIR 48384,56448
 MORE3
-ADD3 -20
-PAIR 1344,9856
+ADD3 -34
+PAIR 43904,51968
+MORE1
+ADD1 -32
+ADD3 -30
+PAIR 14784,33600
 MORE0
-ADD0 -18
+ADD0 -28
+ADD1 -26
+ADD3 -24
+PAIR 42560,42560
+MORE0
+ADD0 -22
+ADD1 -20
 MORE3
-ADD3 -16
-PAIR 11200,17024
-ADD0 -14
+ADD3 -18
+PAIR 43456,43456
+ADD0 -16
+ADD1 -14
+MORE3
 ADD3 -12
-PAIR 23296,29568
+PAIR 45248,53312
 MORE0
 ADD0 -10
-ADD3 -8
-PAIR 42112,51968
-ADD0 -6
-MORE3
-ADD3 -4
-PAIR 7616,15232
 MORE1
-ADD1 -2
-ADD3 0
-PAIR 18368,24192
-ADD1 2
-ADD3 4
-PAIR 24640,27328
-MORE1
-ADD1 6
+ADD1 -8
+ADD3 -6
+PAIR 11648,18368
+MORE2
+ADD2 -4
 MORE3
-ADD3 8
-PAIR 28224,32256
-ADD1 10
+ADD3 -2
+PAIR 25088,25984
+ADD2 0
 MORE3
-ADD3 12
-PAIR 38080,40320
-ADD1 14
-ADD3 16
-PAIR 25536,42560
+ADD3 2
+PAIR 30912,31360
+MORE2
+ADD2 4
+MORE3
+ADD3 6
+PAIR 31808,34496
+ADD2 8
+ADD3 10
+PAIR 39424,48832
+ADD2 12
+MORE3
+ADD3 14
+PAIR 9408,12992
+ADD0 16
+ADD2 18
+MORE3
+ADD3 20
+PAIR 13888,34048
 MORE0
-ADD0 18
-MORE1
-ADD1 20
-ADD3 22
-PAIR 4480,8960
+ADD0 22
 MORE2
 ADD2 24
 MORE3
 ADD3 26
-PAIR 26432,44800
-ADD2 28
-ADD3 30
-PAIR 47936,49728
+PAIR 35392,35392
+ADD0 28
+ADD2 30
+MORE3
+ADD3 32
+PAIR 38528,38528
+MORE0
+ADD0 34
+ADD2 36
+MORE3
+ADD3 38
+PAIR 38976,38976
+ADD0 40
 MORE2
+ADD2 42
+MORE3
+ADD3 44
+PAIR 41216,41216
+ADD0 46
+ADD2 48
+MORE3
+ADD3 50
+PAIR 44352,49280
+ADD0 52
+ADD2 54
+ADD3 56
+PAIR 52864,54208
+MORE0
+ADD0 58
+MORE2
+ADD2 60
+MORE3
+ADD3 62
+PAIR 8064,13440
+ADD1 64
+ADD2 66
+ADD3 68
+PAIR 15232,16128
+ADD1 70
+ADD2 72
+MORE3
+ADD3 74
+PAIR 20160,22400
+ADD1 76
+MORE2
+ADD2 78
+ADD3 80
+PAIR 24640,25536
+MORE1
+ADD1 82
+ADD2 84
+ADD3 86
+PAIR 32704,40768
+ADD1 88
+ADD2 90
+MORE3
+ADD3 92
+PAIR 47040,50176
+ADD1 94
+MORE2
+ADD2 96
+MORE3
+ADD3 98
+PAIR 18816,27328
+ADD0 100
+MORE1
+ADD1 102
+ADD2 104
+ADD3 106
+PAIR 28224,30016
+MORE0
+ADD0 108
+ADD1 110
+MORE2
+ADD2 112
+ADD3 114
+PAIR 32256,34944
+ADD0 116
+ADD1 118
+ADD2 120
+MORE3
+ADD3 122
+PAIR 35840,36288
+MORE0
+ADD0 124
+MORE1
+ADD1 126
+MORE2
+add $256,%rax
+ADD2 -128
+MORE3
+ADD3 -126
+PAIR 38080,40320
+MORE0
+ADD0 -124
+ADD1 -122
+ADD2 -120
+ADD3 -118
+PAIR 50624,52416
+MORE0
+ADD0 -116
+MORE1
+ADD1 -114
+MORE2
+ADD2 -112
+MORE3
+ADD3 -110
+PAIR 55552,55552
+ADD0 -108
+ADD1 -106
+MORE2
+ADD2 -104
+MORE3
+ADD3 -102
+PAIR 56000,56000
+ADD0 -100
+ADD1 -98
+MORE2
+ADD2 -96
+MORE3
+ADD3 -94
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_a65394b85efceb0c_l033_g6,.-peristyle_a65394b85efceb0c_l033_g6
+.globl peristyle_a65394b85efceb0c_l033_g7
+.hidden peristyle_a65394b85efceb0c_l033_g7
+.type peristyle_a65394b85efceb0c_l033_g7,@function
+.p2align 6
+peristyle_a65394b85efceb0c_l033_g7:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 1792,2240
+SET0 -128
+PAIR 6272,12992
+ADD0 -126
+PAIR 43456,47488
+ADD0 -124
+PAIR 5376,12544
+SET1 -122
+PAIR 21056,28672
+ADD1 -120
+PAIR 9408,10304
+ADD0 -118
+ADD1 -116
+PAIR 15680,16128
+CARRY0
+ADD0 -114
+CARRY1
+ADD1 -112
+PAIR 19712,29120
+ADD0 -110
+MORE1
+ADD1 -108
+PAIR 31808,50624
+ADD0 -106
+MORE1
+ADD1 -104
+PAIR 8512,20160
+SET2 -102
+PAIR 46144,52416
+CARRY2
+ADD2 -100
+PAIR 11648,17920
+ADD0 -98
+MORE2
+ADD2 -96
+PAIR 27776,32704
+MORE0
+ADD0 -94
+ADD2 -92
+PAIR 34944,45696
+MORE0
+ADD0 -90
+MORE2
+ADD2 -88
+PAIR 13440,21504
+ADD1 -86
+MORE2
+ADD2 -84
+PAIR 37184,39872
+ADD1 -82
+ADD2 -80
+PAIR 0,5824
+ADD0 -78
+ADD1 -76
+ADD2 -74
+PAIR 12096,13888
+MORE0
+ADD0 -72
+MORE1
+ADD1 -70
+MORE2
+ADD2 -68
+PAIR 16576,17472
+ADD0 -66
+ADD1 -64
+ADD2 -62
+PAIR 18816,33152
+ADD0 -60
+MORE1
+ADD1 -58
+MORE2
+ADD2 -56
+PAIR 38528,56000
+MORE0
+ADD0 -54
+MORE1
+ADD1 -52
+ADD2 -50
+PAIR 56896,53760
+ADD0 -48
+MORE1
+ADD1 -46
+ADD2 -44
+PAIR 6720,9856
+SET3 -42
+PAIR 11200,18368
+ADD3 -40
+PAIR 19264,23744
+ADD3 -38
+PAIR 2688,3584
+ADD0 -36
+ADD3 -34
+PAIR 10752,14336
+MORE0
+ADD0 -32
+CARRY3
+ADD3 -30
+PAIR 3136,22400
+ADD1 -28
+ADD3 -26
+PAIR 27328,39424
+MORE1
+ADD1 -24
+ADD3 -22
+PAIR 51968,54208
+MORE1
+ADD1 -20
+MORE3
+ADD3 -18
+PAIR 896,4480
+MORE0
+ADD0 -16
+ADD1 -14
+ADD3 -12
+PAIR 14784,20608
+MORE0
+ADD0 -10
+ADD1 -8
+MORE3
+ADD3 -6
+PAIR 23296,26432
+ADD0 -4
+MORE1
+ADD1 -2
+ADD3 0
+PAIR 28224,36736
+MORE0
+ADD0 2
+ADD1 4
+MORE3
+ADD3 6
+PAIR 38976,42560
+ADD0 8
+MORE1
+ADD1 10
+ADD3 12
+PAIR 4928,17024
+MORE2
+ADD2 14
+MORE3
+ADD3 16
+PAIR 30016,35392
+MORE2
+ADD2 18
+ADD3 20
+PAIR 37632,43008
+ADD2 22
+MORE3
+ADD3 24
+PAIR 46592,48384
+MORE2
+ADD2 26
+MORE3
+ADD3 28
+PAIR 4032,24640
+ADD0 30
 ADD2 32
 ADD3 34
-PAIR 896,4032
+PAIR 25088,29568
+MORE0
 ADD0 36
+MORE2
 ADD2 38
+MORE3
 ADD3 40
-PAIR 20608,36736
+PAIR 32256,32256
 MORE0
 ADD0 42
-MORE2
 ADD2 44
-MORE3
 ADD3 46
-PAIR 37632,41664
+PAIR 33600,33600
 ADD0 48
 MORE2
 ADD2 50
-MORE3
 ADD3 52
-PAIR 43008,46592
-MORE0
+PAIR 38080,44352
 ADD0 54
 ADD2 56
 ADD3 58
-PAIR 14336,14784
-ADD1 60
+PAIR 45248,48832
+ADD0 60
 MORE2
 ADD2 62
-ADD3 64
-PAIR 23744,30464
-MORE1
-ADD1 66
-ADD2 68
 MORE3
+ADD3 64
+PAIR 49280,54656
+MORE0
+ADD0 66
+ADD2 68
 ADD3 70
-PAIR 30912,33600
+PAIR 8064,30912
 ADD1 72
 MORE2
 ADD2 74
+MORE3
 ADD3 76
-PAIR 39424,39424
+PAIR 34048,34496
 MORE1
 ADD1 78
 MORE2
 ADD2 80
 ADD3 82
-PAIR 47040,47040
-ADD1 84
-MORE2
-ADD2 86
-ADD3 88
-PAIR 49280,54208
-MORE1
-ADD1 90
-ADD2 92
-MORE3
-ADD3 94
-PAIR 8064,10752
-ADD0 96
-ADD1 98
-ADD2 100
-ADD3 102
-PAIR 22400,25088
-ADD0 104
-ADD1 106
-MORE2
-ADD2 108
-ADD3 110
-PAIR 30016,34048
-MORE0
-ADD0 112
-MORE1
-ADD1 114
-MORE2
-ADD2 116
-MORE3
-ADD3 118
-PAIR 34496,35392
-ADD0 120
-MORE1
-ADD1 122
-MORE2
-ADD2 124
-ADD3 126
 PAIR 35840,36288
-add $256,%rax
-ADD0 -128
-MORE1
-ADD1 -126
-ADD2 -124
-ADD3 -122
-PAIR 38976,38976
-ADD0 -120
-MORE1
-ADD1 -118
-ADD2 -116
-MORE3
-ADD3 -114
-PAIR 40768,40768
-ADD0 -112
-MORE1
-ADD1 -110
-MORE2
-ADD2 -108
-ADD3 -106
-PAIR 41216,43904
-MORE0
-ADD0 -104
-MORE1
-ADD1 -102
-ADD2 -100
-ADD3 -98
-PAIR 44352,45248
-ADD0 -96
-ADD1 -94
-ADD2 -92
-ADD3 -90
-PAIR 48832,50176
-MORE0
-ADD0 -88
-ADD1 -86
-MORE2
-ADD2 -84
-ADD3 -82
-PAIR 52864,53312
-ADD0 -80
-MORE1
-ADD1 -78
-ADD2 -76
-MORE3
-ADD3 -74
-PAIR 55552,55104
-MORE0
-ADD0 -72
-MORE1
-ADD1 -70
-MORE2
-ADD2 -68
-MORE3
-ADD3 -66
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_a21a74a2807b91ca_l033_g6,.-peristyle_a21a74a2807b91ca_l033_g6
-.globl peristyle_a21a74a2807b91ca_l033_g7
-.hidden peristyle_a21a74a2807b91ca_l033_g7
-.type peristyle_a21a74a2807b91ca_l033_g7,@function
-.p2align 6
-peristyle_a21a74a2807b91ca_l033_g7:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 0,3584
-SET0 -128
-PAIR 5376,8960
-ADD0 -126
-PAIR 16576,19712
-CARRY0
-ADD0 -124
-PAIR 30912,38976
-ADD0 -122
-PAIR 11648,12096
-SET1 -120
-PAIR 13888,18368
-CARRY1
-ADD1 -118
-PAIR 22848,25088
-ADD1 -116
-PAIR 34048,46592
-ADD1 -114
-PAIR 896,4032
-MORE0
-ADD0 -112
-MORE1
-ADD1 -110
-PAIR 12992,21056
-ADD0 -108
-ADD1 -106
-PAIR 23744,46144
-ADD0 -104
-MORE1
-ADD1 -102
-PAIR 49280,51072
-MORE0
-ADD0 -100
-ADD1 -98
-PAIR 1792,4480
-SET2 -96
-PAIR 40320,43008
-ADD2 -94
-PAIR 18816,37184
-MORE0
-ADD0 -92
-ADD2 -90
-PAIR 51968,52416
-MORE0
-ADD0 -88
-CARRY2
-ADD2 -86
-PAIR 448,10304
-MORE1
-ADD1 -84
-ADD2 -82
-PAIR 15232,35840
-ADD1 -80
-MORE2
-ADD2 -78
-PAIR 54656,56000
-MORE1
-ADD1 -76
-ADD2 -74
-PAIR 11200,29120
-ADD0 -72
-MORE1
-ADD1 -70
-MORE2
-ADD2 -68
-PAIR 32256,36288
-MORE0
-ADD0 -66
-MORE1
-ADD1 -64
-ADD2 -62
-PAIR 45696,49728
-MORE0
-ADD0 -60
-MORE1
-ADD1 -58
-ADD2 -56
-PAIR 50176,53760
-MORE0
-ADD0 -54
-MORE1
-ADD1 -52
-MORE2
-ADD2 -50
-PAIR 2240,6720
-SET3 -48
-PAIR 21952,25984
-ADD3 -46
-PAIR 30464,31808
-ADD3 -44
-PAIR 39424,41216
-ADD3 -42
-PAIR 6272,9408
-ADD0 -40
-CARRY3
-ADD3 -38
-PAIR 10752,12544
-ADD0 -36
-ADD3 -34
-PAIR 15680,26432
-MORE0
-ADD0 -32
-ADD3 -30
-PAIR 34496,41664
-ADD0 -28
-ADD3 -26
-PAIR 8512,24192
-ADD1 -24
-MORE3
-ADD3 -22
-PAIR 31360,35392
-MORE1
-ADD1 -20
-ADD3 -18
-PAIR 42112,44800
-MORE1
-ADD1 -16
-MORE3
-ADD3 -14
-PAIR 9856,17472
-ADD0 -12
-MORE1
-ADD1 -10
-MORE3
-ADD3 -8
-PAIR 21504,36736
-MORE0
-ADD0 -6
-MORE1
-ADD1 -4
-ADD3 -2
-PAIR 38528,39872
-MORE0
-ADD0 0
-MORE1
-ADD1 2
-ADD3 4
-PAIR 44352,47488
-ADD0 6
-MORE1
-ADD1 8
-MORE3
-ADD3 10
-PAIR 48832,51520
-ADD0 12
-MORE1
-ADD1 14
-ADD3 16
-PAIR 52864,54208
-MORE0
-ADD0 18
-MORE1
-ADD1 20
-MORE3
-ADD3 22
-PAIR 56896,47936
-ADD0 24
-ADD1 26
-ADD3 28
-PAIR 1344,13440
-ADD2 30
-ADD3 32
-PAIR 14336,14784
-ADD2 34
-ADD3 36
-PAIR 16128,22400
-ADD2 38
-MORE3
-ADD3 40
-PAIR 23296,26880
-MORE2
-ADD2 42
-ADD3 44
-PAIR 28224,28672
-ADD2 46
-ADD3 48
-PAIR 33152,33600
-MORE2
-ADD2 50
-MORE3
-ADD3 52
-PAIR 8064,19264
-ADD0 54
-ADD2 56
-ADD3 58
-PAIR 32704,32704
-MORE0
-ADD0 60
-ADD2 62
-ADD3 64
-PAIR 37632,37632
-MORE0
-ADD0 66
-ADD2 68
-ADD3 70
-PAIR 42560,45248
-MORE0
-ADD0 72
-MORE2
-ADD2 74
-MORE3
-ADD3 76
-PAIR 47040,50624
-ADD0 78
-ADD2 80
-ADD3 82
-PAIR 55104,56448
-MORE0
-ADD0 84
-MORE2
+ADD1 84
 ADD2 86
 ADD3 88
-PAIR 5824,17920
+PAIR 40768,42112
+MORE1
 ADD1 90
 MORE2
 ADD2 92
+MORE3
 ADD3 94
-PAIR 20160,24640
+PAIR 43904,49728
 MORE1
 ADD1 96
+MORE2
 ADD2 98
-MORE3
 ADD3 100
-PAIR 25536,27328
+PAIR 55104,55552
 MORE1
 ADD1 102
 ADD2 104
+MORE3
 ADD3 106
-PAIR 29568,43456
-ADD1 108
-MORE2
-ADD2 110
-ADD3 112
-PAIR 30016,34944
-ADD0 114
-MORE1
-ADD1 116
-MORE2
-ADD2 118
+PAIR 1344,7616
+ADD0 108
+ADD1 110
+ADD2 112
 MORE3
-ADD3 120
-PAIR 38080,38080
+ADD3 114
+PAIR 8960,15232
 MORE0
-ADD0 122
-ADD1 124
-ADD2 126
+ADD0 116
+ADD1 118
+MORE2
+ADD2 120
+ADD3 122
+PAIR 24192,25536
+ADD0 124
+ADD1 126
 add $256,%rax
-ADD3 -128
-PAIR 40768,40768
-ADD0 -126
+ADD2 -128
+ADD3 -126
+PAIR 30464,41216
+ADD0 -124
 MORE1
-ADD1 -124
-ADD2 -122
-ADD3 -120
-PAIR 43904,48384
+ADD1 -122
+ADD2 -120
+ADD3 -118
+PAIR 41664,44800
 MORE0
-ADD0 -118
-ADD1 -116
+ADD0 -116
+ADD1 -114
 MORE2
-ADD2 -114
+ADD2 -112
 MORE3
-ADD3 -112
-PAIR 53312,55552
-ADD0 -110
+ADD3 -110
+PAIR 47040,47936
+ADD0 -108
+ADD1 -106
+ADD2 -104
+ADD3 -102
+PAIR 50176,52864
+MORE0
+ADD0 -100
 MORE1
-ADD1 -108
-ADD2 -106
-ADD3 -104
+ADD1 -98
+ADD2 -96
+ADD3 -94
+PAIR 53312,56448
+ADD0 -92
+ADD1 -90
+MORE2
+ADD2 -88
+MORE3
+ADD3 -86
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -3437,5 +3429,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_a21a74a2807b91ca_l033_g7,.-peristyle_a21a74a2807b91ca_l033_g7
+.size peristyle_a65394b85efceb0c_l033_g7,.-peristyle_a65394b85efceb0c_l033_g7
 .section .note.GNU-stack,"",@progbits

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_853ee3c16ab170f4_l036_g0
-.hidden peristyle_853ee3c16ab170f4_l036_g0
-.type peristyle_853ee3c16ab170f4_l036_g0,@function
+.globl peristyle_e8aadb7c81a9ce24_l036_g0
+.hidden peristyle_e8aadb7c81a9ce24_l036_g0
+.type peristyle_e8aadb7c81a9ce24_l036_g0,@function
 .p2align 6
-peristyle_853ee3c16ab170f4_l036_g0:
+peristyle_e8aadb7c81a9ce24_l036_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -139,1853 +139,1038 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 1344,18368
+PAIR 0,8512
 SET0 -128
-PAIR 25536,27776
+PAIR 21056,27776
 ADD0 -126
-PAIR 37184,39872
+PAIR 31360,35840
 ADD0 -124
-PAIR 4480,12992
-SET1 -122
-PAIR 17472,22848
-ADD1 -120
-PAIR 23296,47040
-CARRY1
-ADD1 -118
-PAIR 14336,27328
+PAIR 39424,40768
 CARRY0
+ADD0 -122
+PAIR 4480,6720
+SET1 -120
+PAIR 8064,52416
+ADD1 -118
+PAIR 11200,14336
 ADD0 -116
 ADD1 -114
-PAIR 4928,20160
-SET2 -112
-PAIR 20608,30464
-ADD2 -110
-PAIR 31808,46592
-CARRY2
-ADD2 -108
-PAIR 0,7168
-ADD0 -106
-ADD2 -104
-PAIR 13440,16576
-ADD0 -102
-ADD2 -100
-PAIR 28224,32256
+PAIR 18816,27328
+ADD0 -112
+CARRY1
+ADD1 -110
+PAIR 32256,38080
 MORE0
-ADD0 -98
-MORE2
-ADD2 -96
-PAIR 42560,45696
+ADD0 -108
+ADD1 -106
+PAIR 40320,42112
+ADD0 -104
+MORE1
+ADD1 -102
+PAIR 55104,55104
+ADD0 -100
+ADD1 -98
+PAIR 23296,48384
+SET2 -96
+PAIR 18368,24640
+MORE0
 ADD0 -94
-MORE2
 ADD2 -92
-PAIR 47488,52416
+PAIR 29120,47488
 ADD0 -90
-MORE2
+CARRY2
 ADD2 -88
-PAIR 8064,13888
+PAIR 2240,5824
+MORE1
 ADD1 -86
 MORE2
 ADD2 -84
-PAIR 16128,17920
-MORE1
+PAIR 21504,22848
 ADD1 -82
-MORE2
 ADD2 -80
-PAIR 8512,24640
-MORE0
-ADD0 -78
-ADD1 -76
-MORE2
-ADD2 -74
-PAIR 26432,29568
-ADD0 -72
+PAIR 46144,47040
+ADD1 -78
+ADD2 -76
+PAIR 51968,56000
 MORE1
-ADD1 -70
-ADD2 -68
-PAIR 30912,31360
-MORE0
-ADD0 -66
-ADD1 -64
+ADD1 -74
 MORE2
-ADD2 -62
-PAIR 3136,6720
-SET3 -60
-PAIR 8960,10304
-CARRY3
-ADD3 -58
-PAIR 19264,23744
-MORE3
-ADD3 -56
-PAIR 25088,32704
-ADD3 -54
-PAIR 33600,34496
-MORE3
-ADD3 -52
-PAIR 34944,43456
-ADD3 -50
-PAIR 48832,51072
-MORE3
-ADD3 -48
-PAIR 448,4032
-ADD0 -46
-ADD3 -44
+ADD2 -72
+PAIR 7168,9408
+MORE0
+ADD0 -70
+ADD1 -68
+ADD2 -66
 PAIR 9856,10752
+ADD0 -64
+ADD1 -62
+MORE2
+ADD2 -60
+PAIR 16576,38528
 MORE0
-ADD0 -42
-MORE3
-ADD3 -40
-PAIR 11648,15232
-ADD0 -38
-ADD3 -36
-PAIR 15680,18816
-MORE0
-ADD0 -34
-MORE3
-ADD3 -32
-PAIR 35840,39424
-ADD0 -30
-ADD3 -28
-PAIR 40320,54208
-MORE0
-ADD0 -26
-MORE3
-ADD3 -24
-PAIR 2240,5376
-ADD1 -22
-ADD3 -20
-PAIR 36288,41216
+ADD0 -58
 MORE1
-ADD1 -18
-MORE3
-ADD3 -16
-PAIR 50176,53312
+ADD1 -56
+ADD2 -54
+PAIR 42560,43904
+ADD0 -52
+ADD1 -50
+MORE2
+ADD2 -48
+PAIR 44352,56448
+MORE0
+ADD0 -46
+MORE1
+ADD1 -44
+MORE2
+ADD2 -42
+PAIR 10304,17920
+SET3 -40
+PAIR 19264,20608
+ADD3 -38
+PAIR 24192,25088
+ADD3 -36
+PAIR 34944,49728
+CARRY3
+ADD3 -34
+PAIR 26880,36736
+MORE0
+ADD0 -32
+ADD3 -30
+PAIR 37632,54208
+ADD0 -28
+ADD3 -26
+PAIR 4928,13888
+ADD1 -24
+ADD3 -22
+PAIR 32704,34496
+ADD1 -20
+ADD3 -18
+PAIR 2688,11648
+ADD0 -16
 ADD1 -14
+MORE3
 ADD3 -12
-PAIR 2688,12544
+PAIR 15680,17024
 ADD0 -10
+MORE1
 ADD1 -8
 ADD3 -6
-PAIR 33152,45248
-ADD0 -4
-MORE1
-ADD1 -2
-ADD3 0
-PAIR 52864,56448
-ADD0 2
-MORE1
-ADD1 4
-MORE3
-ADD3 6
-PAIR 54656,42112
+PAIR 19712,21952
 MORE0
-ADD0 8
-MORE1
-ADD1 10
-ADD3 12
-PAIR 12096,38976
-MORE2
-ADD2 14
-ADD3 16
-PAIR 46144,49728
-MORE2
-ADD2 18
+ADD0 -4
+ADD1 -2
 MORE3
-ADD3 20
-PAIR 7616,17024
-ADD0 22
+ADD3 0
+PAIR 28224,29568
+ADD0 2
+ADD1 4
+ADD3 6
+PAIR 3136,3584
+ADD2 8
+ADD3 10
+PAIR 5376,23744
+MORE2
+ADD2 12
+MORE3
+ADD3 14
+PAIR 30464,31808
+ADD2 16
+ADD3 18
+PAIR 33600,36288
+ADD2 20
+ADD3 22
+PAIR 38976,51072
+MORE2
 ADD2 24
 ADD3 26
-PAIR 22400,25984
-MORE0
+PAIR 12544,13440
 ADD0 28
-MORE2
 ADD2 30
 ADD3 32
-PAIR 26880,30016
+PAIR 15232,25536
+MORE0
 ADD0 34
 ADD2 36
 MORE3
 ADD3 38
-PAIR 34048,36736
-MORE0
+PAIR 33152,37184
 ADD0 40
+MORE2
 ADD2 42
 ADD3 44
-PAIR 38080,43008
+PAIR 41664,45248
 ADD0 46
-MORE2
 ADD2 48
-MORE3
 ADD3 50
-PAIR 51520,53760
+PAIR 55552,49280
 MORE0
 ADD0 52
 ADD2 54
 ADD3 56
-PAIR 24192,35392
+PAIR 1792,6272
+MORE1
 ADD1 58
 ADD2 60
-MORE3
 ADD3 62
-PAIR 48384,56000
-MORE1
+PAIR 12096,12992
 ADD1 64
 MORE2
 ADD2 66
 MORE3
 ADD3 68
-PAIR 56896,51968
-MORE1
+PAIR 14784,16128
 ADD1 70
-MORE2
 ADD2 72
 ADD3 74
-PAIR 9408,11200
-ADD0 76
-ADD1 78
-ADD2 80
-ADD3 82
-PAIR 19712,21056
-ADD0 84
+PAIR 17472,35392
 MORE1
-ADD1 86
+ADD1 76
 MORE2
-ADD2 88
-MORE3
-ADD3 90
-PAIR 21952,28672
-MORE0
-ADD0 92
-ADD1 94
+ADD2 78
+ADD3 80
+PAIR 43456,44800
+ADD1 82
 MORE2
-ADD2 96
-ADD3 98
-PAIR 29120,29120
-ADD0 100
-ADD1 102
-ADD2 104
-MORE3
-ADD3 106
-PAIR 37632,37632
-ADD0 108
-MORE1
-ADD1 110
-ADD2 112
-MORE3
-ADD3 114
-PAIR 38528,40768
-MORE0
-ADD0 116
-ADD1 118
-MORE2
-ADD2 120
-ADD3 122
-PAIR 41664,43904
-ADD0 124
-ADD1 126
-add $256,%rax
-ADD2 -128
-MORE3
-ADD3 -126
-PAIR 44352,55104
-ADD0 -124
-ADD1 -122
-MORE2
-ADD2 -120
-MORE3
-ADD3 -118
-PAIR 55552,49280
-MORE0
-ADD0 -116
-MORE1
-ADD1 -114
-MORE2
-ADD2 -112
-ADD3 -110
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_853ee3c16ab170f4_l036_g0,.-peristyle_853ee3c16ab170f4_l036_g0
-.globl peristyle_853ee3c16ab170f4_l036_g1
-.hidden peristyle_853ee3c16ab170f4_l036_g1
-.type peristyle_853ee3c16ab170f4_l036_g1,@function
-.p2align 6
-peristyle_853ee3c16ab170f4_l036_g1:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 8512,8960
-SET0 -128
-PAIR 14336,24192
-ADD0 -126
-PAIR 5376,7168
-SET1 -124
-PAIR 9408,13440
-ADD1 -122
-PAIR 26432,43456
-CARRY1
-ADD1 -120
-PAIR 48384,51520
-ADD1 -118
-PAIR 448,5824
-CARRY0
-ADD0 -116
-MORE1
-ADD1 -114
-PAIR 7616,12096
-ADD0 -112
-ADD1 -110
-PAIR 12544,14784
-ADD0 -108
-ADD1 -106
-PAIR 16576,22400
-MORE0
-ADD0 -104
-MORE1
-ADD1 -102
-PAIR 31808,45248
-ADD0 -100
-ADD1 -98
-PAIR 56896,56896
-MORE0
-ADD0 -96
-ADD1 -94
-PAIR 896,11200
-SET2 -92
-PAIR 11648,13888
-CARRY2
-ADD2 -90
-PAIR 15680,38080
-ADD2 -88
-PAIR 4480,17920
-ADD0 -86
-ADD2 -84
-PAIR 20160,49728
-MORE0
-ADD0 -82
-MORE2
-ADD2 -80
-PAIR 55104,40320
-ADD0 -78
-ADD2 -76
-PAIR 10752,25984
-ADD1 -74
-MORE2
-ADD2 -72
-PAIR 30464,42560
-ADD1 -70
-ADD2 -68
-PAIR 47488,50624
-MORE1
-ADD1 -66
-ADD2 -64
-PAIR 3584,12992
-MORE0
-ADD0 -62
-MORE1
-ADD1 -60
-MORE2
-ADD2 -58
-PAIR 15232,23744
-ADD0 -56
-ADD1 -54
-ADD2 -52
-PAIR 30912,33152
-MORE0
-ADD0 -50
-ADD1 -48
-ADD2 -46
-PAIR 43008,51072
-ADD0 -44
-MORE1
-ADD1 -42
-MORE2
-ADD2 -40
-PAIR 0,34496
-SET3 -38
-PAIR 42112,45696
-ADD3 -36
-PAIR 2688,8064
-MORE0
-ADD0 -34
-CARRY3
-ADD3 -32
-PAIR 10304,19712
-ADD0 -30
-ADD3 -28
-PAIR 21056,21952
-ADD0 -26
-ADD3 -24
-PAIR 25088,28224
-MORE0
-ADD0 -22
-MORE3
-ADD3 -20
-PAIR 32704,52416
-ADD0 -18
-ADD3 -16
-PAIR 53312,27776
-MORE0
-ADD0 -14
-ADD3 -12
-PAIR 17472,18368
-ADD1 -10
-MORE3
-ADD3 -8
-PAIR 23296,33600
-ADD1 -6
-ADD3 -4
+ADD2 84
+ADD3 86
 PAIR 46592,47936
-MORE1
-ADD1 -2
-MORE3
-ADD3 0
-PAIR 56000,53760
-MORE1
-ADD1 2
-ADD3 4
-PAIR 1792,4032
-ADD0 6
-MORE1
-ADD1 8
-MORE3
-ADD3 10
-PAIR 6272,9856
-ADD0 12
-ADD1 14
-ADD3 16
-PAIR 21504,22848
-MORE0
-ADD0 18
-MORE1
-ADD1 20
-ADD3 22
-PAIR 24640,28672
-ADD0 24
-ADD1 26
-ADD3 28
-PAIR 38528,38528
-ADD0 30
-ADD1 32
-MORE3
-ADD3 34
-PAIR 46144,46144
-MORE0
-ADD0 36
-ADD1 38
-MORE3
-ADD3 40
-PAIR 47040,48832
-ADD0 42
-MORE1
-ADD1 44
-ADD3 46
-PAIR 49280,50176
-ADD0 48
-ADD1 50
-ADD3 52
-PAIR 17024,18816
-ADD2 54
-MORE3
-ADD3 56
-PAIR 19264,20608
-MORE2
-ADD2 58
-ADD3 60
-PAIR 29568,31360
-MORE2
-ADD2 62
-ADD3 64
-PAIR 34944,36736
-MORE2
-ADD2 66
-MORE3
-ADD3 68
-PAIR 4928,6720
-MORE0
-ADD0 70
-MORE2
-ADD2 72
-ADD3 74
-PAIR 35840,37632
-ADD0 76
-ADD2 78
-ADD3 80
-PAIR 40768,54208
-MORE0
-ADD0 82
-MORE2
-ADD2 84
-ADD3 86
-PAIR 2240,3136
-ADD1 88
-ADD2 90
-MORE3
-ADD3 92
-PAIR 16128,36288
-MORE1
-ADD1 94
-MORE2
-ADD2 96
-ADD3 98
-PAIR 41664,44352
-ADD1 100
-ADD2 102
-ADD3 104
-PAIR 51968,55552
-MORE1
-ADD1 106
-MORE2
-ADD2 108
-ADD3 110
-PAIR 56448,54656
-ADD1 112
-ADD2 114
-MORE3
-ADD3 116
-PAIR 1344,25536
-ADD0 118
-MORE1
-ADD1 120
-MORE2
-ADD2 122
-ADD3 124
-PAIR 29120,30016
-MORE0
-ADD0 126
-MORE1
-add $256,%rax
-ADD1 -128
-ADD2 -126
-ADD3 -124
-PAIR 34048,35392
-MORE0
-ADD0 -122
-MORE1
-ADD1 -120
-ADD2 -118
-ADD3 -116
-PAIR 37184,38976
-ADD0 -114
-MORE1
-ADD1 -112
-MORE2
-ADD2 -110
-MORE3
-ADD3 -108
-PAIR 39872,43904
-MORE0
-ADD0 -106
-ADD1 -104
-MORE2
-ADD2 -102
-MORE3
-ADD3 -100
-PAIR 44800,52864
-MORE0
-ADD0 -98
-MORE1
-ADD1 -96
-MORE2
-ADD2 -94
-ADD3 -92
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_853ee3c16ab170f4_l036_g1,.-peristyle_853ee3c16ab170f4_l036_g1
-.globl peristyle_853ee3c16ab170f4_l036_g2
-.hidden peristyle_853ee3c16ab170f4_l036_g2
-.type peristyle_853ee3c16ab170f4_l036_g2,@function
-.p2align 6
-peristyle_853ee3c16ab170f4_l036_g2:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 5376,18816
-SET0 -128
-PAIR 19264,34048
-ADD0 -126
-PAIR 43904,46144
-ADD0 -124
-PAIR 17472,21952
-SET1 -122
-PAIR 27328,35840
-ADD1 -120
-PAIR 37184,38080
-CARRY1
-ADD1 -118
-PAIR 49280,49280
-ADD1 -116
-PAIR 6720,9856
-ADD0 -114
-ADD1 -112
-PAIR 13440,18368
-CARRY0
-ADD0 -110
-MORE1
-ADD1 -108
-PAIR 25088,44352
-ADD0 -106
-ADD1 -104
-PAIR 55552,56896
-MORE0
-ADD0 -102
-MORE1
-ADD1 -100
-PAIR 448,3584
-SET2 -98
-PAIR 5824,12096
-ADD2 -96
-PAIR 17024,17920
-CARRY2
-ADD2 -94
-PAIR 3136,4928
-MORE0
-ADD0 -92
-ADD2 -90
-PAIR 14784,27776
-ADD0 -88
-MORE2
-ADD2 -86
-PAIR 28672,52864
-MORE0
-ADD0 -84
-ADD2 -82
-PAIR 4032,21056
-ADD1 -80
-MORE2
-ADD2 -78
-PAIR 22400,31808
-ADD1 -76
-ADD2 -74
-PAIR 37632,42560
-MORE1
-ADD1 -72
-MORE2
-ADD2 -70
-PAIR 45248,46592
-ADD1 -68
-MORE2
-ADD2 -66
-PAIR 0,8512
-ADD0 -64
-ADD1 -62
-ADD2 -60
-PAIR 10304,12544
-MORE0
-ADD0 -58
-MORE1
-ADD1 -56
-ADD2 -54
-PAIR 14336,32256
-ADD0 -52
-ADD1 -50
-MORE2
-ADD2 -48
-PAIR 33152,38976
-MORE0
-ADD0 -46
-MORE1
-ADD1 -44
-MORE2
-ADD2 -42
-PAIR 45696,50624
-ADD0 -40
-ADD1 -38
-ADD2 -36
-PAIR 13888,30464
-SET3 -34
-PAIR 1344,2688
-ADD0 -32
-ADD3 -30
-PAIR 8960,9408
-MORE0
-ADD0 -28
-ADD3 -26
-PAIR 29568,31360
-ADD0 -24
-ADD3 -22
-PAIR 32704,53760
-ADD0 -20
-CARRY3
-ADD3 -18
-PAIR 35392,51072
-ADD0 -16
-ADD3 -14
-PAIR 1792,20160
-ADD1 -12
-ADD3 -10
-PAIR 20608,29120
-ADD1 -8
-MORE3
-ADD3 -6
-PAIR 39872,43456
-MORE1
-ADD1 -4
-MORE3
-ADD3 -2
-PAIR 51520,54656
-ADD1 0
-ADD3 2
-PAIR 8064,16128
-MORE0
-ADD0 4
-MORE1
-ADD1 6
-ADD3 8
-PAIR 21504,24192
-ADD0 10
-MORE1
-ADD1 12
-MORE3
-ADD3 14
-PAIR 33600,42112
-MORE0
-ADD0 16
-MORE1
-ADD1 18
-ADD3 20
-PAIR 48384,51968
-MORE0
-ADD0 22
-MORE1
-ADD1 24
-MORE3
-ADD3 26
-PAIR 896,4480
-MORE2
-ADD2 28
-ADD3 30
-PAIR 6272,7168
-ADD2 32
-ADD3 34
-PAIR 15232,16576
-ADD2 36
-MORE3
-ADD3 38
-PAIR 26880,34496
-ADD2 40
-ADD3 42
-PAIR 39424,43008
-MORE2
-ADD2 44
-ADD3 46
-PAIR 44800,47040
-ADD2 48
-ADD3 50
-PAIR 54208,23296
-ADD2 52
-ADD3 54
-PAIR 19712,23744
-ADD0 56
-MORE2
-ADD2 58
-MORE3
-ADD3 60
-PAIR 26432,28224
-ADD0 62
-ADD2 64
-ADD3 66
-PAIR 30016,36288
-MORE0
-ADD0 68
-ADD2 70
-MORE3
-ADD3 72
-PAIR 38528,47936
-ADD0 74
-MORE2
-ADD2 76
-ADD3 78
-PAIR 53312,56448
-ADD0 80
-MORE2
-ADD2 82
-MORE3
-ADD3 84
-PAIR 7616,40320
-MORE1
-ADD1 86
-ADD2 88
-ADD3 90
-PAIR 41664,50176
-ADD1 92
-MORE2
-ADD2 94
-MORE3
-ADD3 96
-PAIR 11200,11648
-MORE0
-ADD0 98
-MORE1
-ADD1 100
-MORE2
-ADD2 102
-ADD3 104
-PAIR 15680,22848
-ADD0 106
-ADD1 108
-ADD2 110
-MORE3
-ADD3 112
-PAIR 24640,25536
-ADD0 114
-ADD1 116
-MORE2
-ADD2 118
-ADD3 120
-PAIR 30912,34944
-MORE0
-ADD0 122
-MORE1
-ADD1 124
-MORE2
-ADD2 126
-MORE3
-add $256,%rax
-ADD3 -128
-PAIR 36736,40768
-MORE0
-ADD0 -126
-MORE1
-ADD1 -124
-MORE2
-ADD2 -122
-ADD3 -120
-PAIR 41216,47488
-ADD0 -118
-ADD1 -116
-ADD2 -114
-ADD3 -112
-PAIR 49728,52416
-MORE0
-ADD0 -110
-MORE1
-ADD1 -108
-ADD2 -106
-MORE3
-ADD3 -104
-PAIR 55104,56000
-ADD0 -102
-ADD1 -100
-MORE2
-ADD2 -98
-ADD3 -96
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_853ee3c16ab170f4_l036_g2,.-peristyle_853ee3c16ab170f4_l036_g2
-.globl peristyle_853ee3c16ab170f4_l036_g3
-.hidden peristyle_853ee3c16ab170f4_l036_g3
-.type peristyle_853ee3c16ab170f4_l036_g3,@function
-.p2align 6
-peristyle_853ee3c16ab170f4_l036_g3:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 10304,13440
-SET0 -128
-PAIR 18368,37184
-ADD0 -126
-PAIR 37632,38976
-ADD0 -124
-PAIR 48384,48384
-CARRY0
-ADD0 -122
-PAIR 54208,54208
-MORE0
-ADD0 -120
-PAIR 17920,27776
-SET1 -118
-PAIR 34944,45248
-ADD1 -116
-PAIR 896,8960
-ADD0 -114
-CARRY1
-ADD1 -112
-PAIR 12544,15232
-MORE0
-ADD0 -110
-ADD1 -108
-PAIR 31360,41664
-ADD0 -106
-ADD1 -104
-PAIR 0,8512
-SET2 -102
-PAIR 19264,23296
-ADD2 -100
-PAIR 23744,49280
-CARRY2
-ADD2 -98
-PAIR 24640,26880
-MORE0
-ADD0 -96
-ADD2 -94
-PAIR 31808,47488
-ADD0 -92
-ADD2 -90
-PAIR 3584,5376
-MORE1
-ADD1 -88
-MORE2
-ADD2 -86
-PAIR 20160,21056
-ADD1 -84
-ADD2 -82
-PAIR 24192,30464
-ADD1 -80
-MORE2
-ADD2 -78
-PAIR 36288,36736
-MORE1
-ADD1 -76
-ADD2 -74
-PAIR 39424,39424
-ADD1 -72
-ADD2 -70
-PAIR 49728,49728
-MORE1
-ADD1 -68
-ADD2 -66
-PAIR 3136,20608
-MORE0
-ADD0 -64
-ADD1 -62
-MORE2
-ADD2 -60
-PAIR 25088,29120
-ADD0 -58
-MORE1
-ADD1 -56
-ADD2 -54
-PAIR 33152,33600
-MORE0
-ADD0 -52
-ADD1 -50
-MORE2
-ADD2 -48
-PAIR 35840,40768
-ADD0 -46
-MORE1
-ADD1 -44
-ADD2 -42
-PAIR 5824,6720
-SET3 -40
-PAIR 13888,15680
-ADD3 -38
-PAIR 28224,40320
-ADD3 -36
-PAIR 4480,14336
-MORE0
-ADD0 -34
-ADD3 -32
-PAIR 21504,38528
-ADD0 -30
-CARRY3
-ADD3 -28
-PAIR 42112,51520
-ADD0 -26
-ADD3 -24
-PAIR 52864,53760
-MORE0
-ADD0 -22
-MORE3
-ADD3 -20
-PAIR 4928,7168
-ADD1 -18
-ADD3 -16
-PAIR 7616,10752
-ADD1 -14
-ADD3 -12
-PAIR 11200,22848
-MORE1
-ADD1 -10
-MORE3
-ADD3 -8
-PAIR 25984,39872
-MORE1
-ADD1 -6
-ADD3 -4
-PAIR 9856,9856
-MORE0
-ADD0 -2
-ADD1 0
-ADD3 2
-PAIR 32256,32256
-MORE0
-ADD0 4
-ADD1 6
-ADD3 8
-PAIR 32704,43456
-ADD0 10
-MORE1
-ADD1 12
-ADD3 14
-PAIR 44352,46592
-ADD0 16
-ADD1 18
-MORE3
-ADD3 20
-PAIR 47040,50176
-MORE0
-ADD0 22
-MORE1
-ADD1 24
-MORE3
-ADD3 26
-PAIR 50624,53312
-ADD0 28
-ADD1 30
-ADD3 32
-PAIR 448,1792
-ADD2 34
-MORE3
-ADD3 36
-PAIR 2688,4032
-MORE2
-ADD2 38
-ADD3 40
-PAIR 11648,12096
-ADD2 42
-ADD3 44
-PAIR 12992,22400
-MORE2
-ADD2 46
-ADD3 48
-PAIR 46144,48832
-ADD2 50
-ADD3 52
-PAIR 55104,43008
-ADD2 54
-MORE3
-ADD3 56
-PAIR 16128,18816
-MORE0
-ADD0 58
-ADD2 60
-ADD3 62
-PAIR 19712,26432
-ADD0 64
-MORE2
-ADD2 66
-ADD3 68
-PAIR 30016,30912
-MORE0
-ADD0 70
-ADD2 72
-ADD3 74
-PAIR 34496,51968
-ADD0 76
-ADD2 78
-MORE3
-ADD3 80
-PAIR 54656,56448
-ADD0 82
-MORE2
-ADD2 84
-ADD3 86
-PAIR 8064,9408
-MORE1
 ADD1 88
 ADD2 90
 ADD3 92
-PAIR 17024,27328
+PAIR 48832,50176
 ADD1 94
-MORE2
 ADD2 96
+MORE3
 ADD3 98
-PAIR 28672,43904
+PAIR 50624,41216
+MORE1
 ADD1 100
+MORE2
 ADD2 102
 ADD3 104
-PAIR 44800,52416
-MORE1
+PAIR 56896,53312
 ADD1 106
 ADD2 108
-MORE3
 ADD3 110
-PAIR 47936,51072
-ADD1 112
-ADD2 114
-ADD3 116
-PAIR 1344,2240
-MORE0
-ADD0 118
-MORE1
-ADD1 120
-MORE2
-ADD2 122
-ADD3 124
-PAIR 6272,14784
-ADD0 126
-add $256,%rax
-ADD1 -128
-ADD2 -126
-MORE3
-ADD3 -124
-PAIR 16576,17472
-ADD0 -122
-ADD1 -120
-ADD2 -118
-ADD3 -116
-PAIR 21952,29568
-MORE0
-ADD0 -114
-MORE1
-ADD1 -112
-MORE2
-ADD2 -110
-ADD3 -108
-PAIR 34048,35392
-ADD0 -106
-MORE1
-ADD1 -104
-ADD2 -102
-ADD3 -100
-PAIR 38080,41216
-MORE0
-ADD0 -98
-ADD1 -96
-ADD2 -94
-MORE3
-ADD3 -92
-PAIR 42560,45696
-ADD0 -90
-MORE1
-ADD1 -88
-MORE2
-ADD2 -86
-ADD3 -84
-PAIR 56000,56896
-MORE0
-ADD0 -82
-ADD1 -80
-ADD2 -78
-ADD3 -76
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_853ee3c16ab170f4_l036_g3,.-peristyle_853ee3c16ab170f4_l036_g3
-.globl peristyle_853ee3c16ab170f4_l036_g4
-.hidden peristyle_853ee3c16ab170f4_l036_g4
-.type peristyle_853ee3c16ab170f4_l036_g4,@function
-.p2align 6
-peristyle_853ee3c16ab170f4_l036_g4:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 13440,32704
-SET0 -128
-PAIR 34048,37632
-ADD0 -126
-PAIR 38080,41664
-CARRY0
-ADD0 -124
-PAIR 4480,6720
-SET1 -122
-PAIR 13888,20608
-ADD1 -120
-PAIR 21504,24192
-ADD1 -118
-PAIR 25536,41216
-CARRY1
-ADD1 -116
-PAIR 52416,56448
-ADD1 -114
-PAIR 8064,19712
-ADD0 -112
-ADD1 -110
-PAIR 23744,29120
-ADD0 -108
-MORE1
-ADD1 -106
-PAIR 33152,33152
-MORE0
-ADD0 -104
-ADD1 -102
-PAIR 38976,38976
-MORE0
-ADD0 -100
-ADD1 -98
-PAIR 44352,53312
-ADD0 -96
-ADD1 -94
-PAIR 0,4032
-SET2 -92
-PAIR 6272,11200
-ADD2 -90
-PAIR 16128,18368
-ADD2 -88
-PAIR 29568,49280
-CARRY2
-ADD2 -86
-PAIR 1344,21952
-ADD0 -84
-ADD2 -82
-PAIR 23296,23296
-ADD0 -80
-MORE2
-ADD2 -78
-PAIR 42560,42560
-MORE0
-ADD0 -76
-MORE2
-ADD2 -74
-PAIR 46144,48384
-ADD0 -72
-MORE2
-ADD2 -70
-PAIR 51968,51968
-MORE0
-ADD0 -68
-ADD2 -66
-PAIR 5824,20160
-MORE1
-ADD1 -64
-MORE2
-ADD2 -62
-PAIR 27328,31808
-ADD1 -60
-ADD2 -58
-PAIR 40320,40768
-ADD1 -56
-MORE2
-ADD2 -54
-PAIR 896,3584
-ADD0 -52
-MORE1
-ADD1 -50
-ADD2 -48
-PAIR 30464,34944
-ADD0 -46
-ADD1 -44
-MORE2
-ADD2 -42
-PAIR 36288,45248
-MORE0
-ADD0 -40
-MORE1
-ADD1 -38
-ADD2 -36
-PAIR 56000,56896
-ADD0 -34
-ADD1 -32
-MORE2
-ADD2 -30
-PAIR 14784,15680
-SET3 -28
-PAIR 2688,17920
-MORE0
-ADD0 -26
-ADD3 -24
-PAIR 43456,47040
-ADD0 -22
-CARRY3
-ADD3 -20
-PAIR 51072,47936
-ADD0 -18
-MORE3
-ADD3 -16
-PAIR 21056,22400
-ADD1 -14
-ADD3 -12
-PAIR 26880,43008
-ADD1 -10
-MORE3
-ADD3 -8
-PAIR 44800,52864
-MORE1
-ADD1 -6
-ADD3 -4
-PAIR 53760,26432
-ADD1 -2
-MORE3
-ADD3 0
-PAIR 1792,3136
-MORE0
-ADD0 2
-ADD1 4
-ADD3 6
-PAIR 9408,10304
-ADD0 8
-MORE1
-ADD1 10
-MORE3
-ADD3 12
-PAIR 11648,34496
-MORE0
-ADD0 14
-ADD1 16
-ADD3 18
-PAIR 39424,55104
-ADD0 20
-ADD1 22
-ADD3 24
-PAIR 8960,12096
-ADD2 26
-MORE3
-ADD3 28
-PAIR 15232,16576
-ADD2 30
-ADD3 32
-PAIR 32256,46592
-MORE2
-ADD2 34
-MORE3
-ADD3 36
-PAIR 448,5376
-ADD0 38
-ADD2 40
-ADD3 42
-PAIR 7168,12544
-MORE0
-ADD0 44
-MORE2
-ADD2 46
-ADD3 48
-PAIR 28672,28672
-ADD0 50
-ADD2 52
-MORE3
-ADD3 54
-PAIR 30016,30016
-ADD0 56
-MORE2
-ADD2 58
-ADD3 60
-PAIR 30912,36736
-ADD0 62
-ADD2 64
-ADD3 66
-PAIR 42112,51520
-MORE0
-ADD0 68
-MORE2
-ADD2 70
-ADD3 72
-PAIR 7616,22848
-MORE1
-ADD1 74
-ADD2 76
-MORE3
-ADD3 78
-PAIR 25088,31360
-ADD1 80
-MORE2
-ADD2 82
-ADD3 84
-PAIR 35840,45696
-ADD1 86
-ADD2 88
-MORE3
-ADD3 90
-PAIR 50176,50176
-MORE1
-ADD1 92
-ADD2 94
-ADD3 96
-PAIR 54208,54208
-MORE1
-ADD1 98
-ADD2 100
-ADD3 102
-PAIR 4928,8512
-ADD0 104
-ADD1 106
-MORE2
-ADD2 108
-MORE3
-ADD3 110
-PAIR 9856,28224
+PAIR 448,1344
 ADD0 112
-MORE1
 ADD1 114
 ADD2 116
 ADD3 118
-PAIR 33600,35392
+PAIR 4032,7616
 ADD0 120
 ADD1 122
-MORE2
 ADD2 124
-MORE3
 ADD3 126
-PAIR 38528,39872
-MORE0
+PAIR 22400,25984
 add $256,%rax
 ADD0 -128
+MORE1
 ADD1 -126
 MORE2
 ADD2 -124
 ADD3 -122
-PAIR 43904,48832
+PAIR 26432,28672
+MORE0
+ADD0 -120
+ADD1 -118
+MORE2
+ADD2 -116
+MORE3
+ADD3 -114
+PAIR 30016,30912
+ADD0 -112
+ADD1 -110
+ADD2 -108
+ADD3 -106
+PAIR 34048,39872
+MORE0
+ADD0 -104
+ADD1 -102
+MORE2
+ADD2 -100
+ADD3 -98
+PAIR 43008,51520
+ADD0 -96
+MORE1
+ADD1 -94
+MORE2
+ADD2 -92
+MORE3
+ADD3 -90
+PAIR 52864,53760
+ADD0 -88
+ADD1 -86
+MORE2
+ADD2 -84
+ADD3 -82
+PAIR 54656,45696
+MORE0
+ADD0 -80
+ADD1 -78
+MORE2
+ADD2 -76
+MORE3
+ADD3 -74
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_e8aadb7c81a9ce24_l036_g0,.-peristyle_e8aadb7c81a9ce24_l036_g0
+.globl peristyle_e8aadb7c81a9ce24_l036_g1
+.hidden peristyle_e8aadb7c81a9ce24_l036_g1
+.type peristyle_e8aadb7c81a9ce24_l036_g1,@function
+.p2align 6
+peristyle_e8aadb7c81a9ce24_l036_g1:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 14336,17472
+SET0 -128
+PAIR 21952,23296
+ADD0 -126
+PAIR 24640,24640
+ADD0 -124
+PAIR 48384,48384
+CARRY0
+ADD0 -122
+PAIR 1344,10752
+SET1 -120
+PAIR 17024,18816
+ADD1 -118
+PAIR 19264,25984
+ADD1 -116
+PAIR 34048,37184
+CARRY1
+ADD1 -114
+PAIR 38080,42560
+ADD1 -112
+PAIR 2240,11200
+MORE0
+ADD0 -110
+ADD1 -108
+PAIR 12992,16128
+ADD0 -106
+ADD1 -104
+PAIR 29568,29568
+MORE0
+ADD0 -102
+MORE1
+ADD1 -100
+PAIR 37632,37632
+ADD0 -98
+MORE1
+ADD1 -96
+PAIR 41664,51968
+ADD0 -94
+ADD1 -92
+PAIR 5824,21504
+SET2 -90
+PAIR 31808,52416
+ADD2 -88
+PAIR 8064,19712
+ADD0 -86
+ADD2 -84
+PAIR 24192,27328
+MORE0
+ADD0 -82
+ADD2 -80
+PAIR 41216,45248
+ADD0 -78
+CARRY2
+ADD2 -76
+PAIR 53312,56000
+MORE0
+ADD0 -74
+ADD2 -72
+PAIR 56896,56896
+ADD0 -70
+ADD2 -68
+PAIR 896,3584
+ADD1 -66
+ADD2 -64
+PAIR 6720,20160
+MORE1
+ADD1 -62
+MORE2
+ADD2 -60
+PAIR 20608,23744
+ADD1 -58
+ADD2 -56
+PAIR 25536,30464
+ADD1 -54
+MORE2
+ADD2 -52
+PAIR 34944,38976
+MORE1
+ADD1 -50
+ADD2 -48
+PAIR 4480,13888
+ADD0 -46
+ADD1 -44
+ADD2 -42
+PAIR 29120,33152
+MORE0
+ADD0 -40
+ADD1 -38
+ADD2 -36
+PAIR 36288,40768
+ADD0 -34
+MORE1
+ADD1 -32
+MORE2
+ADD2 -30
+PAIR 44352,56448
+ADD0 -28
+MORE1
+ADD1 -26
+ADD2 -24
+PAIR 448,7168
+SET3 -22
+PAIR 8960,12096
+ADD3 -20
+PAIR 14784,16576
+CARRY3
+ADD3 -18
+PAIR 32256,43456
+ADD3 -16
+PAIR 46592,51520
+MORE3
+ADD3 -14
+PAIR 2688,5376
+MORE0
+ADD0 -12
+ADD3 -10
+PAIR 12544,26432
+ADD0 -8
+ADD3 -6
+PAIR 28672,42112
+MORE0
+ADD0 -4
+MORE3
+ADD3 -2
+PAIR 47040,49280
+ADD0 0
+ADD3 2
+PAIR 15232,15680
+MORE1
+ADD1 4
+ADD3 6
+PAIR 30016,36736
+ADD1 8
+MORE3
+ADD3 10
+PAIR 51072,47488
+MORE1
+ADD1 12
+ADD3 14
+PAIR 17920,30912
+MORE0
+ADD0 16
+ADD1 18
+MORE3
+ADD3 20
+PAIR 1792,7616
+MORE2
+ADD2 22
+ADD3 24
+PAIR 9856,10304
+ADD2 26
+ADD3 28
+PAIR 22400,25088
+ADD2 30
+MORE3
+ADD3 32
+PAIR 26880,28224
+ADD2 34
+ADD3 36
+PAIR 33600,34496
+MORE2
+ADD2 38
+MORE3
+ADD3 40
+PAIR 39424,45696
+ADD2 42
+ADD3 44
+PAIR 48832,53760
+MORE2
+ADD2 46
+MORE3
+ADD3 48
+PAIR 8512,9408
+ADD0 50
+ADD2 52
+ADD3 54
+PAIR 21056,22848
+MORE0
+ADD0 56
+ADD2 58
+ADD3 60
+PAIR 38528,50176
+MORE0
+ADD0 62
+MORE2
+ADD2 64
+MORE3
+ADD3 66
+PAIR 3136,4928
+ADD1 68
+ADD2 70
+ADD3 72
+PAIR 11648,35840
+MORE1
+ADD1 74
+MORE2
+ADD2 76
+MORE3
+ADD3 78
+PAIR 39872,43008
+ADD1 80
+ADD2 82
+MORE3
+ADD3 84
+PAIR 44800,49728
+MORE1
+ADD1 86
+MORE2
+ADD2 88
+MORE3
+ADD3 90
+PAIR 50624,54208
+MORE1
+ADD1 92
+MORE2
+ADD2 94
+ADD3 96
+PAIR 54656,40320
+MORE1
+ADD1 98
+ADD2 100
+MORE3
+ADD3 102
+PAIR 31360,35392
+ADD0 104
+ADD1 106
+MORE2
+ADD2 108
+ADD3 110
+PAIR 43904,52864
+MORE0
+ADD0 112
+MORE1
+ADD1 114
+ADD2 116
+MORE3
+ADD3 118
+PAIR 55104,55552
+MORE0
+ADD0 120
+ADD1 122
+ADD2 124
+ADD3 126
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_e8aadb7c81a9ce24_l036_g1,.-peristyle_e8aadb7c81a9ce24_l036_g1
+.globl peristyle_e8aadb7c81a9ce24_l036_g2
+.hidden peristyle_e8aadb7c81a9ce24_l036_g2
+.type peristyle_e8aadb7c81a9ce24_l036_g2,@function
+.p2align 6
+peristyle_e8aadb7c81a9ce24_l036_g2:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 0,7168
+SET0 -128
+PAIR 16128,26880
+ADD0 -126
+PAIR 45696,55552
+ADD0 -124
+PAIR 896,23296
+SET1 -122
+PAIR 36288,56448
+ADD1 -120
+PAIR 9408,25984
+CARRY0
+ADD0 -118
+ADD1 -116
+PAIR 36736,42560
+ADD0 -114
+CARRY1
+ADD1 -112
+PAIR 44352,46592
+MORE0
+ADD0 -110
+MORE1
+ADD1 -108
+PAIR 47488,51520
+ADD0 -106
+MORE1
+ADD1 -104
+PAIR 51968,53760
+MORE0
+ADD0 -102
+ADD1 -100
+PAIR 8512,12096
+ADD0 -98
+SET2 -96
+PAIR 17920,20160
+ADD0 -94
+ADD2 -92
+PAIR 30016,40768
+MORE0
+ADD0 -90
+CARRY2
+ADD2 -88
+PAIR 43008,43008
+ADD0 -86
+ADD2 -84
+PAIR 448,2688
+ADD1 -82
+MORE2
+ADD2 -80
+PAIR 6720,8960
+MORE1
+ADD1 -78
+MORE2
+ADD2 -76
+PAIR 10304,25088
+ADD1 -74
+ADD2 -72
+PAIR 45248,48832
+ADD1 -70
+MORE2
+ADD2 -68
+PAIR 16576,21056
+MORE0
+ADD0 -66
+MORE1
+ADD1 -64
+ADD2 -62
+PAIR 21952,22400
+MORE0
+ADD0 -60
+ADD1 -58
+ADD2 -56
+PAIR 24640,38528
+MORE0
+ADD0 -54
+MORE1
+ADD1 -52
+MORE2
+ADD2 -50
+PAIR 46144,52416
+MORE0
+ADD0 -48
+ADD1 -46
+ADD2 -44
+PAIR 11648,34496
+SET3 -42
+PAIR 13440,17024
+MORE0
+ADD0 -40
+ADD3 -38
+PAIR 26432,30464
+ADD0 -36
+ADD3 -34
+PAIR 31360,32256
+ADD0 -32
+CARRY3
+ADD3 -30
+PAIR 2240,10752
+ADD1 -28
+ADD3 -26
+PAIR 15680,17472
+MORE1
+ADD1 -24
+MORE3
+ADD3 -22
+PAIR 27328,41216
+MORE1
+ADD1 -20
+ADD3 -18
+PAIR 42112,50624
+ADD1 -16
+ADD3 -14
+PAIR 11200,13888
+MORE0
+ADD0 -12
+ADD1 -10
+MORE3
+ADD3 -8
+PAIR 20608,29568
+ADD0 -6
+MORE1
+ADD1 -4
+ADD3 -2
+PAIR 38080,48384
+MORE0
+ADD0 0
+MORE1
+ADD1 2
+MORE3
+ADD3 4
+PAIR 41664,56000
+ADD0 6
+ADD1 8
+ADD3 10
+PAIR 1344,3584
+MORE2
+ADD2 12
+ADD3 14
+PAIR 4032,4480
+ADD2 16
+MORE3
+ADD3 18
+PAIR 6272,12544
+MORE2
+ADD2 20
+ADD3 22
+PAIR 14336,15232
+ADD2 24
+MORE3
+ADD3 26
+PAIR 21504,22848
+MORE2
+ADD2 28
+ADD3 30
+PAIR 32704,35840
+ADD2 32
+ADD3 34
+PAIR 39872,44800
+ADD2 36
+ADD3 38
+PAIR 47040,52864
+MORE2
+ADD2 40
+MORE3
+ADD3 42
+PAIR 53312,25536
+ADD2 44
+ADD3 46
+PAIR 7616,19712
+MORE0
+ADD0 48
+MORE2
+ADD2 50
+MORE3
+ADD3 52
+PAIR 24192,28224
+ADD0 54
+ADD2 56
+ADD3 58
+PAIR 28672,37632
+MORE0
+ADD0 60
+MORE2
+ADD2 62
+MORE3
+ADD3 64
+PAIR 38976,38976
+MORE0
+ADD0 66
+ADD2 68
+ADD3 70
+PAIR 49280,49280
+MORE0
+ADD0 72
+ADD2 74
+ADD3 76
+PAIR 56896,56896
+ADD0 78
+MORE2
+ADD2 80
+ADD3 82
+PAIR 1792,5824
+ADD1 84
+ADD2 86
+MORE3
+ADD3 88
+PAIR 9856,12992
+MORE1
+ADD1 90
+ADD2 92
+ADD3 94
+PAIR 14784,23744
+ADD1 96
+MORE2
+ADD2 98
+ADD3 100
+PAIR 27776,33152
+MORE1
+ADD1 102
+ADD2 104
+MORE3
+ADD3 106
+PAIR 37184,50176
+MORE1
+ADD1 108
+MORE2
+ADD2 110
+ADD3 112
+PAIR 54208,51072
+ADD1 114
+ADD2 116
+ADD3 118
+PAIR 4928,8064
+MORE0
+ADD0 120
+MORE1
+ADD1 122
+MORE2
+ADD2 124
+ADD3 126
+PAIR 29120,30912
+add $256,%rax
+ADD0 -128
+ADD1 -126
+ADD2 -124
+MORE3
+ADD3 -122
+PAIR 31808,34048
+MORE0
 ADD0 -120
 MORE1
 ADD1 -118
 MORE2
 ADD2 -116
 ADD3 -114
-PAIR 49728,50624
-MORE0
+PAIR 35392,43904
 ADD0 -112
+MORE1
 ADD1 -110
+MORE2
 ADD2 -108
 MORE3
 ADD3 -106
-PAIR 55552,54656
+PAIR 49728,55104
 ADD0 -104
-MORE1
 ADD1 -102
 MORE2
 ADD2 -100
@@ -2101,12 +1286,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_853ee3c16ab170f4_l036_g4,.-peristyle_853ee3c16ab170f4_l036_g4
-.globl peristyle_853ee3c16ab170f4_l036_g5
-.hidden peristyle_853ee3c16ab170f4_l036_g5
-.type peristyle_853ee3c16ab170f4_l036_g5,@function
+.size peristyle_e8aadb7c81a9ce24_l036_g2,.-peristyle_e8aadb7c81a9ce24_l036_g2
+.globl peristyle_e8aadb7c81a9ce24_l036_g3
+.hidden peristyle_e8aadb7c81a9ce24_l036_g3
+.type peristyle_e8aadb7c81a9ce24_l036_g3,@function
 .p2align 6
-peristyle_853ee3c16ab170f4_l036_g5:
+peristyle_e8aadb7c81a9ce24_l036_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2115,299 +1300,1094 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 7616,8512
+PAIR 8960,10304
 SET0 -128
-PAIR 18368,28224
+PAIR 11200,15232
 ADD0 -126
-PAIR 12096,14336
-SET1 -124
-PAIR 41664,43008
-ADD1 -122
-PAIR 0,7168
-CARRY0
-ADD0 -120
+PAIR 40320,54208
+ADD0 -124
+PAIR 13888,17920
+SET1 -122
+PAIR 32256,46592
+ADD1 -120
+PAIR 47936,47936
+CARRY1
 ADD1 -118
-PAIR 17024,26432
+PAIR 10752,12544
+CARRY0
 ADD0 -116
 ADD1 -114
-PAIR 30016,30464
+PAIR 25984,34944
 ADD0 -112
-CARRY1
 ADD1 -110
-PAIR 34496,35840
+PAIR 41664,45248
 MORE0
 ADD0 -108
 ADD1 -106
-PAIR 37632,40320
-ADD0 -104
-MORE1
-ADD1 -102
-PAIR 52864,52864
-MORE0
-ADD0 -100
-ADD1 -98
-PAIR 4480,5376
-SET2 -96
-PAIR 24192,32256
+PAIR 1792,3584
+SET2 -104
+PAIR 8064,17472
+ADD2 -102
+PAIR 24640,27328
 CARRY2
-ADD2 -94
-PAIR 47040,56896
-ADD2 -92
-PAIR 1344,1344
-ADD0 -90
-MORE2
-ADD2 -88
-PAIR 4032,4032
-ADD0 -86
-MORE2
-ADD2 -84
-PAIR 12544,15232
+ADD2 -100
+PAIR 44800,49280
+ADD2 -98
+PAIR 11648,22400
 MORE0
-ADD0 -82
-ADD2 -80
-PAIR 17920,26880
-ADD0 -78
+ADD0 -96
+ADD2 -94
+PAIR 25088,34496
+ADD0 -92
 MORE2
-ADD2 -76
-PAIR 3584,16128
-ADD1 -74
-ADD2 -72
-PAIR 20160,22848
+ADD2 -90
+PAIR 35392,38080
+MORE0
+ADD0 -88
+ADD2 -86
+PAIR 14784,16576
 MORE1
+ADD1 -84
+MORE2
+ADD2 -82
+PAIR 20160,26432
+ADD1 -80
+ADD2 -78
+PAIR 30912,42560
+MORE1
+ADD1 -76
+ADD2 -74
+PAIR 3136,4032
+MORE0
+ADD0 -72
 ADD1 -70
 MORE2
 ADD2 -68
-PAIR 31360,31360
-ADD1 -66
-ADD2 -64
-PAIR 38976,38976
-ADD1 -62
-MORE2
-ADD2 -60
-PAIR 44800,49280
+PAIR 9408,21056
+MORE0
+ADD0 -66
+ADD1 -64
+ADD2 -62
+PAIR 30016,35840
+ADD0 -60
 MORE1
 ADD1 -58
 ADD2 -56
-PAIR 18816,25536
+PAIR 36736,39424
+MORE0
 ADD0 -54
 ADD1 -52
+MORE2
 ADD2 -50
-PAIR 32704,39424
+PAIR 40768,54656
 MORE0
 ADD0 -48
+MORE1
 ADD1 -46
-MORE2
 ADD2 -44
-PAIR 39872,43456
-MORE0
-ADD0 -42
-MORE1
-ADD1 -40
-ADD2 -38
-PAIR 47936,53312
-ADD0 -36
-MORE1
-ADD1 -34
-MORE2
-ADD2 -32
-PAIR 13888,15680
-SET3 -30
-PAIR 45248,50176
-ADD3 -28
-PAIR 1792,5824
-MORE0
-ADD0 -26
+PAIR 4480,7168
+SET3 -42
+PAIR 28224,47040
 CARRY3
-ADD3 -24
-PAIR 6720,21952
-ADD0 -22
-ADD3 -20
-PAIR 23296,25984
-ADD0 -18
+ADD3 -40
+PAIR 50624,50624
 MORE3
+ADD3 -38
+PAIR 15680,51520
+ADD0 -36
+MORE3
+ADD3 -34
+PAIR 896,5824
+ADD1 -32
+MORE3
+ADD3 -30
+PAIR 31360,39872
+MORE1
+ADD1 -28
+MORE3
+ADD3 -26
+PAIR 42112,53312
+ADD1 -24
+MORE3
+ADD3 -22
+PAIR 6720,7616
+MORE0
+ADD0 -20
+ADD1 -18
 ADD3 -16
-PAIR 10304,16576
-ADD1 -14
-ADD3 -12
-PAIR 31808,48832
-ADD1 -10
-MORE3
-ADD3 -8
-PAIR 896,4928
-MORE0
-ADD0 -6
-ADD1 -4
-ADD3 -2
-PAIR 11200,23744
-ADD0 0
+PAIR 9856,32704
+ADD0 -14
 MORE1
-ADD1 2
-ADD3 4
-PAIR 33152,41216
-MORE0
-ADD0 6
+ADD1 -12
+MORE3
+ADD3 -10
+PAIR 37632,38528
+ADD0 -8
 MORE1
-ADD1 8
-MORE3
-ADD3 10
-PAIR 44352,46144
-ADD0 12
-ADD1 14
-ADD3 16
-PAIR 47488,52416
+ADD1 -6
+ADD3 -4
+PAIR 38976,38976
 MORE0
-ADD0 18
-ADD1 20
+ADD0 -2
+ADD1 0
 MORE3
-ADD3 22
-PAIR 2240,2688
-ADD2 24
+ADD3 2
+PAIR 43008,43008
+ADD0 4
+ADD1 6
+MORE3
+ADD3 8
+PAIR 43456,44352
+ADD0 10
+ADD1 12
+ADD3 14
+PAIR 48384,50176
+MORE0
+ADD0 16
+MORE1
+ADD1 18
+ADD3 20
+PAIR 52864,53760
+ADD0 22
+ADD1 24
+MORE3
 ADD3 26
-PAIR 9408,10752
+PAIR 0,8512
 MORE2
 ADD2 28
-MORE3
 ADD3 30
-PAIR 14784,22400
-MORE2
+PAIR 12992,20608
 ADD2 32
 ADD3 34
-PAIR 29120,34048
+PAIR 29568,31808
 ADD2 36
-MORE3
 ADD3 38
-PAIR 38080,53760
-MORE2
+PAIR 45696,45696
 ADD2 40
+MORE3
 ADD3 42
-PAIR 8960,9856
+PAIR 448,2240
 MORE0
 ADD0 44
 MORE2
 ADD2 46
-MORE3
 ADD3 48
-PAIR 12992,35392
+PAIR 2688,5376
+MORE0
 ADD0 50
-MORE2
 ADD2 52
 MORE3
 ADD3 54
-PAIR 56000,45696
+PAIR 12096,21952
 ADD0 56
 ADD2 58
 ADD3 60
-PAIR 56448,40768
-MORE0
+PAIR 26880,33152
 ADD0 62
 MORE2
 ADD2 64
+MORE3
 ADD3 66
-PAIR 448,448
-MORE1
-ADD1 68
-MORE2
+PAIR 36288,41216
+MORE0
+ADD0 68
 ADD2 70
 MORE3
 ADD3 72
-PAIR 27328,27328
-ADD1 74
-MORE2
+PAIR 55104,56448
+ADD0 74
 ADD2 76
+MORE3
 ADD3 78
-PAIR 29568,38528
+PAIR 1344,6272
 ADD1 80
 MORE2
 ADD2 82
-ADD3 84
-PAIR 43904,46592
-ADD1 86
-MORE2
-ADD2 88
 MORE3
+ADD3 84
+PAIR 16128,23296
+MORE1
+ADD1 86
+ADD2 88
 ADD3 90
-PAIR 51520,51968
+PAIR 30464,47488
 MORE1
 ADD1 92
 ADD2 94
 MORE3
 ADD3 96
-PAIR 8064,17472
+PAIR 51968,52416
+ADD1 98
+MORE2
+ADD2 100
+ADD3 102
+PAIR 17024,18816
+ADD0 104
+MORE1
+ADD1 106
+ADD2 108
+MORE3
+ADD3 110
+PAIR 19264,19712
+MORE0
+ADD0 112
+ADD1 114
+MORE2
+ADD2 116
+MORE3
+ADD3 118
+PAIR 23744,24192
+MORE0
+ADD0 120
+MORE1
+ADD1 122
+ADD2 124
+MORE3
+ADD3 126
+PAIR 28672,28672
+add $256,%rax
+ADD0 -128
+ADD1 -126
+MORE2
+ADD2 -124
+ADD3 -122
+PAIR 29120,29120
+MORE0
+ADD0 -120
+ADD1 -118
+ADD2 -116
+MORE3
+ADD3 -114
+PAIR 33600,34048
+MORE0
+ADD0 -112
+MORE1
+ADD1 -110
+ADD2 -108
+ADD3 -106
+PAIR 43904,46144
+ADD0 -104
+ADD1 -102
+ADD2 -100
+MORE3
+ADD3 -98
+PAIR 48832,49728
+MORE0
+ADD0 -96
+ADD1 -94
+MORE2
+ADD2 -92
+MORE3
+ADD3 -90
+PAIR 51072,56000
+ADD0 -88
+MORE1
+ADD1 -86
+ADD2 -84
+ADD3 -82
+PAIR 56896,55552
+ADD0 -80
+MORE1
+ADD1 -78
+MORE2
+ADD2 -76
+MORE3
+ADD3 -74
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_e8aadb7c81a9ce24_l036_g3,.-peristyle_e8aadb7c81a9ce24_l036_g3
+.globl peristyle_e8aadb7c81a9ce24_l036_g4
+.hidden peristyle_e8aadb7c81a9ce24_l036_g4
+.type peristyle_e8aadb7c81a9ce24_l036_g4,@function
+.p2align 6
+peristyle_e8aadb7c81a9ce24_l036_g4:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 2240,32704
+SET0 -128
+PAIR 44800,48832
+ADD0 -126
+PAIR 23744,52864
+SET1 -124
+PAIR 1344,2688
+ADD0 -122
+CARRY1
+ADD1 -120
+PAIR 3136,4928
+ADD0 -118
+ADD1 -116
+PAIR 19712,28224
+CARRY0
+ADD0 -114
+MORE1
+ADD1 -112
+PAIR 28672,29568
+ADD0 -110
+ADD1 -108
+PAIR 30016,31360
+ADD0 -106
+ADD1 -104
+PAIR 35392,36288
+MORE0
+ADD0 -102
+MORE1
+ADD1 -100
+PAIR 43904,46144
+ADD0 -98
+ADD1 -96
+PAIR 38080,40320
+SET2 -94
+PAIR 42560,51520
+ADD2 -92
+PAIR 17472,20608
+ADD0 -90
+CARRY2
+ADD2 -88
+PAIR 29120,39872
+MORE0
+ADD0 -86
+ADD2 -84
+PAIR 8512,11200
+ADD1 -82
+ADD2 -80
+PAIR 11648,13440
+MORE1
+ADD1 -78
+MORE2
+ADD2 -76
+PAIR 14336,15680
+ADD1 -74
+ADD2 -72
+PAIR 48384,49728
+MORE1
+ADD1 -70
+ADD2 -68
+PAIR 8064,9856
+ADD0 -66
+MORE1
+ADD1 -64
+MORE2
+ADD2 -62
+PAIR 21504,25088
+ADD0 -60
+ADD1 -58
+ADD2 -56
+PAIR 33600,36736
+MORE0
+ADD0 -54
+ADD1 -52
+MORE2
+ADD2 -50
+PAIR 55552,56000
+ADD0 -48
+MORE1
+ADD1 -46
+ADD2 -44
+PAIR 448,7168
+SET3 -42
+PAIR 10752,12096
+ADD3 -40
+PAIR 13888,25984
+ADD3 -38
+PAIR 30464,43008
+ADD3 -36
+PAIR 6272,17024
+ADD0 -34
+CARRY3
+ADD3 -32
+PAIR 23296,34496
+MORE0
+ADD0 -30
+ADD3 -28
+PAIR 47040,54208
+ADD0 -26
+MORE3
+ADD3 -24
+PAIR 5376,8960
+ADD1 -22
+ADD3 -20
+PAIR 9408,14784
+ADD1 -18
+MORE3
+ADD3 -16
+PAIR 26432,27776
+ADD1 -14
+ADD3 -12
+PAIR 51072,53760
+MORE1
+ADD1 -10
+ADD3 -8
+PAIR 18816,19264
+ADD0 -6
+ADD1 -4
+MORE3
+ADD3 -2
+PAIR 34048,34048
+ADD0 0
+ADD1 2
+ADD3 4
+PAIR 38528,38528
+MORE0
+ADD0 6
+ADD1 8
+ADD3 10
+PAIR 47936,53312
+MORE0
+ADD0 12
+MORE1
+ADD1 14
+MORE3
+ADD3 16
+PAIR 7616,20160
+ADD2 18
+MORE3
+ADD3 20
+PAIR 22400,27328
+MORE2
+ADD2 22
+ADD3 24
+PAIR 31808,43456
+ADD2 26
+ADD3 28
+PAIR 45248,54656
+ADD2 30
+MORE3
+ADD3 32
+PAIR 1792,4032
+MORE0
+ADD0 34
+MORE2
+ADD2 36
+ADD3 38
+PAIR 21056,21952
+ADD0 40
+ADD2 42
+ADD3 44
+PAIR 35840,37184
+ADD0 46
+MORE2
+ADD2 48
+MORE3
+ADD3 50
+PAIR 37632,41664
+ADD0 52
+ADD2 54
+MORE3
+ADD3 56
+PAIR 46592,49280
+MORE0
+ADD0 58
+ADD2 60
+ADD3 62
+PAIR 12544,24192
+ADD1 64
+MORE2
+ADD2 66
+MORE3
+ADD3 68
+PAIR 30912,32256
+ADD1 70
+MORE2
+ADD2 72
+ADD3 74
+PAIR 33152,41216
+MORE1
+ADD1 76
+MORE2
+ADD2 78
+MORE3
+ADD3 80
+PAIR 47488,55104
+ADD1 82
+MORE2
+ADD2 84
+ADD3 86
+PAIR 56896,50624
+ADD1 88
+ADD2 90
+ADD3 92
+PAIR 0,6720
+ADD0 94
+MORE1
+ADD1 96
+MORE2
+ADD2 98
+MORE3
+ADD3 100
+PAIR 10304,16128
+MORE0
+ADD0 102
+MORE1
+ADD1 104
+ADD2 106
+ADD3 108
+PAIR 18368,22848
+ADD0 110
+ADD1 112
+ADD2 114
+ADD3 116
+PAIR 24640,25536
+ADD0 118
+MORE1
+ADD1 120
+MORE2
+ADD2 122
+MORE3
+ADD3 124
+PAIR 34944,38976
+MORE0
+ADD0 126
+MORE1
+add $256,%rax
+ADD1 -128
+ADD2 -126
+MORE3
+ADD3 -124
+PAIR 40768,42112
+ADD0 -122
+MORE1
+ADD1 -120
+MORE2
+ADD2 -118
+MORE3
+ADD3 -116
+PAIR 44352,45696
+ADD0 -114
+ADD1 -112
+ADD2 -110
+ADD3 -108
+PAIR 50176,56448
+MORE0
+ADD0 -106
+MORE1
+ADD1 -104
+MORE2
+ADD2 -102
+MORE3
+ADD3 -100
+PAIR 51968,51968
+ADD0 -98
+ADD1 -96
+ADD2 -94
+ADD3 -92
+PAIR 52416,52416
+MORE0
+ADD0 -90
+ADD1 -88
+MORE2
+ADD2 -86
+ADD3 -84
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_e8aadb7c81a9ce24_l036_g4,.-peristyle_e8aadb7c81a9ce24_l036_g4
+.globl peristyle_e8aadb7c81a9ce24_l036_g5
+.hidden peristyle_e8aadb7c81a9ce24_l036_g5
+.type peristyle_e8aadb7c81a9ce24_l036_g5,@function
+.p2align 6
+peristyle_e8aadb7c81a9ce24_l036_g5:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 4032,4928
+SET0 -128
+PAIR 12096,28672
+ADD0 -126
+PAIR 2688,16128
+SET1 -124
+PAIR 21504,54656
+ADD1 -122
+PAIR 15680,19712
+CARRY0
+ADD0 -120
+ADD1 -118
+PAIR 34496,36288
+ADD0 -116
+ADD1 -114
+PAIR 44800,47040
+MORE0
+ADD0 -112
+CARRY1
+ADD1 -110
+PAIR 2240,9856
+SET2 -108
+PAIR 13440,35840
+ADD2 -106
+PAIR 49280,56896
+ADD2 -104
+PAIR 21056,22400
+ADD0 -102
+CARRY2
+ADD2 -100
+PAIR 23296,31808
+ADD0 -98
+ADD2 -96
+PAIR 42560,45248
+MORE0
+ADD0 -94
+ADD2 -92
+PAIR 45696,50624
+ADD0 -90
+ADD2 -88
+PAIR 52864,52864
+ADD0 -86
+MORE2
+ADD2 -84
+PAIR 29120,30464
+ADD1 -82
+ADD2 -80
+PAIR 31360,32704
+ADD1 -78
+ADD2 -76
+PAIR 42112,51968
+MORE1
+ADD1 -74
+MORE2
+ADD2 -72
+PAIR 896,24640
+MORE0
+ADD0 -70
+ADD1 -68
+ADD2 -66
+PAIR 26432,40320
+ADD0 -64
+ADD1 -62
+ADD2 -60
+PAIR 52416,53312
+MORE0
+ADD0 -58
+MORE1
+ADD1 -56
+MORE2
+ADD2 -54
+PAIR 6720,10752
+SET3 -52
+PAIR 12992,17472
+ADD3 -50
+PAIR 25984,27328
+CARRY3
+ADD3 -48
+PAIR 34048,55552
+ADD3 -46
+PAIR 3136,3584
+ADD0 -44
+MORE3
+ADD3 -42
+PAIR 5824,12544
+ADD0 -40
+ADD3 -38
+PAIR 17920,27776
+MORE0
+ADD0 -36
+MORE3
+ADD3 -34
+PAIR 37632,33152
+MORE0
+ADD0 -32
+ADD3 -30
+PAIR 8960,9408
+ADD1 -28
+ADD3 -26
+PAIR 13888,20160
+MORE1
+ADD1 -24
+MORE3
+ADD3 -22
+PAIR 35392,39872
+ADD1 -20
+ADD3 -18
+PAIR 48384,51520
+MORE1
+ADD1 -16
+ADD3 -14
+PAIR 6272,15232
+ADD0 -12
+ADD1 -10
+ADD3 -8
+PAIR 16576,23744
+MORE0
+ADD0 -6
+ADD1 -4
+MORE3
+ADD3 -2
+PAIR 25536,38528
+ADD0 0
+ADD1 2
+ADD3 4
+PAIR 5376,18368
+ADD2 6
+ADD3 8
+PAIR 18816,19264
+MORE2
+ADD2 10
+ADD3 12
+PAIR 21952,25088
+ADD2 14
+MORE3
+ADD3 16
+PAIR 43904,48832
+ADD2 18
+ADD3 20
+PAIR 0,448
+ADD0 22
+ADD2 24
+ADD3 26
+PAIR 8512,10304
+MORE0
+ADD0 28
+MORE2
+ADD2 30
+MORE3
+ADD3 32
+PAIR 14336,14784
+ADD0 34
+ADD2 36
+ADD3 38
+PAIR 17024,32256
+ADD0 40
+ADD2 42
+ADD3 44
+PAIR 38976,38976
+MORE0
+ADD0 46
+ADD2 48
+ADD3 50
+PAIR 46592,46592
+MORE0
+ADD0 52
+ADD2 54
+MORE3
+ADD3 56
+PAIR 1344,1792
+ADD1 58
+MORE2
+ADD2 60
+ADD3 62
+PAIR 8064,20608
+MORE1
+ADD1 64
+ADD2 66
+ADD3 68
+PAIR 24192,29568
+ADD1 70
+ADD2 72
+ADD3 74
+PAIR 33600,43456
+ADD1 76
+MORE2
+ADD2 78
+MORE3
+ADD3 80
+PAIR 4480,7168
+ADD0 82
+ADD1 84
+ADD2 86
+ADD3 88
+PAIR 7616,11200
+MORE0
+ADD0 90
+MORE1
+ADD1 92
+ADD2 94
+MORE3
+ADD3 96
+PAIR 11648,22848
 ADD0 98
 ADD1 100
-MORE2
 ADD2 102
-MORE3
 ADD3 104
-PAIR 20608,21056
+PAIR 26880,28224
 MORE0
 ADD0 106
 ADD1 108
-MORE2
 ADD2 110
+MORE3
 ADD3 112
-PAIR 24640,25088
-MORE0
+PAIR 30016,30912
 ADD0 114
-MORE1
 ADD1 116
+MORE2
 ADD2 118
 MORE3
 ADD3 120
-PAIR 27776,30912
+PAIR 34944,36736
 ADD0 122
+MORE1
 ADD1 124
-MORE2
 ADD2 126
 add $256,%rax
 ADD3 -128
-PAIR 36288,36736
+PAIR 39424,40768
 MORE0
 ADD0 -126
 ADD1 -124
 ADD2 -122
 ADD3 -120
-PAIR 37184,37184
+PAIR 41664,43008
+MORE0
 ADD0 -118
 MORE1
 ADD1 -116
 MORE2
 ADD2 -114
 ADD3 -112
-PAIR 42112,42112
+PAIR 47488,49728
 ADD0 -110
 ADD1 -108
-MORE2
 ADD2 -106
-MORE3
 ADD3 -104
-PAIR 42560,48384
+PAIR 50176,54208
 MORE0
 ADD0 -102
-MORE1
 ADD1 -100
-MORE2
 ADD2 -98
+MORE3
 ADD3 -96
-PAIR 49728,50624
-MORE0
+PAIR 51072,47936
 ADD0 -94
+MORE1
 ADD1 -92
 ADD2 -90
-MORE3
 ADD3 -88
-PAIR 51072,54208
-MORE0
+PAIR 55104,56000
 ADD0 -86
 MORE1
 ADD1 -84
-MORE2
 ADD2 -82
 ADD3 -80
-PAIR 55104,55552
+PAIR 56448,41216
+MORE0
 ADD0 -78
+MORE1
 ADD1 -76
-MORE2
 ADD2 -74
 ADD3 -72
 vpsraw $8,%ymm4,%ymm0
@@ -2521,12 +2501,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_853ee3c16ab170f4_l036_g5,.-peristyle_853ee3c16ab170f4_l036_g5
-.globl peristyle_853ee3c16ab170f4_l036_g6
-.hidden peristyle_853ee3c16ab170f4_l036_g6
-.type peristyle_853ee3c16ab170f4_l036_g6,@function
+.size peristyle_e8aadb7c81a9ce24_l036_g5,.-peristyle_e8aadb7c81a9ce24_l036_g5
+.globl peristyle_e8aadb7c81a9ce24_l036_g6
+.hidden peristyle_e8aadb7c81a9ce24_l036_g6
+.type peristyle_e8aadb7c81a9ce24_l036_g6,@function
 .p2align 6
-peristyle_853ee3c16ab170f4_l036_g6:
+peristyle_e8aadb7c81a9ce24_l036_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2535,275 +2515,325 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 2240,3584
+PAIR 10304,26432
 SET0 -128
-PAIR 4480,8064
-CARRY0
+PAIR 31808,37632
 ADD0 -126
-PAIR 11200,12992
+PAIR 47488,51968
 ADD0 -124
-PAIR 15680,28224
+PAIR 52864,54656
+CARRY0
 ADD0 -122
-PAIR 38080,50624
-MORE0
-ADD0 -120
-PAIR 26880,40320
-SET1 -118
-PAIR 4928,11648
-ADD0 -116
-ADD1 -114
+PAIR 1792,5824
+SET1 -120
+PAIR 11648,12096
+ADD1 -118
 PAIR 13440,14336
-ADD0 -112
+ADD0 -116
 CARRY1
+ADD1 -114
+PAIR 18368,19712
+ADD0 -112
 ADD1 -110
-PAIR 15232,17472
+PAIR 21504,30016
 MORE0
 ADD0 -108
+MORE1
 ADD1 -106
-PAIR 20608,21504
-ADD0 -104
-MORE1
-ADD1 -102
-PAIR 29568,35392
+PAIR 7168,11200
+SET2 -104
+PAIR 30464,34944
+ADD2 -102
+PAIR 3136,6272
 ADD0 -100
-MORE1
-ADD1 -98
-PAIR 44800,51520
-ADD0 -96
-ADD1 -94
-PAIR 0,448
-SET2 -92
-PAIR 7168,8960
-ADD2 -90
-PAIR 10304,21952
-ADD2 -88
-PAIR 45696,56448
-ADD2 -86
-PAIR 31808,33152
-MORE0
-ADD0 -84
 CARRY2
-ADD2 -82
-PAIR 37184,49280
-ADD0 -80
-ADD2 -78
-PAIR 54208,55104
+ADD2 -98
+PAIR 21952,33152
 MORE0
-ADD0 -76
+ADD0 -96
+ADD2 -94
+PAIR 4928,7616
+MORE1
+ADD1 -92
+ADD2 -90
+PAIR 17024,25984
+ADD1 -88
 MORE2
-ADD2 -74
-PAIR 5376,12096
+ADD2 -86
+PAIR 28672,52416
+MORE1
+ADD1 -84
+ADD2 -82
+PAIR 896,16576
+MORE0
+ADD0 -80
+ADD1 -78
+ADD2 -76
+PAIR 33600,40768
+ADD0 -74
 MORE1
 ADD1 -72
+MORE2
 ADD2 -70
-PAIR 18368,22400
-ADD1 -68
-ADD2 -66
-PAIR 24640,25536
+PAIR 41216,41664
+MORE0
+ADD0 -68
+ADD1 -66
+ADD2 -64
+PAIR 44352,50176
+ADD0 -62
 MORE1
-ADD1 -64
+ADD1 -60
 MORE2
-ADD2 -62
-PAIR 1792,22848
-ADD0 -60
-MORE1
-ADD1 -58
-ADD2 -56
-PAIR 27328,27776
-ADD0 -54
-MORE1
-ADD1 -52
-ADD2 -50
-PAIR 34496,41216
-ADD0 -48
-ADD1 -46
-MORE2
-ADD2 -44
-PAIR 3136,36736
-SET3 -42
-PAIR 46144,48832
-ADD3 -40
-PAIR 53760,55552
-ADD3 -38
-PAIR 9856,23744
-ADD0 -36
+ADD2 -58
+PAIR 45248,34496
+MORE0
+ADD0 -56
+ADD1 -54
+ADD2 -52
+PAIR 448,2688
+SET3 -50
+PAIR 4032,12992
 CARRY3
+ADD3 -48
+PAIR 49280,55104
+ADD3 -46
+PAIR 4480,16128
+ADD0 -44
+MORE3
+ADD3 -42
+PAIR 18816,30912
+MORE0
+ADD0 -40
+ADD3 -38
+PAIR 37184,38976
+ADD0 -36
+MORE3
 ADD3 -34
-PAIR 39872,48384
+PAIR 48384,53760
 MORE0
 ADD0 -32
 ADD3 -30
-PAIR 896,16576
-MORE1
-ADD1 -28
+PAIR 54208,56448
+MORE0
+ADD0 -28
 MORE3
 ADD3 -26
-PAIR 17920,30016
+PAIR 22400,25536
 MORE1
 ADD1 -24
 MORE3
 ADD3 -22
-PAIR 33600,39424
+PAIR 55552,40320
 ADD1 -20
-MORE3
 ADD3 -18
-PAIR 42560,56000
+PAIR 24640,24640
+ADD0 -16
 MORE1
-ADD1 -16
+ADD1 -14
+ADD3 -12
+PAIR 26880,26880
+ADD0 -10
+MORE1
+ADD1 -8
 MORE3
-ADD3 -14
-PAIR 1344,5824
-ADD0 -12
-MORE1
-ADD1 -10
-ADD3 -8
-PAIR 19712,28672
+ADD3 -6
+PAIR 38528,38528
 MORE0
-ADD0 -6
-ADD1 -4
+ADD0 -4
+ADD1 -2
+ADD3 0
+PAIR 42112,42112
+ADD0 2
+ADD1 4
 MORE3
-ADD3 -2
-PAIR 29120,31360
-ADD0 0
-MORE1
-ADD1 2
-ADD3 4
-PAIR 32704,43904
-MORE0
-ADD0 6
-MORE1
-ADD1 8
+ADD3 6
+PAIR 3584,8064
+MORE2
+ADD2 8
 MORE3
 ADD3 10
-PAIR 6720,16128
-MORE2
+PAIR 10752,20160
 ADD2 12
 ADD3 14
-PAIR 18816,19264
+PAIR 36288,36736
 ADD2 16
-MORE3
 ADD3 18
-PAIR 20160,23296
+PAIR 39872,51072
 MORE2
 ADD2 20
-ADD3 22
-PAIR 34944,43008
-ADD2 24
-ADD3 26
-PAIR 43456,45248
-MORE2
-ADD2 28
 MORE3
-ADD3 30
-PAIR 47488,51072
+ADD3 22
+PAIR 2240,8960
+ADD0 24
+ADD2 26
+MORE3
+ADD3 28
+PAIR 9856,25088
+MORE0
+ADD0 30
 MORE2
 ADD2 32
 ADD3 34
-PAIR 51968,54656
-ADD2 36
-MORE3
-ADD3 38
-PAIR 4032,6272
-ADD0 40
-ADD2 42
-MORE3
-ADD3 44
-PAIR 10752,13888
+PAIR 32256,38080
 MORE0
-ADD0 46
+ADD0 36
 MORE2
-ADD2 48
-ADD3 50
-PAIR 26432,30464
-ADD0 52
-ADD2 54
+ADD2 38
 MORE3
-ADD3 56
-PAIR 30912,32256
-ADD0 58
-ADD2 60
-ADD3 62
-PAIR 35840,37632
-ADD0 64
-MORE2
-ADD2 66
-ADD3 68
-PAIR 38976,52864
+ADD3 40
+PAIR 43456,45696
+ADD0 42
+ADD2 44
+ADD3 46
+PAIR 50624,35840
 MORE0
-ADD0 70
-ADD2 72
-MORE3
-ADD3 74
-PAIR 9408,21056
-MORE1
-ADD1 76
-ADD2 78
-ADD3 80
-PAIR 25984,38528
-MORE1
-ADD1 82
+ADD0 48
 MORE2
-ADD2 84
-ADD3 86
-PAIR 40768,44352
-ADD1 88
-ADD2 90
-ADD3 92
-PAIR 46592,47936
-MORE1
-ADD1 94
-MORE2
-ADD2 96
+ADD2 50
+ADD3 52
+PAIR 5376,5376
+ADD1 54
+ADD2 56
 MORE3
-ADD3 98
-PAIR 7616,12544
-MORE0
-ADD0 100
+ADD3 58
+PAIR 9408,9408
+MORE1
+ADD1 60
+ADD2 62
+MORE3
+ADD3 64
+PAIR 17920,21056
+ADD1 66
+ADD2 68
+MORE3
+ADD3 70
+PAIR 22848,24192
+MORE1
+ADD1 72
+MORE2
+ADD2 74
+MORE3
+ADD3 76
+PAIR 27328,27328
+ADD1 78
+ADD2 80
+MORE3
+ADD3 82
+PAIR 27776,27776
+ADD1 84
+ADD2 86
+MORE3
+ADD3 88
+PAIR 39424,39424
+MORE1
+ADD1 90
+MORE2
+ADD2 92
+MORE3
+ADD3 94
+PAIR 43904,43904
+MORE1
+ADD1 96
+ADD2 98
+ADD3 100
+PAIR 44800,47936
 ADD1 102
 MORE2
 ADD2 104
 ADD3 106
-PAIR 14784,17024
+PAIR 1344,1344
 ADD0 108
 MORE1
 ADD1 110
 ADD2 112
+MORE3
 ADD3 114
-PAIR 24192,34048
-MORE0
+PAIR 12544,12544
 ADD0 116
+MORE1
 ADD1 118
 ADD2 120
-MORE3
 ADD3 122
-PAIR 41664,42112
+PAIR 14784,15232
+MORE0
 ADD0 124
-MORE1
 ADD1 126
-MORE2
 add $256,%rax
 ADD2 -128
+MORE3
 ADD3 -126
-PAIR 50176,53312
+PAIR 17472,20608
 ADD0 -124
 MORE1
 ADD1 -122
+MORE2
 ADD2 -120
 MORE3
 ADD3 -118
-PAIR 52416,49728
-MORE0
+PAIR 29120,29568
 ADD0 -116
 ADD1 -114
-MORE2
 ADD2 -112
+MORE3
 ADD3 -110
-PAIR 56896,47040
+PAIR 31360,31360
+MORE0
 ADD0 -108
+MORE1
 ADD1 -106
 ADD2 -104
 MORE3
 ADD3 -102
+PAIR 32704,32704
+ADD0 -100
+ADD1 -98
+MORE2
+ADD2 -96
+MORE3
+ADD3 -94
+PAIR 34048,35392
+ADD0 -92
+MORE1
+ADD1 -90
+ADD2 -88
+MORE3
+ADD3 -86
+PAIR 42560,46592
+MORE0
+ADD0 -84
+ADD1 -82
+MORE2
+ADD2 -80
+MORE3
+ADD3 -78
+PAIR 47040,53312
+ADD0 -76
+MORE1
+ADD1 -74
+MORE2
+ADD2 -72
+ADD3 -70
+PAIR 49728,51520
+ADD0 -68
+ADD1 -66
+MORE2
+ADD2 -64
+MORE3
+ADD3 -62
+PAIR 56000,56000
+ADD0 -60
+MORE1
+ADD1 -58
+ADD2 -56
+MORE3
+ADD3 -54
+PAIR 56896,56896
+ADD0 -52
+MORE1
+ADD1 -50
+ADD2 -48
+ADD3 -46
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -2915,12 +2945,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_853ee3c16ab170f4_l036_g6,.-peristyle_853ee3c16ab170f4_l036_g6
-.globl peristyle_853ee3c16ab170f4_l036_g7
-.hidden peristyle_853ee3c16ab170f4_l036_g7
-.type peristyle_853ee3c16ab170f4_l036_g7,@function
+.size peristyle_e8aadb7c81a9ce24_l036_g6,.-peristyle_e8aadb7c81a9ce24_l036_g6
+.globl peristyle_e8aadb7c81a9ce24_l036_g7
+.hidden peristyle_e8aadb7c81a9ce24_l036_g7
+.type peristyle_e8aadb7c81a9ce24_l036_g7,@function
 .p2align 6
-peristyle_853ee3c16ab170f4_l036_g7:
+peristyle_e8aadb7c81a9ce24_l036_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2929,282 +2959,285 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 21056,24640
+PAIR 2688,3136
 SET0 -128
-PAIR 35840,40320
+PAIR 9408,11648
 ADD0 -126
-PAIR 42560,49280
-ADD0 -124
-PAIR 8960,9408
-SET1 -122
-PAIR 10752,16576
-ADD1 -120
-PAIR 20160,27328
-ADD1 -118
-PAIR 8064,11200
+PAIR 13440,19712
 CARRY0
-ADD0 -116
-ADD1 -114
-PAIR 14336,18368
-ADD0 -112
-CARRY1
-ADD1 -110
-PAIR 22848,32256
-ADD0 -108
-ADD1 -106
-PAIR 39424,40768
-ADD0 -104
-ADD1 -102
-PAIR 44352,46144
-SET2 -100
-PAIR 896,2240
+ADD0 -124
+PAIR 29120,34048
+ADD0 -122
+PAIR 38080,47040
 MORE0
-ADD0 -98
+ADD0 -120
+PAIR 6272,32256
+SET1 -118
+PAIR 50176,54656
+CARRY1
+ADD1 -116
+PAIR 5376,5376
+ADD0 -114
+MORE1
+ADD1 -112
+PAIR 28672,28672
+ADD0 -110
+MORE1
+ADD1 -108
+PAIR 33600,34944
+MORE0
+ADD0 -106
+MORE1
+ADD1 -104
+PAIR 45248,56896
+ADD0 -102
+ADD1 -100
+PAIR 6720,12992
+SET2 -98
+PAIR 25984,26880
 ADD2 -96
-PAIR 9856,23296
+PAIR 1792,17920
 ADD0 -94
 ADD2 -92
-PAIR 29120,31360
-ADD0 -90
+PAIR 4032,5824
+MORE1
+ADD1 -90
 CARRY2
 ADD2 -88
-PAIR 42112,51968
-MORE0
-ADD0 -86
-MORE2
+PAIR 7616,8960
+ADD1 -86
 ADD2 -84
-PAIR 53312,52416
-ADD0 -82
+PAIR 15232,18368
+MORE1
+ADD1 -82
 ADD2 -80
-PAIR 5824,6720
+PAIR 40768,45696
 ADD1 -78
 MORE2
 ADD2 -76
-PAIR 38528,48384
-MORE1
-ADD1 -74
-ADD2 -72
-PAIR 47040,27776
-ADD1 -70
-ADD2 -68
-PAIR 0,4480
-ADD0 -66
-ADD1 -64
-MORE2
-ADD2 -62
-PAIR 7168,8512
-ADD0 -60
-ADD1 -58
-ADD2 -56
-PAIR 18816,43904
+PAIR 1344,8512
 MORE0
-ADD0 -54
-ADD1 -52
+ADD0 -74
+MORE1
+ADD1 -72
+ADD2 -70
+PAIR 9856,12544
+ADD0 -68
+ADD1 -66
 MORE2
-ADD2 -50
-PAIR 47488,55104
+ADD2 -64
+PAIR 21952,23296
+ADD0 -62
+MORE1
+ADD1 -60
+ADD2 -58
+PAIR 28224,35392
+MORE0
+ADD0 -56
+MORE1
+ADD1 -54
+MORE2
+ADD2 -52
+PAIR 14336,43008
+SET3 -50
+PAIR 10304,38976
 ADD0 -48
-MORE1
-ADD1 -46
-MORE2
-ADD2 -44
-PAIR 56000,56448
-ADD0 -42
+ADD3 -46
+PAIR 12096,16128
+ADD1 -44
+ADD3 -42
+PAIR 16576,20160
 ADD1 -40
-ADD2 -38
-PAIR 4032,4928
-SET3 -36
-PAIR 34496,37184
+ADD3 -38
+PAIR 22848,27328
+MORE1
+ADD1 -36
 ADD3 -34
-PAIR 44800,47936
-ADD3 -32
-PAIR 53760,54656
-ADD3 -30
-PAIR 13440,22400
-MORE0
-ADD0 -28
-ADD3 -26
-PAIR 26432,45248
-ADD0 -24
+PAIR 29568,31360
+ADD1 -32
 CARRY3
-ADD3 -22
-PAIR 3136,3584
-ADD1 -20
-ADD3 -18
-PAIR 12544,13888
+ADD3 -30
+PAIR 31808,46592
+MORE1
+ADD1 -28
+ADD3 -26
+PAIR 448,3584
+ADD0 -24
+ADD1 -22
+MORE3
+ADD3 -20
+PAIR 38528,43904
+MORE0
+ADD0 -18
 MORE1
 ADD1 -16
 ADD3 -14
-PAIR 15232,17472
-ADD1 -12
-ADD3 -10
-PAIR 17920,25536
-ADD1 -8
+PAIR 48832,51520
+ADD0 -12
+ADD1 -10
 MORE3
-ADD3 -6
-PAIR 25984,35392
-MORE1
+ADD3 -8
+PAIR 51968,49280
+MORE0
+ADD0 -6
 ADD1 -4
 ADD3 -2
-PAIR 1792,10304
-ADD0 0
-ADD1 2
-ADD3 4
-PAIR 11648,14784
-ADD0 6
-ADD1 8
+PAIR 17024,17472
+ADD2 0
+MORE3
+ADD3 2
+PAIR 18816,20608
+ADD2 4
+ADD3 6
+PAIR 21056,21056
+MORE2
+ADD2 8
 ADD3 10
-PAIR 25088,30016
-MORE0
-ADD0 12
-MORE1
-ADD1 14
-ADD3 16
-PAIR 30912,34944
-ADD0 18
-ADD1 20
+PAIR 24640,24640
+MORE2
+ADD2 12
+ADD3 14
+PAIR 25536,26432
+ADD2 16
+ADD3 18
+PAIR 27776,37184
+ADD2 20
 MORE3
 ADD3 22
-PAIR 36736,41664
-ADD0 24
-ADD1 26
-ADD3 28
-PAIR 46592,54208
-ADD0 30
-ADD1 32
-ADD3 34
-PAIR 2688,12096
-ADD2 36
-ADD3 38
-PAIR 15680,16128
+PAIR 41216,47488
 MORE2
+ADD2 24
+ADD3 26
+PAIR 52416,52864
+MORE2
+ADD2 28
+ADD3 30
+PAIR 8064,23744
+ADD0 32
+ADD2 34
+ADD3 36
+PAIR 32704,33152
+MORE0
+ADD0 38
 ADD2 40
+MORE3
 ADD3 42
-PAIR 19712,28672
-ADD2 44
-MORE3
-ADD3 46
-PAIR 33152,36288
-MORE2
-ADD2 48
-ADD3 50
-PAIR 30464,31808
+PAIR 34496,37632
 MORE0
-ADD0 52
+ADD0 44
 MORE2
-ADD2 54
-ADD3 56
-PAIR 32704,45696
-ADD0 58
+ADD2 46
+ADD3 48
+PAIR 39424,43456
+ADD0 50
 MORE2
-ADD2 60
-ADD3 62
-PAIR 50624,52864
-ADD0 64
+ADD2 52
+ADD3 54
+PAIR 44352,47936
+ADD0 56
 MORE2
-ADD2 66
+ADD2 58
 MORE3
-ADD3 68
-PAIR 6272,12992
+ADD3 60
+PAIR 51072,53312
+MORE0
+ADD0 62
+ADD2 64
+ADD3 66
+PAIR 55104,41664
+ADD0 68
+MORE2
+ADD2 70
+ADD3 72
+PAIR 0,11200
 MORE1
-ADD1 70
+ADD1 74
+ADD2 76
+MORE3
+ADD3 78
+PAIR 25088,35840
+ADD1 80
+ADD2 82
+ADD3 84
+PAIR 40320,54208
+ADD1 86
 MORE2
-ADD2 72
-ADD3 74
-PAIR 23744,34048
-ADD1 76
-MORE2
-ADD2 78
-ADD3 80
-PAIR 37632,37632
-ADD1 82
-MORE2
-ADD2 84
-ADD3 86
-PAIR 39872,39872
-ADD1 88
-MORE2
-ADD2 90
-ADD3 92
-PAIR 41216,51520
-MORE1
+ADD2 88
+ADD3 90
+PAIR 896,4928
+MORE0
+ADD0 92
 ADD1 94
-MORE2
 ADD2 96
-ADD3 98
-PAIR 448,1344
-ADD0 100
-ADD1 102
-MORE2
-ADD2 104
 MORE3
+ADD3 98
+PAIR 7168,30016
+ADD0 100
+MORE1
+ADD1 102
+ADD2 104
 ADD3 106
-PAIR 5376,7616
-MORE0
+PAIR 30464,30912
 ADD0 108
+MORE1
 ADD1 110
 MORE2
 ADD2 112
 ADD3 114
-PAIR 17024,19264
+PAIR 36288,36736
+MORE0
 ADD0 116
-ADD1 118
-MORE2
-ADD2 120
-ADD3 122
-PAIR 20608,21952
-ADD0 124
 MORE1
+ADD1 118
+ADD2 120
+MORE3
+ADD3 122
+PAIR 39872,42112
+ADD0 124
 ADD1 126
+MORE2
 add $256,%rax
 ADD2 -128
 MORE3
 ADD3 -126
-PAIR 24192,26880
-MORE0
+PAIR 42560,42560
 ADD0 -124
-ADD1 -122
-MORE2
-ADD2 -120
-ADD3 -118
-PAIR 28224,29568
-ADD0 -116
 MORE1
+ADD1 -122
+ADD2 -120
+MORE3
+ADD3 -118
+PAIR 44800,56000
+ADD0 -116
 ADD1 -114
 ADD2 -112
 ADD3 -110
-PAIR 33600,38976
+PAIR 46144,46144
 ADD0 -108
+MORE1
 ADD1 -106
 MORE2
 ADD2 -104
 MORE3
 ADD3 -102
-PAIR 43008,43456
+PAIR 48384,48384
 ADD0 -100
 ADD1 -98
-MORE2
 ADD2 -96
 ADD3 -94
-PAIR 48832,49728
+PAIR 49728,49728
+MORE0
 ADD0 -92
+MORE1
 ADD1 -90
+MORE2
 ADD2 -88
 ADD3 -86
-PAIR 50176,51072
-MORE0
+PAIR 50624,55552
 ADD0 -84
-MORE1
 ADD1 -82
-MORE2
 ADD2 -80
 ADD3 -78
-PAIR 55552,56896
-ADD0 -76
-ADD1 -74
-MORE2
-ADD2 -72
-ADD3 -70
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -3316,5 +3349,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_853ee3c16ab170f4_l036_g7,.-peristyle_853ee3c16ab170f4_l036_g7
+.size peristyle_e8aadb7c81a9ce24_l036_g7,.-peristyle_e8aadb7c81a9ce24_l036_g7
 .section .note.GNU-stack,"",@progbits

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_95d18315e5d9d9a4_l037_g0
-.hidden peristyle_95d18315e5d9d9a4_l037_g0
-.type peristyle_95d18315e5d9d9a4_l037_g0,@function
+.globl peristyle_727c6bf8b9e0b1c2_l037_g0
+.hidden peristyle_727c6bf8b9e0b1c2_l037_g0
+.type peristyle_727c6bf8b9e0b1c2_l037_g0,@function
 .p2align 6
-peristyle_95d18315e5d9d9a4_l037_g0:
+peristyle_727c6bf8b9e0b1c2_l037_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -139,174 +139,136 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 3136,7616
+PAIR 6272,12096
 SET0 -128
-PAIR 4032,8064
-SET1 -126
-PAIR 8512,12992
-ADD1 -124
-PAIR 17024,22848
-CARRY1
+PAIR 20608,21952
+ADD0 -126
+PAIR 3584,4032
+SET1 -124
+PAIR 8512,10752
 ADD1 -122
-PAIR 2688,14336
-ADD0 -120
-MORE1
+PAIR 17024,18816
+CARRY1
+ADD1 -120
+PAIR 19264,25536
 ADD1 -118
-PAIR 18368,20160
+PAIR 1792,13440
 CARRY0
 ADD0 -116
+MORE1
 ADD1 -114
-PAIR 896,6720
-SET2 -112
-PAIR 9856,16576
-CARRY2
-ADD2 -110
-PAIR 10304,12096
+PAIR 14784,17920
+ADD0 -112
+ADD1 -110
+PAIR 24640,27328
+MORE0
 ADD0 -108
-ADD2 -106
-PAIR 2240,15680
-MORE1
-ADD1 -104
-MORE2
+ADD1 -106
+PAIR 0,5824
+SET2 -104
+PAIR 7168,21056
+CARRY2
 ADD2 -102
-PAIR 10752,11648
-SET3 -100
-PAIR 13888,24192
-ADD3 -98
-PAIR 25536,26880
-ADD3 -96
-PAIR 0,0
+PAIR 25088,26432
+MORE2
+ADD2 -100
+PAIR 2688,896
+ADD0 -98
 MORE1
-ADD1 -94
+ADD1 -96
+MORE2
+ADD2 -94
+PAIR 4928,9856
+SET3 -92
+PAIR 15680,17472
 CARRY3
-ADD3 -92
-PAIR 21504,21504
+ADD3 -90
+PAIR 11200,15232
+ADD1 -88
+ADD3 -86
+PAIR 5376,8960
+MORE0
+ADD0 -84
 MORE1
-ADD1 -90
-ADD3 -88
-PAIR 22400,26432
-ADD1 -86
-ADD3 -84
-PAIR 1792,1792
-MORE0
-ADD0 -82
-ADD1 -80
+ADD1 -82
 MORE3
-ADD3 -78
-PAIR 8960,8960
-MORE0
-ADD0 -76
-ADD1 -74
+ADD3 -80
+PAIR 2240,2240
+ADD2 -78
+MORE3
+ADD3 -76
+PAIR 8064,8064
+ADD2 -74
+MORE3
 ADD3 -72
-PAIR 12544,16128
-ADD0 -70
-MORE1
-ADD1 -68
-ADD3 -66
-PAIR 21952,24640
-MORE0
-ADD0 -64
-ADD1 -62
+PAIR 19712,26880
+MORE2
+ADD2 -70
+ADD3 -68
+PAIR 1344,9408
+ADD0 -66
+ADD2 -64
 MORE3
-ADD3 -60
-PAIR 7168,7168
+ADD3 -62
+PAIR 20160,27776
+MORE0
+ADD0 -60
 MORE2
 ADD2 -58
 ADD3 -56
-PAIR 11200,11200
-MORE2
-ADD2 -54
-ADD3 -52
-PAIR 19712,25088
-ADD2 -50
+PAIR 28224,10304
+MORE0
+ADD0 -54
+ADD2 -52
 MORE3
-ADD3 -48
-PAIR 25984,17472
+ADD3 -50
+PAIR 4480,11648
+MORE1
+ADD1 -48
 MORE2
 ADD2 -46
-MORE3
 ADD3 -44
-PAIR 1344,5376
-ADD0 -42
+PAIR 13888,16576
+ADD1 -42
+MORE2
 ADD2 -40
 ADD3 -38
-PAIR 9408,9408
-ADD0 -36
+PAIR 24192,25984
+ADD1 -36
+MORE2
 ADD2 -34
 MORE3
 ADD3 -32
-PAIR 13440,13440
-ADD0 -30
-ADD2 -28
-MORE3
-ADD3 -26
-PAIR 14784,27776
+PAIR 3136,7616
 MORE0
-ADD0 -24
-MORE2
-ADD2 -22
-ADD3 -20
-PAIR 448,3584
-ADD1 -18
-MORE2
-ADD2 -16
-ADD3 -14
-PAIR 4480,4928
+ADD0 -30
+MORE1
+ADD1 -28
+ADD2 -26
+ADD3 -24
+PAIR 12544,14336
+MORE0
+ADD0 -22
+ADD1 -20
+ADD2 -18
+MORE3
+ADD3 -16
+PAIR 16128,18368
+ADD0 -14
+MORE1
 ADD1 -12
 MORE2
 ADD2 -10
 MORE3
 ADD3 -8
-PAIR 5824,15232
+PAIR 23296,23744
+ADD0 -6
 MORE1
-ADD1 -6
-ADD2 -4
-ADD3 -2
-PAIR 18816,19264
-ADD1 0
+ADD1 -4
 MORE2
-ADD2 2
+ADD2 -2
 MORE3
-ADD3 4
-PAIR 28224,21056
-MORE1
-ADD1 6
-MORE2
-ADD2 8
-ADD3 10
-PAIR 6272,6272
-MORE0
-ADD0 12
-ADD1 14
-ADD2 16
-ADD3 18
-PAIR 17920,17920
-ADD0 20
-ADD1 22
-MORE2
-ADD2 24
-MORE3
-ADD3 26
-PAIR 23296,23296
-ADD0 28
-ADD1 30
-ADD2 32
-MORE3
-ADD3 34
-PAIR 23744,23744
-ADD0 36
-MORE1
-ADD1 38
-MORE2
-ADD2 40
-MORE3
-ADD3 42
-PAIR 27328,20608
-MORE0
-ADD0 44
-ADD1 46
-ADD2 48
-ADD3 50
+ADD3 0
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -418,12 +380,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_95d18315e5d9d9a4_l037_g0,.-peristyle_95d18315e5d9d9a4_l037_g0
-.globl peristyle_95d18315e5d9d9a4_l037_g1
-.hidden peristyle_95d18315e5d9d9a4_l037_g1
-.type peristyle_95d18315e5d9d9a4_l037_g1,@function
+.size peristyle_727c6bf8b9e0b1c2_l037_g0,.-peristyle_727c6bf8b9e0b1c2_l037_g0
+.globl peristyle_727c6bf8b9e0b1c2_l037_g1
+.hidden peristyle_727c6bf8b9e0b1c2_l037_g1
+.type peristyle_727c6bf8b9e0b1c2_l037_g1,@function
 .p2align 6
-peristyle_95d18315e5d9d9a4_l037_g1:
+peristyle_727c6bf8b9e0b1c2_l037_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -432,150 +394,136 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 15680,15680
+PAIR 2688,6272
 SET0 -128
-PAIR 18816,18816
+PAIR 18368,19264
 CARRY0
 ADD0 -126
-PAIR 10304,18368
+PAIR 11648,14784
 SET1 -124
-PAIR 22848,25536
-ADD1 -122
-PAIR 0,1792
-MORE0
-ADD0 -120
-ADD1 -118
-PAIR 3584,3584
-ADD0 -116
-ADD1 -114
-PAIR 5376,5376
-SET2 -112
-PAIR 13440,13440
-CARRY2
-ADD2 -110
-PAIR 8960,25088
-MORE0
-ADD0 -108
-MORE2
-ADD2 -106
-PAIR 896,9856
+PAIR 5824,15680
+ADD0 -122
+ADD1 -120
+PAIR 17920,23296
+ADD0 -118
+ADD1 -116
+PAIR 7616,10304
+SET2 -114
+PAIR 12096,13888
+ADD2 -112
+PAIR 10752,11200
 CARRY1
-ADD1 -104
-ADD2 -102
-PAIR 12544,19264
+ADD1 -110
+ADD2 -108
+PAIR 17472,28224
+ADD1 -106
+CARRY2
+ADD2 -104
+PAIR 8064,15232
+MORE0
+ADD0 -102
 ADD1 -100
 MORE2
 ADD2 -98
-PAIR 3136,8512
-ADD0 -96
-ADD1 -94
-MORE2
-ADD2 -92
-PAIR 7168,9408
-SET3 -90
-PAIR 4928,8064
-MORE0
-ADD0 -88
-ADD3 -86
-PAIR 17024,21056
-MORE0
-ADD0 -84
-CARRY3
-ADD3 -82
-PAIR 28224,24640
-ADD0 -80
-ADD3 -78
-PAIR 6272,10752
+PAIR 6720,9408
+SET3 -96
+PAIR 448,20608
+ADD0 -94
+ADD3 -92
+PAIR 5376,7168
 MORE1
-ADD1 -76
-ADD3 -74
-PAIR 11648,12096
+ADD1 -90
+CARRY3
+ADD3 -88
+PAIR 1792,8960
+ADD0 -86
+ADD1 -84
+MORE3
+ADD3 -82
+PAIR 16128,18816
+MORE0
+ADD0 -80
+ADD1 -78
+ADD3 -76
+PAIR 21952,23744
+MORE0
+ADD0 -74
+MORE1
 ADD1 -72
 MORE3
 ADD3 -70
-PAIR 21952,22400
-MORE1
-ADD1 -68
+PAIR 3136,16576
+ADD2 -68
 ADD3 -66
-PAIR 25984,27776
-ADD1 -64
-MORE3
+PAIR 25088,26880
+MORE2
+ADD2 -64
 ADD3 -62
-PAIR 5824,7616
-MORE0
-ADD0 -60
-MORE1
-ADD1 -58
-ADD3 -56
-PAIR 15232,26432
-ADD0 -54
-MORE1
-ADD1 -52
+PAIR 27776,24640
+ADD2 -60
 MORE3
-ADD3 -50
-PAIR 1344,2240
+ADD3 -58
+PAIR 0,3584
+MORE0
+ADD0 -56
+ADD2 -54
+ADD3 -52
+PAIR 4928,20160
+MORE0
+ADD0 -50
+MORE2
 ADD2 -48
 ADD3 -46
-PAIR 4480,6720
+PAIR 21056,22848
+ADD0 -44
 MORE2
-ADD2 -44
-MORE3
-ADD3 -42
-PAIR 13888,14336
-MORE2
-ADD2 -40
-MORE3
-ADD3 -38
-PAIR 16576,16128
+ADD2 -42
+ADD3 -40
+PAIR 896,1344
+ADD1 -38
 ADD2 -36
+MORE3
 ADD3 -34
-PAIR 20608,27328
+PAIR 13440,9856
+ADD1 -32
+ADD2 -30
+ADD3 -28
+PAIR 2240,4032
+ADD0 -26
+MORE1
+ADD1 -24
 MORE2
-ADD2 -32
-MORE3
-ADD3 -30
-PAIR 11200,12992
+ADD2 -22
+ADD3 -20
+PAIR 4480,8512
 MORE0
-ADD0 -28
-ADD2 -26
-ADD3 -24
-PAIR 17920,19712
-ADD0 -22
-MORE2
-ADD2 -20
-MORE3
-ADD3 -18
-PAIR 2688,21504
+ADD0 -18
 ADD1 -16
+MORE2
 ADD2 -14
 MORE3
 ADD3 -12
-PAIR 448,4032
-MORE0
+PAIR 12544,12992
 ADD0 -10
-MORE1
 ADD1 -8
-MORE2
 ADD2 -6
-MORE3
 ADD3 -4
-PAIR 17472,20160
+PAIR 14336,21504
 MORE0
 ADD0 -2
+MORE1
 ADD1 0
 MORE2
 ADD2 2
 ADD3 4
-PAIR 23296,24192
+PAIR 22400,26432
 ADD0 6
 ADD1 8
-MORE2
 ADD2 10
 MORE3
 ADD3 12
-PAIR 26880,14784
+PAIR 27328,17024
 ADD0 14
-MORE1
 ADD1 16
 ADD2 18
 ADD3 20
@@ -690,12 +638,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_95d18315e5d9d9a4_l037_g1,.-peristyle_95d18315e5d9d9a4_l037_g1
-.globl peristyle_95d18315e5d9d9a4_l037_g2
-.hidden peristyle_95d18315e5d9d9a4_l037_g2
-.type peristyle_95d18315e5d9d9a4_l037_g2,@function
+.size peristyle_727c6bf8b9e0b1c2_l037_g1,.-peristyle_727c6bf8b9e0b1c2_l037_g1
+.globl peristyle_727c6bf8b9e0b1c2_l037_g2
+.hidden peristyle_727c6bf8b9e0b1c2_l037_g2
+.type peristyle_727c6bf8b9e0b1c2_l037_g2,@function
 .p2align 6
-peristyle_95d18315e5d9d9a4_l037_g2:
+peristyle_727c6bf8b9e0b1c2_l037_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -704,730 +652,142 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 18368,24192
+PAIR 7168,18816
 SET0 -128
-PAIR 4480,13888
+PAIR 8064,11648
 SET1 -126
-PAIR 25088,25088
-ADD1 -124
-PAIR 5376,7616
+PAIR 5824,13440
+ADD0 -124
+ADD1 -122
+PAIR 0,4032
+SET2 -120
+PAIR 8512,24640
+ADD2 -118
+PAIR 2240,5376
 CARRY0
-ADD0 -122
-CARRY1
-ADD1 -120
-PAIR 1344,4032
-MORE0
-ADD0 -118
-MORE1
-ADD1 -116
-SET2 -114
-PAIR 4928,7168
+ADD0 -116
+ADD2 -114
+PAIR 17472,25088
 ADD0 -112
-MORE1
-ADD1 -110
-ADD2 -108
-PAIR 9408,9408
-MORE0
-ADD0 -106
-MORE1
+CARRY2
+ADD2 -110
+PAIR 12544,21504
+CARRY1
+ADD1 -108
+MORE2
+ADD2 -106
+PAIR 24192,25536
 ADD1 -104
 ADD2 -102
-PAIR 11200,11200
+PAIR 6720,10304
+MORE0
 ADD0 -100
 MORE1
 ADD1 -98
-CARRY2
 ADD2 -96
-PAIR 21952,25984
+PAIR 19264,20608
 ADD0 -94
 ADD1 -92
+MORE2
 ADD2 -90
-PAIR 3584,14336
-SET3 -88
-PAIR 17472,26880
-ADD3 -86
-PAIR 12544,23744
+PAIR 23296,23744
 MORE0
-ADD0 -84
-CARRY3
-ADD3 -82
-PAIR 3136,8064
+ADD0 -88
 MORE1
+ADD1 -86
+MORE2
+ADD2 -84
+PAIR 1792,13888
+SET3 -82
+PAIR 2688,3136
 ADD1 -80
 ADD3 -78
-PAIR 21056,27776
+PAIR 7616,22400
 MORE1
 ADD1 -76
-MORE3
 ADD3 -74
-PAIR 17024,17920
-MORE0
-ADD0 -72
-MORE1
-ADD1 -70
-MORE3
-ADD3 -68
-PAIR 18816,19264
-ADD0 -66
-MORE1
-ADD1 -64
-ADD3 -62
-PAIR 19712,20160
-MORE0
-ADD0 -60
-ADD1 -58
-MORE3
-ADD3 -56
-PAIR 23296,15232
-MORE0
-ADD0 -54
-ADD1 -52
-MORE3
-ADD3 -50
-PAIR 5824,6272
-ADD2 -48
-ADD3 -46
-PAIR 9856,11648
-MORE2
-ADD2 -44
-MORE3
-ADD3 -42
-PAIR 12992,25536
-MORE0
-ADD0 -40
-MORE2
-ADD2 -38
-ADD3 -36
-PAIR 27328,26432
-ADD0 -34
-ADD2 -32
-MORE3
-ADD3 -30
-PAIR 6720,8512
-MORE1
-ADD1 -28
-MORE2
-ADD2 -26
-MORE3
-ADD3 -24
-PAIR 15680,21504
-ADD1 -22
-ADD2 -20
-ADD3 -18
-PAIR 22400,24640
-MORE1
-ADD1 -16
-ADD2 -14
-MORE3
-ADD3 -12
-PAIR 28224,16128
-MORE1
-ADD1 -10
-MORE2
-ADD2 -8
-MORE3
-ADD3 -6
-PAIR 0,448
-MORE0
-ADD0 -4
-ADD1 -2
-ADD2 0
-ADD3 2
-PAIR 896,1792
-MORE0
-ADD0 4
-MORE1
-ADD1 6
-MORE2
-ADD2 8
-MORE3
-ADD3 10
-PAIR 2240,8960
-MORE0
-ADD0 12
-ADD1 14
-ADD2 16
-ADD3 18
-PAIR 10304,10304
-MORE0
-ADD0 20
-MORE1
-ADD1 22
-ADD2 24
-MORE3
-ADD3 26
-PAIR 10752,10752
-ADD0 28
-MORE1
-ADD1 30
-ADD2 32
-ADD3 34
-PAIR 12096,12096
-ADD0 36
-MORE1
-ADD1 38
-MORE2
-ADD2 40
-ADD3 42
-PAIR 13440,13440
-ADD0 44
-MORE1
-ADD1 46
-ADD2 48
-ADD3 50
-PAIR 14784,14784
-ADD0 52
-ADD1 54
-ADD2 56
-MORE3
-ADD3 58
-PAIR 22848,22848
-MORE0
-ADD0 60
-ADD1 62
-ADD2 64
-ADD3 66
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_95d18315e5d9d9a4_l037_g2,.-peristyle_95d18315e5d9d9a4_l037_g2
-.globl peristyle_95d18315e5d9d9a4_l037_g3
-.hidden peristyle_95d18315e5d9d9a4_l037_g3
-.type peristyle_95d18315e5d9d9a4_l037_g3,@function
-.p2align 6
-peristyle_95d18315e5d9d9a4_l037_g3:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 17920,24192
-SET0 -128
-PAIR 16128,19712
-SET1 -126
-PAIR 6720,8960
-ADD0 -124
-ADD1 -122
-PAIR 15680,23296
-CARRY0
-ADD0 -120
-CARRY1
-ADD1 -118
-PAIR 1344,4480
-SET2 -116
-PAIR 21056,22400
-ADD2 -114
-PAIR 22848,27328
-ADD2 -112
-PAIR 896,13440
-ADD0 -110
-CARRY2
-ADD2 -108
-PAIR 2240,4032
-ADD1 -106
-ADD2 -104
-PAIR 10752,12544
-MORE1
-ADD1 -102
-MORE2
-ADD2 -100
-PAIR 13888,16576
-ADD1 -98
-ADD2 -96
-PAIR 17472,20160
-ADD1 -94
-ADD2 -92
-PAIR 15232,26432
-MORE0
-ADD0 -90
-MORE1
-ADD1 -88
-MORE2
-ADD2 -86
-PAIR 28224,14336
-ADD0 -84
-ADD1 -82
-ADD2 -80
-PAIR 448,2688
-SET3 -78
-PAIR 5376,9408
-ADD3 -76
-PAIR 7168,9856
-ADD0 -74
+PAIR 28224,17024
+ADD1 -72
 CARRY3
-ADD3 -72
-PAIR 18816,25536
-ADD0 -70
-ADD3 -68
-PAIR 5824,6272
+ADD3 -70
+PAIR 448,896
+MORE0
+ADD0 -68
 MORE1
 ADD1 -66
 ADD3 -64
-PAIR 11648,20608
-MORE1
-ADD1 -62
-MORE3
-ADD3 -60
-PAIR 1792,14784
+PAIR 4480,4928
 MORE0
-ADD0 -58
-ADD1 -56
-ADD3 -54
-PAIR 18368,24640
-ADD0 -52
-MORE1
-ADD1 -50
-MORE3
-ADD3 -48
-PAIR 19264,23744
-MORE0
-ADD0 -46
-ADD1 -44
-ADD3 -42
-PAIR 0,3584
-MORE2
-ADD2 -40
-MORE3
-ADD3 -38
-PAIR 7616,8512
-ADD0 -36
-ADD2 -34
-MORE3
-ADD3 -32
-PAIR 10304,12096
-ADD0 -30
-MORE2
-ADD2 -28
-MORE3
-ADD3 -26
-PAIR 21504,26880
-MORE0
-ADD0 -24
-ADD2 -22
-ADD3 -20
-PAIR 3136,11200
-MORE1
-ADD1 -18
-MORE2
-ADD2 -16
-ADD3 -14
-PAIR 4928,8064
-MORE0
-ADD0 -12
-MORE1
-ADD1 -10
-MORE2
-ADD2 -8
-MORE3
-ADD3 -6
-PAIR 12992,17024
-ADD0 -4
-ADD1 -2
-MORE2
-ADD2 0
-ADD3 2
-PAIR 25088,27776
-ADD0 4
-MORE1
-ADD1 6
-ADD2 8
-ADD3 10
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_95d18315e5d9d9a4_l037_g3,.-peristyle_95d18315e5d9d9a4_l037_g3
-.globl peristyle_95d18315e5d9d9a4_l037_g4
-.hidden peristyle_95d18315e5d9d9a4_l037_g4
-.type peristyle_95d18315e5d9d9a4_l037_g4,@function
-.p2align 6
-peristyle_95d18315e5d9d9a4_l037_g4:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 1792,6720
-SET0 -128
-PAIR 17024,24640
-CARRY0
-ADD0 -126
-PAIR 7616,13888
-SET1 -124
-PAIR 14336,16576
-ADD1 -122
-PAIR 3584,17472
-ADD0 -120
-CARRY1
-ADD1 -118
-PAIR 19264,22400
-MORE0
-ADD0 -116
-ADD1 -114
-PAIR 22848,26880
-MORE0
-ADD0 -112
-ADD1 -110
-PAIR 2240,4032
-SET2 -108
-PAIR 8064,11200
-CARRY2
-ADD2 -106
-PAIR 18368,21504
-MORE2
-ADD2 -104
-PAIR 1344,1344
-ADD0 -102
-MORE2
-ADD2 -100
-PAIR 9856,9856
-ADD0 -98
-MORE2
-ADD2 -96
-PAIR 10304,20608
-ADD0 -94
-ADD2 -92
-PAIR 23744,25536
-MORE0
-ADD0 -90
-MORE2
-ADD2 -88
-PAIR 2688,3136
-MORE1
-ADD1 -86
-ADD2 -84
-PAIR 4480,12992
-MORE1
-ADD1 -82
-MORE2
-ADD2 -80
-PAIR 19712,24192
-ADD1 -78
-MORE2
-ADD2 -76
-PAIR 7168,14784
-SET3 -74
-PAIR 448,15232
-ADD0 -72
-CARRY3
-ADD3 -70
-PAIR 15680,15680
-ADD0 -68
-ADD3 -66
-PAIR 23296,23296
-ADD0 -64
-MORE3
-ADD3 -62
-PAIR 16128,17920
+ADD0 -62
 MORE1
 ADD1 -60
 MORE3
 ADD3 -58
-PAIR 20160,27328
-ADD1 -56
-MORE3
-ADD3 -54
-PAIR 5376,26432
+PAIR 9856,11200
 MORE0
-ADD0 -52
+ADD0 -56
+ADD1 -54
+MORE3
+ADD3 -52
+PAIR 14784,15232
+MORE0
+ADD0 -50
 MORE1
-ADD1 -50
-MORE3
-ADD3 -48
-PAIR 10752,25088
-MORE2
-ADD2 -46
-ADD3 -44
-PAIR 12544,13440
-MORE0
-ADD0 -42
-ADD2 -40
-MORE3
-ADD3 -38
-PAIR 18816,28224
-ADD0 -36
-MORE2
-ADD2 -34
-ADD3 -32
-PAIR 0,0
-ADD1 -30
-MORE2
-ADD2 -28
-MORE3
-ADD3 -26
-PAIR 896,896
-ADD1 -24
-MORE2
-ADD2 -22
-ADD3 -20
-PAIR 5824,8960
-ADD1 -18
-MORE2
-ADD2 -16
-MORE3
-ADD3 -14
-PAIR 21952,25984
+ADD1 -48
+ADD3 -46
+PAIR 25984,27328
+ADD0 -44
 MORE1
-ADD1 -12
-MORE2
-ADD2 -10
+ADD1 -42
 MORE3
-ADD3 -8
-PAIR 4928,4928
-ADD0 -6
-ADD1 -4
-MORE2
-ADD2 -2
-ADD3 0
-PAIR 6272,6272
-ADD0 2
-ADD1 4
-MORE2
-ADD2 6
-ADD3 8
-PAIR 8512,9408
+ADD3 -40
+PAIR 26432,16576
 MORE0
-ADD0 10
-ADD1 12
-ADD2 14
-MORE3
-ADD3 16
-PAIR 11648,12096
-ADD0 18
-ADD1 20
-MORE2
-ADD2 22
-MORE3
-ADD3 24
-PAIR 27776,21056
+ADD0 -38
+ADD1 -36
+ADD3 -34
+PAIR 10752,26880
+ADD2 -32
+ADD3 -30
+PAIR 19712,6272
 MORE0
-ADD0 26
+ADD0 -28
+MORE2
+ADD2 -26
+ADD3 -24
+PAIR 14336,16128
 MORE1
-ADD1 28
+ADD1 -22
+ADD2 -20
+ADD3 -18
+PAIR 1344,3584
+ADD0 -16
+MORE1
+ADD1 -14
 MORE2
-ADD2 30
-ADD3 32
+ADD2 -12
+MORE3
+ADD3 -10
+PAIR 9408,12096
+MORE0
+ADD0 -8
+ADD1 -6
+ADD2 -4
+MORE3
+ADD3 -2
+PAIR 15680,17920
+ADD0 0
+MORE1
+ADD1 2
+MORE2
+ADD2 4
+ADD3 6
+PAIR 21056,27776
+MORE0
+ADD0 8
+ADD1 10
+ADD2 12
+ADD3 14
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -1539,12 +899,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_95d18315e5d9d9a4_l037_g4,.-peristyle_95d18315e5d9d9a4_l037_g4
-.globl peristyle_95d18315e5d9d9a4_l037_g5
-.hidden peristyle_95d18315e5d9d9a4_l037_g5
-.type peristyle_95d18315e5d9d9a4_l037_g5,@function
+.size peristyle_727c6bf8b9e0b1c2_l037_g2,.-peristyle_727c6bf8b9e0b1c2_l037_g2
+.globl peristyle_727c6bf8b9e0b1c2_l037_g3
+.hidden peristyle_727c6bf8b9e0b1c2_l037_g3
+.type peristyle_727c6bf8b9e0b1c2_l037_g3,@function
 .p2align 6
-peristyle_95d18315e5d9d9a4_l037_g5:
+peristyle_727c6bf8b9e0b1c2_l037_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1553,145 +913,1816 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 3136,9408
-SET1 -128
-PAIR 11648,14336
-ADD1 -126
-PAIR 2240,23296
-SET0 -124
+PAIR 19264,25088
+SET0 -128
+PAIR 7616,16576
+SET1 -126
+PAIR 5376,15232
+ADD0 -124
 CARRY1
 ADD1 -122
-PAIR 27328,27328
+PAIR 17920,18816
 ADD0 -120
 ADD1 -118
-PAIR 448,10304
-SET2 -116
-PAIR 16576,21056
-ADD2 -114
-PAIR 8960,17920
+PAIR 19712,23744
 CARRY0
+ADD0 -116
+MORE1
+ADD1 -114
+PAIR 25536,27328
 ADD0 -112
-CARRY2
-ADD2 -110
-PAIR 896,4480
+SET2 -110
+PAIR 4928,5824
+MORE0
 ADD0 -108
 ADD1 -106
-MORE2
 ADD2 -104
-PAIR 8512,18368
+PAIR 6272,11648
 MORE0
 ADD0 -102
 MORE1
 ADD1 -100
+CARRY2
 ADD2 -98
-PAIR 20160,28224
+PAIR 13440,21952
+MORE0
 ADD0 -96
 ADD1 -94
-MORE2
 ADD2 -92
-PAIR 5824,16128
-SET3 -90
-PAIR 4928,4928
-ADD0 -88
+PAIR 28224,28224
+ADD0 -90
+ADD1 -88
+ADD2 -86
+PAIR 17472,18368
+SET3 -84
+PAIR 27776,26880
+ADD0 -82
 CARRY3
-ADD3 -86
-PAIR 6720,6720
-ADD0 -84
-MORE3
-ADD3 -82
-PAIR 15680,22400
-MORE0
-ADD0 -80
-MORE3
-ADD3 -78
-PAIR 25984,17024
-ADD0 -76
-MORE3
-ADD3 -74
-PAIR 5376,8064
+ADD3 -80
+PAIR 3136,17024
 MORE1
+ADD1 -78
+ADD3 -76
+PAIR 4480,12544
+MORE0
+ADD0 -74
 ADD1 -72
 MORE3
 ADD3 -70
-PAIR 19712,22848
-ADD1 -68
-MORE3
-ADD3 -66
-PAIR 13888,20608
+PAIR 13888,23296
 MORE0
-ADD0 -64
-ADD1 -62
-ADD3 -60
-PAIR 1344,12096
-ADD2 -58
+ADD0 -68
+ADD1 -66
+ADD3 -64
+PAIR 24192,21056
+MORE0
+ADD0 -62
+MORE1
+ADD1 -60
 MORE3
-ADD3 -56
-PAIR 23744,25536
+ADD3 -58
+PAIR 4032,6720
 MORE2
-ADD2 -54
-ADD3 -52
-PAIR 0,3584
-ADD0 -50
+ADD2 -56
+MORE3
+ADD3 -54
+PAIR 10304,12992
+ADD2 -52
+ADD3 -50
+PAIR 15680,8512
 MORE2
 ADD2 -48
 MORE3
 ADD3 -46
-PAIR 11200,15232
+PAIR 8960,9408
+ADD0 -44
+ADD2 -42
+ADD3 -40
+PAIR 11200,21504
+MORE0
+ADD0 -38
+MORE2
+ADD2 -36
+MORE3
+ADD3 -34
+PAIR 25984,3584
+ADD0 -32
+ADD2 -30
+MORE3
+ADD3 -28
+PAIR 896,9856
+ADD1 -26
+ADD2 -24
+ADD3 -22
+PAIR 12096,22848
+ADD1 -20
+MORE2
+ADD2 -18
+MORE3
+ADD3 -16
+PAIR 26432,2240
+MORE1
+ADD1 -14
+ADD2 -12
+MORE3
+ADD3 -10
+PAIR 0,448
+MORE0
+ADD0 -8
+ADD1 -6
+MORE2
+ADD2 -4
+ADD3 -2
+PAIR 1344,1792
+MORE0
+ADD0 0
+ADD1 2
+MORE2
+ADD2 4
+ADD3 6
+PAIR 7168,10752
+ADD0 8
+MORE1
+ADD1 10
+ADD2 12
+MORE3
+ADD3 14
+PAIR 14784,16128
+MORE0
+ADD0 16
+MORE1
+ADD1 18
+MORE2
+ADD2 20
+ADD3 22
+PAIR 22400,24640
+MORE0
+ADD0 24
+ADD1 26
+ADD2 28
+ADD3 30
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_727c6bf8b9e0b1c2_l037_g3,.-peristyle_727c6bf8b9e0b1c2_l037_g3
+.globl peristyle_727c6bf8b9e0b1c2_l037_g4
+.hidden peristyle_727c6bf8b9e0b1c2_l037_g4
+.type peristyle_727c6bf8b9e0b1c2_l037_g4,@function
+.p2align 6
+peristyle_727c6bf8b9e0b1c2_l037_g4:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 0,3584
+SET0 -128
+PAIR 4032,17472
+ADD0 -126
+PAIR 20160,21056
+CARRY0
+ADD0 -124
+PAIR 896,9856
+SET1 -122
+PAIR 1792,8960
+MORE0
+ADD0 -120
+ADD1 -118
+PAIR 15232,25088
+MORE0
+ADD0 -116
+ADD1 -114
+PAIR 10752,22400
+SET2 -112
+PAIR 23296,23296
+ADD1 -110
+ADD2 -108
+PAIR 7616,7616
+ADD0 -106
+CARRY1
+ADD1 -104
+ADD2 -102
+PAIR 15680,15680
+MORE0
+ADD0 -100
+ADD1 -98
+ADD2 -96
+PAIR 17920,3136
+MORE0
+ADD0 -94
+ADD1 -92
+CARRY2
+ADD2 -90
+PAIR 1344,4480
+SET3 -88
+PAIR 11648,27776
+ADD3 -86
+PAIR 5824,19712
+ADD0 -84
+ADD3 -82
+PAIR 12096,23744
+ADD1 -80
+ADD3 -78
+PAIR 12992,17024
+ADD0 -76
+MORE1
+ADD1 -74
+CARRY3
+ADD3 -72
+PAIR 18816,28224
+MORE0
+ADD0 -70
+ADD1 -68
+ADD3 -66
+PAIR 2240,2688
+ADD2 -64
+MORE3
+ADD3 -62
+PAIR 5376,6272
+MORE2
+ADD2 -60
+ADD3 -58
+PAIR 13888,20608
+MORE2
+ADD2 -56
+MORE3
+ADD3 -54
+PAIR 21952,27328
+ADD2 -52
+MORE3
+ADD3 -50
+PAIR 448,11200
+MORE0
+ADD0 -48
+MORE2
+ADD2 -46
+ADD3 -44
+PAIR 6720,7168
+MORE1
+ADD1 -42
+MORE2
+ADD2 -40
+ADD3 -38
+PAIR 10304,13440
+MORE1
+ADD1 -36
+MORE2
+ADD2 -34
+MORE3
+ADD3 -32
+PAIR 14336,18368
+ADD1 -30
+MORE2
+ADD2 -28
+ADD3 -26
+PAIR 21504,25536
+ADD1 -24
+MORE2
+ADD2 -22
+ADD3 -20
+PAIR 4928,8064
+MORE0
+ADD0 -18
+MORE1
+ADD1 -16
+MORE2
+ADD2 -14
+MORE3
+ADD3 -12
+PAIR 8512,14784
+MORE0
+ADD0 -10
+ADD1 -8
+ADD2 -6
+ADD3 -4
+PAIR 24192,24640
+MORE0
+ADD0 -2
+MORE1
+ADD1 0
+MORE2
+ADD2 2
+ADD3 4
+PAIR 26432,26880
+MORE0
+ADD0 6
+ADD1 8
+ADD2 10
+MORE3
+ADD3 12
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_727c6bf8b9e0b1c2_l037_g4,.-peristyle_727c6bf8b9e0b1c2_l037_g4
+.globl peristyle_727c6bf8b9e0b1c2_l037_g5
+.hidden peristyle_727c6bf8b9e0b1c2_l037_g5
+.type peristyle_727c6bf8b9e0b1c2_l037_g5,@function
+.p2align 6
+peristyle_727c6bf8b9e0b1c2_l037_g5:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 12544,23296
+SET0 -128
+PAIR 11200,24640
+SET1 -126
+PAIR 3584,7616
+ADD0 -124
+ADD1 -122
+PAIR 9856,11648
+CARRY0
+ADD0 -120
+CARRY1
+ADD1 -118
+PAIR 14336,15680
+SET2 -116
+PAIR 20160,25536
+ADD0 -114
+CARRY2
+ADD2 -112
+PAIR 5376,5376
+MORE1
+ADD1 -110
+MORE2
+ADD2 -108
+PAIR 3136,6272
+ADD0 -106
+ADD1 -104
+MORE2
+ADD2 -102
+PAIR 12096,14784
+MORE0
+ADD0 -100
+MORE1
+ADD1 -98
+MORE2
+ADD2 -96
+PAIR 16576,21056
+SET3 -94
+PAIR 896,10752
+ADD0 -92
+ADD3 -90
+PAIR 21952,22848
+MORE0
+ADD0 -88
+CARRY3
+ADD3 -86
+PAIR 4928,8064
+ADD1 -84
+ADD3 -82
+PAIR 9408,12992
+ADD1 -80
+ADD3 -78
+PAIR 18816,25088
+MORE1
+ADD1 -76
+MORE3
+ADD3 -74
+PAIR 448,2688
+ADD0 -72
+ADD1 -70
+ADD3 -68
+PAIR 21504,18368
+ADD0 -66
+MORE1
+ADD1 -64
+ADD3 -62
+PAIR 1344,2240
+ADD2 -60
+MORE3
+ADD3 -58
+PAIR 8960,13440
+MORE2
+ADD2 -56
+ADD3 -54
+PAIR 16128,20608
+MORE2
+ADD2 -52
+MORE3
+ADD3 -50
+PAIR 4032,15232
+MORE0
+ADD0 -48
+MORE2
+ADD2 -46
+ADD3 -44
+PAIR 17472,22400
+ADD0 -42
+MORE2
+ADD2 -40
+ADD3 -38
+PAIR 25984,26432
+ADD0 -36
+MORE2
+ADD2 -34
+ADD3 -32
+PAIR 7168,17024
+ADD1 -30
+ADD2 -28
+MORE3
+ADD3 -26
+PAIR 0,1792
+MORE0
+ADD0 -24
+MORE1
+ADD1 -22
+MORE2
+ADD2 -20
+ADD3 -18
+PAIR 5824,8512
+ADD0 -16
+MORE1
+ADD1 -14
+ADD2 -12
+ADD3 -10
+PAIR 10304,19264
+MORE0
+ADD0 -8
+ADD1 -6
+MORE2
+ADD2 -4
+MORE3
+ADD3 -2
+PAIR 26880,27776
+ADD0 0
+ADD1 2
+ADD2 4
+ADD3 6
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_727c6bf8b9e0b1c2_l037_g5,.-peristyle_727c6bf8b9e0b1c2_l037_g5
+.globl peristyle_727c6bf8b9e0b1c2_l037_g6
+.hidden peristyle_727c6bf8b9e0b1c2_l037_g6
+.type peristyle_727c6bf8b9e0b1c2_l037_g6,@function
+.p2align 6
+peristyle_727c6bf8b9e0b1c2_l037_g6:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 1344,1344
+SET0 -128
+PAIR 17472,17472
+CARRY0
+ADD0 -126
+PAIR 27328,27328
+ADD0 -124
+PAIR 7616,18368
+SET1 -122
+PAIR 18816,25984
+CARRY1
+ADD1 -120
+PAIR 2240,2240
+ADD0 -118
+ADD1 -116
+PAIR 12544,12544
+MORE0
+ADD0 -114
+MORE1
+ADD1 -112
+PAIR 3584,26432
+SET2 -110
+PAIR 6720,21504
+ADD0 -108
+ADD2 -106
+PAIR 15680,25536
+ADD1 -104
+CARRY2
+ADD2 -102
+PAIR 5376,8960
+MORE0
+ADD0 -100
+MORE1
+ADD1 -98
+ADD2 -96
+PAIR 9856,11200
+MORE0
+ADD0 -94
+MORE1
+ADD1 -92
+MORE2
+ADD2 -90
+PAIR 16128,26880
+MORE0
+ADD0 -88
+MORE1
+ADD1 -86
+ADD2 -84
+PAIR 10752,21952
+SET3 -82
+PAIR 8512,13440
+MORE0
+ADD0 -80
+ADD3 -78
+PAIR 16576,28224
+ADD1 -76
+ADD3 -74
+PAIR 448,3136
+ADD0 -72
+MORE1
+ADD1 -70
+CARRY3
+ADD3 -68
+PAIR 14336,14784
+MORE0
+ADD0 -66
+MORE1
+ADD1 -64
+ADD3 -62
+PAIR 19712,23296
+ADD0 -60
+ADD1 -58
+MORE3
+ADD3 -56
+PAIR 5824,7168
+MORE2
+ADD2 -54
+ADD3 -52
+PAIR 10304,11648
+ADD2 -50
+MORE3
+ADD3 -48
+PAIR 15232,17024
+MORE2
+ADD2 -46
+MORE3
+ADD3 -44
+PAIR 22848,27776
+ADD2 -42
+ADD3 -40
+PAIR 4032,4032
+MORE0
+ADD0 -38
+MORE2
+ADD2 -36
+MORE3
+ADD3 -34
+PAIR 4480,4480
+MORE0
+ADD0 -32
+ADD2 -30
+ADD3 -28
+PAIR 12992,13888
+MORE0
+ADD0 -26
+ADD2 -24
+ADD3 -22
+PAIR 4928,6272
+MORE1
+ADD1 -20
+MORE2
+ADD2 -18
+MORE3
+ADD3 -16
+PAIR 9408,12096
+MORE1
+ADD1 -14
+ADD2 -12
+ADD3 -10
+PAIR 21056,23744
+MORE1
+ADD1 -8
+MORE2
+ADD2 -6
+MORE3
+ADD3 -4
+PAIR 896,2688
+ADD0 -2
+MORE1
+ADD1 0
+ADD2 2
+ADD3 4
+PAIR 17920,19264
+ADD0 6
+ADD1 8
+MORE2
+ADD2 10
+MORE3
+ADD3 12
+PAIR 20160,20608
+MORE0
+ADD0 14
+ADD1 16
+ADD2 18
+ADD3 20
+PAIR 24192,25088
+ADD0 22
+MORE1
+ADD1 24
+MORE2
+ADD2 26
+ADD3 28
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_727c6bf8b9e0b1c2_l037_g6,.-peristyle_727c6bf8b9e0b1c2_l037_g6
+.globl peristyle_727c6bf8b9e0b1c2_l037_g7
+.hidden peristyle_727c6bf8b9e0b1c2_l037_g7
+.type peristyle_727c6bf8b9e0b1c2_l037_g7,@function
+.p2align 6
+peristyle_727c6bf8b9e0b1c2_l037_g7:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 12992,20608
+SET0 -128
+PAIR 6272,17472
+ADD0 -126
+SET1 -124
+PAIR 8512,14784
+SET2 -122
+PAIR 18816,22848
+ADD2 -120
+PAIR 24640,24640
+ADD1 -118
+ADD2 -116
+PAIR 8064,8064
+CARRY0
+ADD0 -114
+CARRY1
+ADD1 -112
+CARRY2
+ADD2 -110
+PAIR 12096,12096
+ADD0 -108
+MORE1
+ADD1 -106
+MORE2
+ADD2 -104
+PAIR 21504,25984
+ADD0 -102
+ADD1 -100
+MORE2
+ADD2 -98
+PAIR 3584,3584
+MORE1
+ADD1 -96
+SET3 -94
+PAIR 18368,18368
+MORE1
+ADD1 -92
+ADD3 -90
+PAIR 2688,5824
+MORE0
+ADD0 -88
+MORE1
+ADD1 -86
+CARRY3
+ADD3 -84
+PAIR 11648,14336
+ADD0 -82
+MORE1
+ADD1 -80
+MORE3
+ADD3 -78
+PAIR 16576,24192
+MORE0
+ADD0 -76
+ADD1 -74
+MORE3
+ADD3 -72
+PAIR 26432,27328
+ADD0 -70
+MORE1
+ADD1 -68
+ADD3 -66
+PAIR 26880,9856
+MORE0
+ADD0 -64
+MORE1
+ADD1 -62
+MORE3
+ADD3 -60
+PAIR 3136,5376
+ADD2 -58
+ADD3 -56
+PAIR 16128,25088
+MORE2
+ADD2 -54
+ADD3 -52
+PAIR 448,1344
+ADD0 -50
+ADD2 -48
+ADD3 -46
+PAIR 4928,10752
 MORE0
 ADD0 -44
 MORE2
 ADD2 -42
 MORE3
 ADD3 -40
-PAIR 25088,24640
+PAIR 13888,19712
+MORE0
 ADD0 -38
+MORE2
 ADD2 -36
 MORE3
 ADD3 -34
-PAIR 2688,6272
-MORE1
-ADD1 -32
+PAIR 20160,20160
+ADD0 -32
 ADD2 -30
 MORE3
 ADD3 -28
-PAIR 7168,7616
-ADD1 -26
-MORE2
+PAIR 21056,21056
+ADD0 -26
 ADD2 -24
 MORE3
 ADD3 -22
-PAIR 10752,12544
-MORE1
-ADD1 -20
+PAIR 27776,23296
+MORE0
+ADD0 -20
+MORE2
 ADD2 -18
-MORE3
 ADD3 -16
-PAIR 12992,18816
+PAIR 0,896
+MORE1
 ADD1 -14
 MORE2
 ADD2 -12
 MORE3
 ADD3 -10
-PAIR 24192,27776
+PAIR 1792,8960
 MORE1
 ADD1 -8
 ADD2 -6
 MORE3
 ADD3 -4
+PAIR 10304,10304
+ADD1 -2
+MORE2
+ADD2 0
+ADD3 2
+PAIR 13440,13440
+MORE1
+ADD1 4
+MORE2
+ADD2 6
+ADD3 8
+PAIR 15680,19264
+MORE1
+ADD1 10
+ADD2 12
+MORE3
+ADD3 14
+PAIR 2240,2240
+ADD0 16
+ADD1 18
+ADD2 20
+ADD3 22
 PAIR 4032,4032
+ADD0 24
+MORE1
+ADD1 26
+MORE2
+ADD2 28
+ADD3 30
+PAIR 4480,6720
+MORE0
+ADD0 32
+MORE1
+ADD1 34
+MORE2
+ADD2 36
+MORE3
+ADD3 38
+PAIR 7168,7616
+MORE0
+ADD0 40
+MORE1
+ADD1 42
+MORE2
+ADD2 44
+ADD3 46
+PAIR 9408,9408
+ADD0 48
+MORE1
+ADD1 50
+MORE2
+ADD2 52
+ADD3 54
+PAIR 11200,11200
+ADD0 56
+ADD1 58
+MORE2
+ADD2 60
+MORE3
+ADD3 62
+PAIR 15232,17024
+ADD0 64
+MORE1
+ADD1 66
+ADD2 68
+MORE3
+ADD3 70
+PAIR 17920,21952
+MORE0
+ADD0 72
+ADD1 74
+MORE2
+ADD2 76
+MORE3
+ADD3 78
+PAIR 22400,28224
+MORE0
+ADD0 80
+MORE1
+ADD1 82
+ADD2 84
+ADD3 86
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_727c6bf8b9e0b1c2_l037_g7,.-peristyle_727c6bf8b9e0b1c2_l037_g7
+.globl peristyle_727c6bf8b9e0b1c2_l037_g8
+.hidden peristyle_727c6bf8b9e0b1c2_l037_g8
+.type peristyle_727c6bf8b9e0b1c2_l037_g8,@function
+.p2align 6
+peristyle_727c6bf8b9e0b1c2_l037_g8:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 6272,8064
+SET1 -128
+PAIR 9856,17472
+ADD1 -126
+PAIR 28224,28224
+ADD1 -124
+PAIR 448,7616
+SET0 -122
+CARRY1
+ADD1 -120
+PAIR 11200,18368
+ADD0 -118
+MORE1
+ADD1 -116
+PAIR 3136,16128
+SET2 -114
+PAIR 6720,26432
+MORE1
+ADD1 -112
+CARRY2
+ADD2 -110
+PAIR 5376,12544
+CARRY0
+ADD0 -108
+ADD1 -106
+ADD2 -104
+PAIR 12992,12992
+ADD0 -102
+ADD1 -100
+ADD2 -98
+PAIR 15232,15232
+MORE0
+ADD0 -96
+MORE1
+ADD1 -94
+MORE2
+ADD2 -92
+PAIR 23744,25536
+MORE0
+ADD0 -90
+ADD1 -88
+ADD2 -86
+PAIR 2688,22400
+SET3 -84
+PAIR 18816,19264
+ADD0 -82
+ADD3 -80
+PAIR 24640,20160
+ADD0 -78
+CARRY3
+ADD3 -76
+PAIR 1792,4032
+MORE0
+ADD0 -74
+MORE1
+ADD1 -72
+ADD3 -70
+PAIR 7168,7168
+ADD0 -68
+MORE1
+ADD1 -66
+ADD3 -64
+PAIR 19712,19712
+MORE0
+ADD0 -62
+MORE1
+ADD1 -60
+MORE3
+ADD3 -58
+PAIR 25984,27328
+ADD0 -56
+ADD1 -54
+ADD3 -52
+PAIR 3584,4480
+MORE2
+ADD2 -50
+ADD3 -48
+PAIR 13888,14336
+ADD2 -46
+MORE3
+ADD3 -44
+PAIR 10304,10752
+ADD0 -42
+MORE2
+ADD2 -40
+ADD3 -38
+PAIR 12096,13440
+MORE0
+ADD0 -36
+ADD2 -34
+ADD3 -32
+PAIR 14784,17024
+ADD0 -30
+MORE2
+ADD2 -28
+MORE3
+ADD3 -26
+PAIR 22848,23296
+MORE0
+ADD0 -24
+MORE2
+ADD2 -22
+MORE3
+ADD3 -20
+PAIR 5824,8512
+MORE1
+ADD1 -18
+ADD2 -16
+ADD3 -14
+PAIR 16576,27776
+MORE1
+ADD1 -12
+ADD2 -10
+ADD3 -8
+PAIR 0,896
+MORE0
+ADD0 -6
+ADD1 -4
+MORE2
+ADD2 -2
+MORE3
+ADD3 0
+PAIR 1344,2240
+ADD0 2
+MORE1
+ADD1 4
+ADD2 6
+ADD3 8
+PAIR 4928,4928
+MORE0
+ADD0 10
+ADD1 12
+MORE2
+ADD2 14
+ADD3 16
+PAIR 8960,8960
+MORE0
+ADD0 18
+ADD1 20
+ADD2 22
+ADD3 24
+PAIR 9408,17920
+MORE0
+ADD0 26
+MORE1
+ADD1 28
+ADD2 30
+MORE3
+ADD3 32
+PAIR 21952,24192
+MORE0
+ADD0 34
+ADD1 36
+MORE2
+ADD2 38
+ADD3 40
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_727c6bf8b9e0b1c2_l037_g8,.-peristyle_727c6bf8b9e0b1c2_l037_g8
+.globl peristyle_727c6bf8b9e0b1c2_l037_g9
+.hidden peristyle_727c6bf8b9e0b1c2_l037_g9
+.type peristyle_727c6bf8b9e0b1c2_l037_g9,@function
+.p2align 6
+peristyle_727c6bf8b9e0b1c2_l037_g9:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 896,9856
+SET0 -128
+PAIR 16576,18368
+SET1 -126
+PAIR 12992,23296
+ADD0 -124
+ADD1 -122
+PAIR 23744,26880
+CARRY0
+ADD0 -120
+CARRY1
+ADD1 -118
+PAIR 7616,7616
+SET2 -116
+PAIR 16128,16128
+CARRY2
+ADD2 -114
+PAIR 8512,22848
+ADD0 -112
+ADD2 -110
+PAIR 4480,24192
+MORE1
+ADD1 -108
+MORE2
+ADD2 -106
+PAIR 448,2240
+ADD0 -104
+MORE1
+ADD1 -102
+ADD2 -100
+PAIR 3136,3136
+MORE0
+ADD0 -98
+MORE1
+ADD1 -96
+MORE2
+ADD2 -94
+PAIR 14784,14784
+ADD0 -92
+MORE1
+ADD1 -90
+ADD2 -88
+PAIR 15680,17920
+ADD0 -86
+ADD1 -84
+MORE2
+ADD2 -82
+PAIR 25536,12096
+MORE0
+ADD0 -80
+ADD1 -78
+ADD2 -76
+PAIR 5824,8960
+ADD0 -74
+SET3 -72
+PAIR 9408,21952
+MORE1
+ADD1 -70
+ADD3 -68
+PAIR 1792,10752
+MORE0
+ADD0 -66
+MORE1
+ADD1 -64
+ADD3 -62
+PAIR 12544,14336
+MORE0
+ADD0 -60
+MORE1
+ADD1 -58
+CARRY3
+ADD3 -56
+PAIR 28224,24640
+MORE0
+ADD0 -54
+ADD1 -52
+MORE3
+ADD3 -50
+PAIR 4032,5376
+ADD2 -48
+MORE3
+ADD3 -46
+PAIR 7168,13888
+MORE2
+ADD2 -44
+MORE3
+ADD3 -42
+PAIR 0,6272
+ADD0 -40
+ADD2 -38
+MORE3
+ADD3 -36
+PAIR 8064,10304
+MORE0
+ADD0 -34
+ADD2 -32
+MORE3
+ADD3 -30
+PAIR 18816,27328
+ADD0 -28
+MORE2
+ADD2 -26
+ADD3 -24
+PAIR 1344,15232
+MORE1
+ADD1 -22
+MORE2
+ADD2 -20
+ADD3 -18
+PAIR 25984,25088
+ADD1 -16
+MORE2
+ADD2 -14
+ADD3 -12
+PAIR 3584,3584
+ADD0 -10
+ADD1 -8
+MORE2
+ADD2 -6
+MORE3
+ADD3 -4
+PAIR 6720,6720
 MORE0
 ADD0 -2
+MORE1
 ADD1 0
 MORE2
 ADD2 2
 ADD3 4
-PAIR 9856,9856
+PAIR 11648,13440
 ADD0 6
 ADD1 8
+MORE2
 ADD2 10
 MORE3
 ADD3 12
-PAIR 13440,13440
+PAIR 17024,17472
+MORE0
 ADD0 14
 MORE1
 ADD1 16
@@ -1703,14 +2734,34 @@ ADD1 24
 ADD2 26
 MORE3
 ADD3 28
-PAIR 21952,26432
+PAIR 19712,19712
+MORE0
 ADD0 30
-MORE1
 ADD1 32
 MORE2
 ADD2 34
-MORE3
 ADD3 36
+PAIR 20160,21056
+ADD0 38
+MORE1
+ADD1 40
+ADD2 42
+ADD3 44
+PAIR 21504,22400
+MORE0
+ADD0 46
+ADD1 48
+ADD2 50
+ADD3 52
+PAIR 26432,27776
+MORE0
+ADD0 54
+MORE1
+ADD1 56
+MORE2
+ADD2 58
+MORE3
+ADD3 60
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -1822,12 +2873,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_95d18315e5d9d9a4_l037_g5,.-peristyle_95d18315e5d9d9a4_l037_g5
-.globl peristyle_95d18315e5d9d9a4_l037_g6
-.hidden peristyle_95d18315e5d9d9a4_l037_g6
-.type peristyle_95d18315e5d9d9a4_l037_g6,@function
+.size peristyle_727c6bf8b9e0b1c2_l037_g9,.-peristyle_727c6bf8b9e0b1c2_l037_g9
+.globl peristyle_727c6bf8b9e0b1c2_l037_g10
+.hidden peristyle_727c6bf8b9e0b1c2_l037_g10
+.type peristyle_727c6bf8b9e0b1c2_l037_g10,@function
 .p2align 6
-peristyle_95d18315e5d9d9a4_l037_g6:
+peristyle_727c6bf8b9e0b1c2_l037_g10:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1836,1010 +2887,152 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 2688,10752
+PAIR 4928,6272
 SET0 -128
-PAIR 23296,23296
+PAIR 16128,17024
 ADD0 -126
-PAIR 12096,20608
+PAIR 5376,27328
 SET1 -124
-PAIR 13888,13888
+PAIR 15680,19712
+CARRY0
 ADD0 -122
 ADD1 -120
-PAIR 14336,14336
-CARRY0
-ADD0 -118
-CARRY1
-ADD1 -116
-PAIR 5824,21952
-SET2 -114
-PAIR 11200,18368
-ADD0 -112
-CARRY2
-ADD2 -110
-PAIR 4928,9408
-ADD1 -108
-MORE2
-ADD2 -106
-PAIR 9856,12992
-ADD1 -104
-ADD2 -102
-PAIR 896,1792
-ADD0 -100
-MORE1
-ADD1 -98
-MORE2
-ADD2 -96
-PAIR 8960,12544
-ADD0 -94
-ADD1 -92
-MORE2
-ADD2 -90
-PAIR 16576,23744
-MORE0
-ADD0 -88
-MORE1
-ADD1 -86
-ADD2 -84
-PAIR 15680,20160
-SET3 -82
-PAIR 21504,22400
-ADD3 -80
-PAIR 14784,17024
-MORE0
-ADD0 -78
-CARRY3
-ADD3 -76
-PAIR 10304,21056
-ADD1 -74
-MORE3
-ADD3 -72
-PAIR 3136,3584
-ADD0 -70
-MORE1
-ADD1 -68
-ADD3 -66
-PAIR 4480,11648
-MORE0
-ADD0 -64
-MORE1
-ADD1 -62
-MORE3
-ADD3 -60
-PAIR 13440,16128
-ADD0 -58
-MORE1
-ADD1 -56
-MORE3
-ADD3 -54
-PAIR 18816,19264
-MORE0
-ADD0 -52
-MORE1
-ADD1 -50
-ADD3 -48
-PAIR 22848,24640
-ADD0 -46
-MORE1
-ADD1 -44
-MORE3
-ADD3 -42
-PAIR 448,2240
-MORE2
-ADD2 -40
-ADD3 -38
-PAIR 6272,6720
-MORE2
-ADD2 -36
-MORE3
-ADD3 -34
-PAIR 17472,26432
-ADD2 -32
-MORE3
-ADD3 -30
-PAIR 27776,25088
-MORE2
-ADD2 -28
-MORE3
-ADD3 -26
-PAIR 17920,24192
-ADD0 -24
-ADD2 -22
-MORE3
-ADD3 -20
-PAIR 25984,27328
-MORE0
-ADD0 -18
-MORE2
-ADD2 -16
-MORE3
-ADD3 -14
-PAIR 0,1344
-MORE1
-ADD1 -12
-MORE2
-ADD2 -10
-MORE3
-ADD3 -8
-PAIR 7168,8064
-MORE1
-ADD1 -6
-MORE2
-ADD2 -4
-ADD3 -2
-PAIR 19712,28224
-ADD1 0
-MORE2
-ADD2 2
-MORE3
-ADD3 4
-PAIR 4032,5376
-ADD0 6
-MORE1
-ADD1 8
-ADD2 10
-ADD3 12
-PAIR 7616,8512
-MORE0
-ADD0 14
-ADD1 16
-MORE2
-ADD2 18
-MORE3
-ADD3 20
-PAIR 15232,25536
-ADD0 22
-MORE1
-ADD1 24
-MORE2
-ADD2 26
-ADD3 28
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_95d18315e5d9d9a4_l037_g6,.-peristyle_95d18315e5d9d9a4_l037_g6
-.globl peristyle_95d18315e5d9d9a4_l037_g7
-.hidden peristyle_95d18315e5d9d9a4_l037_g7
-.type peristyle_95d18315e5d9d9a4_l037_g7,@function
-.p2align 6
-peristyle_95d18315e5d9d9a4_l037_g7:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 3584,4032
-SET0 -128
-PAIR 9856,9856
-ADD0 -126
-PAIR 12096,12096
-CARRY0
-ADD0 -124
-PAIR 15232,19264
-MORE0
-ADD0 -122
-PAIR 1792,8960
-ADD0 -120
-SET1 -118
-PAIR 17024,17472
-MORE0
+PAIR 7616,18816
+SET2 -118
+PAIR 12544,25984
 ADD0 -116
+ADD2 -114
+PAIR 9408,17920
 CARRY1
-ADD1 -114
-PAIR 448,448
-SET2 -112
-PAIR 4928,4928
+ADD1 -112
 CARRY2
 ADD2 -110
-PAIR 5376,8512
-ADD2 -108
-PAIR 20608,20608
-ADD2 -106
-PAIR 25536,25536
+PAIR 2240,4032
+ADD0 -108
+ADD1 -106
 MORE2
 ADD2 -104
-PAIR 6272,13440
+PAIR 11200,14784
 MORE0
 ADD0 -102
-MORE2
-ADD2 -100
-PAIR 21504,22400
-MORE0
-ADD0 -98
-MORE2
-ADD2 -96
-PAIR 24640,24640
-ADD0 -94
-ADD2 -92
-PAIR 10752,14784
 MORE1
-ADD1 -90
-ADD2 -88
-PAIR 6720,11200
-ADD0 -86
-ADD1 -84
+ADD1 -100
+ADD2 -98
+PAIR 18368,23744
+MORE0
+ADD0 -96
+ADD1 -94
 MORE2
-ADD2 -82
-PAIR 15680,15680
+ADD2 -92
+PAIR 8512,12096
+SET3 -90
+PAIR 16576,26432
+ADD0 -88
+ADD3 -86
+PAIR 1344,3584
+MORE1
+ADD1 -84
+CARRY3
+ADD3 -82
+PAIR 3136,12992
 MORE0
 ADD0 -80
 MORE1
 ADD1 -78
-MORE2
-ADD2 -76
-PAIR 17920,17920
-ADD0 -74
-MORE1
-ADD1 -72
-ADD2 -70
-PAIR 21952,27328
+MORE3
+ADD3 -76
+PAIR 13888,15232
 MORE0
+ADD0 -74
+ADD1 -72
+ADD3 -70
+PAIR 21056,23296
 ADD0 -68
+MORE1
 ADD1 -66
-ADD2 -64
-PAIR 1344,12544
-SET3 -62
-PAIR 20160,25088
+ADD3 -64
+PAIR 4480,7168
+ADD2 -62
+MORE3
 ADD3 -60
-PAIR 896,896
-ADD0 -58
-CARRY3
+PAIR 14336,24192
+MORE2
+ADD2 -58
+MORE3
 ADD3 -56
-PAIR 5824,5824
+PAIR 6720,8960
 MORE0
 ADD0 -54
-MORE3
-ADD3 -52
-PAIR 16576,25984
-ADD0 -50
-ADD3 -48
-PAIR 28224,28224
-MORE0
-ADD0 -46
-MORE3
-ADD3 -44
-PAIR 16128,19712
-ADD1 -42
-ADD3 -40
-PAIR 21056,23744
-MORE1
-ADD1 -38
-ADD3 -36
-PAIR 27776,22848
-MORE1
-ADD1 -34
-MORE3
-ADD3 -32
-PAIR 0,4480
-MORE0
-ADD0 -30
-ADD1 -28
-ADD3 -26
-PAIR 9408,11648
-MORE0
-ADD0 -24
-MORE1
-ADD1 -22
-MORE3
-ADD3 -20
-PAIR 13888,13888
-ADD2 -18
-ADD3 -16
-PAIR 23296,23296
-MORE2
-ADD2 -14
-MORE3
-ADD3 -12
-PAIR 14336,24192
-ADD0 -10
-ADD2 -8
-ADD3 -6
-PAIR 3136,26880
-MORE1
-ADD1 -4
-ADD2 -2
-ADD3 0
-PAIR 2240,2240
-MORE0
-ADD0 2
-ADD1 4
-MORE2
-ADD2 6
-MORE3
-ADD3 8
-PAIR 2688,2688
-MORE0
-ADD0 10
-MORE1
-ADD1 12
-ADD2 14
-ADD3 16
-PAIR 7168,7616
-MORE0
-ADD0 18
-ADD1 20
-ADD2 22
-MORE3
-ADD3 24
-PAIR 8064,8064
-ADD0 26
-ADD1 28
-ADD2 30
-MORE3
-ADD3 32
-PAIR 10304,10304
-MORE0
-ADD0 34
-MORE1
-ADD1 36
-MORE2
-ADD2 38
-ADD3 40
-PAIR 18368,18368
-MORE0
-ADD0 42
-ADD1 44
-ADD2 46
-ADD3 48
-PAIR 26432,26432
-MORE0
-ADD0 50
-ADD1 52
-MORE2
-ADD2 54
-ADD3 56
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_95d18315e5d9d9a4_l037_g7,.-peristyle_95d18315e5d9d9a4_l037_g7
-.globl peristyle_95d18315e5d9d9a4_l037_g8
-.hidden peristyle_95d18315e5d9d9a4_l037_g8
-.type peristyle_95d18315e5d9d9a4_l037_g8,@function
-.p2align 6
-peristyle_95d18315e5d9d9a4_l037_g8:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 17472,17472
-SET0 -128
-PAIR 8512,21504
-SET1 -126
-PAIR 8064,12992
-ADD0 -124
-ADD1 -122
-PAIR 1344,7168
-SET2 -120
-PAIR 10752,17024
-ADD2 -118
-PAIR 21952,27776
-CARRY2
-ADD2 -116
-PAIR 4032,4480
-CARRY1
-ADD1 -114
-MORE2
-ADD2 -112
-PAIR 5824,6720
-MORE1
-ADD1 -110
-MORE2
-ADD2 -108
-PAIR 1792,3584
-CARRY0
-ADD0 -106
-MORE1
-ADD1 -104
-MORE2
-ADD2 -102
-PAIR 10304,11648
-ADD0 -100
-MORE1
-ADD1 -98
-ADD2 -96
-PAIR 13440,27328
-ADD0 -94
-ADD1 -92
-ADD2 -90
-PAIR 13888,15232
-ADD0 -88
-MORE1
-ADD1 -86
-MORE2
-ADD2 -84
-PAIR 22400,26432
-MORE0
-ADD0 -82
-ADD1 -80
-ADD2 -78
-PAIR 9856,12544
-SET3 -76
-PAIR 18816,23744
-CARRY3
-ADD3 -74
-PAIR 14784,25984
-ADD0 -72
-MORE3
-ADD3 -70
-PAIR 23296,22848
-MORE1
-ADD1 -68
-ADD3 -66
-PAIR 6272,12096
-MORE0
-ADD0 -64
-ADD1 -62
-MORE3
-ADD3 -60
-PAIR 20608,25088
-ADD0 -58
-MORE1
-ADD1 -56
-MORE3
-ADD3 -54
-PAIR 25536,28224
-MORE0
-ADD0 -52
-ADD1 -50
-ADD3 -48
-PAIR 2240,4928
+ADD2 -52
+ADD3 -50
+PAIR 17472,20160
+ADD0 -48
 MORE2
 ADD2 -46
+MORE3
 ADD3 -44
-PAIR 14336,16576
-ADD2 -42
-MORE3
-ADD3 -40
-PAIR 24192,26880
-MORE2
-ADD2 -38
-ADD3 -36
-PAIR 448,0
-ADD0 -34
-ADD2 -32
-MORE3
-ADD3 -30
-PAIR 5376,8960
-ADD1 -28
-MORE2
-ADD2 -26
-ADD3 -24
-PAIR 16128,21056
-ADD1 -22
-ADD2 -20
-MORE3
-ADD3 -18
-PAIR 896,2688
-MORE0
-ADD0 -16
-MORE1
-ADD1 -14
-MORE2
-ADD2 -12
-MORE3
-ADD3 -10
-PAIR 3136,7616
-ADD0 -8
-ADD1 -6
-ADD2 -4
-MORE3
-ADD3 -2
-PAIR 9408,11200
-MORE0
-ADD0 0
-MORE1
-ADD1 2
-MORE2
-ADD2 4
-MORE3
-ADD3 6
-PAIR 15680,17920
-ADD0 8
-MORE1
-ADD1 10
-MORE2
-ADD2 12
-ADD3 14
-PAIR 18368,19264
-MORE0
-ADD0 16
-ADD1 18
-ADD2 20
-MORE3
-ADD3 22
-PAIR 19712,20160
-ADD0 24
-ADD1 26
-MORE2
-ADD2 28
-ADD3 30
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_95d18315e5d9d9a4_l037_g8,.-peristyle_95d18315e5d9d9a4_l037_g8
-.globl peristyle_95d18315e5d9d9a4_l037_g9
-.hidden peristyle_95d18315e5d9d9a4_l037_g9
-.type peristyle_95d18315e5d9d9a4_l037_g9,@function
-.p2align 6
-peristyle_95d18315e5d9d9a4_l037_g9:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 4928,13440
-SET0 -128
-PAIR 16576,18816
-CARRY0
-ADD0 -126
-PAIR 2688,8064
-SET1 -124
-PAIR 15232,27328
-ADD1 -122
-PAIR 28224,28224
-ADD1 -120
-PAIR 5824,5824
-MORE0
-ADD0 -118
-ADD1 -116
-PAIR 11648,11648
-MORE0
-ADD0 -114
-CARRY1
-ADD1 -112
-PAIR 4480,7168
-SET2 -110
-PAIR 17024,22848
-ADD2 -108
-PAIR 8960,22400
-ADD0 -106
-CARRY2
-ADD2 -104
-PAIR 896,1792
-ADD1 -102
-ADD2 -100
-PAIR 3136,9856
-ADD1 -98
-ADD2 -96
-PAIR 12992,14784
-ADD1 -94
-MORE2
-ADD2 -92
-PAIR 448,448
-MORE0
-ADD0 -90
-MORE1
-ADD1 -88
-ADD2 -86
-PAIR 11200,11200
-MORE0
-ADD0 -84
-ADD1 -82
-ADD2 -80
-PAIR 13888,18368
-ADD0 -78
-ADD1 -76
-MORE2
-ADD2 -74
-PAIR 26432,21952
-MORE0
-ADD0 -72
-MORE1
-ADD1 -70
-MORE2
-ADD2 -68
-PAIR 8512,14336
-SET3 -66
-PAIR 25088,26880
-ADD3 -64
-PAIR 19264,20608
-ADD0 -62
-CARRY3
-ADD3 -60
-PAIR 5376,17920
-ADD1 -58
-ADD3 -56
-PAIR 19712,25536
-MORE1
-ADD1 -54
-MORE3
-ADD3 -52
-PAIR 2240,23744
-MORE0
-ADD0 -50
-ADD1 -48
-ADD3 -46
-PAIR 6720,16128
-ADD2 -44
-ADD3 -42
-PAIR 17472,25984
-MORE2
+PAIR 20608,25088
+ADD0 -42
 ADD2 -40
-MORE3
 ADD3 -38
-PAIR 10304,12096
-ADD0 -36
+PAIR 0,448
+MORE1
+ADD1 -36
 MORE2
 ADD2 -34
+MORE3
 ADD3 -32
-PAIR 12544,24192
-MORE0
-ADD0 -30
+PAIR 896,2688
+ADD1 -30
+MORE2
 ADD2 -28
 ADD3 -26
-PAIR 9408,10752
+PAIR 9856,21504
 MORE1
 ADD1 -24
 ADD2 -22
 MORE3
 ADD3 -20
-PAIR 15680,23296
+PAIR 21952,25536
 ADD1 -18
 MORE2
 ADD2 -16
+MORE3
 ADD3 -14
-PAIR 0,1344
+PAIR 1792,1792
+MORE0
 ADD0 -12
-MORE1
 ADD1 -10
 ADD2 -8
-MORE3
 ADD3 -6
-PAIR 3584,4032
-MORE0
+PAIR 5824,5824
 ADD0 -4
+MORE1
 ADD1 -2
 MORE2
 ADD2 0
 ADD3 2
-PAIR 21056,21504
-MORE0
+PAIR 8064,10752
 ADD0 4
-MORE1
 ADD1 6
 MORE2
 ADD2 8
-MORE3
 ADD3 10
-PAIR 27776,24640
+PAIR 11648,24640
+MORE0
 ADD0 12
+MORE1
 ADD1 14
-MORE2
 ADD2 16
+MORE3
 ADD3 18
+PAIR 28224,27776
+ADD0 20
+MORE1
+ADD1 22
+MORE2
+ADD2 24
+ADD3 26
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -2951,12 +3144,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_95d18315e5d9d9a4_l037_g9,.-peristyle_95d18315e5d9d9a4_l037_g9
-.globl peristyle_95d18315e5d9d9a4_l037_g10
-.hidden peristyle_95d18315e5d9d9a4_l037_g10
-.type peristyle_95d18315e5d9d9a4_l037_g10,@function
+.size peristyle_727c6bf8b9e0b1c2_l037_g10,.-peristyle_727c6bf8b9e0b1c2_l037_g10
+.globl peristyle_727c6bf8b9e0b1c2_l037_g11
+.hidden peristyle_727c6bf8b9e0b1c2_l037_g11
+.type peristyle_727c6bf8b9e0b1c2_l037_g11,@function
 .p2align 6
-peristyle_95d18315e5d9d9a4_l037_g10:
+peristyle_727c6bf8b9e0b1c2_l037_g11:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2965,164 +3158,141 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 8064,18816
+PAIR 1344,1792
 SET0 -128
-PAIR 4032,8960
-SET1 -126
-PAIR 16128,22848
-ADD1 -124
-PAIR 2688,4928
-ADD0 -122
-CARRY1
-ADD1 -120
-PAIR 6272,12096
-CARRY0
-ADD0 -118
-ADD1 -116
-PAIR 12544,17472
-SET2 -114
-PAIR 23296,23296
-ADD2 -112
+PAIR 10304,15680
+ADD0 -126
 PAIR 448,448
-ADD0 -110
-CARRY2
-ADD2 -108
-PAIR 28224,28224
-MORE0
-ADD0 -106
-MORE2
+ADD0 -124
+SET1 -122
+PAIR 6720,6720
+CARRY0
+ADD0 -120
+CARRY1
+ADD1 -118
+PAIR 15232,17024
+ADD0 -116
+ADD1 -114
+PAIR 23744,24640
+ADD0 -112
+MORE1
+ADD1 -110
+PAIR 0,17920
+SET2 -108
+PAIR 5824,8960
+ADD1 -106
 ADD2 -104
-PAIR 3584,15232
+PAIR 3584,4928
+MORE0
+ADD0 -102
 MORE1
-ADD1 -102
-ADD2 -100
-PAIR 15680,19264
-ADD1 -98
-MORE2
-ADD2 -96
-PAIR 23744,25088
-MORE1
+ADD1 -100
+CARRY2
+ADD2 -98
+PAIR 12096,17472
+ADD0 -96
 ADD1 -94
 ADD2 -92
-PAIR 6720,12992
+PAIR 16576,21056
 ADD0 -90
+MORE1
 ADD1 -88
 MORE2
 ADD2 -86
-PAIR 21504,25536
+PAIR 22400,26880
+MORE0
 ADD0 -84
 MORE1
 ADD1 -82
 ADD2 -80
-PAIR 26432,26432
-MORE0
-ADD0 -78
-ADD1 -76
-MORE2
-ADD2 -74
-PAIR 26880,26880
-ADD0 -72
-ADD1 -70
-MORE2
-ADD2 -68
-PAIR 8512,13888
-MORE0
-ADD0 -66
-SET3 -64
-PAIR 896,9856
-MORE1
-ADD1 -62
+PAIR 2240,4032
+SET3 -78
+PAIR 12544,20608
+ADD0 -76
 CARRY3
-ADD3 -60
-PAIR 5376,5824
-ADD0 -58
-MORE1
-ADD1 -56
-MORE3
-ADD3 -54
-PAIR 7168,10304
-ADD0 -52
-MORE1
-ADD1 -50
-ADD3 -48
-PAIR 11200,20608
+ADD3 -74
+PAIR 28224,10752
 MORE0
-ADD0 -46
-ADD1 -44
+ADD0 -72
+ADD3 -70
+PAIR 7168,8064
+MORE1
+ADD1 -68
+ADD3 -66
+PAIR 18368,25088
+ADD1 -64
+MORE3
+ADD3 -62
+PAIR 9856,13440
+ADD0 -60
+MORE1
+ADD1 -58
+ADD3 -56
+PAIR 18816,23296
+ADD0 -54
+ADD1 -52
+MORE3
+ADD3 -50
+PAIR 2688,4480
+MORE2
+ADD2 -48
+MORE3
+ADD3 -46
+PAIR 7616,12992
+ADD2 -44
+MORE3
 ADD3 -42
-PAIR 1792,3136
+PAIR 20160,21952
+MORE2
 ADD2 -40
-MORE3
 ADD3 -38
-PAIR 10752,16576
-MORE2
+PAIR 24192,27328
 ADD2 -36
+MORE3
 ADD3 -34
-PAIR 22400,25984
-ADD2 -32
-MORE3
-ADD3 -30
-PAIR 1344,2240
+PAIR 19264,27776
 MORE0
-ADD0 -28
-MORE2
-ADD2 -26
-ADD3 -24
-PAIR 13440,14336
-ADD0 -22
-ADD2 -20
-MORE3
-ADD3 -18
-PAIR 14784,18368
-MORE0
-ADD0 -16
-MORE2
-ADD2 -14
-ADD3 -12
-PAIR 19712,21952
-MORE0
-ADD0 -10
-ADD2 -8
-MORE3
-ADD3 -6
-PAIR 9408,17920
+ADD0 -32
+ADD2 -30
+ADD3 -28
+PAIR 896,3136
 MORE1
+ADD1 -26
+MORE2
+ADD2 -24
+MORE3
+ADD3 -22
+PAIR 13888,14336
+MORE1
+ADD1 -20
+ADD2 -18
+ADD3 -16
+PAIR 5376,6272
+ADD0 -14
+ADD1 -12
+ADD2 -10
+MORE3
+ADD3 -8
+PAIR 8512,9408
+MORE0
+ADD0 -6
 ADD1 -4
 MORE2
 ADD2 -2
-MORE3
 ADD3 0
-PAIR 20160,21056
-ADD1 2
-ADD2 4
-ADD3 6
-PAIR 4480,11648
-ADD0 8
+PAIR 11648,22848
+ADD0 2
 MORE1
-ADD1 10
-MORE2
-ADD2 12
-ADD3 14
-PAIR 17024,17024
-ADD0 16
-MORE1
-ADD1 18
-ADD2 20
-ADD3 22
-PAIR 24192,24192
-ADD0 24
-MORE1
-ADD1 26
-ADD2 28
-ADD3 30
-PAIR 24640,27776
-MORE0
-ADD0 32
-ADD1 34
-MORE2
-ADD2 36
+ADD1 4
+ADD2 6
 MORE3
-ADD3 38
+ADD3 8
+PAIR 26432,19712
+ADD0 10
+MORE1
+ADD1 12
+ADD2 14
+ADD3 16
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -3234,12 +3404,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_95d18315e5d9d9a4_l037_g10,.-peristyle_95d18315e5d9d9a4_l037_g10
-.globl peristyle_95d18315e5d9d9a4_l037_g11
-.hidden peristyle_95d18315e5d9d9a4_l037_g11
-.type peristyle_95d18315e5d9d9a4_l037_g11,@function
+.size peristyle_727c6bf8b9e0b1c2_l037_g11,.-peristyle_727c6bf8b9e0b1c2_l037_g11
+.globl peristyle_727c6bf8b9e0b1c2_l037_g12
+.hidden peristyle_727c6bf8b9e0b1c2_l037_g12
+.type peristyle_727c6bf8b9e0b1c2_l037_g12,@function
 .p2align 6
-peristyle_95d18315e5d9d9a4_l037_g11:
+peristyle_727c6bf8b9e0b1c2_l037_g12:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3248,1203 +3418,193 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 18368,19712
+PAIR 2240,21504
 SET0 -128
-PAIR 10752,12992
-ADD0 -126
-SET1 -124
-PAIR 21952,22848
+PAIR 448,17920
+SET1 -126
+PAIR 6720,15680
+SET2 -124
+PAIR 5824,25984
+CARRY0
 ADD0 -122
-CARRY1
-ADD1 -120
-PAIR 448,448
-SET2 -118
-PAIR 2688,2688
 CARRY2
+ADD2 -120
+PAIR 26432,26432
+ADD1 -118
 ADD2 -116
-PAIR 7616,28224
-ADD2 -114
-PAIR 8064,9856
-ADD0 -112
+PAIR 2688,6272
+MORE0
+ADD0 -114
+CARRY1
+ADD1 -112
 MORE2
 ADD2 -110
-PAIR 11200,11648
-CARRY0
+PAIR 10752,11200
+MORE0
 ADD0 -108
-MORE2
-ADD2 -106
-PAIR 21056,21504
-ADD0 -104
-MORE2
-ADD2 -102
-PAIR 3584,4928
+MORE1
+ADD1 -106
+ADD2 -104
+PAIR 21952,24192
+MORE0
+ADD0 -102
 MORE1
 ADD1 -100
 MORE2
 ADD2 -98
-PAIR 16576,17920
-ADD1 -96
+PAIR 25088,27776
+MORE0
+ADD0 -96
+ADD1 -94
 MORE2
-ADD2 -94
-PAIR 23296,23744
-MORE1
-ADD1 -92
-ADD2 -90
-PAIR 896,4480
+ADD2 -92
+PAIR 1792,14336
+SET3 -90
+PAIR 3136,9408
 ADD0 -88
-ADD1 -86
-ADD2 -84
-PAIR 6720,9408
-MORE0
-ADD0 -82
-ADD1 -80
-MORE2
-ADD2 -78
-PAIR 24192,25088
-ADD0 -76
+ADD3 -86
+PAIR 16576,20160
 MORE1
-ADD1 -74
-ADD2 -72
-PAIR 1792,4032
-SET3 -70
-PAIR 17472,26880
-CARRY3
-ADD3 -68
-PAIR 6272,7168
-ADD0 -66
-ADD3 -64
-PAIR 0,8960
-ADD1 -62
-MORE3
-ADD3 -60
-PAIR 26432,13888
-ADD1 -58
-ADD3 -56
-PAIR 2240,5376
-MORE0
-ADD0 -54
-MORE1
-ADD1 -52
-MORE3
-ADD3 -50
-PAIR 8512,20160
-ADD0 -48
-ADD1 -46
-MORE3
-ADD3 -44
-PAIR 15680,19264
-ADD2 -42
-MORE3
-ADD3 -40
-PAIR 20608,22400
-MORE2
-ADD2 -38
-ADD3 -36
-PAIR 25984,27328
-MORE0
-ADD0 -34
-ADD2 -32
-ADD3 -30
-PAIR 14336,15232
-MORE1
-ADD1 -28
-MORE2
-ADD2 -26
-MORE3
-ADD3 -24
-PAIR 25536,27776
-MORE1
-ADD1 -22
-MORE2
-ADD2 -20
-ADD3 -18
-PAIR 1344,3136
-ADD0 -16
-MORE1
-ADD1 -14
-MORE2
-ADD2 -12
-MORE3
-ADD3 -10
-PAIR 5824,10304
-ADD0 -8
-ADD1 -6
-ADD2 -4
-ADD3 -2
-PAIR 12096,13440
-MORE0
-ADD0 0
-ADD1 2
-MORE2
-ADD2 4
-MORE3
-ADD3 6
-PAIR 14784,16128
-MORE0
-ADD0 8
-MORE1
-ADD1 10
-ADD2 12
-ADD3 14
-PAIR 17024,12544
-ADD0 16
-MORE1
-ADD1 18
-MORE2
-ADD2 20
-MORE3
-ADD3 22
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_95d18315e5d9d9a4_l037_g11,.-peristyle_95d18315e5d9d9a4_l037_g11
-.globl peristyle_95d18315e5d9d9a4_l037_g12
-.hidden peristyle_95d18315e5d9d9a4_l037_g12
-.type peristyle_95d18315e5d9d9a4_l037_g12,@function
-.p2align 6
-peristyle_95d18315e5d9d9a4_l037_g12:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 9408,19264
-SET0 -128
-PAIR 21952,24640
-ADD0 -126
-PAIR 18368,22848
-SET1 -124
-PAIR 0,3584
-CARRY0
-ADD0 -122
-ADD1 -120
-PAIR 9856,15680
-SET2 -118
-PAIR 16128,17920
-ADD2 -116
-PAIR 10752,13440
-MORE0
-ADD0 -114
-ADD2 -112
-PAIR 18816,26432
-ADD0 -110
-CARRY2
-ADD2 -108
-PAIR 28224,27776
-MORE0
-ADD0 -106
-ADD2 -104
-PAIR 2240,4480
-ADD1 -102
-ADD2 -100
-PAIR 23744,25536
-CARRY1
-ADD1 -98
-MORE2
-ADD2 -96
-PAIR 1792,1792
-ADD0 -94
-ADD1 -92
-ADD2 -90
-PAIR 4032,4032
-MORE0
-ADD0 -88
-ADD1 -86
-ADD2 -84
-PAIR 7168,8960
-MORE0
-ADD0 -82
-ADD1 -80
-ADD2 -78
-PAIR 2688,3136
-SET3 -76
-PAIR 16576,26880
-ADD3 -74
-PAIR 6720,25984
-ADD0 -72
-ADD3 -70
-PAIR 7616,12096
-ADD1 -68
-CARRY3
-ADD3 -66
-PAIR 6272,10304
-MORE0
-ADD0 -64
-MORE1
-ADD1 -62
-ADD3 -60
-PAIR 13888,19712
-MORE0
-ADD0 -58
-ADD1 -56
-ADD3 -54
-PAIR 20160,21056
-ADD0 -52
-MORE1
-ADD1 -50
-ADD3 -48
-PAIR 14784,27328
-MORE2
-ADD2 -46
-MORE3
-ADD3 -44
-PAIR 1344,11648
-MORE0
-ADD0 -42
-ADD2 -40
-ADD3 -38
-PAIR 12544,14336
-MORE0
-ADD0 -36
-ADD2 -34
-MORE3
-ADD3 -32
-PAIR 21504,22400
-ADD0 -30
-ADD2 -28
-ADD3 -26
-PAIR 896,8512
-ADD1 -24
-MORE2
-ADD2 -22
-MORE3
-ADD3 -20
-PAIR 11200,12992
-MORE1
-ADD1 -18
-ADD2 -16
-MORE3
-ADD3 -14
-PAIR 23296,20608
-MORE1
-ADD1 -12
-ADD2 -10
-ADD3 -8
-PAIR 5376,5824
-MORE0
-ADD0 -6
-ADD1 -4
-ADD2 -2
-ADD3 0
-PAIR 8064,15232
-ADD0 2
-ADD1 4
-MORE2
-ADD2 6
-MORE3
-ADD3 8
-PAIR 17024,17472
-MORE0
-ADD0 10
-MORE1
-ADD1 12
-ADD2 14
-ADD3 16
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_95d18315e5d9d9a4_l037_g12,.-peristyle_95d18315e5d9d9a4_l037_g12
-.globl peristyle_95d18315e5d9d9a4_l037_g13
-.hidden peristyle_95d18315e5d9d9a4_l037_g13
-.type peristyle_95d18315e5d9d9a4_l037_g13,@function
-.p2align 6
-peristyle_95d18315e5d9d9a4_l037_g13:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 7616,11200
-SET0 -128
-PAIR 18368,25984
-ADD0 -126
-PAIR 4928,13440
-SET1 -124
-PAIR 17024,19712
-ADD1 -122
-PAIR 4032,4032
-CARRY0
-ADD0 -120
-ADD1 -118
-PAIR 17920,17920
-MORE0
-ADD0 -116
-CARRY1
-ADD1 -114
-PAIR 15680,22400
-SET2 -112
-PAIR 2240,12544
-ADD0 -110
-ADD2 -108
-PAIR 6272,10304
-MORE1
-ADD1 -106
-CARRY2
-ADD2 -104
-PAIR 19264,22848
-ADD1 -102
-MORE2
-ADD2 -100
-PAIR 9408,14784
-MORE0
-ADD0 -98
-MORE1
-ADD1 -96
-ADD2 -94
-PAIR 23744,23296
-ADD0 -92
-MORE1
-ADD1 -90
-ADD2 -88
-PAIR 3584,26432
-SET3 -86
-PAIR 1792,6720
-MORE0
-ADD0 -84
+ADD1 -84
 ADD3 -82
-PAIR 8064,8960
-ADD0 -80
-CARRY3
-ADD3 -78
-PAIR 9856,24640
+PAIR 896,4480
 MORE0
-ADD0 -76
-ADD3 -74
-PAIR 3136,12992
+ADD0 -80
+MORE1
+ADD1 -78
+CARRY3
+ADD3 -76
+PAIR 8512,8960
+MORE0
+ADD0 -74
 MORE1
 ADD1 -72
 MORE3
 ADD3 -70
-PAIR 2688,5824
+PAIR 10304,21056
 ADD0 -68
 ADD1 -66
 ADD3 -64
-PAIR 10752,14336
+PAIR 11648,18368
 MORE0
 ADD0 -62
 MORE1
 ADD1 -60
-MORE3
 ADD3 -58
-PAIR 20608,24192
-ADD0 -56
-ADD1 -54
-ADD3 -52
-PAIR 1344,1344
+PAIR 5376,13888
 MORE2
-ADD2 -50
+ADD2 -56
 MORE3
-ADD3 -48
-PAIR 27776,27776
-ADD2 -46
-MORE3
-ADD3 -44
-PAIR 0,17472
-MORE0
-ADD0 -42
-ADD2 -40
-MORE3
-ADD3 -38
-PAIR 21504,25536
-ADD0 -36
-MORE2
-ADD2 -34
-ADD3 -32
-PAIR 28224,18816
-MORE0
-ADD0 -30
-ADD2 -28
-ADD3 -26
-PAIR 8512,12096
-ADD1 -24
-MORE2
-ADD2 -22
-MORE3
-ADD3 -20
-PAIR 13888,15232
-MORE1
-ADD1 -18
-ADD2 -16
-ADD3 -14
-PAIR 21056,16576
-MORE1
-ADD1 -12
-ADD2 -10
-ADD3 -8
-PAIR 448,896
-ADD0 -6
-ADD1 -4
-MORE2
-ADD2 -2
-MORE3
-ADD3 0
-PAIR 4480,7168
-MORE0
-ADD0 2
-MORE1
-ADD1 4
-MORE2
-ADD2 6
-ADD3 8
-PAIR 11648,20160
-ADD0 10
-ADD1 12
-ADD2 14
-ADD3 16
-PAIR 21952,25088
-MORE0
-ADD0 18
-ADD1 20
-MORE2
-ADD2 22
-MORE3
-ADD3 24
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_95d18315e5d9d9a4_l037_g13,.-peristyle_95d18315e5d9d9a4_l037_g13
-.globl peristyle_95d18315e5d9d9a4_l037_g14
-.hidden peristyle_95d18315e5d9d9a4_l037_g14
-.type peristyle_95d18315e5d9d9a4_l037_g14,@function
-.p2align 6
-peristyle_95d18315e5d9d9a4_l037_g14:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 10752,14784
-SET0 -128
-PAIR 4032,12992
-SET1 -126
-PAIR 20608,21504
-ADD1 -124
-PAIR 0,1792
-ADD0 -122
-ADD1 -120
-PAIR 21056,21952
-CARRY0
-ADD0 -118
-ADD1 -116
-PAIR 5824,6272
-ADD0 -114
-SET2 -112
-PAIR 12096,17024
-ADD0 -110
-CARRY2
-ADD2 -108
-PAIR 3584,6720
-CARRY1
-ADD1 -106
-ADD2 -104
-PAIR 8512,25088
-ADD1 -102
-ADD2 -100
-PAIR 448,448
-ADD0 -98
-ADD1 -96
-MORE2
-ADD2 -94
-PAIR 896,896
-MORE0
-ADD0 -92
-MORE1
-ADD1 -90
-MORE2
-ADD2 -88
-PAIR 7168,13440
-ADD0 -86
-ADD1 -84
-MORE2
-ADD2 -82
-PAIR 18816,22400
-ADD0 -80
-MORE1
-ADD1 -78
-MORE2
-ADD2 -76
-PAIR 22848,27328
-ADD0 -74
-ADD1 -72
-ADD2 -70
-PAIR 24640,26432
-MORE0
-ADD0 -68
-MORE1
-ADD1 -66
-ADD2 -64
-PAIR 11200,15680
-SET3 -62
-PAIR 7616,24192
-ADD0 -60
-ADD3 -58
-PAIR 28224,17920
-ADD0 -56
 ADD3 -54
-PAIR 20160,27776
-ADD1 -52
-CARRY3
-ADD3 -50
-PAIR 1344,1344
-ADD0 -48
-ADD1 -46
-ADD3 -44
-PAIR 2240,2240
-ADD0 -42
-ADD1 -40
-MORE3
-ADD3 -38
-PAIR 4480,12544
-MORE0
-ADD0 -36
-MORE1
-ADD1 -34
-ADD3 -32
-PAIR 8064,17472
+PAIR 16128,22848
 MORE2
-ADD2 -30
-MORE3
-ADD3 -28
-PAIR 18368,25984
-ADD2 -26
-ADD3 -24
-PAIR 11648,13888
-ADD0 -22
-ADD2 -20
-MORE3
-ADD3 -18
-PAIR 15232,19712
-ADD0 -16
-MORE2
-ADD2 -14
-ADD3 -12
-PAIR 23296,23744
-MORE0
-ADD0 -10
-MORE2
-ADD2 -8
-MORE3
-ADD3 -6
-PAIR 8960,9408
-ADD1 -4
-ADD2 -2
-MORE3
-ADD3 0
-PAIR 14336,26880
-ADD1 2
-MORE2
-ADD2 4
-MORE3
-ADD3 6
-PAIR 3136,4928
-ADD0 8
-MORE1
-ADD1 10
-ADD2 12
-MORE3
-ADD3 14
-PAIR 5376,9856
-MORE0
-ADD0 16
-MORE1
-ADD1 18
-MORE2
-ADD2 20
-ADD3 22
-PAIR 16576,16128
-ADD0 24
-MORE1
-ADD1 26
-ADD2 28
-MORE3
-ADD3 30
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_95d18315e5d9d9a4_l037_g14,.-peristyle_95d18315e5d9d9a4_l037_g14
-.globl peristyle_95d18315e5d9d9a4_l037_g15
-.hidden peristyle_95d18315e5d9d9a4_l037_g15
-.type peristyle_95d18315e5d9d9a4_l037_g15,@function
-.p2align 6
-peristyle_95d18315e5d9d9a4_l037_g15:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 3136,15680
-SET0 -128
-PAIR 28224,28224
-ADD0 -126
-PAIR 23296,24192
-SET1 -124
-PAIR 12096,14336
-CARRY0
-ADD0 -122
-ADD1 -120
-PAIR 17920,19712
-ADD0 -118
-ADD1 -116
-PAIR 6720,20608
-SET2 -114
-PAIR 25088,27776
-CARRY2
-ADD2 -112
-PAIR 6272,7616
-MORE0
-ADD0 -110
-MORE2
-ADD2 -108
-PAIR 9856,11200
-MORE0
-ADD0 -106
-MORE2
-ADD2 -104
-PAIR 26432,26432
-ADD0 -102
-ADD2 -100
-PAIR 3584,4480
-MORE0
-ADD0 -98
-CARRY1
-ADD1 -96
-MORE2
-ADD2 -94
-PAIR 13888,14784
-MORE0
-ADD0 -92
-ADD1 -90
-ADD2 -88
-PAIR 27328,24640
-ADD0 -86
-MORE1
-ADD1 -84
-MORE2
-ADD2 -82
-PAIR 8064,12992
-SET3 -80
-PAIR 17472,21504
-ADD3 -78
-PAIR 448,15232
-MORE0
-ADD0 -76
-CARRY3
-ADD3 -74
-PAIR 2240,4032
-ADD1 -72
-MORE3
-ADD3 -70
-PAIR 7168,13440
-ADD1 -68
-ADD3 -66
-PAIR 18816,19264
-MORE1
-ADD1 -64
-MORE3
-ADD3 -62
-PAIR 1344,4928
-ADD0 -60
-ADD1 -58
-ADD3 -56
-PAIR 10752,22400
-ADD0 -54
-ADD1 -52
+ADD2 -52
 MORE3
 ADD3 -50
-PAIR 25984,22848
-ADD0 -48
-MORE1
-ADD1 -46
-MORE3
-ADD3 -44
-PAIR 26880,26880
+PAIR 24640,22400
+MORE2
+ADD2 -48
+ADD3 -46
+PAIR 4928,4928
+ADD0 -44
+MORE2
 ADD2 -42
 ADD3 -40
-PAIR 16128,21056
+PAIR 8064,8064
 MORE0
 ADD0 -38
 MORE2
 ADD2 -36
 MORE3
 ADD3 -34
-PAIR 0,5824
-ADD1 -32
-MORE2
+PAIR 19712,20608
+ADD0 -32
 ADD2 -30
 ADD3 -28
-PAIR 8512,8960
-MORE1
+PAIR 3584,7168
 ADD1 -26
+MORE2
 ADD2 -24
+MORE3
 ADD3 -22
-PAIR 10304,16576
+PAIR 7616,15232
 MORE1
 ADD1 -20
 MORE2
 ADD2 -18
-MORE3
 ADD3 -16
-PAIR 17024,21952
+PAIR 19264,19264
 ADD1 -14
 ADD2 -12
+MORE3
 ADD3 -10
-PAIR 896,1792
+PAIR 0,0
+MORE0
 ADD0 -8
 ADD1 -6
-MORE2
 ADD2 -4
 ADD3 -2
-PAIR 2688,9408
+PAIR 1344,1344
+MORE0
 ADD0 0
 MORE1
 ADD1 2
+MORE2
 ADD2 4
-MORE3
 ADD3 6
+PAIR 4032,4032
+MORE0
+ADD0 8
+ADD1 10
+ADD2 12
+ADD3 14
+PAIR 9856,9856
+ADD0 16
+ADD1 18
+MORE2
+ADD2 20
+ADD3 22
+PAIR 12096,12096
+MORE0
+ADD0 24
+ADD1 26
+ADD2 28
+MORE3
+ADD3 30
+PAIR 12544,12544
+MORE0
+ADD0 32
+MORE1
+ADD1 34
+ADD2 36
+ADD3 38
+PAIR 12992,12992
+ADD0 40
+MORE1
+ADD1 42
+MORE2
+ADD2 44
+ADD3 46
+PAIR 13440,13440
+ADD0 48
+MORE1
+ADD1 50
+MORE2
+ADD2 52
+ADD3 54
+PAIR 18816,23744
+MORE0
+ADD0 56
+ADD1 58
+MORE2
+ADD2 60
+MORE3
+ADD3 62
+PAIR 25536,28224
+ADD0 64
+ADD1 66
+ADD2 68
+ADD3 70
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -4556,5 +3716,802 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_95d18315e5d9d9a4_l037_g15,.-peristyle_95d18315e5d9d9a4_l037_g15
+.size peristyle_727c6bf8b9e0b1c2_l037_g12,.-peristyle_727c6bf8b9e0b1c2_l037_g12
+.globl peristyle_727c6bf8b9e0b1c2_l037_g13
+.hidden peristyle_727c6bf8b9e0b1c2_l037_g13
+.type peristyle_727c6bf8b9e0b1c2_l037_g13,@function
+.p2align 6
+peristyle_727c6bf8b9e0b1c2_l037_g13:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 5376,10752
+SET0 -128
+PAIR 16128,25984
+CARRY0
+ADD0 -126
+PAIR 17472,22848
+SET1 -124
+PAIR 6272,7168
+MORE0
+ADD0 -122
+ADD1 -120
+PAIR 9408,14784
+MORE0
+ADD0 -118
+CARRY1
+ADD1 -116
+PAIR 6720,9856
+SET2 -114
+PAIR 17024,17920
+ADD2 -112
+PAIR 23296,23296
+MORE0
+ADD0 -110
+CARRY2
+ADD2 -108
+PAIR 27328,27328
+MORE0
+ADD0 -106
+ADD2 -104
+PAIR 4480,4480
+MORE1
+ADD1 -102
+ADD2 -100
+PAIR 896,8512
+ADD0 -98
+MORE1
+ADD1 -96
+MORE2
+ADD2 -94
+PAIR 15232,15680
+MORE0
+ADD0 -92
+MORE1
+ADD1 -90
+MORE2
+ADD2 -88
+PAIR 20160,25088
+MORE0
+ADD0 -86
+ADD1 -84
+ADD2 -82
+PAIR 16576,24192
+SET3 -80
+PAIR 1344,1344
+ADD1 -78
+ADD3 -76
+PAIR 10304,10304
+MORE1
+ADD1 -74
+CARRY3
+ADD3 -72
+PAIR 21056,21504
+MORE1
+ADD1 -70
+ADD3 -68
+PAIR 23744,25536
+ADD1 -66
+MORE3
+ADD3 -64
+PAIR 448,448
+ADD0 -62
+MORE1
+ADD1 -60
+ADD3 -58
+PAIR 11648,11648
+ADD0 -56
+ADD1 -54
+MORE3
+ADD3 -52
+PAIR 12096,12096
+MORE0
+ADD0 -50
+ADD1 -48
+ADD3 -46
+PAIR 12544,12544
+MORE0
+ADD0 -44
+ADD1 -42
+MORE3
+ADD3 -40
+PAIR 18816,27776
+ADD0 -38
+ADD1 -36
+MORE3
+ADD3 -34
+PAIR 3584,4032
+MORE2
+ADD2 -32
+MORE3
+ADD3 -30
+PAIR 11200,18368
+ADD2 -28
+MORE3
+ADD3 -26
+PAIR 20608,24640
+MORE2
+ADD2 -24
+ADD3 -22
+PAIR 4928,4928
+MORE0
+ADD0 -20
+ADD2 -18
+MORE3
+ADD3 -16
+PAIR 8960,8960
+MORE0
+ADD0 -14
+ADD2 -12
+ADD3 -10
+PAIR 13440,26432
+ADD0 -8
+ADD2 -6
+MORE3
+ADD3 -4
+PAIR 2240,13888
+MORE1
+ADD1 -2
+MORE2
+ADD2 0
+ADD3 2
+PAIR 19264,22400
+ADD1 4
+ADD2 6
+MORE3
+ADD3 8
+PAIR 0,21952
+MORE0
+ADD0 10
+ADD1 12
+ADD2 14
+MORE3
+ADD3 16
+PAIR 5824,28224
+MORE0
+ADD0 18
+MORE1
+ADD1 20
+MORE2
+ADD2 22
+MORE3
+ADD3 24
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_727c6bf8b9e0b1c2_l037_g13,.-peristyle_727c6bf8b9e0b1c2_l037_g13
+.globl peristyle_727c6bf8b9e0b1c2_l037_g14
+.hidden peristyle_727c6bf8b9e0b1c2_l037_g14
+.type peristyle_727c6bf8b9e0b1c2_l037_g14,@function
+.p2align 6
+peristyle_727c6bf8b9e0b1c2_l037_g14:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 15680,15680
+SET0 -128
+PAIR 17472,17472
+CARRY0
+ADD0 -126
+PAIR 23744,23744
+ADD0 -124
+PAIR 3584,20608
+SET1 -122
+PAIR 0,0
+ADD0 -120
+CARRY1
+ADD1 -118
+PAIR 2688,2688
+MORE0
+ADD0 -116
+MORE1
+ADD1 -114
+PAIR 7616,8960
+ADD0 -112
+ADD1 -110
+PAIR 26432,26432
+MORE0
+ADD0 -108
+ADD1 -106
+PAIR 26880,26880
+ADD0 -104
+MORE1
+ADD1 -102
+PAIR 27776,27776
+ADD0 -100
+ADD1 -98
+PAIR 14336,22400
+SET2 -96
+PAIR 24192,25984
+CARRY2
+ADD2 -94
+PAIR 13888,16576
+MORE1
+ADD1 -92
+ADD2 -90
+PAIR 1792,24640
+ADD0 -88
+MORE1
+ADD1 -86
+MORE2
+ADD2 -84
+PAIR 12096,12544
+SET3 -82
+PAIR 12992,21504
+CARRY3
+ADD3 -80
+PAIR 8064,22848
+MORE0
+ADD0 -78
+ADD3 -76
+PAIR 6272,25088
+MORE1
+ADD1 -74
+ADD3 -72
+PAIR 6720,16128
+MORE0
+ADD0 -70
+MORE1
+ADD1 -68
+ADD3 -66
+PAIR 27328,27328
+ADD0 -64
+MORE1
+ADD1 -62
+MORE3
+ADD3 -60
+PAIR 1344,5376
+ADD2 -58
+ADD3 -56
+PAIR 13440,20160
+MORE2
+ADD2 -54
+ADD3 -52
+PAIR 2240,3136
+MORE0
+ADD0 -50
+ADD2 -48
+MORE3
+ADD3 -46
+PAIR 7168,10752
+ADD0 -44
+ADD2 -42
+ADD3 -40
+PAIR 11648,18368
+ADD0 -38
+MORE2
+ADD2 -36
+MORE3
+ADD3 -34
+PAIR 19712,17920
+MORE0
+ADD0 -32
+ADD2 -30
+ADD3 -28
+PAIR 896,5824
+ADD1 -26
+MORE2
+ADD2 -24
+ADD3 -22
+PAIR 8512,9856
+ADD1 -20
+ADD2 -18
+MORE3
+ADD3 -16
+PAIR 4480,9408
+MORE0
+ADD0 -14
+MORE1
+ADD1 -12
+MORE2
+ADD2 -10
+ADD3 -8
+PAIR 10304,11200
+ADD0 -6
+ADD1 -4
+ADD2 -2
+MORE3
+ADD3 0
+PAIR 14784,17024
+MORE0
+ADD0 2
+MORE1
+ADD1 4
+MORE2
+ADD2 6
+ADD3 8
+PAIR 21056,21952
+MORE0
+ADD0 10
+MORE1
+ADD1 12
+ADD2 14
+ADD3 16
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_727c6bf8b9e0b1c2_l037_g14,.-peristyle_727c6bf8b9e0b1c2_l037_g14
+.globl peristyle_727c6bf8b9e0b1c2_l037_g15
+.hidden peristyle_727c6bf8b9e0b1c2_l037_g15
+.type peristyle_727c6bf8b9e0b1c2_l037_g15,@function
+.p2align 6
+peristyle_727c6bf8b9e0b1c2_l037_g15:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 13440,16128
+SET1 -128
+PAIR 9408,15680
+SET0 -126
+ADD1 -124
+PAIR 17920,19264
+CARRY0
+ADD0 -122
+ADD1 -120
+PAIR 25088,26432
+ADD0 -118
+CARRY1
+ADD1 -116
+PAIR 28224,28224
+MORE0
+ADD0 -114
+ADD1 -112
+PAIR 2240,7168
+SET2 -110
+PAIR 0,17472
+ADD0 -108
+ADD2 -106
+PAIR 4032,4480
+MORE1
+ADD1 -104
+ADD2 -102
+PAIR 8960,22848
+ADD1 -100
+CARRY2
+ADD2 -98
+PAIR 1792,3584
+ADD0 -96
+MORE1
+ADD1 -94
+ADD2 -92
+PAIR 18368,25536
+MORE0
+ADD0 -90
+MORE1
+ADD1 -88
+ADD2 -86
+PAIR 1344,12544
+SET3 -84
+PAIR 14336,16576
+ADD3 -82
+PAIR 14784,25984
+MORE0
+ADD0 -80
+ADD3 -78
+PAIR 26880,448
+ADD0 -76
+ADD3 -74
+PAIR 6720,21504
+ADD1 -72
+ADD3 -70
+PAIR 2688,3136
+MORE0
+ADD0 -68
+MORE1
+ADD1 -66
+CARRY3
+ADD3 -64
+PAIR 11648,22400
+ADD0 -62
+ADD1 -60
+ADD3 -58
+PAIR 5376,5824
+ADD1 -56
+MORE2
+ADD2 -54
+MORE3
+ADD3 -52
+PAIR 8512,21056
+MORE1
+ADD1 -50
+ADD2 -48
+ADD3 -46
+PAIR 23296,17024
+ADD1 -44
+MORE2
+ADD2 -42
+MORE3
+ADD3 -40
+PAIR 896,6272
+MORE0
+ADD0 -38
+MORE1
+ADD1 -36
+ADD2 -34
+ADD3 -32
+PAIR 7616,8064
+ADD0 -30
+ADD1 -28
+MORE2
+ADD2 -26
+ADD3 -24
+PAIR 10304,11200
+MORE0
+ADD0 -22
+MORE1
+ADD1 -20
+MORE2
+ADD2 -18
+MORE3
+ADD3 -16
+PAIR 12096,12992
+ADD0 -14
+MORE1
+ADD1 -12
+MORE2
+ADD2 -10
+ADD3 -8
+PAIR 13888,15232
+MORE0
+ADD0 -6
+ADD1 -4
+ADD2 -2
+ADD3 0
+PAIR 19712,20160
+ADD0 2
+MORE1
+ADD1 4
+MORE2
+ADD2 6
+ADD3 8
+PAIR 20608,27328
+MORE0
+ADD0 10
+ADD1 12
+ADD2 14
+MORE3
+ADD3 16
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_727c6bf8b9e0b1c2_l037_g15,.-peristyle_727c6bf8b9e0b1c2_l037_g15
 .section .note.GNU-stack,"",@progbits

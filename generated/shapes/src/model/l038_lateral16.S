@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_94b028cac24c6406_l038_g0
-.hidden peristyle_94b028cac24c6406_l038_g0
-.type peristyle_94b028cac24c6406_l038_g0,@function
+.globl peristyle_295f34e0b6173d3f_l038_g0
+.hidden peristyle_295f34e0b6173d3f_l038_g0
+.type peristyle_295f34e0b6173d3f_l038_g0,@function
 .p2align 6
-peristyle_94b028cac24c6406_l038_g0:
+peristyle_295f34e0b6173d3f_l038_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -141,1927 +141,145 @@ vpsrlw $8,%ymm15,%ymm15
 lea 128(%rdx),%rax
 PAIR 2240,10304
 SET0 -128
-PAIR 4928,6272
-SET1 -126
-PAIR 11648,15232
-ADD1 -124
-PAIR 14336,14784
-CARRY0
-ADD0 -122
-CARRY1
-ADD1 -120
-PAIR 21056,26880
-MORE0
-ADD0 -118
-ADD1 -116
-PAIR 448,20608
-SET2 -114
-PAIR 23744,24640
-ADD2 -112
-PAIR 896,9408
-MORE0
-ADD0 -110
-CARRY2
-ADD2 -108
-PAIR 11200,11200
-ADD0 -106
-ADD2 -104
-PAIR 4032,4032
-MORE1
-ADD1 -102
-MORE2
-ADD2 -100
-PAIR 12544,12544
-MORE1
-ADD1 -98
-ADD2 -96
-PAIR 0,10752
-ADD0 -94
-MORE1
-ADD1 -92
-ADD2 -90
-PAIR 13888,16576
-MORE0
-ADD0 -88
-MORE1
-ADD1 -86
-ADD2 -84
-PAIR 17024,24192
-MORE0
-ADD0 -82
-ADD1 -80
-MORE2
-ADD2 -78
-PAIR 2688,7616
-SET3 -76
-PAIR 9856,12096
-ADD3 -74
-PAIR 13440,18368
-ADD3 -72
-PAIR 19264,19712
-ADD3 -70
-PAIR 3584,5824
-ADD0 -68
-CARRY3
-ADD3 -66
-PAIR 8960,12992
-MORE0
-ADD0 -64
-ADD3 -62
-PAIR 25984,17472
-ADD0 -60
-ADD3 -58
-PAIR 3136,5376
-ADD1 -56
-ADD3 -54
-PAIR 8064,18816
-MORE1
-ADD1 -52
-ADD3 -50
-PAIR 21952,25536
-MORE1
-ADD1 -48
-MORE3
-ADD3 -46
-PAIR 17920,21504
-MORE0
-ADD0 -44
-ADD1 -42
-ADD3 -40
-PAIR 22848,27776
-ADD0 -38
-MORE1
-ADD1 -36
-ADD3 -34
-PAIR 25088,27328
-ADD2 -32
-ADD3 -30
-PAIR 1792,20160
-ADD0 -28
-ADD2 -26
-ADD3 -24
-PAIR 1344,4480
-ADD0 -22
-MORE1
-ADD1 -20
-ADD2 -18
-MORE3
-ADD3 -16
-PAIR 6720,7168
-MORE0
-ADD0 -14
-MORE1
-ADD1 -12
-ADD2 -10
-ADD3 -8
-PAIR 8512,15680
-ADD0 -6
-MORE1
-ADD1 -4
-MORE2
-ADD2 -2
-MORE3
-ADD3 0
-PAIR 22400,23296
-MORE0
-ADD0 2
-ADD1 4
-ADD2 6
-ADD3 8
-PAIR 26432,28224
-ADD0 10
-MORE1
-ADD1 12
-ADD2 14
-ADD3 16
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_94b028cac24c6406_l038_g0,.-peristyle_94b028cac24c6406_l038_g0
-.globl peristyle_94b028cac24c6406_l038_g1
-.hidden peristyle_94b028cac24c6406_l038_g1
-.type peristyle_94b028cac24c6406_l038_g1,@function
-.p2align 6
-peristyle_94b028cac24c6406_l038_g1:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 9408,12992
-SET0 -128
-PAIR 19712,23296
+PAIR 12992,25984
 ADD0 -126
-PAIR 2688,4032
+PAIR 5376,21952
 SET1 -124
-PAIR 11648,17472
-ADD1 -122
-PAIR 17920,24192
+PAIR 4480,22400
+ADD0 -122
 ADD1 -120
-PAIR 8064,13888
+PAIR 896,8960
+CARRY0
 ADD0 -118
+SET2 -116
+PAIR 4032,15232
 CARRY1
-ADD1 -116
-PAIR 448,6272
-SET2 -114
-PAIR 12096,14336
-ADD2 -112
-PAIR 2240,9856
-CARRY0
-ADD0 -110
-ADD2 -108
-PAIR 10752,18368
-ADD0 -106
-CARRY2
-ADD2 -104
-PAIR 18816,25088
-ADD0 -102
-MORE2
-ADD2 -100
-PAIR 3136,8512
-ADD1 -98
-MORE2
-ADD2 -96
-PAIR 21056,22400
-ADD1 -94
-MORE2
-ADD2 -92
-PAIR 10304,12544
-ADD0 -90
-MORE1
-ADD1 -88
-ADD2 -86
-PAIR 0,7168
-SET3 -84
-PAIR 8960,13440
-ADD3 -82
-PAIR 11200,16128
-MORE0
-ADD0 -80
-ADD3 -78
-PAIR 16576,22848
-ADD0 -76
-ADD3 -74
-PAIR 896,1344
-ADD1 -72
-ADD3 -70
-PAIR 6720,15232
-MORE1
-ADD1 -68
-CARRY3
-ADD3 -66
-PAIR 4480,19264
-MORE0
-ADD0 -64
-ADD1 -62
-ADD3 -60
-PAIR 20608,21952
-ADD0 -58
-MORE1
-ADD1 -56
-ADD3 -54
-PAIR 27328,26880
-MORE0
-ADD0 -52
-ADD1 -50
-MORE3
-ADD3 -48
-PAIR 14784,17024
-MORE2
-ADD2 -46
-ADD3 -44
-PAIR 3584,7616
-ADD0 -42
-ADD2 -40
-ADD3 -38
-PAIR 27776,24640
-ADD0 -36
-ADD2 -34
-ADD3 -32
-PAIR 4928,23744
-ADD1 -30
-MORE2
-ADD2 -28
-ADD3 -26
-PAIR 25536,25984
-ADD1 -24
-ADD2 -22
-ADD3 -20
-PAIR 1792,5376
-ADD0 -18
-MORE1
-ADD1 -16
-MORE2
-ADD2 -14
-MORE3
-ADD3 -12
-PAIR 5824,26432
-ADD0 -10
-ADD1 -8
-MORE2
-ADD2 -6
-ADD3 -4
-PAIR 21504,15680
-MORE0
-ADD0 -2
-ADD1 0
-ADD2 2
-ADD3 4
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_94b028cac24c6406_l038_g1,.-peristyle_94b028cac24c6406_l038_g1
-.globl peristyle_94b028cac24c6406_l038_g2
-.hidden peristyle_94b028cac24c6406_l038_g2
-.type peristyle_94b028cac24c6406_l038_g2,@function
-.p2align 6
-peristyle_94b028cac24c6406_l038_g2:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 8960,21504
-SET0 -128
-PAIR 12544,16128
-SET1 -126
-PAIR 17472,21952
-ADD1 -124
-PAIR 4928,10304
-ADD0 -122
-ADD1 -120
-PAIR 17024,18368
-SET2 -118
-PAIR 20608,22848
-ADD2 -116
-PAIR 0,4032
-ADD0 -114
-CARRY2
-ADD2 -112
-PAIR 3136,4480
-ADD1 -110
-ADD2 -108
-PAIR 6720,9856
-CARRY0
-ADD0 -106
-ADD1 -104
-MORE2
-ADD2 -102
-PAIR 14784,16576
-ADD0 -100
-ADD1 -98
-ADD2 -96
-PAIR 20160,24192
-ADD0 -94
-CARRY1
-ADD1 -92
-ADD2 -90
-PAIR 448,5824
-MORE0
-ADD0 -88
-SET3 -86
-PAIR 8512,9408
-ADD0 -84
-ADD3 -82
-PAIR 17920,25984
-ADD0 -80
-ADD3 -78
-PAIR 1344,14336
-ADD1 -76
-CARRY3
-ADD3 -74
-PAIR 6272,11648
-ADD0 -72
-ADD1 -70
-ADD3 -68
-PAIR 27328,25536
-MORE0
-ADD0 -66
-MORE1
-ADD1 -64
-ADD3 -62
-PAIR 896,3584
-ADD2 -60
-ADD3 -58
-PAIR 18816,22400
-ADD2 -56
-MORE3
-ADD3 -54
-PAIR 23744,26432
-MORE2
-ADD2 -52
-ADD3 -50
-PAIR 28224,10752
-ADD2 -48
-ADD3 -46
-PAIR 2240,8064
-ADD0 -44
-ADD2 -42
-ADD3 -40
-PAIR 12992,21056
-MORE0
-ADD0 -38
-MORE2
-ADD2 -36
-MORE3
-ADD3 -34
-PAIR 1792,7616
-ADD1 -32
-ADD2 -30
-ADD3 -28
-PAIR 12096,15680
-ADD1 -26
-ADD2 -24
-MORE3
-ADD3 -22
-PAIR 19264,19712
-ADD1 -20
-ADD2 -18
-ADD3 -16
-PAIR 25088,26880
-ADD1 -14
-MORE2
-ADD2 -12
-MORE3
-ADD3 -10
-PAIR 27776,24640
-MORE1
-ADD1 -8
-ADD2 -6
-MORE3
-ADD3 -4
-PAIR 7168,11200
-ADD0 -2
-ADD1 0
-ADD2 2
-MORE3
-ADD3 4
-PAIR 13440,13888
-ADD0 6
-ADD1 8
-MORE2
-ADD2 10
-ADD3 12
-PAIR 15232,23296
-MORE0
-ADD0 14
-ADD1 16
-ADD2 18
-ADD3 20
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_94b028cac24c6406_l038_g2,.-peristyle_94b028cac24c6406_l038_g2
-.globl peristyle_94b028cac24c6406_l038_g3
-.hidden peristyle_94b028cac24c6406_l038_g3
-.type peristyle_94b028cac24c6406_l038_g3,@function
-.p2align 6
-peristyle_94b028cac24c6406_l038_g3:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 4480,19264
-SET0 -128
-PAIR 13440,17920
-SET1 -126
-PAIR 18368,24640
-ADD1 -124
-PAIR 5824,10304
-ADD0 -122
-ADD1 -120
-PAIR 12992,25088
-ADD0 -118
-ADD1 -116
-PAIR 26432,22400
-CARRY0
-ADD0 -114
-ADD1 -112
-PAIR 4928,16576
-SET2 -110
-PAIR 17024,21056
-ADD2 -108
-PAIR 0,1344
-ADD0 -106
-CARRY2
-ADD2 -104
-PAIR 24192,25536
-MORE0
-ADD0 -102
-ADD2 -100
-PAIR 9408,19712
-CARRY1
-ADD1 -98
-MORE2
-ADD2 -96
-PAIR 13888,22848
-ADD0 -94
-ADD1 -92
-ADD2 -90
-PAIR 1792,2240
-SET3 -88
-PAIR 7168,25984
-ADD0 -86
-ADD3 -84
-PAIR 11648,12544
-ADD1 -82
-ADD3 -80
-PAIR 18816,26880
-MORE1
-ADD1 -78
-CARRY3
-ADD3 -76
-PAIR 2688,5376
-ADD0 -74
-ADD1 -72
-ADD3 -70
-PAIR 7616,12096
-MORE0
-ADD0 -68
-ADD1 -66
-ADD3 -64
-PAIR 21952,28224
-ADD0 -62
-MORE1
-ADD1 -60
-ADD3 -58
-PAIR 3584,8064
-MORE2
-ADD2 -56
-MORE3
-ADD3 -54
-PAIR 17472,20160
-ADD2 -52
-ADD3 -50
-PAIR 448,896
-ADD0 -48
-ADD2 -46
-ADD3 -44
-PAIR 4032,6720
-MORE0
-ADD0 -42
-MORE2
-ADD2 -40
-MORE3
-ADD3 -38
-PAIR 8960,27328
-ADD0 -36
-ADD2 -34
-ADD3 -32
-PAIR 27776,23296
-MORE0
-ADD0 -30
-MORE2
-ADD2 -28
-MORE3
-ADD3 -26
-PAIR 15232,16128
-MORE1
-ADD1 -24
-ADD2 -22
-MORE3
-ADD3 -20
-PAIR 3136,6272
-ADD0 -18
-ADD1 -16
-MORE2
-ADD2 -14
-ADD3 -12
-PAIR 9856,10752
-ADD0 -10
-ADD1 -8
-MORE2
-ADD2 -6
-MORE3
-ADD3 -4
-PAIR 11200,14336
-ADD0 -2
-ADD1 0
-ADD2 2
-ADD3 4
-PAIR 14784,15680
-MORE0
-ADD0 6
-MORE1
-ADD1 8
-ADD2 10
-MORE3
-ADD3 12
-PAIR 21504,23744
-ADD0 14
-ADD1 16
-MORE2
-ADD2 18
-ADD3 20
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_94b028cac24c6406_l038_g3,.-peristyle_94b028cac24c6406_l038_g3
-.globl peristyle_94b028cac24c6406_l038_g4
-.hidden peristyle_94b028cac24c6406_l038_g4
-.type peristyle_94b028cac24c6406_l038_g4,@function
-.p2align 6
-peristyle_94b028cac24c6406_l038_g4:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 7168,8064
-SET0 -128
-PAIR 5824,12992
-SET1 -126
-PAIR 19712,25984
-ADD1 -124
-PAIR 2240,3584
-ADD0 -122
-ADD1 -120
-PAIR 2688,16576
-SET2 -118
-PAIR 18368,18368
-ADD2 -116
-PAIR 13888,15232
-CARRY0
-ADD0 -114
-ADD2 -112
-PAIR 17920,21952
-ADD0 -110
-ADD2 -108
-PAIR 0,4480
-CARRY1
-ADD1 -106
-CARRY2
-ADD2 -104
-PAIR 6720,23744
-MORE1
-ADD1 -102
-ADD2 -100
-PAIR 24640,27776
-ADD0 -98
-MORE1
-ADD1 -96
-ADD2 -94
-PAIR 448,8960
-SET3 -92
-PAIR 1792,4928
-MORE0
-ADD0 -90
-ADD3 -88
-PAIR 10304,20160
-ADD0 -86
-CARRY3
-ADD3 -84
-PAIR 22848,11200
-ADD0 -82
-ADD3 -80
-PAIR 896,12096
-ADD1 -78
-ADD3 -76
-PAIR 12544,18816
-MORE1
-ADD1 -74
-ADD3 -72
-PAIR 19264,23296
-ADD1 -70
-MORE3
-ADD3 -68
-PAIR 1344,3136
-MORE0
-ADD0 -66
-ADD1 -64
-ADD3 -62
-PAIR 6272,8512
-ADD0 -60
-MORE1
-ADD1 -58
-ADD3 -56
-PAIR 9856,11648
-MORE0
-ADD0 -54
-ADD1 -52
-MORE3
-ADD3 -50
-PAIR 13440,22400
-ADD0 -48
-MORE1
-ADD1 -46
-ADD3 -44
-PAIR 25088,21056
-MORE0
-ADD0 -42
-MORE1
-ADD1 -40
-ADD3 -38
-PAIR 5376,7616
-ADD2 -36
-MORE3
-ADD3 -34
-PAIR 10752,20608
-MORE2
-ADD2 -32
-ADD3 -30
-PAIR 14784,15680
-ADD0 -28
-ADD2 -26
-ADD3 -24
-PAIR 17472,26880
-ADD0 -22
-ADD2 -20
-MORE3
-ADD3 -18
-PAIR 21504,25536
-ADD1 -16
-MORE2
-ADD2 -14
-ADD3 -12
-PAIR 4032,9408
-MORE0
-ADD0 -10
-MORE1
-ADD1 -8
-ADD2 -6
-ADD3 -4
-PAIR 14336,16128
-ADD0 -2
-MORE1
-ADD1 0
-MORE2
-ADD2 2
-MORE3
-ADD3 4
-PAIR 17024,24192
-MORE0
-ADD0 6
-ADD1 8
-ADD2 10
-ADD3 12
-PAIR 26432,27328
-MORE0
-ADD0 14
-MORE1
-ADD1 16
-ADD2 18
-ADD3 20
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_94b028cac24c6406_l038_g4,.-peristyle_94b028cac24c6406_l038_g4
-.globl peristyle_94b028cac24c6406_l038_g5
-.hidden peristyle_94b028cac24c6406_l038_g5
-.type peristyle_94b028cac24c6406_l038_g5,@function
-.p2align 6
-peristyle_94b028cac24c6406_l038_g5:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 8960,14784
-SET0 -128
-PAIR 20160,24192
-SET1 -126
-PAIR 4480,12992
-ADD0 -124
-ADD1 -122
-PAIR 15232,21056
-ADD0 -120
-CARRY1
-ADD1 -118
-PAIR 24640,25984
-CARRY0
-ADD0 -116
-MORE1
 ADD1 -114
-PAIR 448,3136
-SET2 -112
-PAIR 6720,11200
-ADD2 -110
-PAIR 0,12544
-ADD0 -108
-ADD2 -106
-PAIR 13888,16128
+ADD2 -112
+PAIR 1344,14336
 MORE0
-ADD0 -104
-CARRY2
-ADD2 -102
-PAIR 17024,18816
-MORE0
-ADD0 -100
-ADD2 -98
-PAIR 9856,15680
-MORE1
-ADD1 -96
-MORE2
-ADD2 -94
-PAIR 1792,4928
-MORE0
-ADD0 -92
-ADD1 -90
-ADD2 -88
-PAIR 6272,8512
-ADD0 -86
-MORE1
-ADD1 -84
-MORE2
-ADD2 -82
-PAIR 16576,17920
-MORE0
-ADD0 -80
-ADD1 -78
-ADD2 -76
-PAIR 21504,23296
-ADD0 -74
-MORE1
-ADD1 -72
-ADD2 -70
-PAIR 896,2240
-SET3 -68
-PAIR 12096,26880
-MORE0
-ADD0 -66
-ADD3 -64
-PAIR 1344,5376
-ADD1 -62
-CARRY3
-ADD3 -60
-PAIR 7616,22400
-ADD1 -58
-ADD3 -56
-PAIR 4032,14336
-ADD0 -54
-MORE1
-ADD1 -52
-MORE3
-ADD3 -50
-PAIR 18368,21952
-ADD0 -48
-ADD1 -46
-ADD3 -44
-PAIR 2688,5824
-MORE2
-ADD2 -42
-MORE3
-ADD3 -40
-PAIR 10752,19264
-ADD2 -38
-ADD3 -36
-PAIR 19712,28224
-ADD2 -34
-MORE3
-ADD3 -32
-PAIR 20608,25088
-MORE2
-ADD2 -30
-ADD3 -28
-PAIR 3584,7168
-MORE0
-ADD0 -26
-ADD2 -24
-MORE3
-ADD3 -22
-PAIR 27328,22848
-MORE0
-ADD0 -20
-ADD2 -18
-ADD3 -16
-PAIR 11648,23744
-MORE1
-ADD1 -14
-ADD2 -12
-ADD3 -10
-PAIR 8064,9408
-ADD0 -8
-MORE1
-ADD1 -6
-MORE2
-ADD2 -4
-MORE3
-ADD3 -2
-PAIR 17472,25536
-MORE0
-ADD0 0
-MORE1
-ADD1 2
-MORE2
-ADD2 4
-ADD3 6
-PAIR 26432,27776
-ADD0 8
-ADD1 10
-ADD2 12
-ADD3 14
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_94b028cac24c6406_l038_g5,.-peristyle_94b028cac24c6406_l038_g5
-.globl peristyle_94b028cac24c6406_l038_g6
-.hidden peristyle_94b028cac24c6406_l038_g6
-.type peristyle_94b028cac24c6406_l038_g6,@function
-.p2align 6
-peristyle_94b028cac24c6406_l038_g6:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 13440,17024
-SET1 -128
-PAIR 17472,17920
-ADD1 -126
-PAIR 20160,20160
-ADD1 -124
-PAIR 5824,7168
-SET0 -122
-CARRY1
-ADD1 -120
-PAIR 12096,16576
-ADD0 -118
-ADD1 -116
-PAIR 10304,14336
-SET2 -114
-PAIR 10752,12544
-CARRY0
-ADD0 -112
-CARRY2
-ADD2 -110
-PAIR 22400,24640
-ADD0 -108
-ADD2 -106
-PAIR 6272,26432
-ADD1 -104
-ADD2 -102
-PAIR 11648,13888
-MORE0
-ADD0 -100
-ADD1 -98
-ADD2 -96
-PAIR 14784,16128
-ADD0 -94
-MORE1
-ADD1 -92
-MORE2
-ADD2 -90
-PAIR 22848,27328
-ADD0 -88
-ADD1 -86
-ADD2 -84
-PAIR 896,1792
-SET3 -82
-PAIR 1344,8512
-ADD0 -80
-ADD3 -78
-PAIR 18368,19264
-MORE0
-ADD0 -76
-ADD3 -74
-PAIR 21056,27776
-ADD0 -72
-CARRY3
-ADD3 -70
-PAIR 26880,9408
-ADD0 -68
-ADD3 -66
-PAIR 448,2688
-ADD1 -64
-ADD3 -62
-PAIR 5376,6720
-MORE1
-ADD1 -60
-ADD3 -58
-PAIR 8064,15680
-ADD1 -56
-ADD3 -54
-PAIR 4928,8960
-ADD0 -52
-MORE1
-ADD1 -50
-MORE3
-ADD3 -48
-PAIR 9856,23296
-MORE0
-ADD0 -46
-ADD1 -44
-ADD3 -42
-PAIR 25536,18816
-ADD2 -40
-ADD3 -38
-PAIR 3136,21952
-ADD0 -36
-MORE2
-ADD2 -34
-ADD3 -32
-PAIR 23744,25984
-ADD0 -30
-ADD2 -28
-ADD3 -26
-PAIR 2240,4032
-MORE1
-ADD1 -24
-MORE2
-ADD2 -22
-MORE3
-ADD3 -20
-PAIR 4480,11200
-ADD1 -18
-ADD2 -16
-MORE3
-ADD3 -14
-PAIR 15232,19712
-ADD1 -12
-MORE2
-ADD2 -10
-ADD3 -8
-PAIR 21504,25088
-MORE1
-ADD1 -6
-ADD2 -4
-ADD3 -2
-PAIR 0,7616
-ADD0 0
-ADD1 2
-ADD2 4
-MORE3
-ADD3 6
-PAIR 12992,20608
-MORE0
-ADD0 8
-ADD1 10
-MORE2
-ADD2 12
-ADD3 14
-PAIR 24192,28224
-ADD0 16
-ADD1 18
-ADD2 20
-ADD3 22
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_94b028cac24c6406_l038_g6,.-peristyle_94b028cac24c6406_l038_g6
-.globl peristyle_94b028cac24c6406_l038_g7
-.hidden peristyle_94b028cac24c6406_l038_g7
-.type peristyle_94b028cac24c6406_l038_g7,@function
-.p2align 6
-peristyle_94b028cac24c6406_l038_g7:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 8960,11648
-SET1 -128
-PAIR 12096,16576
-ADD1 -126
-PAIR 23296,25088
-CARRY1
-ADD1 -124
-PAIR 2240,4928
-SET0 -122
-MORE1
-ADD1 -120
-PAIR 5376,7168
-ADD0 -118
-ADD1 -116
-PAIR 14784,17920
-ADD0 -114
-ADD1 -112
-PAIR 18816,24640
-CARRY0
 ADD0 -110
 MORE1
 ADD1 -108
-PAIR 27328,4480
-ADD0 -106
-ADD1 -104
-PAIR 6720,13440
-SET2 -102
-PAIR 17024,26432
+ADD2 -106
+PAIR 14784,21056
+ADD0 -104
+MORE1
+ADD1 -102
 CARRY2
 ADD2 -100
-PAIR 4032,28224
+PAIR 24192,27776
 MORE0
 ADD0 -98
-ADD2 -96
-PAIR 11200,22848
-ADD1 -94
-MORE2
-ADD2 -92
-PAIR 14336,15232
+ADD1 -96
+ADD2 -94
+PAIR 2688,19264
+SET3 -92
+PAIR 1792,5824
 ADD0 -90
-ADD1 -88
-ADD2 -86
-PAIR 16128,20608
-ADD0 -84
+ADD3 -88
+PAIR 11648,12544
 MORE1
-ADD1 -82
-MORE2
-ADD2 -80
-PAIR 12992,19712
-SET3 -78
-PAIR 9408,10752
-ADD0 -76
-ADD3 -74
-PAIR 21952,25536
-ADD0 -72
-ADD3 -70
-PAIR 3136,18368
-ADD1 -68
+ADD1 -86
+ADD3 -84
+PAIR 7168,8512
+MORE0
+ADD0 -82
+MORE1
+ADD1 -80
 CARRY3
-ADD3 -66
-PAIR 19264,25984
-ADD1 -64
-ADD3 -62
-PAIR 26880,27776
+ADD3 -78
+PAIR 17920,26432
+ADD0 -76
 MORE1
-ADD1 -60
+ADD1 -74
+ADD3 -72
+PAIR 28224,26880
+MORE0
+ADD0 -70
+ADD1 -68
+ADD3 -66
+PAIR 448,9856
+ADD2 -64
+ADD3 -62
+PAIR 16128,19712
+MORE2
+ADD2 -60
+MORE3
 ADD3 -58
-PAIR 20160,21056
+PAIR 23744,27328
 ADD2 -56
 ADD3 -54
-PAIR 448,896
-MORE0
+PAIR 3584,9408
 ADD0 -52
 ADD2 -50
-MORE3
 ADD3 -48
-PAIR 2688,3584
-ADD1 -46
+PAIR 11200,17472
+MORE0
+ADD0 -46
 MORE2
 ADD2 -44
 MORE3
 ADD3 -42
-PAIR 6272,10304
-ADD1 -40
-MORE2
+PAIR 25088,20160
+ADD0 -40
 ADD2 -38
 ADD3 -36
-PAIR 13888,22400
-MORE1
+PAIR 3136,4928
 ADD1 -34
-MORE2
 ADD2 -32
 ADD3 -30
-PAIR 0,1344
-ADD0 -28
-ADD1 -26
-ADD2 -24
-MORE3
-ADD3 -22
-PAIR 1792,1792
-ADD0 -20
-ADD1 -18
-MORE2
-ADD2 -16
-ADD3 -14
+PAIR 6272,6272
+ADD1 -28
+ADD2 -26
+ADD3 -24
 PAIR 8064,8064
-ADD0 -12
-ADD1 -10
-MORE2
-ADD2 -8
-ADD3 -6
-PAIR 8512,15680
-ADD0 -4
-ADD1 -2
-ADD2 0
-MORE3
-ADD3 2
-PAIR 9856,12544
-MORE0
-ADD0 4
 MORE1
-ADD1 6
-ADD2 8
-ADD3 10
-PAIR 17472,21504
-ADD0 12
-ADD1 14
+ADD1 -22
 MORE2
-ADD2 16
-ADD3 18
-PAIR 24192,23744
-ADD0 20
-ADD1 22
+ADD2 -20
+ADD3 -18
+PAIR 25536,18816
+MORE1
+ADD1 -16
+ADD2 -14
+MORE3
+ADD3 -12
+PAIR 0,6720
+ADD0 -10
+MORE1
+ADD1 -8
+ADD2 -6
+ADD3 -4
+PAIR 10752,13888
+MORE0
+ADD0 -2
+MORE1
+ADD1 0
 MORE2
-ADD2 24
-ADD3 26
+ADD2 2
+MORE3
+ADD3 4
+PAIR 15680,16576
+ADD0 6
+ADD1 8
+ADD2 10
+ADD3 12
+PAIR 17024,21504
+MORE0
+ADD0 14
+MORE1
+ADD1 16
+MORE2
+ADD2 18
+MORE3
+ADD3 20
+PAIR 22848,23296
+MORE0
+ADD0 22
+ADD1 24
+ADD2 26
+ADD3 28
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -2173,5 +391,1772 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_94b028cac24c6406_l038_g7,.-peristyle_94b028cac24c6406_l038_g7
+.size peristyle_295f34e0b6173d3f_l038_g0,.-peristyle_295f34e0b6173d3f_l038_g0
+.globl peristyle_295f34e0b6173d3f_l038_g1
+.hidden peristyle_295f34e0b6173d3f_l038_g1
+.type peristyle_295f34e0b6173d3f_l038_g1,@function
+.p2align 6
+peristyle_295f34e0b6173d3f_l038_g1:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 7168,16576
+SET0 -128
+PAIR 3584,8064
+SET1 -126
+PAIR 17472,21056
+CARRY1
+ADD1 -124
+PAIR 448,896
+ADD0 -122
+ADD1 -120
+PAIR 1344,1344
+ADD0 -118
+MORE1
+ADD1 -116
+PAIR 1792,1792
+ADD0 -114
+MORE1
+ADD1 -112
+PAIR 6720,8512
+ADD0 -110
+MORE1
+ADD1 -108
+PAIR 17024,20160
+CARRY0
+ADD0 -106
+ADD1 -104
+PAIR 5376,5824
+SET2 -102
+PAIR 12096,17920
+ADD2 -100
+PAIR 18368,26880
+ADD2 -98
+PAIR 2688,9856
+ADD1 -96
+CARRY2
+ADD2 -94
+PAIR 2240,25536
+SET3 -92
+PAIR 4480,27328
+ADD0 -90
+ADD3 -88
+PAIR 0,4032
+ADD0 -86
+MORE1
+ADD1 -84
+ADD3 -82
+PAIR 20608,22400
+ADD0 -80
+MORE1
+ADD1 -78
+ADD3 -76
+PAIR 24192,23296
+MORE0
+ADD0 -74
+ADD1 -72
+CARRY3
+ADD3 -70
+PAIR 3136,7616
+ADD2 -68
+ADD3 -66
+PAIR 11648,12992
+MORE2
+ADD2 -64
+ADD3 -62
+PAIR 14784,18816
+ADD2 -60
+MORE3
+ADD3 -58
+PAIR 19712,21952
+ADD2 -56
+ADD3 -54
+PAIR 10752,12544
+MORE0
+ADD0 -52
+MORE2
+ADD2 -50
+ADD3 -48
+PAIR 24640,25088
+ADD0 -46
+ADD2 -44
+ADD3 -42
+PAIR 25984,9408
+ADD0 -40
+ADD2 -38
+MORE3
+ADD3 -36
+PAIR 6272,10304
+MORE1
+ADD1 -34
+ADD2 -32
+ADD3 -30
+PAIR 14336,15232
+ADD1 -28
+ADD2 -26
+ADD3 -24
+PAIR 16128,21504
+MORE1
+ADD1 -22
+MORE2
+ADD2 -20
+MORE3
+ADD3 -18
+PAIR 22848,13440
+ADD1 -16
+ADD2 -14
+ADD3 -12
+PAIR 11200,13888
+MORE0
+ADD0 -10
+MORE1
+ADD1 -8
+ADD2 -6
+MORE3
+ADD3 -4
+PAIR 23744,26432
+ADD0 -2
+ADD1 0
+ADD2 2
+ADD3 4
+PAIR 28224,15680
+MORE0
+ADD0 6
+MORE1
+ADD1 8
+MORE2
+ADD2 10
+ADD3 12
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_295f34e0b6173d3f_l038_g1,.-peristyle_295f34e0b6173d3f_l038_g1
+.globl peristyle_295f34e0b6173d3f_l038_g2
+.hidden peristyle_295f34e0b6173d3f_l038_g2
+.type peristyle_295f34e0b6173d3f_l038_g2,@function
+.p2align 6
+peristyle_295f34e0b6173d3f_l038_g2:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 2688,17920
+SET0 -128
+PAIR 18816,21504
+ADD0 -126
+PAIR 3584,5376
+ADD0 -124
+SET1 -122
+PAIR 8064,26432
+ADD0 -120
+ADD1 -118
+PAIR 6272,14336
+SET2 -116
+PAIR 15232,17472
+ADD2 -114
+PAIR 6720,13440
+ADD0 -112
+ADD2 -110
+PAIR 10304,11200
+ADD1 -108
+ADD2 -106
+PAIR 25536,2240
+ADD1 -104
+CARRY2
+ADD2 -102
+PAIR 1792,4480
+CARRY0
+ADD0 -100
+CARRY1
+ADD1 -98
+ADD2 -96
+PAIR 15680,19712
+ADD0 -94
+ADD1 -92
+ADD2 -90
+PAIR 25088,20160
+ADD0 -88
+ADD1 -86
+ADD2 -84
+PAIR 0,21056
+SET3 -82
+PAIR 8512,8960
+ADD0 -80
+ADD3 -78
+PAIR 22400,25984
+ADD0 -76
+ADD3 -74
+PAIR 28224,23744
+MORE0
+ADD0 -72
+CARRY3
+ADD3 -70
+PAIR 9408,10752
+MORE1
+ADD1 -68
+ADD3 -66
+PAIR 20608,27328
+ADD1 -64
+MORE3
+ADD3 -62
+PAIR 5824,12992
+ADD0 -60
+ADD1 -58
+ADD3 -56
+PAIR 18368,22848
+ADD0 -54
+MORE1
+ADD1 -52
+ADD3 -50
+PAIR 4928,11648
+MORE2
+ADD2 -48
+ADD3 -46
+PAIR 14784,24192
+ADD2 -44
+MORE3
+ADD3 -42
+PAIR 1344,3136
+ADD0 -40
+ADD2 -38
+ADD3 -36
+PAIR 7168,12096
+MORE0
+ADD0 -34
+ADD2 -32
+ADD3 -30
+PAIR 12544,13888
+ADD1 -28
+MORE2
+ADD2 -26
+MORE3
+ADD3 -24
+PAIR 16128,16576
+ADD1 -22
+ADD2 -20
+ADD3 -18
+PAIR 24640,26880
+MORE1
+ADD1 -16
+ADD2 -14
+ADD3 -12
+PAIR 7616,9856
+ADD0 -10
+ADD1 -8
+ADD2 -6
+MORE3
+ADD3 -4
+PAIR 19264,21952
+ADD0 -2
+ADD1 0
+ADD2 2
+ADD3 4
+PAIR 23296,27776
+ADD0 6
+MORE1
+ADD1 8
+ADD2 10
+ADD3 12
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_295f34e0b6173d3f_l038_g2,.-peristyle_295f34e0b6173d3f_l038_g2
+.globl peristyle_295f34e0b6173d3f_l038_g3
+.hidden peristyle_295f34e0b6173d3f_l038_g3
+.type peristyle_295f34e0b6173d3f_l038_g3,@function
+.p2align 6
+peristyle_295f34e0b6173d3f_l038_g3:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 5824,27328
+SET0 -128
+PAIR 14336,16576
+SET1 -126
+PAIR 23296,24640
+ADD1 -124
+PAIR 11648,17920
+ADD0 -122
+ADD1 -120
+PAIR 2240,8960
+SET2 -118
+PAIR 11200,25088
+ADD2 -116
+PAIR 6720,20608
+ADD0 -114
+ADD2 -112
+PAIR 4032,4480
+CARRY0
+ADD0 -110
+CARRY1
+ADD1 -108
+CARRY2
+ADD2 -106
+PAIR 4928,5376
+ADD0 -104
+ADD1 -102
+MORE2
+ADD2 -100
+PAIR 15232,23744
+ADD0 -98
+ADD1 -96
+ADD2 -94
+PAIR 3584,10752
+SET3 -92
+PAIR 10304,12544
+ADD0 -90
+ADD3 -88
+PAIR 13888,13888
+MORE0
+ADD0 -86
+ADD3 -84
+PAIR 6272,9408
+MORE1
+ADD1 -82
+CARRY3
+ADD3 -80
+PAIR 17472,22400
+ADD0 -78
+ADD1 -76
+ADD3 -74
+PAIR 25984,26432
+ADD0 -72
+MORE1
+ADD1 -70
+ADD3 -68
+PAIR 0,448
+ADD2 -66
+MORE3
+ADD3 -64
+PAIR 19712,26880
+MORE2
+ADD2 -62
+ADD3 -60
+PAIR 896,2688
+MORE0
+ADD0 -58
+ADD2 -56
+MORE3
+ADD3 -54
+PAIR 3136,19264
+ADD0 -52
+ADD2 -50
+ADD3 -48
+PAIR 9856,12992
+ADD1 -46
+ADD2 -44
+ADD3 -42
+PAIR 18368,27776
+MORE1
+ADD1 -40
+MORE2
+ADD2 -38
+MORE3
+ADD3 -36
+PAIR 20160,7616
+MORE1
+ADD1 -34
+ADD2 -32
+ADD3 -30
+PAIR 1344,1792
+ADD0 -28
+ADD1 -26
+ADD2 -24
+ADD3 -22
+PAIR 8064,8512
+ADD0 -20
+MORE1
+ADD1 -18
+ADD2 -16
+ADD3 -14
+PAIR 15680,21056
+MORE0
+ADD0 -12
+ADD1 -10
+MORE2
+ADD2 -8
+MORE3
+ADD3 -6
+PAIR 21504,21952
+ADD0 -4
+MORE1
+ADD1 -2
+ADD2 0
+ADD3 2
+PAIR 24192,25536
+ADD0 4
+ADD1 6
+ADD2 8
+MORE3
+ADD3 10
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_295f34e0b6173d3f_l038_g3,.-peristyle_295f34e0b6173d3f_l038_g3
+.globl peristyle_295f34e0b6173d3f_l038_g4
+.hidden peristyle_295f34e0b6173d3f_l038_g4
+.type peristyle_295f34e0b6173d3f_l038_g4,@function
+.p2align 6
+peristyle_295f34e0b6173d3f_l038_g4:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 3136,6272
+SET0 -128
+PAIR 10304,21056
+ADD0 -126
+PAIR 25984,25984
+CARRY0
+ADD0 -124
+PAIR 11648,19264
+SET1 -122
+PAIR 3584,5824
+MORE0
+ADD0 -120
+ADD1 -118
+PAIR 12096,22400
+ADD0 -116
+ADD1 -114
+PAIR 6720,13888
+SET2 -112
+PAIR 16576,26880
+ADD2 -110
+PAIR 7616,18368
+ADD0 -108
+CARRY1
+ADD1 -106
+CARRY2
+ADD2 -104
+PAIR 26432,27776
+MORE0
+ADD0 -102
+ADD1 -100
+ADD2 -98
+PAIR 448,1792
+ADD0 -96
+SET3 -94
+PAIR 4928,8512
+MORE0
+ADD0 -92
+ADD3 -90
+PAIR 9856,12544
+ADD0 -88
+ADD3 -86
+PAIR 18816,18816
+MORE0
+ADD0 -84
+ADD3 -82
+PAIR 896,1344
+ADD1 -80
+ADD3 -78
+PAIR 7168,8064
+MORE1
+ADD1 -76
+CARRY3
+ADD3 -74
+PAIR 28224,19712
+ADD1 -72
+ADD3 -70
+PAIR 0,4480
+ADD2 -68
+ADD3 -66
+PAIR 15232,16128
+MORE2
+ADD2 -64
+MORE3
+ADD3 -62
+PAIR 17920,21504
+MORE2
+ADD2 -60
+ADD3 -58
+PAIR 14784,15680
+ADD0 -56
+ADD2 -54
+ADD3 -52
+PAIR 24640,17024
+MORE0
+ADD0 -50
+ADD2 -48
+MORE3
+ADD3 -46
+PAIR 4032,9408
+MORE1
+ADD1 -44
+MORE2
+ADD2 -42
+ADD3 -40
+PAIR 17472,20608
+MORE1
+ADD1 -38
+ADD2 -36
+ADD3 -34
+PAIR 21952,27328
+ADD1 -32
+ADD2 -30
+MORE3
+ADD3 -28
+PAIR 24192,2688
+MORE1
+ADD1 -26
+ADD2 -24
+ADD3 -22
+PAIR 5376,10752
+ADD0 -20
+MORE1
+ADD1 -18
+MORE2
+ADD2 -16
+ADD3 -14
+PAIR 14336,23744
+ADD0 -12
+ADD1 -10
+ADD2 -8
+MORE3
+ADD3 -6
+PAIR 25536,2240
+MORE0
+ADD0 -4
+MORE1
+ADD1 -2
+ADD2 0
+ADD3 2
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_295f34e0b6173d3f_l038_g4,.-peristyle_295f34e0b6173d3f_l038_g4
+.globl peristyle_295f34e0b6173d3f_l038_g5
+.hidden peristyle_295f34e0b6173d3f_l038_g5
+.type peristyle_295f34e0b6173d3f_l038_g5,@function
+.p2align 6
+peristyle_295f34e0b6173d3f_l038_g5:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 1344,21952
+SET0 -128
+PAIR 8512,9408
+SET1 -126
+PAIR 25536,25984
+ADD0 -124
+ADD1 -122
+PAIR 3136,18368
+SET2 -120
+PAIR 18816,22400
+ADD2 -118
+PAIR 896,1792
+ADD0 -116
+ADD2 -114
+PAIR 3584,19264
+ADD0 -112
+CARRY2
+ADD2 -110
+PAIR 23744,26880
+CARRY0
+ADD0 -108
+ADD2 -106
+PAIR 21056,10304
+ADD1 -104
+ADD2 -102
+PAIR 2688,17472
+SET3 -100
+PAIR 5376,16128
+ADD0 -98
+ADD3 -96
+PAIR 448,6272
+ADD1 -94
+CARRY3
+ADD3 -92
+PAIR 11648,17920
+CARRY1
+ADD1 -90
+MORE3
+ADD3 -88
+PAIR 4928,5824
+ADD0 -86
+ADD1 -84
+MORE3
+ADD3 -82
+PAIR 8960,21504
+MORE0
+ADD0 -80
+ADD1 -78
+MORE3
+ADD3 -76
+PAIR 27328,23296
+ADD0 -74
+MORE1
+ADD1 -72
+ADD3 -70
+PAIR 12096,15680
+MORE2
+ADD2 -68
+ADD3 -66
+PAIR 19712,25088
+ADD2 -64
+ADD3 -62
+PAIR 4480,7616
+ADD0 -60
+ADD2 -58
+MORE3
+ADD3 -56
+PAIR 17024,20608
+ADD0 -54
+MORE2
+ADD2 -52
+ADD3 -50
+PAIR 22848,26432
+ADD0 -48
+ADD2 -46
+ADD3 -44
+PAIR 28224,27776
+ADD0 -42
+MORE2
+ADD2 -40
+MORE3
+ADD3 -38
+PAIR 2240,4032
+ADD1 -36
+ADD2 -34
+ADD3 -32
+PAIR 8064,9856
+ADD1 -30
+ADD2 -28
+ADD3 -26
+PAIR 12992,13888
+ADD1 -24
+MORE2
+ADD2 -22
+ADD3 -20
+PAIR 20160,24192
+MORE1
+ADD1 -18
+ADD2 -16
+MORE3
+ADD3 -14
+PAIR 0,6720
+ADD0 -12
+ADD1 -10
+ADD2 -8
+ADD3 -6
+PAIR 7168,11200
+MORE0
+ADD0 -4
+MORE1
+ADD1 -2
+MORE2
+ADD2 0
+ADD3 2
+PAIR 13440,14784
+ADD0 4
+ADD1 6
+ADD2 8
+MORE3
+ADD3 10
+PAIR 15232,16576
+ADD0 12
+MORE1
+ADD1 14
+MORE2
+ADD2 16
+ADD3 18
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_295f34e0b6173d3f_l038_g5,.-peristyle_295f34e0b6173d3f_l038_g5
+.globl peristyle_295f34e0b6173d3f_l038_g6
+.hidden peristyle_295f34e0b6173d3f_l038_g6
+.type peristyle_295f34e0b6173d3f_l038_g6,@function
+.p2align 6
+peristyle_295f34e0b6173d3f_l038_g6:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 8512,9408
+SET0 -128
+SET1 -126
+PAIR 13440,19712
+ADD0 -124
+CARRY1
+ADD1 -122
+PAIR 21056,24640
+ADD0 -120
+MORE1
+ADD1 -118
+PAIR 26432,26432
+ADD0 -116
+ADD1 -114
+PAIR 0,4480
+MORE1
+ADD1 -112
+SET2 -110
+PAIR 10304,17024
+ADD1 -108
+ADD2 -106
+PAIR 24192,25536
+MORE1
+ADD1 -104
+ADD2 -102
+PAIR 1344,5824
+CARRY0
+ADD0 -100
+ADD1 -98
+CARRY2
+ADD2 -96
+PAIR 12992,19264
+ADD0 -94
+MORE1
+ADD1 -92
+ADD2 -90
+PAIR 22400,25088
+MORE0
+ADD0 -88
+ADD1 -86
+ADD2 -84
+PAIR 17472,20160
+SET3 -82
+PAIR 1792,8064
+ADD0 -80
+ADD3 -78
+PAIR 15232,23296
+ADD0 -76
+ADD3 -74
+PAIR 26880,17920
+ADD0 -72
+CARRY3
+ADD3 -70
+PAIR 12544,16128
+MORE1
+ADD1 -68
+ADD3 -66
+PAIR 2240,3584
+MORE0
+ADD0 -64
+ADD1 -62
+ADD3 -60
+PAIR 11648,18816
+ADD0 -58
+MORE1
+ADD1 -56
+MORE3
+ADD3 -54
+PAIR 2688,5376
+MORE2
+ADD2 -52
+ADD3 -50
+PAIR 8960,14784
+ADD2 -48
+ADD3 -46
+PAIR 448,7168
+MORE0
+ADD0 -44
+ADD2 -42
+MORE3
+ADD3 -40
+PAIR 7616,10752
+ADD0 -38
+ADD2 -36
+ADD3 -34
+PAIR 11200,15680
+MORE0
+ADD0 -32
+ADD2 -30
+ADD3 -28
+PAIR 28224,13888
+ADD0 -26
+MORE2
+ADD2 -24
+MORE3
+ADD3 -22
+PAIR 3136,4032
+MORE1
+ADD1 -20
+ADD2 -18
+ADD3 -16
+PAIR 6720,9856
+MORE1
+ADD1 -14
+ADD2 -12
+ADD3 -10
+PAIR 21504,21952
+ADD1 -8
+MORE2
+ADD2 -6
+ADD3 -4
+PAIR 896,6272
+MORE0
+ADD0 -2
+MORE1
+ADD1 0
+ADD2 2
+MORE3
+ADD3 4
+PAIR 12096,14336
+ADD0 6
+MORE1
+ADD1 8
+ADD2 10
+ADD3 12
+PAIR 23744,25984
+MORE0
+ADD0 14
+ADD1 16
+ADD2 18
+MORE3
+ADD3 20
+PAIR 27328,27776
+MORE0
+ADD0 22
+ADD1 24
+MORE2
+ADD2 26
+ADD3 28
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_295f34e0b6173d3f_l038_g6,.-peristyle_295f34e0b6173d3f_l038_g6
+.globl peristyle_295f34e0b6173d3f_l038_g7
+.hidden peristyle_295f34e0b6173d3f_l038_g7
+.type peristyle_295f34e0b6173d3f_l038_g7,@function
+.p2align 6
+peristyle_295f34e0b6173d3f_l038_g7:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 448,896
+SET1 -128
+PAIR 7616,10752
+ADD1 -126
+PAIR 9856,13440
+SET0 -124
+CARRY1
+ADD1 -122
+PAIR 20160,22400
+ADD0 -120
+ADD1 -118
+PAIR 4480,12992
+SET2 -116
+PAIR 21056,21952
+ADD0 -114
+ADD2 -112
+PAIR 4032,9408
+ADD0 -110
+MORE1
+ADD1 -108
+CARRY2
+ADD2 -106
+PAIR 17024,26432
+CARRY0
+ADD0 -104
+ADD1 -102
+ADD2 -100
+PAIR 2688,23744
+SET3 -98
+PAIR 2240,11200
+MORE0
+ADD0 -96
+ADD3 -94
+PAIR 5376,19264
+ADD1 -92
+CARRY3
+ADD3 -90
+PAIR 1344,3136
+ADD0 -88
+MORE1
+ADD1 -86
+ADD3 -84
+PAIR 10304,11648
+MORE0
+ADD0 -82
+ADD1 -80
+MORE3
+ADD3 -78
+PAIR 15680,24192
+ADD0 -76
+MORE1
+ADD1 -74
+ADD3 -72
+PAIR 0,16576
+ADD2 -70
+MORE3
+ADD3 -68
+PAIR 18368,25984
+MORE2
+ADD2 -66
+ADD3 -64
+PAIR 3584,7168
+MORE0
+ADD0 -62
+ADD2 -60
+MORE3
+ADD3 -58
+PAIR 8064,13888
+ADD0 -56
+MORE2
+ADD2 -54
+ADD3 -52
+PAIR 15232,17920
+MORE0
+ADD0 -50
+ADD2 -48
+ADD3 -46
+PAIR 24640,27776
+ADD0 -44
+MORE2
+ADD2 -42
+ADD3 -40
+PAIR 8960,12096
+ADD1 -38
+ADD2 -36
+MORE3
+ADD3 -34
+PAIR 12544,18816
+ADD1 -32
+MORE2
+ADD2 -30
+ADD3 -28
+PAIR 20608,25536
+MORE1
+ADD1 -26
+ADD2 -24
+ADD3 -22
+PAIR 21504,23296
+ADD1 -20
+MORE2
+ADD2 -18
+MORE3
+ADD3 -16
+PAIR 1792,4928
+ADD0 -14
+ADD1 -12
+MORE2
+ADD2 -10
+ADD3 -8
+PAIR 6272,8512
+MORE0
+ADD0 -6
+ADD1 -4
+ADD2 -2
+MORE3
+ADD3 0
+PAIR 14336,14784
+ADD0 2
+MORE1
+ADD1 4
+MORE2
+ADD2 6
+ADD3 8
+PAIR 16128,17472
+MORE0
+ADD0 10
+ADD1 12
+ADD2 14
+MORE3
+ADD3 16
+PAIR 22848,26880
+ADD0 18
+MORE1
+ADD1 20
+MORE2
+ADD2 22
+MORE3
+ADD3 24
+PAIR 27328,25088
+ADD0 26
+ADD1 28
+ADD2 30
+ADD3 32
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_295f34e0b6173d3f_l038_g7,.-peristyle_295f34e0b6173d3f_l038_g7
 .section .note.GNU-stack,"",@progbits

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_d1c747b801a8b38e_l040_g0
-.hidden peristyle_d1c747b801a8b38e_l040_g0
-.type peristyle_d1c747b801a8b38e_l040_g0,@function
+.globl peristyle_7eed31286b7dbbdc_l040_g0
+.hidden peristyle_7eed31286b7dbbdc_l040_g0
+.type peristyle_7eed31286b7dbbdc_l040_g0,@function
 .p2align 6
-peristyle_d1c747b801a8b38e_l040_g0:
+peristyle_7eed31286b7dbbdc_l040_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -139,133 +139,138 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 10368,44928
+PAIR 22464,107136
 SET0 -128
-PAIR 55296,58752
-ADD0 -126
-PAIR 1728,34560
-SET1 -124
-PAIR 60480,63936
+PAIR 19008,34560
+SET1 -126
+PAIR 24192,57024
+ADD0 -124
 ADD1 -122
-PAIR 79488,88128
-ADD1 -120
-PAIR 12096,62208
-ADD0 -118
-ADD1 -116
-PAIR 77760,101952
-ADD0 -114
-ADD1 -112
-PAIR 74304,96768
-SET2 -110
-PAIR 46656,48384
-ADD0 -108
-CARRY2
-ADD2 -106
-PAIR 57024,67392
+PAIR 58752,101952
 CARRY0
-ADD0 -104
-MORE2
-ADD2 -102
-PAIR 5184,27648
-ADD0 -100
+ADD0 -120
 CARRY1
-ADD1 -98
-MORE2
-ADD2 -96
-PAIR 32832,36288
-ADD0 -94
+ADD1 -118
+PAIR 108864,108864
+ADD0 -116
+ADD1 -114
+PAIR 29376,51840
+SET2 -112
+PAIR 55296,100224
+ADD0 -110
+ADD2 -108
+PAIR 60480,65664
+ADD1 -106
+ADD2 -104
+PAIR 3456,5184
+ADD0 -102
+ADD1 -100
+ADD2 -98
+PAIR 10368,15552
+ADD0 -96
+ADD1 -94
+CARRY2
+ADD2 -92
+PAIR 46656,77760
+ADD0 -90
 MORE1
-ADD1 -92
-ADD2 -90
-PAIR 50112,93312
-ADD0 -88
-ADD1 -86
-ADD2 -84
-PAIR 19008,19008
-SET3 -82
-PAIR 31104,31104
-CARRY3
-ADD3 -80
-PAIR 82944,105408
-ADD3 -78
-PAIR 3456,8640
+ADD1 -88
+ADD2 -86
+PAIR 8640,27648
 MORE0
-ADD0 -76
+ADD0 -84
+SET3 -82
+PAIR 39744,76032
+ADD0 -80
+ADD3 -78
+PAIR 0,63936
+ADD1 -76
 ADD3 -74
-PAIR 17280,38016
+PAIR 17280,20736
 ADD0 -72
-ADD3 -70
-PAIR 13824,51840
 MORE1
-ADD1 -68
-MORE3
-ADD3 -66
-PAIR 65664,84672
+ADD1 -70
+ADD3 -68
+PAIR 36288,38016
+MORE0
+ADD0 -66
+MORE1
 ADD1 -64
 ADD3 -62
-PAIR 103680,103680
-ADD1 -60
-ADD3 -58
-PAIR 15552,20736
-ADD0 -56
-ADD1 -54
-ADD3 -52
-PAIR 22464,41472
-MORE0
-ADD0 -50
+PAIR 43200,44928
+ADD0 -60
 MORE1
-ADD1 -48
-MORE3
+ADD1 -58
+CARRY3
+ADD3 -56
+PAIR 69120,98496
+ADD0 -54
+ADD1 -52
+ADD3 -50
+PAIR 25920,74304
+MORE2
+ADD2 -48
 ADD3 -46
-PAIR 43200,69120
-ADD0 -44
-ADD1 -42
-ADD3 -40
-PAIR 86400,107136
-ADD0 -38
-ADD1 -36
+PAIR 31104,103680
+ADD2 -44
+ADD3 -42
+PAIR 82944,88128
+ADD2 -40
 MORE3
-ADD3 -34
-PAIR 0,29376
-ADD2 -32
-ADD3 -30
-PAIR 53568,72576
+ADD3 -38
+PAIR 62208,70848
+ADD0 -36
+ADD2 -34
+ADD3 -32
+PAIR 1728,53568
+MORE1
+ADD1 -30
 MORE2
 ADD2 -28
-MORE3
 ADD3 -26
-PAIR 39744,70848
-ADD0 -24
+PAIR 79488,89856
+ADD1 -24
+MORE2
 ADD2 -22
 ADD3 -20
-PAIR 95040,100224
-ADD0 -18
+PAIR 96768,105408
+ADD1 -18
 ADD2 -16
+MORE3
 ADD3 -14
-PAIR 25920,89856
-MORE1
-ADD1 -12
-ADD2 -10
-ADD3 -8
-PAIR 6912,24192
+PAIR 6912,12096
 MORE0
-ADD0 -6
-ADD1 -4
+ADD0 -12
+ADD1 -10
 MORE2
-ADD2 -2
+ADD2 -8
+ADD3 -6
+PAIR 32832,41472
+ADD0 -4
+MORE1
+ADD1 -2
+ADD2 0
+ADD3 2
+PAIR 48384,50112
+ADD0 4
+MORE1
+ADD1 6
+MORE2
+ADD2 8
 MORE3
-ADD3 0
-PAIR 76032,91584
-ADD0 2
-ADD1 4
-ADD2 6
-ADD3 8
-PAIR 98496,108864
-ADD0 10
-ADD1 12
-ADD2 14
-MORE3
-ADD3 16
+ADD3 10
+PAIR 67392,86400
+MORE0
+ADD0 12
+ADD1 14
+ADD2 16
+ADD3 18
+PAIR 91584,93312
+ADD0 20
+ADD1 22
+MORE2
+ADD2 24
+ADD3 26
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -377,12 +382,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_d1c747b801a8b38e_l040_g0,.-peristyle_d1c747b801a8b38e_l040_g0
-.globl peristyle_d1c747b801a8b38e_l040_g1
-.hidden peristyle_d1c747b801a8b38e_l040_g1
-.type peristyle_d1c747b801a8b38e_l040_g1,@function
+.size peristyle_7eed31286b7dbbdc_l040_g0,.-peristyle_7eed31286b7dbbdc_l040_g0
+.globl peristyle_7eed31286b7dbbdc_l040_g1
+.hidden peristyle_7eed31286b7dbbdc_l040_g1
+.type peristyle_7eed31286b7dbbdc_l040_g1,@function
 .p2align 6
-peristyle_d1c747b801a8b38e_l040_g1:
+peristyle_7eed31286b7dbbdc_l040_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -391,136 +396,389 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 13824,25920
+PAIR 13824,76032
 SET0 -128
-PAIR 27648,31104
-ADD0 -126
-PAIR 62208,72576
-SET1 -124
-PAIR 22464,76032
+PAIR 44928,67392
+SET1 -126
+PAIR 12096,25920
+ADD0 -124
+ADD1 -122
+PAIR 62208,93312
+ADD0 -120
+ADD1 -118
+PAIR 98496,101952
 CARRY0
-ADD0 -122
-ADD1 -120
-PAIR 10368,67392
-SET2 -118
-PAIR 96768,105408
-ADD2 -116
-PAIR 34560,57024
-ADD0 -114
-CARRY2
-ADD2 -112
-PAIR 36288,44928
-ADD1 -110
-ADD2 -108
-PAIR 58752,63936
-ADD1 -106
-MORE2
-ADD2 -104
-PAIR 69120,86400
+ADD0 -116
+CARRY1
+ADD1 -114
+PAIR 3456,17280
+ADD1 -112
+SET2 -110
+PAIR 39744,55296
+MORE1
+ADD1 -108
+ADD2 -106
+PAIR 15552,107136
+ADD0 -104
 ADD1 -102
 ADD2 -100
-PAIR 93312,101952
-CARRY1
-ADD1 -98
-MORE2
-ADD2 -96
-PAIR 6912,12096
+PAIR 72576,96768
+SET3 -98
+PAIR 22464,27648
+ADD0 -96
+ADD3 -94
+PAIR 36288,63936
+ADD0 -92
+ADD3 -90
+PAIR 91584,91584
 MORE0
-ADD0 -94
-ADD1 -92
-ADD2 -90
-PAIR 29376,81216
-SET3 -88
-PAIR 39744,70848
-ADD0 -86
+ADD0 -88
+ADD3 -86
+PAIR 10368,31104
+MORE1
+ADD1 -84
 CARRY3
-ADD3 -84
-PAIR 8640,51840
-ADD1 -82
-ADD3 -80
-PAIR 55296,74304
-ADD1 -78
-ADD3 -76
-PAIR 82944,95040
+ADD3 -82
+PAIR 57024,105408
+ADD1 -80
+ADD3 -78
+PAIR 6912,34560
+ADD0 -76
 ADD1 -74
+MORE3
 ADD3 -72
-PAIR 0,20736
-ADD2 -70
-MORE3
-ADD3 -68
-PAIR 50112,53568
-MORE2
-ADD2 -66
-ADD3 -64
-PAIR 60480,65664
-ADD2 -62
+PAIR 69120,84672
+ADD0 -70
+ADD1 -68
+ADD3 -66
+PAIR 86400,103680
+ADD0 -64
+ADD1 -62
 ADD3 -60
-PAIR 89856,107136
+PAIR 8640,19008
+CARRY2
 ADD2 -58
-MORE3
 ADD3 -56
-PAIR 17280,19008
-ADD0 -54
-ADD2 -52
-ADD3 -50
-PAIR 88128,91584
-MORE0
-ADD0 -48
+PAIR 29376,38016
+ADD2 -54
+ADD3 -52
+PAIR 48384,48384
+MORE2
+ADD2 -50
+MORE3
+ADD3 -48
+PAIR 70848,70848
 MORE2
 ADD2 -46
 ADD3 -44
-PAIR 5184,24192
-MORE1
-ADD1 -42
+PAIR 5184,41472
+MORE0
+ADD0 -42
 ADD2 -40
-MORE3
 ADD3 -38
-PAIR 48384,48384
-ADD1 -36
+PAIR 50112,65664
+ADD0 -36
 ADD2 -34
 ADD3 -32
-PAIR 79488,79488
-ADD1 -30
+PAIR 79488,89856
+MORE0
+ADD0 -30
+MORE2
 ADD2 -28
-MORE3
 ADD3 -26
-PAIR 108864,100224
+PAIR 0,46656
+MORE1
 ADD1 -24
 ADD2 -22
+MORE3
 ADD3 -20
-PAIR 1728,3456
+PAIR 53568,74304
+ADD1 -18
+ADD2 -16
+ADD3 -14
+PAIR 81216,95040
+MORE1
+ADD1 -12
+MORE2
+ADD2 -10
+ADD3 -8
+PAIR 100224,82944
+ADD1 -6
+ADD2 -4
+ADD3 -2
+PAIR 1728,20736
+ADD0 0
+ADD1 2
+ADD2 4
+MORE3
+ADD3 6
+PAIR 24192,32832
+ADD0 8
+MORE1
+ADD1 10
+MORE2
+ADD2 12
+ADD3 14
+PAIR 43200,51840
+MORE0
+ADD0 16
+MORE1
+ADD1 18
+ADD2 20
+ADD3 22
+PAIR 60480,77760
+ADD0 24
+ADD1 26
+MORE2
+ADD2 28
+ADD3 30
+PAIR 88128,108864
+ADD0 32
+MORE1
+ADD1 34
+ADD2 36
+ADD3 38
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_7eed31286b7dbbdc_l040_g1,.-peristyle_7eed31286b7dbbdc_l040_g1
+.globl peristyle_7eed31286b7dbbdc_l040_g2
+.hidden peristyle_7eed31286b7dbbdc_l040_g2
+.type peristyle_7eed31286b7dbbdc_l040_g2,@function
+.p2align 6
+peristyle_7eed31286b7dbbdc_l040_g2:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 27648,70848
+SET0 -128
+PAIR 0,50112
+ADD0 -126
+SET1 -124
+PAIR 58752,82944
+SET2 -122
+PAIR 74304,95040
+CARRY0
+ADD0 -120
+ADD2 -118
+PAIR 3456,8640
+ADD1 -116
+ADD2 -114
+PAIR 43200,44928
+CARRY1
+ADD1 -112
+ADD2 -110
+PAIR 51840,62208
+ADD1 -108
+ADD2 -106
+PAIR 79488,34560
+ADD1 -104
+CARRY2
+ADD2 -102
+PAIR 101952,67392
+ADD0 -100
+ADD1 -98
+ADD2 -96
+PAIR 81216,105408
+SET3 -94
+PAIR 25920,53568
+ADD0 -92
+ADD3 -90
+PAIR 89856,96768
+ADD0 -88
+CARRY3
+ADD3 -86
+PAIR 17280,20736
+ADD1 -84
+MORE3
+ADD3 -82
+PAIR 29376,39744
+MORE0
+ADD0 -80
+MORE1
+ADD1 -78
+MORE3
+ADD3 -76
+PAIR 57024,91584
+MORE0
+ADD0 -74
+ADD1 -72
+ADD3 -70
+PAIR 12096,22464
+ADD2 -68
+MORE3
+ADD3 -66
+PAIR 41472,63936
+ADD2 -64
+ADD3 -62
+PAIR 69120,77760
+ADD2 -60
+ADD3 -58
+PAIR 86400,100224
+MORE2
+ADD2 -56
+MORE3
+ADD3 -54
+PAIR 5184,72576
+ADD0 -52
+ADD2 -50
+ADD3 -48
+PAIR 1728,15552
+MORE1
+ADD1 -46
+ADD2 -44
+MORE3
+ADD3 -42
+PAIR 38016,55296
+ADD1 -40
+ADD2 -38
+ADD3 -36
+PAIR 6912,24192
+MORE0
+ADD0 -34
+MORE1
+ADD1 -32
+ADD2 -30
+MORE3
+ADD3 -28
+PAIR 32832,36288
+ADD0 -26
+ADD1 -24
+MORE2
+ADD2 -22
+ADD3 -20
+PAIR 46656,48384
+MORE0
 ADD0 -18
 ADD1 -16
-MORE2
 ADD2 -14
 ADD3 -12
-PAIR 15552,32832
+PAIR 76032,108864
+MORE0
 ADD0 -10
 ADD1 -8
 ADD2 -6
 MORE3
 ADD3 -4
-PAIR 38016,41472
-MORE0
+PAIR 98496,93312
 ADD0 -2
+MORE1
 ADD1 0
-MORE2
 ADD2 2
 ADD3 4
-PAIR 43200,46656
-ADD0 6
-MORE1
-ADD1 8
-ADD2 10
-ADD3 12
-PAIR 77760,98496
-MORE0
-ADD0 14
-ADD1 16
-MORE2
-ADD2 18
-MORE3
-ADD3 20
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -632,12 +890,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_d1c747b801a8b38e_l040_g1,.-peristyle_d1c747b801a8b38e_l040_g1
-.globl peristyle_d1c747b801a8b38e_l040_g2
-.hidden peristyle_d1c747b801a8b38e_l040_g2
-.type peristyle_d1c747b801a8b38e_l040_g2,@function
+.size peristyle_7eed31286b7dbbdc_l040_g2,.-peristyle_7eed31286b7dbbdc_l040_g2
+.globl peristyle_7eed31286b7dbbdc_l040_g3
+.hidden peristyle_7eed31286b7dbbdc_l040_g3
+.type peristyle_7eed31286b7dbbdc_l040_g3,@function
 .p2align 6
-peristyle_d1c747b801a8b38e_l040_g2:
+peristyle_7eed31286b7dbbdc_l040_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -646,390 +904,127 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 39744,76032
+PAIR 51840,72576
 SET0 -128
-PAIR 98496,108864
-CARRY0
+PAIR 82944,95040
 ADD0 -126
-PAIR 8640,43200
-SET1 -124
-PAIR 36288,38016
-ADD0 -122
-ADD1 -120
-PAIR 63936,72576
-ADD0 -118
-ADD1 -116
-PAIR 82944,82944
-SET2 -114
-PAIR 15552,89856
-MORE0
-ADD0 -112
-ADD2 -110
-PAIR 10368,51840
-CARRY1
-ADD1 -108
-ADD2 -106
-PAIR 60480,70848
-ADD1 -104
-ADD2 -102
-PAIR 74304,88128
-ADD1 -100
-CARRY2
-ADD2 -98
-PAIR 29376,48384
-ADD0 -96
-ADD1 -94
-ADD2 -92
-PAIR 77760,86400
-ADD0 -90
-MORE1
-ADD1 -88
-MORE2
-ADD2 -86
-PAIR 91584,96768
-MORE0
-ADD0 -84
-ADD1 -82
-ADD2 -80
-PAIR 105408,95040
-ADD0 -78
-MORE1
-ADD1 -76
-MORE2
-ADD2 -74
-PAIR 13824,58752
-SET3 -72
-PAIR 0,19008
-ADD1 -70
-ADD3 -68
-PAIR 27648,31104
-MORE1
-ADD1 -66
-ADD3 -64
-PAIR 34560,84672
-ADD1 -62
-CARRY3
-ADD3 -60
-PAIR 20736,22464
-ADD0 -58
-ADD1 -56
-MORE3
-ADD3 -54
-PAIR 24192,57024
-MORE0
-ADD0 -52
-ADD1 -50
-MORE3
-ADD3 -48
-PAIR 69120,81216
-ADD0 -46
-MORE1
-ADD1 -44
-ADD3 -42
-PAIR 3456,62208
-ADD2 -40
-ADD3 -38
-PAIR 67392,93312
-MORE2
-ADD2 -36
-MORE3
-ADD3 -34
-PAIR 12096,25920
-ADD0 -32
-ADD2 -30
-ADD3 -28
-PAIR 55296,17280
-MORE0
-ADD0 -26
-ADD2 -24
-ADD3 -22
-PAIR 50112,65664
-ADD1 -20
-ADD2 -18
-ADD3 -16
-PAIR 79488,103680
-ADD1 -14
-MORE2
-ADD2 -12
-ADD3 -10
-PAIR 1728,5184
-ADD0 -8
-MORE1
-ADD1 -6
-ADD2 -4
-MORE3
-ADD3 -2
-PAIR 6912,32832
-MORE0
-ADD0 0
-ADD1 2
-MORE2
-ADD2 4
-ADD3 6
-PAIR 41472,46656
-ADD0 8
-ADD1 10
-ADD2 12
-MORE3
-ADD3 14
-PAIR 53568,100224
-MORE0
-ADD0 16
-ADD1 18
-MORE2
-ADD2 20
-ADD3 22
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_d1c747b801a8b38e_l040_g2,.-peristyle_d1c747b801a8b38e_l040_g2
-.globl peristyle_d1c747b801a8b38e_l040_g3
-.hidden peristyle_d1c747b801a8b38e_l040_g3
-.type peristyle_d1c747b801a8b38e_l040_g3,@function
-.p2align 6
-peristyle_d1c747b801a8b38e_l040_g3:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 10368,81216
-SET0 -128
-PAIR 84672,95040
-ADD0 -126
-PAIR 63936,70848
-SET1 -124
-PAIR 25920,31104
-ADD0 -122
-ADD1 -120
-PAIR 74304,82944
-CARRY0
-ADD0 -118
-CARRY1
-ADD1 -116
-PAIR 88128,98496
-ADD0 -114
-ADD1 -112
-PAIR 3456,51840
-MORE0
-ADD0 -110
-SET2 -108
-PAIR 57024,57024
-ADD0 -106
-ADD2 -104
-PAIR 48384,76032
-MORE1
-ADD1 -102
-CARRY2
-ADD2 -100
-PAIR 79488,91584
-ADD1 -98
-ADD2 -96
-PAIR 0,6912
-ADD0 -94
-ADD1 -92
-ADD2 -90
+PAIR 103680,105408
+ADD0 -124
+PAIR 70848,88128
+SET1 -122
 PAIR 39744,43200
+CARRY0
+ADD0 -120
+ADD1 -118
+PAIR 76032,91584
+ADD0 -116
+CARRY1
+ADD1 -114
+PAIR 5184,58752
+SET2 -112
+PAIR 0,84672
+ADD0 -110
+ADD2 -108
+PAIR 57024,57024
+ADD1 -106
+ADD2 -104
+PAIR 3456,6912
 MORE0
-ADD0 -88
-ADD1 -86
-MORE2
-ADD2 -84
-PAIR 13824,19008
-SET3 -82
-PAIR 60480,77760
-ADD0 -80
-ADD3 -78
-PAIR 100224,101952
-MORE0
-ADD0 -76
-ADD3 -74
-PAIR 107136,103680
-MORE0
-ADD0 -72
-ADD3 -70
-PAIR 27648,41472
+ADD0 -102
+ADD1 -100
+ADD2 -98
+PAIR 22464,25920
+ADD0 -96
 MORE1
-ADD1 -68
-ADD3 -66
-PAIR 89856,96768
-ADD1 -64
+ADD1 -94
+CARRY2
+ADD2 -92
+PAIR 31104,31104
+MORE0
+ADD0 -90
+ADD1 -88
+ADD2 -86
+PAIR 36288,44928
+SET3 -84
+PAIR 60480,89856
+ADD3 -82
+PAIR 96768,101952
+ADD3 -80
+PAIR 8640,29376
+MORE0
+ADD0 -78
+ADD3 -76
+PAIR 86400,107136
+ADD0 -74
 CARRY3
+ADD3 -72
+PAIR 108864,108864
+MORE0
+ADD0 -70
+ADD3 -68
+PAIR 15552,38016
+ADD0 -66
+ADD1 -64
 ADD3 -62
-PAIR 12096,53568
+PAIR 77760,98496
 ADD0 -60
+MORE1
 ADD1 -58
 ADD3 -56
-PAIR 69120,86400
-ADD0 -54
-MORE1
-ADD1 -52
+PAIR 50112,55296
+ADD2 -54
+ADD3 -52
+PAIR 62208,67392
+ADD2 -50
 MORE3
-ADD3 -50
-PAIR 29376,65664
-ADD2 -48
-ADD3 -46
-PAIR 15552,24192
+ADD3 -48
+PAIR 93312,79488
+ADD2 -46
+ADD3 -44
+PAIR 20736,24192
 MORE0
-ADD0 -44
+ADD0 -42
 MORE2
-ADD2 -42
-ADD3 -40
+ADD2 -40
+ADD3 -38
+PAIR 53568,65664
+ADD0 -36
+MORE2
+ADD2 -34
+MORE3
+ADD3 -32
+PAIR 69120,100224
+ADD0 -30
+ADD2 -28
+ADD3 -26
+PAIR 1728,12096
+ADD1 -24
+ADD2 -22
+ADD3 -20
+PAIR 27648,32832
+ADD1 -18
+MORE2
+ADD2 -16
+MORE3
+ADD3 -14
 PAIR 34560,46656
-ADD0 -38
-ADD2 -36
-MORE3
-ADD3 -34
-PAIR 55296,93312
-MORE0
-ADD0 -32
-ADD2 -30
-ADD3 -28
-PAIR 8640,36288
-ADD1 -26
-ADD2 -24
-ADD3 -22
-PAIR 38016,50112
-ADD1 -20
-MORE2
-ADD2 -18
-ADD3 -16
-PAIR 1728,17280
-ADD0 -14
+MORE1
 ADD1 -12
 MORE2
 ADD2 -10
 ADD3 -8
-PAIR 20736,32832
+PAIR 13824,17280
+MORE0
 ADD0 -6
-MORE1
 ADD1 -4
 ADD2 -2
 MORE3
 ADD3 0
-PAIR 44928,62208
-MORE0
+PAIR 19008,41472
 ADD0 2
 ADD1 4
-MORE2
 ADD2 6
 ADD3 8
-PAIR 67392,108864
-ADD0 10
-ADD1 12
-ADD2 14
-ADD3 16
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -1141,5 +1136,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_d1c747b801a8b38e_l040_g3,.-peristyle_d1c747b801a8b38e_l040_g3
+.size peristyle_7eed31286b7dbbdc_l040_g3,.-peristyle_7eed31286b7dbbdc_l040_g3
 .section .note.GNU-stack,"",@progbits

@@ -20,54 +20,54 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_d1c747b801a8b38e_l040_g0 peristyle_d1c747b801a8b38e_l040_g1
-    peristyle_d1c747b801a8b38e_l040_g2 peristyle_d1c747b801a8b38e_l040_g3
+    peristyle_7eed31286b7dbbdc_l040_g0 peristyle_7eed31286b7dbbdc_l040_g1
+    peristyle_7eed31286b7dbbdc_l040_g2 peristyle_7eed31286b7dbbdc_l040_g3
 );
-static TABLE: &Aligned<[u8; 5632]> = &Aligned(*include_bytes!("l040_up8_cv1.bin"));
+static TABLE: &Aligned<[u8; 5504]> = &Aligned(*include_bytes!("l040_up8_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1], (0, 9), 0, 0, None),
-    Group::new(&[2, 3], (9, 9), 56, 24, None),
-    Group::new(&[4, 5], (18, 9), 112, 46, None),
-    Group::new(&[6, 7], (27, 9), 164, 66, None),
-    Group::new(&[8, 9], (36, 9), 224, 90, None),
-    Group::new(&[10, 11], (45, 9), 288, 114, None),
-    Group::new(&[12, 13], (54, 9), 344, 134, None),
-    Group::new(&[14, 15], (63, 9), 408, 158, None),
+    Group::new(&[0, 6], (0, 9), 0, 0, None),
+    Group::new(&[1, 12], (9, 9), 56, 24, None),
+    Group::new(&[2, 14], (18, 9), 120, 47, None),
+    Group::new(&[3, 4], (27, 9), 168, 67, None),
+    Group::new(&[5, 8], (36, 9), 224, 87, None),
+    Group::new(&[7, 9], (45, 9), 276, 108, None),
+    Group::new(&[10, 13], (54, 9), 336, 132, None),
+    Group::new(&[11, 15], (63, 9), 392, 156, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 2), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (2, 2), 64, 56, None),
-    Group::new(&[8, 9, 10, 11], (4, 1), 128, 112, None),
-    Group::new(&[12, 13, 14, 15], (5, 1), 192, 176, None),
+    Group::new(&[0, 6, 10, 13], (0, 1), 0, 0, None),
+    Group::new(&[1, 12, 7, 9], (1, 1), 60, 60, None),
+    Group::new(&[2, 14, 5, 8], (2, 2), 124, 124, None),
+    Group::new(&[3, 4, 11, 15], (4, 1), 180, 174, None),
 ];
 static UNROLLED_GROUPS: &[Group] = &[
     Group::new(
-        &[0, 1, 2, 3],
-        (0, 33),
+        &[0, 6, 10, 13],
+        (0, 30),
         0,
         0,
-        unrolled!(peristyle_d1c747b801a8b38e_l040_g0),
+        unrolled!(peristyle_7eed31286b7dbbdc_l040_g0),
     ),
     Group::new(
-        &[4, 5, 6, 7],
-        (33, 32),
-        66,
-        37,
-        unrolled!(peristyle_d1c747b801a8b38e_l040_g1),
+        &[1, 12, 7, 9],
+        (30, 33),
+        60,
+        39,
+        unrolled!(peristyle_7eed31286b7dbbdc_l040_g1),
     ),
     Group::new(
-        &[8, 9, 10, 11],
-        (65, 31),
-        130,
-        75,
-        unrolled!(peristyle_d1c747b801a8b38e_l040_g2),
+        &[2, 14, 5, 8],
+        (63, 27),
+        126,
+        81,
+        unrolled!(peristyle_7eed31286b7dbbdc_l040_g2),
     ),
     Group::new(
-        &[12, 13, 14, 15],
-        (96, 30),
-        192,
-        113,
-        unrolled!(peristyle_d1c747b801a8b38e_l040_g3),
+        &[3, 4, 11, 15],
+        (90, 31),
+        180,
+        115,
+        unrolled!(peristyle_7eed31286b7dbbdc_l040_g3),
     ),
 ];
 /// The layer.
@@ -108,29 +108,29 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 72)),
-            offsets: Cow::Borrowed(TABLE.offsets(320, 464)),
-            weights: Cow::Borrowed(TABLE.words(2176, 178)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 448)),
+            weights: Cow::Borrowed(TABLE.words(2112, 178)),
         },
         quads: Some(Table {
             group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(2944, 6)),
-            offsets: Cow::Borrowed(TABLE.offsets(3008, 252)),
-            weights: Cow::Borrowed(TABLE.words(4032, 236)),
+            segments: Cow::Borrowed(TABLE.segments(2880, 5)),
+            offsets: Cow::Borrowed(TABLE.offsets(2944, 240)),
+            weights: Cow::Borrowed(TABLE.words(3904, 234)),
         }),
         unrolled: Some(Table {
             group: 4,
             groups: Cow::Borrowed(UNROLLED_GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 0)),
             offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(4992, 150)),
+            weights: Cow::Borrowed(TABLE.words(4864, 150)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(5632, 0)),
+        packed: Cow::Borrowed(TABLE.offsets(5504, 0)),
         panels: None,
         winograd: None,
         blocking: Blocking {
             chunk_tiles: 60,
-            pass_tiles: 12,
+            pass_tiles: 16,
             outputs: 4,
             prefetch: false,
         },

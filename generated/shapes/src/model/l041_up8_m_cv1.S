@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_8b38421857720a51_l041_g0
-.hidden peristyle_8b38421857720a51_l041_g0
-.type peristyle_8b38421857720a51_l041_g0,@function
+.globl peristyle_6fd9cb9fc2182b0c_l041_g0
+.hidden peristyle_6fd9cb9fc2182b0c_l041_g0
+.type peristyle_6fd9cb9fc2182b0c_l041_g0,@function
 .p2align 6
-peristyle_8b38421857720a51_l041_g0:
+peristyle_6fd9cb9fc2182b0c_l041_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -139,42 +139,204 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 24192,24192
+PAIR 8640,17280
 SET1 -128
-PAIR 22464,5184
-SET0 -126
-ADD1 -124
-SET2 -122
-PAIR 3456,15552
-ADD1 -120
-SET3 -118
-PAIR 12096,25920
-CARRY0
-ADD0 -116
+SET3 -126
+PAIR 6912,10368
+SET2 -124
+ADD3 -122
+PAIR 19008,22464
+SET0 -120
+ADD2 -118
+CARRY3
+ADD3 -116
+PAIR 0,3456
 CARRY1
 ADD1 -114
-ADD3 -112
-PAIR 0,6912
-ADD2 -110
-CARRY3
-ADD3 -108
-PAIR 17280,1728
+ADD2 -112
+ADD3 -110
+PAIR 5184,12096
+CARRY0
+ADD0 -108
+MORE1
+ADD1 -106
 CARRY2
-ADD2 -106
-ADD3 -104
-PAIR 19008,19008
-MORE0
-ADD0 -102
-ADD2 -100
-ADD3 -98
+ADD2 -104
+MORE3
+ADD3 -102
 PAIR 20736,20736
 MORE0
-ADD0 -96
-MORE2
-ADD2 -94
+ADD0 -100
+ADD1 -98
+ADD2 -96
+ADD3 -94
+PAIR 25920,25920
+MORE0
+ADD0 -92
+ADD1 -90
+ADD2 -88
 MORE3
+ADD3 -86
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_6fd9cb9fc2182b0c_l041_g0,.-peristyle_6fd9cb9fc2182b0c_l041_g0
+.globl peristyle_6fd9cb9fc2182b0c_l041_g1
+.hidden peristyle_6fd9cb9fc2182b0c_l041_g1
+.type peristyle_6fd9cb9fc2182b0c_l041_g1,@function
+.p2align 6
+peristyle_6fd9cb9fc2182b0c_l041_g1:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 8640,15552
+SET0 -128
+SET1 -126
+SET2 -124
+PAIR 24192,24192
+CARRY0
+ADD0 -122
+ADD1 -120
+ADD2 -118
+PAIR 5184,17280
+ADD1 -116
+SET3 -114
+PAIR 3456,3456
+ADD0 -112
+CARRY1
+ADD1 -110
+ADD3 -108
+PAIR 10368,10368
+MORE0
+ADD0 -106
+ADD1 -104
+ADD3 -102
+PAIR 12096,22464
+MORE0
+ADD0 -100
+MORE1
+ADD1 -98
+CARRY3
+ADD3 -96
+PAIR 13824,0
+CARRY2
+ADD2 -94
 ADD3 -92
-PAIR 8640,10368
+PAIR 1728,6912
+MORE1
 ADD1 -90
 MORE2
 ADD2 -88
@@ -290,12 +452,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_8b38421857720a51_l041_g0,.-peristyle_8b38421857720a51_l041_g0
-.globl peristyle_8b38421857720a51_l041_g1
-.hidden peristyle_8b38421857720a51_l041_g1
-.type peristyle_8b38421857720a51_l041_g1,@function
+.size peristyle_6fd9cb9fc2182b0c_l041_g1,.-peristyle_6fd9cb9fc2182b0c_l041_g1
+.globl peristyle_6fd9cb9fc2182b0c_l041_g2
+.hidden peristyle_6fd9cb9fc2182b0c_l041_g2
+.type peristyle_6fd9cb9fc2182b0c_l041_g2,@function
 .p2align 6
-peristyle_8b38421857720a51_l041_g1:
+peristyle_6fd9cb9fc2182b0c_l041_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -304,213 +466,54 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 13824,13824
+PAIR 1728,1728
 SET0 -128
+SET1 -126
 PAIR 22464,22464
-SET1 -126
-PAIR 25920,25920
-CARRY1
-ADD1 -124
-PAIR 1728,24192
-ADD0 -122
-MORE1
-ADD1 -120
-SET2 -118
-PAIR 10368,20736
-ADD1 -116
-SET3 -114
-PAIR 19008,3456
-ADD2 -112
-ADD3 -110
-PAIR 15552,8640
-ADD0 -108
-CARRY2
-ADD2 -106
-CARRY3
-ADD3 -104
-PAIR 12096,17280
-MORE1
-ADD1 -102
-ADD2 -100
-MORE3
-ADD3 -98
-PAIR 0,0
-CARRY0
-ADD0 -96
-ADD1 -94
-MORE2
-ADD2 -92
-ADD3 -90
-PAIR 6912,6912
-ADD0 -88
-ADD1 -86
-ADD2 -84
-MORE3
-ADD3 -82
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_8b38421857720a51_l041_g1,.-peristyle_8b38421857720a51_l041_g1
-.globl peristyle_8b38421857720a51_l041_g2
-.hidden peristyle_8b38421857720a51_l041_g2
-.type peristyle_8b38421857720a51_l041_g2,@function
-.p2align 6
-peristyle_8b38421857720a51_l041_g2:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 13824,17280
-SET0 -128
-PAIR 15552,24192
-SET1 -126
-PAIR 3456,10368
 ADD0 -124
 CARRY1
 ADD1 -122
-SET2 -120
-PAIR 8640,22464
+PAIR 3456,24192
 MORE1
-ADD1 -118
-SET3 -116
-PAIR 0,19008
-ADD2 -114
-ADD3 -112
-PAIR 20736,20736
-CARRY2
-ADD2 -110
-CARRY3
-ADD3 -108
-PAIR 25920,25920
-ADD2 -106
-MORE3
-ADD3 -104
-PAIR 5184,12096
+ADD1 -120
+SET2 -118
+PAIR 8640,19008
 CARRY0
-ADD0 -102
+ADD0 -116
+ADD2 -114
+SET3 -112
+PAIR 20736,15552
+MORE0
+ADD0 -110
+CARRY2
+ADD2 -108
+CARRY3
+ADD3 -106
+PAIR 12096,25920
 MORE1
-ADD1 -100
-ADD2 -98
-ADD3 -96
-PAIR 6912,1728
-ADD0 -94
-MORE1
-ADD1 -92
+ADD1 -104
+ADD2 -102
+MORE3
+ADD3 -100
+PAIR 0,0
+ADD0 -98
+ADD1 -96
 MORE2
-ADD2 -90
-ADD3 -88
+ADD2 -94
+ADD3 -92
+PAIR 6912,6912
+ADD0 -90
+MORE1
+ADD1 -88
+ADD2 -86
+MORE3
+ADD3 -84
+PAIR 17280,10368
+MORE0
+ADD0 -82
+ADD1 -80
+ADD2 -78
+ADD3 -76
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -622,12 +625,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_8b38421857720a51_l041_g2,.-peristyle_8b38421857720a51_l041_g2
-.globl peristyle_8b38421857720a51_l041_g3
-.hidden peristyle_8b38421857720a51_l041_g3
-.type peristyle_8b38421857720a51_l041_g3,@function
+.size peristyle_6fd9cb9fc2182b0c_l041_g2,.-peristyle_6fd9cb9fc2182b0c_l041_g2
+.globl peristyle_6fd9cb9fc2182b0c_l041_g3
+.hidden peristyle_6fd9cb9fc2182b0c_l041_g3
+.type peristyle_6fd9cb9fc2182b0c_l041_g3,@function
 .p2align 6
-peristyle_8b38421857720a51_l041_g3:
+peristyle_6fd9cb9fc2182b0c_l041_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -637,48 +640,55 @@ vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
 PAIR 15552,15552
-SET2 -128
+SET0 -128
+SET1 -126
 PAIR 24192,24192
-CARRY2
-ADD2 -126
-PAIR 6912,10368
-SET0 -124
-SET3 -122
-PAIR 12096,20736
+ADD0 -124
+CARRY1
+ADD1 -122
+PAIR 1728,1728
 CARRY0
 ADD0 -120
-SET1 -118
-ADD3 -116
-PAIR 13824,1728
-MORE2
-ADD2 -114
-CARRY3
-ADD3 -112
-PAIR 19008,22464
-ADD0 -110
-ADD2 -108
-MORE3
-ADD3 -106
-PAIR 8640,5184
-ADD1 -104
-MORE2
-ADD2 -102
-MORE3
-ADD3 -100
-PAIR 0,3456
-ADD0 -98
-CARRY1
-ADD1 -96
-ADD2 -94
-ADD3 -92
-PAIR 17280,25920
-MORE0
-ADD0 -90
+SET3 -118
+PAIR 8640,13824
 MORE1
-ADD1 -88
-ADD2 -86
+ADD1 -116
+ADD3 -114
+PAIR 10368,5184
+SET2 -112
+CARRY3
+ADD3 -110
+PAIR 6912,12096
+ADD0 -108
+CARRY2
+ADD2 -106
+ADD3 -104
+PAIR 22464,25920
+MORE1
+ADD1 -102
+MORE2
+ADD2 -100
+ADD3 -98
+PAIR 0,3456
+MORE0
+ADD0 -96
+ADD1 -94
+ADD2 -92
 MORE3
-ADD3 -84
+ADD3 -90
+PAIR 17280,17280
+ADD0 -88
+ADD1 -86
+ADD2 -84
+ADD3 -82
+PAIR 19008,19008
+MORE0
+ADD0 -80
+MORE1
+ADD1 -78
+ADD2 -76
+MORE3
+ADD3 -74
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -790,5 +800,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_8b38421857720a51_l041_g3,.-peristyle_8b38421857720a51_l041_g3
+.size peristyle_6fd9cb9fc2182b0c_l041_g3,.-peristyle_6fd9cb9fc2182b0c_l041_g3
 .section .note.GNU-stack,"",@progbits

@@ -20,54 +20,54 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_8b38421857720a51_l041_g0 peristyle_8b38421857720a51_l041_g1
-    peristyle_8b38421857720a51_l041_g2 peristyle_8b38421857720a51_l041_g3
+    peristyle_6fd9cb9fc2182b0c_l041_g0 peristyle_6fd9cb9fc2182b0c_l041_g1
+    peristyle_6fd9cb9fc2182b0c_l041_g2 peristyle_6fd9cb9fc2182b0c_l041_g3
 );
-static TABLE: &Aligned<[u8; 1856]> = &Aligned(*include_bytes!("l041_up8_m_cv1.bin"));
+static TABLE: &Aligned<[u8; 1920]> = &Aligned(*include_bytes!("l041_up8_m_cv1.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1], (0, 9), 0, 0, None),
-    Group::new(&[2, 3], (9, 9), 16, 8, None),
-    Group::new(&[4, 5], (18, 9), 32, 16, None),
-    Group::new(&[6, 7], (27, 9), 52, 26, None),
-    Group::new(&[8, 9], (36, 9), 72, 36, None),
-    Group::new(&[10, 11], (45, 9), 88, 44, None),
-    Group::new(&[12, 13], (54, 9), 100, 50, None),
-    Group::new(&[14, 15], (63, 9), 112, 56, None),
+    Group::new(&[0, 13], (0, 9), 0, 0, None),
+    Group::new(&[1, 9], (9, 9), 16, 8, None),
+    Group::new(&[2, 5], (18, 9), 32, 16, None),
+    Group::new(&[3, 7], (27, 9), 48, 24, None),
+    Group::new(&[4, 8], (36, 9), 64, 32, None),
+    Group::new(&[6, 14], (45, 9), 76, 38, None),
+    Group::new(&[10, 11], (54, 9), 92, 46, None),
+    Group::new(&[12, 15], (63, 9), 104, 52, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 1), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (1, 1), 16, 16, None),
-    Group::new(&[8, 9, 10, 11], (2, 1), 32, 32, None),
-    Group::new(&[12, 13, 14, 15], (3, 1), 32, 48, None),
+    Group::new(&[0, 13, 10, 11], (0, 1), 0, 0, None),
+    Group::new(&[1, 9, 4, 8], (1, 1), 12, 12, None),
+    Group::new(&[2, 5, 3, 7], (2, 1), 28, 28, None),
+    Group::new(&[6, 14, 12, 15], (3, 1), 44, 44, None),
 ];
 static UNROLLED_GROUPS: &[Group] = &[
     Group::new(
-        &[0, 1, 2, 3],
-        (0, 9),
+        &[0, 13, 10, 11],
+        (0, 7),
         0,
         0,
-        unrolled!(peristyle_8b38421857720a51_l041_g0),
+        unrolled!(peristyle_6fd9cb9fc2182b0c_l041_g0),
     ),
     Group::new(
-        &[4, 5, 6, 7],
-        (9, 10),
-        18,
+        &[1, 9, 4, 8],
+        (7, 8),
+        14,
         11,
-        unrolled!(peristyle_8b38421857720a51_l041_g1),
+        unrolled!(peristyle_6fd9cb9fc2182b0c_l041_g1),
     ),
     Group::new(
-        &[8, 9, 10, 11],
-        (19, 9),
-        38,
-        23,
-        unrolled!(peristyle_8b38421857720a51_l041_g2),
+        &[2, 5, 3, 7],
+        (15, 9),
+        30,
+        22,
+        unrolled!(peristyle_6fd9cb9fc2182b0c_l041_g2),
     ),
     Group::new(
-        &[12, 13, 14, 15],
-        (28, 9),
-        56,
-        34,
-        unrolled!(peristyle_8b38421857720a51_l041_g3),
+        &[6, 14, 12, 15],
+        (24, 10),
+        48,
+        36,
+        unrolled!(peristyle_6fd9cb9fc2182b0c_l041_g3),
     ),
 ];
 /// The layer.
@@ -123,24 +123,24 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 72)),
-            offsets: Cow::Borrowed(TABLE.offsets(320, 132)),
-            weights: Cow::Borrowed(TABLE.words(896, 64)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 124)),
+            weights: Cow::Borrowed(TABLE.words(832, 60)),
         },
         quads: Some(Table {
             group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(1152, 4)),
-            offsets: Cow::Borrowed(TABLE.offsets(1216, 48)),
-            weights: Cow::Borrowed(TABLE.words(1408, 64)),
+            segments: Cow::Borrowed(TABLE.segments(1088, 4)),
+            offsets: Cow::Borrowed(TABLE.offsets(1152, 60)),
+            weights: Cow::Borrowed(TABLE.words(1408, 60)),
         }),
         unrolled: Some(Table {
             group: 4,
             groups: Cow::Borrowed(UNROLLED_GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 0)),
             offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(1664, 46)),
+            weights: Cow::Borrowed(TABLE.words(1664, 50)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(1856, 0)),
+        packed: Cow::Borrowed(TABLE.offsets(1920, 0)),
         panels: None,
         winograd: None,
         blocking: Blocking {

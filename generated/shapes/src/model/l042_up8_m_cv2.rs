@@ -20,54 +20,54 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_fd9f66d5ac56a3d4_l042_g0 peristyle_fd9f66d5ac56a3d4_l042_g1
-    peristyle_fd9f66d5ac56a3d4_l042_g2 peristyle_fd9f66d5ac56a3d4_l042_g3
+    peristyle_327590bb702b426f_l042_g0 peristyle_327590bb702b426f_l042_g1
+    peristyle_327590bb702b426f_l042_g2 peristyle_327590bb702b426f_l042_g3
 );
-static TABLE: &Aligned<[u8; 8768]> = &Aligned(*include_bytes!("l042_up8_m_cv2.bin"));
+static TABLE: &Aligned<[u8; 8576]> = &Aligned(*include_bytes!("l042_up8_m_cv2.bin"));
 static GROUPS: &[Group] = &[
-    Group::new(&[0, 1], (0, 9), 0, 0, None),
-    Group::new(&[2, 3], (9, 9), 100, 30, None),
-    Group::new(&[4, 5], (18, 9), 188, 60, None),
-    Group::new(&[6, 7], (27, 9), 276, 89, None),
-    Group::new(&[8, 9], (36, 9), 376, 119, None),
-    Group::new(&[10, 11], (45, 9), 472, 153, None),
-    Group::new(&[12, 13], (54, 9), 576, 184, None),
-    Group::new(&[14, 15], (63, 9), 668, 214, None),
+    Group::new(&[0, 11], (0, 9), 0, 0, None),
+    Group::new(&[1, 9], (9, 9), 76, 25, None),
+    Group::new(&[2, 7], (18, 9), 184, 63, None),
+    Group::new(&[3, 14], (27, 9), 280, 95, None),
+    Group::new(&[4, 13], (36, 9), 364, 125, None),
+    Group::new(&[5, 12], (45, 9), 448, 153, None),
+    Group::new(&[6, 8], (54, 9), 540, 185, None),
+    Group::new(&[10, 15], (63, 9), 636, 212, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 4), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (4, 3), 120, 85, None),
-    Group::new(&[8, 9, 10, 11], (7, 4), 228, 165, None),
-    Group::new(&[12, 13, 14, 15], (11, 4), 348, 252, None),
+    Group::new(&[0, 11, 6, 8], (0, 4), 0, 0, None),
+    Group::new(&[1, 9, 10, 15], (4, 4), 112, 84, None),
+    Group::new(&[2, 7, 3, 14], (8, 3), 240, 183, None),
+    Group::new(&[4, 13, 5, 12], (11, 4), 348, 259, None),
 ];
 static UNROLLED_GROUPS: &[Group] = &[
     Group::new(
-        &[0, 1, 2, 3],
+        &[0, 11, 6, 8],
         (0, 61),
         0,
         0,
-        unrolled!(peristyle_fd9f66d5ac56a3d4_l042_g0),
+        unrolled!(peristyle_327590bb702b426f_l042_g0),
     ),
     Group::new(
-        &[4, 5, 6, 7],
-        (61, 56),
+        &[1, 9, 10, 15],
+        (61, 63),
         122,
-        54,
-        unrolled!(peristyle_fd9f66d5ac56a3d4_l042_g1),
+        49,
+        unrolled!(peristyle_327590bb702b426f_l042_g1),
     ),
     Group::new(
-        &[8, 9, 10, 11],
-        (117, 62),
-        234,
-        103,
-        unrolled!(peristyle_fd9f66d5ac56a3d4_l042_g2),
+        &[2, 7, 3, 14],
+        (124, 56),
+        248,
+        111,
+        unrolled!(peristyle_327590bb702b426f_l042_g2),
     ),
     Group::new(
-        &[12, 13, 14, 15],
-        (179, 63),
-        358,
+        &[4, 13, 5, 12],
+        (180, 58),
+        360,
         161,
-        unrolled!(peristyle_fd9f66d5ac56a3d4_l042_g3),
+        unrolled!(peristyle_327590bb702b426f_l042_g3),
     ),
 ];
 /// The layer.
@@ -108,24 +108,24 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 72)),
-            offsets: Cow::Borrowed(TABLE.offsets(320, 772)),
-            weights: Cow::Borrowed(TABLE.words(3456, 246)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 744)),
+            weights: Cow::Borrowed(TABLE.words(3328, 244)),
         },
         quads: Some(Table {
             group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(4480, 15)),
-            offsets: Cow::Borrowed(TABLE.offsets(4544, 472)),
-            weights: Cow::Borrowed(TABLE.words(6464, 340)),
+            segments: Cow::Borrowed(TABLE.segments(4352, 15)),
+            offsets: Cow::Borrowed(TABLE.offsets(4416, 464)),
+            weights: Cow::Borrowed(TABLE.words(6272, 345)),
         }),
         unrolled: Some(Table {
             group: 4,
             groups: Cow::Borrowed(UNROLLED_GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 0)),
             offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(7872, 217)),
+            weights: Cow::Borrowed(TABLE.words(7680, 216)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(8768, 0)),
+        packed: Cow::Borrowed(TABLE.offsets(8576, 0)),
         panels: None,
         winograd: None,
         blocking: Blocking {

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_62dba143d2744905_l043_g0
-.hidden peristyle_62dba143d2744905_l043_g0
-.type peristyle_62dba143d2744905_l043_g0,@function
+.globl peristyle_7d96ff0b0dc5b0c8_l043_g0
+.hidden peristyle_7d96ff0b0dc5b0c8_l043_g0
+.type peristyle_7d96ff0b0dc5b0c8_l043_g0,@function
 .p2align 6
-peristyle_62dba143d2744905_l043_g0:
+peristyle_7d96ff0b0dc5b0c8_l043_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -139,139 +139,122 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 36288,84672
-SET1 -128
-PAIR 39744,48384
-SET0 -126
-ADD1 -124
-PAIR 38016,53568
-SET2 -122
-PAIR 8640,22464
-ADD0 -120
-ADD2 -118
-PAIR 43200,69120
-ADD0 -116
-CARRY2
-ADD2 -114
-PAIR 5184,10368
-CARRY0
-ADD0 -112
-ADD1 -110
-ADD2 -108
-PAIR 27648,27648
-ADD0 -106
-ADD1 -104
-MORE2
-ADD2 -102
-PAIR 100224,100224
-ADD0 -100
-ADD1 -98
-MORE2
-ADD2 -96
-PAIR 107136,63936
-ADD0 -94
-ADD1 -92
-ADD2 -90
-PAIR 15552,19008
-SET3 -88
-PAIR 55296,82944
-ADD3 -86
-PAIR 86400,88128
-ADD3 -84
-PAIR 62208,74304
-ADD0 -82
-ADD3 -80
+PAIR 1728,8640
+SET0 -128
+PAIR 58752,69120
+ADD0 -126
 PAIR 91584,93312
-ADD0 -78
-ADD3 -76
-PAIR 96768,41472
+ADD0 -124
+PAIR 3456,10368
+CARRY0
+ADD0 -122
+SET1 -120
+PAIR 44928,63936
+ADD0 -118
+ADD1 -116
+PAIR 67392,79488
 MORE0
-ADD0 -74
-ADD3 -72
-PAIR 31104,65664
+ADD0 -114
+ADD1 -112
+PAIR 53568,86400
+SET2 -110
+PAIR 17280,22464
+ADD0 -108
+ADD2 -106
+PAIR 89856,89856
+ADD0 -104
+ADD2 -102
+PAIR 20736,24192
+ADD1 -100
+CARRY2
+ADD2 -98
+PAIR 36288,84672
 CARRY1
-ADD1 -70
+ADD1 -96
+ADD2 -94
+PAIR 12096,25920
+MORE0
+ADD0 -92
+ADD1 -90
+MORE2
+ADD2 -88
+PAIR 48384,48384
+ADD0 -86
+ADD1 -84
+MORE2
+ADD2 -82
+PAIR 57024,57024
+ADD0 -80
+ADD1 -78
+MORE2
+ADD2 -76
+PAIR 81216,82944
+SET3 -74
+PAIR 41472,43200
+ADD0 -72
+ADD3 -70
+PAIR 62208,74304
+ADD0 -68
+ADD3 -66
+PAIR 96768,103680
+MORE0
+ADD0 -64
 CARRY3
-ADD3 -68
-PAIR 70848,103680
-ADD1 -66
-ADD3 -64
-PAIR 13824,25920
-ADD0 -62
+ADD3 -62
+PAIR 46656,50112
 ADD1 -60
 ADD3 -58
-PAIR 34560,67392
-ADD0 -56
-ADD1 -54
-ADD3 -52
-PAIR 72576,77760
-MORE0
-ADD0 -50
-ADD1 -48
-ADD3 -46
-PAIR 79488,108864
-ADD0 -44
-ADD1 -42
-ADD3 -40
-PAIR 6912,29376
-MORE2
-ADD2 -38
+PAIR 65664,70848
+ADD1 -56
+ADD3 -54
+PAIR 0,5184
+ADD0 -52
+MORE1
+ADD1 -50
+ADD3 -48
+PAIR 27648,39744
+ADD0 -46
+ADD1 -44
+ADD3 -42
+PAIR 72576,100224
+ADD0 -40
+ADD1 -38
 MORE3
 ADD3 -36
-PAIR 32832,60480
+PAIR 19008,29376
+MORE2
 ADD2 -34
 ADD3 -32
-PAIR 81216,98496
+PAIR 55296,95040
+MORE2
 ADD2 -30
 ADD3 -28
-PAIR 1728,17280
-MORE0
-ADD0 -26
-MORE2
+PAIR 31104,76032
+ADD1 -26
 ADD2 -24
 MORE3
 ADD3 -22
-PAIR 58752,89856
+PAIR 13824,34560
 MORE0
 ADD0 -20
-MORE2
-ADD2 -18
-ADD3 -16
-PAIR 20736,24192
-ADD1 -14
-ADD2 -12
-ADD3 -10
-PAIR 46656,50112
 MORE1
-ADD1 -8
-ADD2 -6
+ADD1 -18
+MORE2
+ADD2 -16
+ADD3 -14
+PAIR 51840,77760
+ADD0 -12
+ADD1 -10
+MORE2
+ADD2 -8
 MORE3
-ADD3 -4
-PAIR 0,3456
-ADD0 -2
-ADD1 0
+ADD3 -6
+PAIR 105408,108864
+ADD0 -4
+ADD1 -2
 MORE2
-ADD2 2
-ADD3 4
-PAIR 12096,44928
-MORE0
-ADD0 6
-MORE1
-ADD1 8
-ADD2 10
-ADD3 12
-PAIR 51840,57024
-ADD0 14
-ADD1 16
-MORE2
-ADD2 18
-ADD3 20
-PAIR 105408,76032
-ADD0 22
-ADD1 24
-MORE2
-ADD2 26
-ADD3 28
+ADD2 0
+ADD3 2
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -383,12 +366,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_62dba143d2744905_l043_g0,.-peristyle_62dba143d2744905_l043_g0
-.globl peristyle_62dba143d2744905_l043_g1
-.hidden peristyle_62dba143d2744905_l043_g1
-.type peristyle_62dba143d2744905_l043_g1,@function
+.size peristyle_7d96ff0b0dc5b0c8_l043_g0,.-peristyle_7d96ff0b0dc5b0c8_l043_g0
+.globl peristyle_7d96ff0b0dc5b0c8_l043_g1
+.hidden peristyle_7d96ff0b0dc5b0c8_l043_g1
+.type peristyle_7d96ff0b0dc5b0c8_l043_g1,@function
 .p2align 6
-peristyle_62dba143d2744905_l043_g1:
+peristyle_7d96ff0b0dc5b0c8_l043_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -397,384 +380,395 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 15552,77760
+PAIR 58752,69120
 SET0 -128
-PAIR 95040,105408
+PAIR 81216,81216
 ADD0 -126
-PAIR 24192,62208
-SET2 -124
-PAIR 84672,96768
-ADD2 -122
-PAIR 8640,10368
+PAIR 36288,70848
+SET1 -124
+PAIR 88128,93312
+ADD1 -122
+PAIR 20736,20736
 ADD0 -120
-ADD2 -118
-PAIR 51840,63936
+ADD1 -118
+PAIR 27648,27648
 CARRY0
 ADD0 -116
+ADD1 -114
+PAIR 77760,96768
+SET2 -112
+PAIR 100224,105408
+MORE0
+ADD0 -110
+ADD2 -108
+PAIR 41472,48384
+ADD1 -106
+ADD2 -104
+PAIR 82944,91584
+ADD1 -102
 CARRY2
-ADD2 -114
-PAIR 69120,81216
-ADD0 -112
-ADD2 -110
+ADD2 -100
+PAIR 3456,46656
+ADD0 -98
+ADD1 -96
+ADD2 -94
+PAIR 53568,107136
+MORE0
+ADD0 -92
+ADD1 -90
+ADD2 -88
+PAIR 19008,62208
+SET3 -86
 PAIR 86400,101952
+ADD3 -84
+PAIR 8640,8640
+ADD0 -82
+ADD3 -80
+PAIR 17280,17280
+MORE0
+ADD0 -78
+ADD3 -76
+PAIR 25920,34560
+ADD1 -74
+CARRY3
+ADD3 -72
+PAIR 22464,32832
+ADD0 -70
+CARRY1
+ADD1 -68
+ADD3 -66
+PAIR 39744,98496
+ADD0 -64
+ADD1 -62
+ADD3 -60
+PAIR 50112,57024
+MORE0
+ADD0 -58
+ADD1 -56
+ADD3 -54
+PAIR 60480,89856
+ADD0 -52
+ADD1 -50
+ADD3 -48
+PAIR 15552,74304
+MORE2
+ADD2 -46
+ADD3 -44
+PAIR 0,1728
+MORE0
+ADD0 -42
+ADD2 -40
+MORE3
+ADD3 -38
+PAIR 10368,24192
+MORE0
+ADD0 -36
+ADD2 -34
+ADD3 -32
+PAIR 51840,103680
+ADD0 -30
+MORE2
+ADD2 -28
+ADD3 -26
+PAIR 13824,31104
+ADD1 -24
+ADD2 -22
+MORE3
+ADD3 -20
+PAIR 65664,79488
+ADD1 -18
+ADD2 -16
+ADD3 -14
+PAIR 5184,6912
+ADD0 -12
+MORE1
+ADD1 -10
+MORE2
+ADD2 -8
+ADD3 -6
+PAIR 12096,29376
+MORE0
+ADD0 -4
+ADD1 -2
+ADD2 0
+ADD3 2
+PAIR 38016,43200
+MORE0
+ADD0 4
+ADD1 6
+ADD2 8
+MORE3
+ADD3 10
+PAIR 44928,76032
+MORE0
+ADD0 12
+ADD1 14
+ADD2 16
+ADD3 18
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_7d96ff0b0dc5b0c8_l043_g1,.-peristyle_7d96ff0b0dc5b0c8_l043_g1
+.globl peristyle_7d96ff0b0dc5b0c8_l043_g2
+.hidden peristyle_7d96ff0b0dc5b0c8_l043_g2
+.type peristyle_7d96ff0b0dc5b0c8_l043_g2,@function
+.p2align 6
+peristyle_7d96ff0b0dc5b0c8_l043_g2:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 55296,58752
+SET0 -128
+PAIR 0,60480
+ADD0 -126
+SET1 -124
+PAIR 70848,72576
+ADD0 -122
+ADD1 -120
+PAIR 74304,91584
+ADD0 -118
+ADD1 -116
+PAIR 93312,108864
+ADD0 -114
+ADD1 -112
+PAIR 95040,95040
+SET2 -110
+PAIR 13824,32832
+CARRY0
 ADD0 -108
 ADD2 -106
-PAIR 0,72576
-SET1 -104
-MORE2
-ADD2 -102
-PAIR 74304,108864
-ADD1 -100
-ADD2 -98
-PAIR 1728,19008
-MORE0
-ADD0 -96
+PAIR 8640,41472
 CARRY1
-ADD1 -94
-ADD2 -92
-PAIR 67392,103680
-ADD0 -90
-ADD1 -88
-ADD2 -86
-PAIR 13824,31104
-ADD0 -84
-SET3 -82
-PAIR 38016,46656
+ADD1 -104
+ADD2 -102
+PAIR 3456,57024
+ADD0 -100
+ADD1 -98
+ADD2 -96
+PAIR 79488,63936
+ADD0 -94
+ADD1 -92
+CARRY2
+ADD2 -90
+PAIR 12096,76032
+ADD0 -88
+SET3 -86
+PAIR 5184,84672
+MORE1
+ADD1 -84
+ADD3 -82
+PAIR 20736,24192
 ADD0 -80
-ADD3 -78
-PAIR 12096,100224
-ADD1 -76
-ADD3 -74
-PAIR 76032,88128
+ADD1 -78
+ADD3 -76
+PAIR 29376,44928
+MORE0
+ADD0 -74
 ADD1 -72
 ADD3 -70
-PAIR 22464,32832
-MORE0
+PAIR 62208,65664
 ADD0 -68
-ADD1 -66
-ADD3 -64
-PAIR 34560,50112
-ADD0 -62
 MORE1
+ADD1 -66
+CARRY3
+ADD3 -64
+PAIR 89856,96768
+ADD0 -62
 ADD1 -60
 ADD3 -58
-PAIR 82944,17280
-MORE0
-ADD0 -56
-ADD1 -54
-ADD3 -52
-PAIR 5184,44928
-MORE2
+PAIR 22464,38016
+ADD2 -56
+ADD3 -54
+PAIR 15552,17280
+ADD0 -52
 ADD2 -50
 ADD3 -48
-PAIR 60480,65664
-ADD2 -46
-CARRY3
-ADD3 -44
-PAIR 91584,93312
+PAIR 31104,34560
+ADD0 -46
 MORE2
-ADD2 -42
-ADD3 -40
-PAIR 6912,36288
-ADD0 -38
-ADD2 -36
-ADD3 -34
-PAIR 39744,107136
-ADD0 -32
-MORE2
-ADD2 -30
-ADD3 -28
-PAIR 20736,29376
-MORE1
-ADD1 -26
-ADD2 -24
-ADD3 -22
-PAIR 70848,89856
-ADD1 -20
-ADD2 -18
-ADD3 -16
-PAIR 3456,25920
-ADD0 -14
-ADD1 -12
-MORE2
-ADD2 -10
-ADD3 -8
-PAIR 27648,41472
+ADD2 -44
+ADD3 -42
+PAIR 46656,50112
 MORE0
-ADD0 -6
+ADD0 -40
+ADD2 -38
+ADD3 -36
+PAIR 77760,82944
+ADD0 -34
+MORE2
+ADD2 -32
+ADD3 -30
+PAIR 105408,88128
+ADD0 -28
+ADD2 -26
+ADD3 -24
+PAIR 10368,27648
+ADD1 -22
+ADD2 -20
+ADD3 -18
+PAIR 36288,39744
+ADD1 -16
+MORE2
+ADD2 -14
+ADD3 -12
+PAIR 43200,48384
+ADD1 -10
+ADD2 -8
+MORE3
+ADD3 -6
+PAIR 53568,69120
 MORE1
 ADD1 -4
 ADD2 -2
 ADD3 0
-PAIR 43200,48384
-ADD0 2
-ADD1 4
-ADD2 6
-MORE3
-ADD3 8
-PAIR 53568,57024
-MORE0
-ADD0 10
-MORE1
-ADD1 12
-MORE2
-ADD2 14
-ADD3 16
-PAIR 79488,98496
-ADD0 18
-ADD1 20
-ADD2 22
-ADD3 24
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_62dba143d2744905_l043_g1,.-peristyle_62dba143d2744905_l043_g1
-.globl peristyle_62dba143d2744905_l043_g2
-.hidden peristyle_62dba143d2744905_l043_g2
-.type peristyle_62dba143d2744905_l043_g2,@function
-.p2align 6
-peristyle_62dba143d2744905_l043_g2:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 0,13824
-SET0 -128
-PAIR 63936,72576
-SET1 -126
-PAIR 41472,79488
-ADD0 -124
-ADD1 -122
-PAIR 8640,32832
-SET2 -120
-PAIR 57024,58752
-ADD2 -118
-PAIR 60480,70848
-ADD1 -116
-CARRY2
-ADD2 -114
-PAIR 74304,91584
-CARRY0
-ADD0 -112
-CARRY1
-ADD1 -110
-ADD2 -108
-PAIR 19008,39744
-SET3 -106
-PAIR 1728,5184
-ADD0 -104
-ADD3 -102
-PAIR 24192,46656
-MORE0
-ADD0 -100
-ADD3 -98
-PAIR 51840,51840
-ADD0 -96
-ADD3 -94
-PAIR 62208,81216
-ADD1 -92
-ADD3 -90
-PAIR 6912,38016
-ADD0 -88
-MORE1
-ADD1 -86
-ADD3 -84
-PAIR 53568,77760
-ADD0 -82
-ADD1 -80
-CARRY3
-ADD3 -78
-PAIR 96768,105408
-ADD0 -76
-MORE1
-ADD1 -74
-ADD3 -72
-PAIR 98496,100224
-MORE0
-ADD0 -70
-ADD1 -68
-ADD3 -66
-PAIR 17280,22464
-ADD2 -64
-ADD3 -62
-PAIR 25920,27648
-MORE2
-ADD2 -60
-ADD3 -58
-PAIR 69120,84672
-ADD2 -56
-ADD3 -54
-PAIR 86400,89856
-ADD2 -52
-ADD3 -50
-PAIR 10368,29376
-ADD0 -48
-MORE2
-ADD2 -46
-ADD3 -44
-PAIR 44928,65664
-ADD0 -42
-ADD2 -40
-ADD3 -38
-PAIR 76032,103680
-ADD0 -36
-MORE2
-ADD2 -34
-ADD3 -32
-PAIR 107136,3456
-ADD0 -30
-ADD2 -28
-MORE3
-ADD3 -26
-PAIR 20736,34560
-ADD1 -24
-MORE2
-ADD2 -22
-ADD3 -20
-PAIR 36288,50112
-ADD1 -18
-ADD2 -16
-ADD3 -14
-PAIR 67392,88128
-MORE1
-ADD1 -12
-MORE2
-ADD2 -10
-ADD3 -8
-PAIR 101952,95040
-ADD1 -6
-ADD2 -4
-ADD3 -2
-PAIR 12096,15552
-MORE0
-ADD0 0
+PAIR 101952,107136
 MORE1
 ADD1 2
 ADD2 4
 ADD3 6
-PAIR 31104,43200
+PAIR 1728,6912
 ADD0 8
 ADD1 10
 MORE2
 ADD2 12
 ADD3 14
-PAIR 48384,82944
+PAIR 19008,25920
+MORE0
 ADD0 16
+MORE1
 ADD1 18
 ADD2 20
 ADD3 22
+PAIR 51840,67392
+ADD0 24
+ADD1 26
+ADD2 28
+ADD3 30
+PAIR 81216,86400
+ADD0 32
+MORE1
+ADD1 34
+MORE2
+ADD2 36
+ADD3 38
+PAIR 98496,103680
+ADD0 40
+ADD1 42
+ADD2 44
+ADD3 46
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -886,12 +880,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_62dba143d2744905_l043_g2,.-peristyle_62dba143d2744905_l043_g2
-.globl peristyle_62dba143d2744905_l043_g3
-.hidden peristyle_62dba143d2744905_l043_g3
-.type peristyle_62dba143d2744905_l043_g3,@function
+.size peristyle_7d96ff0b0dc5b0c8_l043_g2,.-peristyle_7d96ff0b0dc5b0c8_l043_g2
+.globl peristyle_7d96ff0b0dc5b0c8_l043_g3
+.hidden peristyle_7d96ff0b0dc5b0c8_l043_g3
+.type peristyle_7d96ff0b0dc5b0c8_l043_g3,@function
 .p2align 6
-peristyle_62dba143d2744905_l043_g3:
+peristyle_7d96ff0b0dc5b0c8_l043_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -900,122 +894,130 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 3456,58752
-SET0 -128
-PAIR 69120,88128
-ADD0 -126
-PAIR 48384,48384
-SET1 -124
-PAIR 53568,53568
+PAIR 63936,77760
+SET1 -128
+PAIR 81216,96768
+ADD1 -126
+PAIR 41472,53568
+SET0 -124
 CARRY1
 ADD1 -122
-PAIR 20736,36288
+PAIR 72576,79488
 ADD0 -120
-MORE1
 ADD1 -118
-PAIR 32832,79488
+PAIR 84672,86400
 SET2 -116
-PAIR 1728,6912
+PAIR 25920,27648
 ADD0 -114
 ADD2 -112
-PAIR 8640,10368
-CARRY0
+PAIR 32832,57024
 ADD0 -110
 ADD2 -108
-PAIR 15552,38016
-MORE0
+PAIR 76032,76032
+CARRY0
 ADD0 -106
 CARRY2
 ADD2 -104
-PAIR 44928,60480
+PAIR 48384,67392
 ADD0 -102
-ADD2 -100
-PAIR 101952,91584
-ADD0 -98
-ADD2 -96
-PAIR 24192,25920
 MORE1
-ADD1 -94
-ADD2 -92
-PAIR 57024,86400
-ADD1 -90
-ADD2 -88
-PAIR 12096,17280
+ADD1 -100
+ADD2 -98
+PAIR 1728,19008
+ADD0 -96
+SET3 -94
+PAIR 5184,0
+ADD0 -92
+ADD3 -90
+PAIR 89856,108864
 MORE0
-ADD0 -86
+ADD0 -88
+ADD3 -86
+PAIR 6912,38016
 ADD1 -84
-MORE2
-ADD2 -82
-PAIR 22464,89856
-ADD0 -80
-MORE1
-ADD1 -78
-ADD2 -76
-PAIR 27648,41472
-SET3 -74
-PAIR 46656,72576
-ADD3 -72
-PAIR 81216,82944
-ADD3 -70
-PAIR 70848,100224
-MORE0
-ADD0 -68
-ADD3 -66
-PAIR 55296,77760
-ADD1 -64
 CARRY3
-ADD3 -62
-PAIR 105408,96768
-ADD1 -60
-ADD3 -58
-PAIR 95040,108864
-ADD0 -56
+ADD3 -82
+PAIR 62208,105408
+ADD1 -80
+ADD3 -78
+PAIR 100224,98496
+ADD0 -76
 MORE1
-ADD1 -54
-ADD3 -52
-PAIR 0,39744
-ADD2 -50
-MORE3
-ADD3 -48
-PAIR 5184,43200
-ADD0 -46
+ADD1 -74
+ADD3 -72
+PAIR 8640,10368
 MORE2
-ADD2 -44
-ADD3 -42
-PAIR 50112,62208
-MORE0
-ADD0 -40
-ADD2 -38
-ADD3 -36
-PAIR 65664,74304
-ADD0 -34
-ADD2 -32
+ADD2 -70
 MORE3
-ADD3 -30
-PAIR 13824,31104
-MORE1
-ADD1 -28
+ADD3 -68
+PAIR 44928,58752
 MORE2
-ADD2 -26
-ADD3 -24
-PAIR 51840,76032
-MORE1
-ADD1 -22
-ADD2 -20
+ADD2 -66
 MORE3
-ADD3 -18
-PAIR 19008,29376
-ADD0 -16
+ADD3 -64
+PAIR 65664,69120
+ADD2 -62
+ADD3 -60
+PAIR 103680,107136
+ADD2 -58
+ADD3 -56
+PAIR 3456,17280
+ADD0 -54
+MORE2
+ADD2 -52
+ADD3 -50
+PAIR 22464,29376
+ADD0 -48
+ADD2 -46
+ADD3 -44
+PAIR 12096,15552
+ADD1 -42
+ADD2 -40
+MORE3
+ADD3 -38
+PAIR 36288,60480
+ADD1 -36
+MORE2
+ADD2 -34
+ADD3 -32
+PAIR 91584,95040
 MORE1
-ADD1 -14
-ADD2 -12
-ADD3 -10
-PAIR 34560,103680
+ADD1 -30
+ADD2 -28
+ADD3 -26
+PAIR 101952,31104
+ADD1 -24
+ADD2 -22
+ADD3 -20
+PAIR 20736,34560
 MORE0
-ADD0 -8
-ADD1 -6
-ADD2 -4
-ADD3 -2
+ADD0 -18
+ADD1 -16
+MORE2
+ADD2 -14
+MORE3
+ADD3 -12
+PAIR 43200,50112
+MORE0
+ADD0 -10
+ADD1 -8
+MORE2
+ADD2 -6
+ADD3 -4
+PAIR 70848,74304
+ADD0 -2
+MORE1
+ADD1 0
+ADD2 2
+MORE3
+ADD3 4
+PAIR 88128,82944
+MORE0
+ADD0 6
+ADD1 8
+MORE2
+ADD2 10
+ADD3 12
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -1127,5 +1129,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_62dba143d2744905_l043_g3,.-peristyle_62dba143d2744905_l043_g3
+.size peristyle_7d96ff0b0dc5b0c8_l043_g3,.-peristyle_7d96ff0b0dc5b0c8_l043_g3
 .section .note.GNU-stack,"",@progbits

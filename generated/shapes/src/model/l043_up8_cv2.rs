@@ -20,54 +20,54 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_62dba143d2744905_l043_g0 peristyle_62dba143d2744905_l043_g1
-    peristyle_62dba143d2744905_l043_g2 peristyle_62dba143d2744905_l043_g3
+    peristyle_7d96ff0b0dc5b0c8_l043_g0 peristyle_7d96ff0b0dc5b0c8_l043_g1
+    peristyle_7d96ff0b0dc5b0c8_l043_g2 peristyle_7d96ff0b0dc5b0c8_l043_g3
 );
-static TABLE: &Aligned<[u8; 5696]> = &Aligned(*include_bytes!("l043_up8_cv2.bin"));
+static TABLE: &Aligned<[u8; 5440]> = &Aligned(*include_bytes!("l043_up8_cv2.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
-    Group::new(&[2, 3], (9, 9), 48, 20, None),
-    Group::new(&[4, 5], (18, 9), 112, 44, None),
-    Group::new(&[6, 7], (27, 9), 168, 66, None),
-    Group::new(&[8, 9], (36, 9), 232, 92, None),
-    Group::new(&[10, 11], (45, 9), 284, 114, None),
-    Group::new(&[12, 13], (54, 9), 344, 138, None),
-    Group::new(&[14, 15], (63, 9), 412, 159, None),
+    Group::new(&[2, 7], (9, 9), 48, 20, None),
+    Group::new(&[3, 6], (18, 9), 104, 42, None),
+    Group::new(&[4, 11], (27, 9), 176, 72, None),
+    Group::new(&[5, 9], (36, 9), 236, 98, None),
+    Group::new(&[8, 14], (45, 9), 284, 116, None),
+    Group::new(&[10, 12], (54, 9), 332, 136, None),
+    Group::new(&[13, 15], (63, 9), 384, 158, None),
 ];
 static QUAD_GROUPS: &[Group] = &[
-    Group::new(&[0, 1, 2, 3], (0, 3), 0, 0, None),
-    Group::new(&[4, 5, 6, 7], (3, 1), 64, 52, None),
-    Group::new(&[8, 9, 10, 11], (4, 2), 128, 116, None),
-    Group::new(&[12, 13, 14, 15], (6, 1), 192, 174, None),
+    Group::new(&[0, 1, 13, 15], (0, 1), 0, 0, None),
+    Group::new(&[2, 7, 8, 14], (1, 1), 56, 56, None),
+    Group::new(&[3, 6, 4, 11], (2, 1), 116, 116, None),
+    Group::new(&[5, 9, 10, 12], (3, 1), 180, 180, None),
 ];
 static UNROLLED_GROUPS: &[Group] = &[
     Group::new(
-        &[0, 1, 2, 3],
-        (0, 32),
+        &[0, 1, 13, 15],
+        (0, 29),
         0,
         0,
-        unrolled!(peristyle_62dba143d2744905_l043_g0),
+        unrolled!(peristyle_7d96ff0b0dc5b0c8_l043_g0),
     ),
     Group::new(
-        &[4, 5, 6, 7],
-        (32, 31),
-        64,
-        40,
-        unrolled!(peristyle_62dba143d2744905_l043_g1),
+        &[2, 7, 8, 14],
+        (29, 31),
+        58,
+        33,
+        unrolled!(peristyle_7d96ff0b0dc5b0c8_l043_g1),
     ),
     Group::new(
-        &[8, 9, 10, 11],
-        (63, 31),
-        126,
-        79,
-        unrolled!(peristyle_62dba143d2744905_l043_g2),
+        &[3, 6, 4, 11],
+        (60, 32),
+        120,
+        70,
+        unrolled!(peristyle_7d96ff0b0dc5b0c8_l043_g2),
     ),
     Group::new(
-        &[12, 13, 14, 15],
-        (94, 30),
-        188,
-        117,
-        unrolled!(peristyle_62dba143d2744905_l043_g3),
+        &[5, 9, 10, 12],
+        (92, 29),
+        184,
+        114,
+        unrolled!(peristyle_7d96ff0b0dc5b0c8_l043_g3),
     ),
 ];
 /// The layer.
@@ -108,29 +108,29 @@ pub static LAYER: Layer = Layer {
             group: 2,
             groups: Cow::Borrowed(GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 72)),
-            offsets: Cow::Borrowed(TABLE.offsets(320, 468)),
-            weights: Cow::Borrowed(TABLE.words(2240, 179)),
+            offsets: Cow::Borrowed(TABLE.offsets(320, 440)),
+            weights: Cow::Borrowed(TABLE.words(2112, 176)),
         },
         quads: Some(Table {
             group: 4,
             groups: Cow::Borrowed(QUAD_GROUPS),
-            segments: Cow::Borrowed(TABLE.segments(3008, 7)),
-            offsets: Cow::Borrowed(TABLE.offsets(3072, 252)),
-            weights: Cow::Borrowed(TABLE.words(4096, 234)),
+            segments: Cow::Borrowed(TABLE.segments(2816, 4)),
+            offsets: Cow::Borrowed(TABLE.offsets(2880, 240)),
+            weights: Cow::Borrowed(TABLE.words(3840, 240)),
         }),
         unrolled: Some(Table {
             group: 4,
             groups: Cow::Borrowed(UNROLLED_GROUPS),
             segments: Cow::Borrowed(TABLE.segments(0, 0)),
             offsets: Cow::Borrowed(TABLE.offsets(0, 0)),
-            weights: Cow::Borrowed(TABLE.words(5056, 149)),
+            weights: Cow::Borrowed(TABLE.words(4800, 150)),
         }),
-        packed: Cow::Borrowed(TABLE.offsets(5696, 0)),
+        packed: Cow::Borrowed(TABLE.offsets(5440, 0)),
         panels: None,
         winograd: None,
         blocking: Blocking {
             chunk_tiles: 60,
-            pass_tiles: 12,
+            pass_tiles: 16,
             outputs: 4,
             prefetch: false,
         },

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_49900178990916f6_l044_g0
-.hidden peristyle_49900178990916f6_l044_g0
-.type peristyle_49900178990916f6_l044_g0,@function
+.globl peristyle_a0f9e2e83d94a91b_l044_g0
+.hidden peristyle_a0f9e2e83d94a91b_l044_g0
+.type peristyle_a0f9e2e83d94a91b_l044_g0,@function
 .p2align 6
-peristyle_49900178990916f6_l044_g0:
+peristyle_a0f9e2e83d94a91b_l044_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -139,259 +139,68 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 17280,43200
+PAIR 10368,13824
 SET0 -128
-PAIR 44928,46656
-ADD0 -126
-PAIR 0,25920
-ADD0 -124
-SET1 -122
-PAIR 20736,51840
-SET2 -120
-PAIR 10368,12096
-CARRY0
-ADD0 -118
-ADD2 -116
-PAIR 22464,31104
-ADD0 -114
-ADD2 -112
-PAIR 19008,19008
-ADD0 -110
-ADD1 -108
-ADD2 -106
-PAIR 1728,34560
-ADD1 -104
-SET3 -102
-PAIR 15552,24192
-ADD0 -100
-ADD1 -98
-ADD3 -96
-PAIR 27648,36288
-ADD0 -94
-CARRY2
-ADD2 -92
-ADD3 -90
-PAIR 41472,29376
-MORE0
-ADD0 -88
-ADD2 -86
-ADD3 -84
-PAIR 6912,32832
-ADD1 -82
-ADD2 -80
-ADD3 -78
-PAIR 39744,53568
-CARRY1
-ADD1 -76
-ADD2 -74
-ADD3 -72
-PAIR 48384,50112
-ADD1 -70
-ADD2 -68
-ADD3 -66
-PAIR 3456,8640
-ADD0 -64
-ADD1 -62
-MORE2
-ADD2 -60
-CARRY3
-ADD3 -58
-PAIR 13824,38016
-ADD0 -56
-ADD1 -54
-ADD2 -52
-ADD3 -50
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_49900178990916f6_l044_g0,.-peristyle_49900178990916f6_l044_g0
-.globl peristyle_49900178990916f6_l044_g1
-.hidden peristyle_49900178990916f6_l044_g1
-.type peristyle_49900178990916f6_l044_g1,@function
-.p2align 6
-peristyle_49900178990916f6_l044_g1:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 5184,53568
-SET0 -128
-PAIR 29376,46656
 SET1 -126
-PAIR 13824,39744
+PAIR 29376,44928
 ADD0 -124
 ADD1 -122
-PAIR 36288,51840
-ADD0 -120
-SET2 -118
-PAIR 27648,27648
+PAIR 32832,51840
+SET2 -120
+PAIR 24192,38016
+ADD0 -118
 ADD1 -116
 ADD2 -114
-PAIR 0,1728
-CARRY0
+PAIR 48384,31104
 ADD0 -112
 ADD1 -110
 ADD2 -108
-PAIR 6912,41472
-ADD0 -106
-ADD1 -104
-CARRY2
-ADD2 -102
-PAIR 19008,34560
-ADD0 -100
-SET3 -98
-PAIR 8640,10368
-ADD1 -96
-ADD3 -94
-PAIR 12096,44928
-MORE0
-ADD0 -92
-ADD1 -90
-ADD3 -88
-PAIR 50112,15552
-ADD2 -86
-ADD3 -84
-PAIR 31104,32832
-ADD0 -82
-ADD2 -80
+PAIR 39744,20736
+ADD1 -106
+SET3 -104
+PAIR 8640,12096
+ADD0 -102
+ADD1 -100
+ADD3 -98
+PAIR 46656,19008
+CARRY0
+ADD0 -96
+ADD1 -94
 CARRY3
-ADD3 -78
-PAIR 3456,24192
+ADD3 -92
+PAIR 15552,36288
+ADD0 -90
+CARRY2
+ADD2 -88
+ADD3 -86
+PAIR 1728,6912
+ADD1 -84
+ADD2 -82
+ADD3 -80
+PAIR 0,3456
+ADD0 -78
+CARRY1
 ADD1 -76
+MORE2
 ADD2 -74
 ADD3 -72
 PAIR 17280,22464
-MORE0
 ADD0 -70
 ADD1 -68
-MORE2
 ADD2 -66
+MORE3
 ADD3 -64
-PAIR 25920,38016
+PAIR 25920,27648
 ADD0 -62
-CARRY1
 ADD1 -60
 ADD2 -58
 ADD3 -56
-PAIR 43200,48384
+PAIR 41472,43200
 MORE0
 ADD0 -54
 ADD1 -52
 MORE2
 ADD2 -50
-MORE3
 ADD3 -48
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
@@ -504,12 +313,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_49900178990916f6_l044_g1,.-peristyle_49900178990916f6_l044_g1
-.globl peristyle_49900178990916f6_l044_g2
-.hidden peristyle_49900178990916f6_l044_g2
-.type peristyle_49900178990916f6_l044_g2,@function
+.size peristyle_a0f9e2e83d94a91b_l044_g0,.-peristyle_a0f9e2e83d94a91b_l044_g0
+.globl peristyle_a0f9e2e83d94a91b_l044_g1
+.hidden peristyle_a0f9e2e83d94a91b_l044_g1
+.type peristyle_a0f9e2e83d94a91b_l044_g1,@function
 .p2align 6
-peristyle_49900178990916f6_l044_g2:
+peristyle_a0f9e2e83d94a91b_l044_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -518,61 +327,843 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 13824,39744
-SET1 -128
-PAIR 17280,27648
-ADD1 -126
-SET2 -124
-PAIR 6912,32832
-SET0 -122
-ADD1 -120
-ADD2 -118
-PAIR 36288,53568
-ADD0 -116
-ADD1 -114
-CARRY2
-ADD2 -112
+PAIR 50112,50112
+SET0 -128
 PAIR 29376,41472
-ADD0 -110
+SET1 -126
+PAIR 13824,34560
+ADD0 -124
+ADD1 -122
+PAIR 12096,22464
+SET2 -120
+PAIR 8640,38016
+ADD0 -118
+ADD1 -116
+ADD2 -114
+PAIR 1728,3456
+ADD0 -112
+ADD1 -110
 SET3 -108
-PAIR 48384,1728
+PAIR 32832,39744
 ADD0 -106
-ADD3 -104
-PAIR 5184,50112
-ADD1 -102
-ADD3 -100
-PAIR 43200,44928
-CARRY0
-ADD0 -98
-CARRY1
-ADD1 -96
-CARRY3
-ADD3 -94
-PAIR 15552,19008
-ADD0 -92
+ADD1 -104
+ADD3 -102
+PAIR 48384,25920
+ADD0 -100
+ADD1 -98
+ADD3 -96
+PAIR 10368,17280
+CARRY2
+ADD2 -94
+ADD3 -92
+PAIR 46656,5184
+MORE2
 ADD2 -90
-MORE3
 ADD3 -88
-PAIR 0,10368
-ADD1 -86
-MORE2
+PAIR 19008,0
+ADD0 -86
 ADD2 -84
-MORE3
+CARRY3
 ADD3 -82
-PAIR 22464,38016
+PAIR 36288,27648
 ADD1 -80
-MORE2
 ADD2 -78
 ADD3 -76
-PAIR 46656,24192
+PAIR 6912,15552
+CARRY0
+ADD0 -74
+ADD1 -72
+MORE2
+ADD2 -70
+ADD3 -68
+PAIR 24192,53568
+ADD0 -66
+CARRY1
+ADD1 -64
+ADD2 -62
+ADD3 -60
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_a0f9e2e83d94a91b_l044_g1,.-peristyle_a0f9e2e83d94a91b_l044_g1
+.globl peristyle_a0f9e2e83d94a91b_l044_g2
+.hidden peristyle_a0f9e2e83d94a91b_l044_g2
+.type peristyle_a0f9e2e83d94a91b_l044_g2,@function
+.p2align 6
+peristyle_a0f9e2e83d94a91b_l044_g2:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 1728,17280
+SET1 -128
+PAIR 10368,10368
+SET0 -126
+ADD1 -124
+PAIR 27648,51840
+ADD0 -122
+SET2 -120
+PAIR 31104,50112
+ADD0 -118
+ADD1 -116
+ADD2 -114
+PAIR 29376,24192
+CARRY1
+ADD1 -112
+SET3 -110
+PAIR 8640,19008
+CARRY0
+ADD0 -108
+ADD1 -106
+ADD3 -104
+PAIR 32832,36288
+ADD0 -102
+ADD1 -100
+ADD3 -98
+PAIR 5184,5184
+CARRY2
+ADD2 -96
+ADD3 -94
+PAIR 34560,34560
+MORE2
+ADD2 -92
+ADD3 -90
+PAIR 44928,44928
+MORE2
+ADD2 -88
+CARRY3
+ADD3 -86
+PAIR 46656,46656
+MORE2
+ADD2 -84
+ADD3 -82
+PAIR 48384,0
+MORE2
+ADD2 -80
+ADD3 -78
+PAIR 13824,53568
+ADD0 -76
+ADD2 -74
+ADD3 -72
+PAIR 15552,25920
+ADD1 -70
+MORE2
+ADD2 -68
+ADD3 -66
+PAIR 3456,6912
+ADD0 -64
+MORE1
+ADD1 -62
+MORE2
+ADD2 -60
+MORE3
+ADD3 -58
+PAIR 12096,20736
+MORE0
+ADD0 -56
+ADD1 -54
+ADD2 -52
+ADD3 -50
+PAIR 22464,38016
+ADD0 -48
+MORE1
+ADD1 -46
+MORE2
+ADD2 -44
+MORE3
+ADD3 -42
+PAIR 41472,39744
+MORE0
+ADD0 -40
+ADD1 -38
+MORE2
+ADD2 -36
+ADD3 -34
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_a0f9e2e83d94a91b_l044_g2,.-peristyle_a0f9e2e83d94a91b_l044_g2
+.globl peristyle_a0f9e2e83d94a91b_l044_g3
+.hidden peristyle_a0f9e2e83d94a91b_l044_g3
+.type peristyle_a0f9e2e83d94a91b_l044_g3,@function
+.p2align 6
+peristyle_a0f9e2e83d94a91b_l044_g3:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 0,5184
+SET0 -128
+SET1 -126
+PAIR 22464,41472
+CARRY0
+ADD0 -124
+ADD1 -122
+PAIR 27648,29376
+SET2 -120
+PAIR 24192,24192
+ADD1 -118
+ADD2 -116
+PAIR 13824,17280
+MORE0
+ADD0 -114
+ADD1 -112
+ADD2 -110
+PAIR 8640,15552
+ADD1 -108
+SET3 -106
+PAIR 1728,32832
+ADD0 -104
+ADD1 -102
+ADD3 -100
+PAIR 12096,12096
+MORE0
+ADD0 -98
+ADD2 -96
+ADD3 -94
+PAIR 20736,19008
+ADD0 -92
+ADD2 -90
+ADD3 -88
+PAIR 36288,36288
+ADD0 -86
+CARRY2
+ADD2 -84
+CARRY3
+ADD3 -82
+PAIR 10368,46656
+CARRY1
+ADD1 -80
+ADD2 -78
+MORE3
+ADD3 -76
+PAIR 6912,25920
+ADD0 -74
+ADD1 -72
+MORE2
+ADD2 -70
+MORE3
+ADD3 -68
+PAIR 31104,34560
+ADD0 -66
+ADD1 -64
+ADD2 -62
+ADD3 -60
+PAIR 39744,43200
+MORE0
+ADD0 -58
+ADD1 -56
+MORE2
+ADD2 -54
+MORE3
+ADD3 -52
+PAIR 48384,51840
+ADD0 -50
+ADD1 -48
+ADD2 -46
+MORE3
+ADD3 -44
+PAIR 53568,38016
+ADD0 -42
+ADD1 -40
+ADD2 -38
+ADD3 -36
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_a0f9e2e83d94a91b_l044_g3,.-peristyle_a0f9e2e83d94a91b_l044_g3
+.globl peristyle_a0f9e2e83d94a91b_l044_g4
+.hidden peristyle_a0f9e2e83d94a91b_l044_g4
+.type peristyle_a0f9e2e83d94a91b_l044_g4,@function
+.p2align 6
+peristyle_a0f9e2e83d94a91b_l044_g4:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 31104,31104
+SET0 -128
+PAIR 25920,32832
+ADD0 -126
+SET1 -124
+PAIR 10368,22464
+ADD0 -122
+SET2 -120
+PAIR 44928,48384
+ADD0 -118
+ADD1 -116
+ADD2 -114
+PAIR 39744,51840
+SET3 -112
+PAIR 3456,34560
+ADD0 -110
+ADD3 -108
+PAIR 36288,53568
+ADD1 -106
+CARRY3
+ADD3 -104
+PAIR 17280,50112
+ADD0 -102
+ADD1 -100
+ADD3 -98
+PAIR 15552,29376
+CARRY2
+ADD2 -96
+ADD3 -94
+PAIR 41472,46656
+ADD2 -92
+MORE3
+ADD3 -90
+PAIR 8640,19008
+CARRY0
+ADD0 -88
+MORE2
+ADD2 -86
+ADD3 -84
+PAIR 0,5184
+CARRY1
+ADD1 -82
+ADD2 -80
+MORE3
+ADD3 -78
+PAIR 12096,12096
+ADD0 -76
+MORE1
 ADD1 -74
+MORE2
+ADD2 -72
+ADD3 -70
+PAIR 24192,24192
+ADD0 -68
+ADD1 -66
+ADD2 -64
+MORE3
+ADD3 -62
+PAIR 38016,43200
+ADD0 -60
+ADD1 -58
+ADD2 -56
+MORE3
+ADD3 -54
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_a0f9e2e83d94a91b_l044_g4,.-peristyle_a0f9e2e83d94a91b_l044_g4
+.globl peristyle_a0f9e2e83d94a91b_l044_g5
+.hidden peristyle_a0f9e2e83d94a91b_l044_g5
+.type peristyle_a0f9e2e83d94a91b_l044_g5,@function
+.p2align 6
+peristyle_a0f9e2e83d94a91b_l044_g5:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 1728,36288
+SET0 -128
+PAIR 20736,31104
+SET1 -126
+PAIR 8640,29376
+ADD0 -124
+ADD1 -122
+PAIR 22464,39744
+SET2 -120
+PAIR 50112,50112
+ADD2 -118
+PAIR 32832,53568
+ADD0 -116
+CARRY2
+ADD2 -114
+PAIR 43200,3456
+ADD0 -112
+ADD1 -110
+ADD2 -108
+PAIR 24192,38016
+ADD1 -106
+SET3 -104
+PAIR 15552,15552
+ADD0 -102
+CARRY1
+ADD1 -100
+ADD3 -98
+PAIR 41472,48384
+CARRY0
+ADD0 -96
+ADD1 -94
+ADD3 -92
+PAIR 44928,44928
+ADD0 -90
+MORE1
+ADD1 -88
+CARRY3
+ADD3 -86
+PAIR 5184,6912
+ADD2 -84
+ADD3 -82
+PAIR 10368,13824
+MORE2
+ADD2 -80
+ADD3 -78
+PAIR 25920,27648
+ADD2 -76
+MORE3
+ADD3 -74
+PAIR 34560,51840
+MORE2
 ADD2 -72
 MORE3
 ADD3 -70
-PAIR 8640,12096
+PAIR 12096,19008
 ADD0 -68
-MORE1
 ADD1 -66
+MORE2
 ADD2 -64
 ADD3 -62
 vpsraw $8,%ymm4,%ymm0
@@ -686,12 +1277,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_49900178990916f6_l044_g2,.-peristyle_49900178990916f6_l044_g2
-.globl peristyle_49900178990916f6_l044_g3
-.hidden peristyle_49900178990916f6_l044_g3
-.type peristyle_49900178990916f6_l044_g3,@function
+.size peristyle_a0f9e2e83d94a91b_l044_g5,.-peristyle_a0f9e2e83d94a91b_l044_g5
+.globl peristyle_a0f9e2e83d94a91b_l044_g6
+.hidden peristyle_a0f9e2e83d94a91b_l044_g6
+.type peristyle_a0f9e2e83d94a91b_l044_g6,@function
 .p2align 6
-peristyle_49900178990916f6_l044_g3:
+peristyle_a0f9e2e83d94a91b_l044_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -701,663 +1292,252 @@ vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
 PAIR 38016,39744
-SET1 -128
-PAIR 20736,34560
-SET0 -126
-ADD1 -124
-PAIR 44928,41472
-CARRY0
+SET0 -128
+PAIR 12096,32832
+ADD0 -126
+SET1 -124
+PAIR 8640,13824
 ADD0 -122
-SET2 -120
-PAIR 5184,51840
-ADD1 -118
-ADD2 -116
-PAIR 19008,31104
-ADD1 -114
-ADD2 -112
-PAIR 43200,46656
-ADD0 -110
-ADD1 -108
-CARRY2
-ADD2 -106
-PAIR 3456,50112
-SET3 -104
-PAIR 6912,24192
-CARRY1
-ADD1 -102
-ADD3 -100
-PAIR 12096,27648
-MORE0
-ADD0 -98
-ADD1 -96
-ADD3 -94
-PAIR 29376,32832
-ADD0 -92
-ADD1 -90
-CARRY3
-ADD3 -88
-PAIR 22464,22464
-ADD2 -86
-ADD3 -84
-PAIR 0,8640
-MORE0
-ADD0 -82
-ADD2 -80
-MORE3
-ADD3 -78
-PAIR 10368,25920
-MORE1
-ADD1 -76
-ADD2 -74
-ADD3 -72
-PAIR 36288,48384
-ADD1 -70
-MORE2
-ADD2 -68
-MORE3
-ADD3 -66
-PAIR 53568,53568
-MORE1
-ADD1 -64
-ADD2 -62
-MORE3
-ADD3 -60
-PAIR 13824,17280
-ADD0 -58
-ADD1 -56
-ADD2 -54
-ADD3 -52
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_49900178990916f6_l044_g3,.-peristyle_49900178990916f6_l044_g3
-.globl peristyle_49900178990916f6_l044_g4
-.hidden peristyle_49900178990916f6_l044_g4
-.type peristyle_49900178990916f6_l044_g4,@function
-.p2align 6
-peristyle_49900178990916f6_l044_g4:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 8640,24192
-SET0 -128
-SET1 -126
-PAIR 32832,36288
-ADD0 -124
-ADD1 -122
-PAIR 12096,20736
-ADD0 -120
-SET2 -118
-PAIR 13824,31104
-ADD1 -116
-ADD2 -114
-PAIR 34560,38016
-ADD1 -112
-CARRY2
-ADD2 -110
-PAIR 51840,39744
-ADD1 -108
-ADD2 -106
-PAIR 19008,29376
-CARRY0
-ADD0 -104
-SET3 -102
-PAIR 1728,10368
-ADD0 -100
-ADD1 -98
-ADD3 -96
-PAIR 17280,43200
-ADD0 -94
-ADD1 -92
-ADD3 -90
-PAIR 27648,27648
-MORE0
-ADD0 -88
-MORE2
-ADD2 -86
-ADD3 -84
-PAIR 44928,44928
-ADD0 -82
-MORE2
-ADD2 -80
-CARRY3
-ADD3 -78
-PAIR 50112,3456
-ADD0 -76
-ADD2 -74
-ADD3 -72
-PAIR 0,6912
-ADD1 -70
-MORE2
-ADD2 -68
-ADD3 -66
-PAIR 22464,25920
-ADD1 -64
-ADD2 -62
-ADD3 -60
-PAIR 41472,53568
-CARRY1
-ADD1 -58
-MORE2
-ADD2 -56
-ADD3 -54
-PAIR 5184,5184
-ADD0 -52
-ADD1 -50
-ADD2 -48
-ADD3 -46
-PAIR 46656,46656
-ADD0 -44
-ADD1 -42
-MORE2
-ADD2 -40
-MORE3
-ADD3 -38
-PAIR 48384,15552
-ADD0 -36
-ADD1 -34
-MORE2
-ADD2 -32
-ADD3 -30
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_49900178990916f6_l044_g4,.-peristyle_49900178990916f6_l044_g4
-.globl peristyle_49900178990916f6_l044_g5
-.hidden peristyle_49900178990916f6_l044_g5
-.type peristyle_49900178990916f6_l044_g5,@function
-.p2align 6
-peristyle_49900178990916f6_l044_g5:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 27648,43200
-SET0 -128
-PAIR 13824,29376
-SET1 -126
-PAIR 31104,50112
-ADD0 -124
-SET2 -122
-PAIR 8640,39744
 ADD1 -120
-ADD2 -118
-PAIR 12096,20736
-ADD0 -116
-ADD1 -114
-ADD2 -112
-PAIR 22464,38016
-ADD0 -110
+SET2 -118
+PAIR 1728,41472
+SET3 -116
+PAIR 3456,6912
 CARRY1
-ADD1 -108
-ADD2 -106
-PAIR 41472,44928
-CARRY0
-ADD0 -104
-ADD1 -102
-ADD2 -100
-PAIR 53568,34560
-ADD1 -98
-SET3 -96
-PAIR 5184,48384
-ADD0 -94
+ADD1 -114
+ADD3 -112
+PAIR 29376,24192
 MORE1
-ADD1 -92
-ADD3 -90
-PAIR 10368,17280
+ADD1 -110
+ADD3 -108
+PAIR 27648,50112
+ADD0 -106
+ADD1 -104
+ADD3 -102
+PAIR 5184,19008
+ADD2 -100
+CARRY3
+ADD3 -98
+PAIR 43200,44928
+CARRY0
+ADD0 -96
+ADD2 -94
+ADD3 -92
+PAIR 46656,31104
+ADD0 -90
 CARRY2
 ADD2 -88
 ADD3 -86
-PAIR 1728,24192
-ADD0 -84
+PAIR 25920,48384
+MORE1
+ADD1 -84
 ADD2 -82
 ADD3 -80
-PAIR 3456,6912
+PAIR 0,10368
+ADD0 -78
+ADD1 -76
+ADD2 -74
+MORE3
+ADD3 -72
+PAIR 17280,22464
+ADD0 -70
+MORE1
+ADD1 -68
+MORE2
+ADD2 -66
+ADD3 -64
+PAIR 53568,36288
+MORE0
+ADD0 -62
+MORE1
+ADD1 -60
+ADD2 -58
+ADD3 -56
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_a0f9e2e83d94a91b_l044_g6,.-peristyle_a0f9e2e83d94a91b_l044_g6
+.globl peristyle_a0f9e2e83d94a91b_l044_g7
+.hidden peristyle_a0f9e2e83d94a91b_l044_g7
+.type peristyle_a0f9e2e83d94a91b_l044_g7,@function
+.p2align 6
+peristyle_a0f9e2e83d94a91b_l044_g7:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 34560,34560
+SET0 -128
+PAIR 3456,51840
+SET1 -126
+PAIR 0,13824
+ADD0 -124
+ADD1 -122
+PAIR 8640,29376
+CARRY0
+ADD0 -120
+SET2 -118
+PAIR 10368,36288
+CARRY1
+ADD1 -116
+ADD2 -114
+PAIR 25920,31104
+SET3 -112
+PAIR 22464,38016
+ADD1 -110
+ADD3 -108
+PAIR 19008,24192
+CARRY2
+ADD2 -106
+ADD3 -104
+PAIR 12096,27648
+MORE0
+ADD0 -102
+ADD2 -100
+ADD3 -98
+PAIR 43200,44928
+ADD0 -96
+ADD2 -94
+ADD3 -92
+PAIR 48384,46656
+ADD0 -90
+ADD2 -88
+ADD3 -86
+PAIR 1728,5184
+MORE1
+ADD1 -84
+MORE2
+ADD2 -82
+CARRY3
+ADD3 -80
+PAIR 15552,50112
 ADD1 -78
 ADD2 -76
 ADD3 -74
-PAIR 36288,46656
-MORE1
-ADD1 -72
-ADD2 -70
-CARRY3
-ADD3 -68
-PAIR 15552,19008
-ADD0 -66
-ADD1 -64
-MORE2
-ADD2 -62
-ADD3 -60
-PAIR 25920,32832
-ADD0 -58
-MORE1
-ADD1 -56
-ADD2 -54
-ADD3 -52
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_49900178990916f6_l044_g5,.-peristyle_49900178990916f6_l044_g5
-.globl peristyle_49900178990916f6_l044_g6
-.hidden peristyle_49900178990916f6_l044_g6
-.type peristyle_49900178990916f6_l044_g6,@function
-.p2align 6
-peristyle_49900178990916f6_l044_g6:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 8640,29376
-SET0 -128
-PAIR 0,17280
-CARRY0
-ADD0 -126
-SET1 -124
-PAIR 36288,36288
-ADD0 -122
-ADD1 -120
-PAIR 3456,39744
+PAIR 20736,32832
 MORE0
-ADD0 -118
-SET2 -116
-PAIR 22464,48384
-ADD1 -114
-CARRY2
-ADD2 -112
-PAIR 32832,50112
-ADD1 -110
-ADD2 -108
-PAIR 43200,53568
-ADD0 -106
-CARRY1
-ADD1 -104
-ADD2 -102
-PAIR 15552,41472
-ADD0 -100
-SET3 -98
-PAIR 24192,38016
-MORE0
-ADD0 -96
-ADD1 -94
-ADD3 -92
-PAIR 6912,10368
-ADD2 -90
-CARRY3
-ADD3 -88
-PAIR 13824,13824
-MORE2
-ADD2 -86
-ADD3 -84
-PAIR 27648,27648
-ADD2 -82
-MORE3
-ADD3 -80
-PAIR 19008,34560
-MORE0
-ADD0 -78
-ADD2 -76
-MORE3
-ADD3 -74
-PAIR 51840,46656
 ADD0 -72
-MORE2
-ADD2 -70
-ADD3 -68
-PAIR 25920,44928
-ADD1 -66
-ADD2 -64
-ADD3 -62
-PAIR 5184,5184
-ADD0 -60
-MORE1
-ADD1 -58
-ADD2 -56
-ADD3 -54
-PAIR 12096,12096
+ADD1 -70
+ADD2 -68
+ADD3 -66
+PAIR 41472,17280
 MORE0
-ADD0 -52
-MORE1
-ADD1 -50
-ADD2 -48
-MORE3
-ADD3 -46
+ADD0 -64
+ADD1 -62
+ADD2 -60
+ADD3 -58
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -1469,198 +1649,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_49900178990916f6_l044_g6,.-peristyle_49900178990916f6_l044_g6
-.globl peristyle_49900178990916f6_l044_g7
-.hidden peristyle_49900178990916f6_l044_g7
-.type peristyle_49900178990916f6_l044_g7,@function
-.p2align 6
-peristyle_49900178990916f6_l044_g7:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 34560,53568
-SET0 -128
-PAIR 24192,29376
-SET1 -126
-PAIR 31104,43200
-ADD0 -124
-ADD1 -122
-PAIR 6912,25920
-CARRY0
-ADD0 -120
-SET2 -118
-PAIR 39744,46656
-MORE0
-ADD0 -116
-ADD2 -114
-PAIR 27648,44928
-ADD1 -112
-ADD2 -110
-PAIR 8640,12096
-MORE0
-ADD0 -108
-CARRY1
-ADD1 -106
-ADD2 -104
-PAIR 5184,13824
-SET3 -102
-PAIR 38016,50112
-ADD3 -100
-PAIR 10368,32832
-MORE0
-ADD0 -98
-ADD3 -96
-PAIR 51840,48384
-MORE0
-ADD0 -94
-ADD1 -92
-ADD3 -90
-PAIR 0,17280
-ADD2 -88
-CARRY3
-ADD3 -86
-PAIR 22464,41472
-CARRY2
-ADD2 -84
-ADD3 -82
-PAIR 1728,36288
-MORE0
-ADD0 -80
-ADD2 -78
-MORE3
-ADD3 -76
-PAIR 3456,19008
-ADD1 -74
-ADD2 -72
-ADD3 -70
-PAIR 15552,15552
-ADD0 -68
-MORE1
-ADD1 -66
-ADD2 -64
-ADD3 -62
-PAIR 20736,20736
-ADD0 -60
-MORE1
-ADD1 -58
-MORE2
-ADD2 -56
-ADD3 -54
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_49900178990916f6_l044_g7,.-peristyle_49900178990916f6_l044_g7
+.size peristyle_a0f9e2e83d94a91b_l044_g7,.-peristyle_a0f9e2e83d94a91b_l044_g7
 .section .note.GNU-stack,"",@progbits

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_e1569c48e7ef8a5f_l046_g0
-.hidden peristyle_e1569c48e7ef8a5f_l046_g0
-.type peristyle_e1569c48e7ef8a5f_l046_g0,@function
+.globl peristyle_f074c104f150118b_l046_g0
+.hidden peristyle_f074c104f150118b_l046_g0
+.type peristyle_f074c104f150118b_l046_g0,@function
 .p2align 6
-peristyle_e1569c48e7ef8a5f_l046_g0:
+peristyle_f074c104f150118b_l046_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -139,764 +139,171 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 21952,21952
+PAIR 17920,23296
 SET0 -128
-PAIR 11200,14336
+PAIR 14336,27776
 SET1 -126
-PAIR 15680,20608
-ADD1 -124
-PAIR 26432,27328
-CARRY1
-ADD1 -122
-PAIR 1792,16128
-ADD0 -120
-ADD1 -118
-PAIR 22400,24192
-CARRY0
-ADD0 -116
-MORE1
-ADD1 -114
-PAIR 9408,13888
-SET2 -112
-PAIR 15232,25088
-CARRY2
-ADD2 -110
-PAIR 27776,27776
-ADD2 -108
-PAIR 2240,2240
-MORE0
-ADD0 -106
-ADD2 -104
-PAIR 19712,19712
-MORE0
-ADD0 -102
-ADD2 -100
-PAIR 21056,23744
-ADD0 -98
-MORE2
-ADD2 -96
-PAIR 0,0
-ADD1 -94
-MORE2
-ADD2 -92
-PAIR 448,448
-MORE1
-ADD1 -90
-ADD2 -88
-PAIR 896,4928
-MORE1
-ADD1 -86
-ADD2 -84
-PAIR 6720,7168
-MORE1
-ADD1 -82
-MORE2
-ADD2 -80
-PAIR 22848,24640
-MORE1
-ADD1 -78
-ADD2 -76
-PAIR 4480,8064
-MORE0
-ADD0 -74
-MORE1
-ADD1 -72
-MORE2
-ADD2 -70
-PAIR 10304,19264
-MORE0
-ADD0 -68
-MORE1
-ADD1 -66
-MORE2
-ADD2 -64
-PAIR 1344,5824
-ADD0 -62
-SET3 -60
-PAIR 11648,12544
-MORE0
-ADD0 -58
-ADD3 -56
-PAIR 25536,25536
-MORE0
-ADD0 -54
-ADD3 -52
-PAIR 13440,16576
-MORE1
-ADD1 -50
-CARRY3
-ADD3 -48
-PAIR 18368,17472
-ADD1 -46
-MORE3
-ADD3 -44
-PAIR 3136,6272
-MORE0
-ADD0 -42
-MORE1
-ADD1 -40
-ADD3 -38
-PAIR 8960,12096
-ADD0 -36
-ADD1 -34
-MORE3
-ADD3 -32
-PAIR 2688,3584
-MORE2
-ADD2 -30
-MORE3
-ADD3 -28
-PAIR 18816,21504
-ADD2 -26
-MORE3
-ADD3 -24
-PAIR 7616,7616
-ADD0 -22
-MORE2
-ADD2 -20
-ADD3 -18
-PAIR 10752,10752
-MORE0
-ADD0 -16
-ADD2 -14
-MORE3
-ADD3 -12
-PAIR 12992,17920
-ADD0 -10
-ADD2 -8
-MORE3
-ADD3 -6
-PAIR 23296,23296
-MORE0
-ADD0 -4
-MORE2
-ADD2 -2
-ADD3 0
-PAIR 25984,25984
-ADD0 2
-MORE2
-ADD2 4
-ADD3 6
-PAIR 4032,26880
-MORE1
-ADD1 8
-ADD2 10
-MORE3
-ADD3 12
-PAIR 5376,8512
-MORE0
-ADD0 14
-ADD1 16
-ADD2 18
-ADD3 20
-PAIR 9856,9856
-ADD0 22
-MORE1
-ADD1 24
-MORE2
-ADD2 26
-ADD3 28
-PAIR 20160,20160
-MORE0
-ADD0 30
-MORE1
-ADD1 32
-ADD2 34
-MORE3
-ADD3 36
-PAIR 28224,17024
-ADD0 38
-ADD1 40
-ADD2 42
-ADD3 44
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_e1569c48e7ef8a5f_l046_g0,.-peristyle_e1569c48e7ef8a5f_l046_g0
-.globl peristyle_e1569c48e7ef8a5f_l046_g1
-.hidden peristyle_e1569c48e7ef8a5f_l046_g1
-.type peristyle_e1569c48e7ef8a5f_l046_g1,@function
-.p2align 6
-peristyle_e1569c48e7ef8a5f_l046_g1:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 896,8064
-SET0 -128
-PAIR 19712,25536
-SET1 -126
-PAIR 1792,5376
+PAIR 4480,4480
 CARRY0
 ADD0 -124
 ADD1 -122
-PAIR 17472,18368
-MORE0
+PAIR 8960,8960
 ADD0 -120
 CARRY1
 ADD1 -118
-PAIR 24640,24640
+PAIR 12096,12544
 MORE0
 ADD0 -116
 ADD1 -114
-PAIR 15232,21504
-SET2 -112
-PAIR 26880,27328
-CARRY2
-ADD2 -110
-PAIR 6272,8960
-ADD0 -108
-MORE2
+PAIR 17024,23744
+ADD0 -112
+ADD1 -110
+PAIR 0,15680
+SET2 -108
+PAIR 17472,17472
 ADD2 -106
-PAIR 12096,18816
+PAIR 20608,20608
+CARRY2
+ADD2 -104
+PAIR 3136,10752
 MORE0
-ADD0 -104
+ADD0 -102
 MORE2
-ADD2 -102
-PAIR 22400,22400
-MORE0
-ADD0 -100
-MORE2
-ADD2 -98
-PAIR 23296,23296
-MORE0
-ADD0 -96
-ADD2 -94
-PAIR 2688,25984
-ADD1 -92
-ADD2 -90
-PAIR 4928,10304
-ADD0 -88
-MORE1
-ADD1 -86
-MORE2
-ADD2 -84
-PAIR 11648,16128
-MORE0
-ADD0 -82
-ADD1 -80
-MORE2
-ADD2 -78
-PAIR 448,4480
-SET3 -76
-PAIR 20160,25088
-ADD3 -74
-PAIR 14784,17920
-MORE0
-ADD0 -72
-ADD3 -70
-PAIR 21056,13888
-MORE0
-ADD0 -68
-ADD3 -66
-PAIR 21952,22848
-MORE1
-ADD1 -64
-CARRY3
-ADD3 -62
-PAIR 1344,3136
-MORE0
-ADD0 -60
-MORE1
-ADD1 -58
-ADD3 -56
-PAIR 5824,9408
-MORE0
-ADD0 -54
-MORE1
-ADD1 -52
-MORE3
-ADD3 -50
-PAIR 4032,14336
-ADD2 -48
-MORE3
-ADD3 -46
-PAIR 12544,12992
-MORE0
-ADD0 -44
-MORE2
-ADD2 -42
-ADD3 -40
-PAIR 16576,26432
-MORE0
-ADD0 -38
-MORE2
-ADD2 -36
-ADD3 -34
+ADD2 -100
 PAIR 7168,7168
 MORE1
-ADD1 -32
-ADD2 -30
-MORE3
-ADD3 -28
-PAIR 7616,7616
-MORE1
-ADD1 -26
+ADD1 -98
 MORE2
-ADD2 -24
-ADD3 -22
-PAIR 20608,24192
-MORE1
-ADD1 -20
-ADD2 -18
-MORE3
-ADD3 -16
-PAIR 28224,17024
-MORE1
-ADD1 -14
+ADD2 -96
+PAIR 11200,11200
+ADD1 -94
 MORE2
-ADD2 -12
-ADD3 -10
-PAIR 0,0
-ADD0 -8
-ADD1 -6
-MORE2
-ADD2 -4
-MORE3
-ADD3 -2
-PAIR 2240,2240
-MORE0
-ADD0 0
-ADD1 2
-ADD2 4
-ADD3 6
-PAIR 6720,6720
-MORE0
-ADD0 8
-ADD1 10
-ADD2 12
-ADD3 14
-PAIR 8512,8512
-ADD0 16
-MORE1
-ADD1 18
-ADD2 20
-ADD3 22
-PAIR 9856,9856
-MORE0
-ADD0 24
-ADD1 26
-ADD2 28
-MORE3
-ADD3 30
-PAIR 10752,10752
-MORE0
-ADD0 32
-ADD1 34
-ADD2 36
-ADD3 38
-PAIR 11200,13440
-MORE0
-ADD0 40
-MORE1
-ADD1 42
-MORE2
-ADD2 44
-MORE3
-ADD3 46
-PAIR 15680,19264
-MORE0
-ADD0 48
-ADD1 50
-ADD2 52
-MORE3
-ADD3 54
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_e1569c48e7ef8a5f_l046_g1,.-peristyle_e1569c48e7ef8a5f_l046_g1
-.globl peristyle_e1569c48e7ef8a5f_l046_g2
-.hidden peristyle_e1569c48e7ef8a5f_l046_g2
-.type peristyle_e1569c48e7ef8a5f_l046_g2,@function
-.p2align 6
-peristyle_e1569c48e7ef8a5f_l046_g2:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 4928,8064
-SET0 -128
-PAIR 16128,26880
-ADD0 -126
-PAIR 3136,15680
-SET1 -124
-PAIR 21504,23744
-ADD1 -122
-PAIR 7616,25536
-CARRY0
-ADD0 -120
-CARRY1
-ADD1 -118
+ADD2 -92
 PAIR 1344,5824
-SET2 -116
-PAIR 19712,19712
-ADD0 -114
-ADD2 -112
-PAIR 21056,21056
-ADD0 -110
-CARRY2
-ADD2 -108
-PAIR 7168,14336
-ADD1 -106
-MORE2
-ADD2 -104
-PAIR 17024,17024
-ADD1 -102
-ADD2 -100
-PAIR 896,2240
 MORE0
-ADD0 -98
+ADD0 -90
+ADD1 -88
+MORE2
+ADD2 -86
+PAIR 8512,8512
+ADD0 -84
+ADD1 -82
+ADD2 -80
+PAIR 10304,10304
+ADD0 -78
 MORE1
-ADD1 -96
+ADD1 -76
 MORE2
-ADD2 -94
-PAIR 4032,4032
-ADD0 -92
-MORE1
-ADD1 -90
-MORE2
-ADD2 -88
-PAIR 9856,9856
-ADD0 -86
-ADD1 -84
-MORE2
-ADD2 -82
-PAIR 12992,22400
+ADD2 -74
+PAIR 19264,21952
 MORE0
-ADD0 -80
-ADD1 -78
-ADD2 -76
-PAIR 14784,15232
-ADD0 -74
-SET3 -72
-PAIR 0,10752
+ADD0 -72
 MORE1
 ADD1 -70
-ADD3 -68
-PAIR 20608,23296
+MORE2
+ADD2 -68
+PAIR 3584,14784
+SET3 -66
+PAIR 6272,8064
+ADD0 -64
+ADD3 -62
+PAIR 448,896
 MORE1
-ADD1 -66
-CARRY3
-ADD3 -64
-PAIR 26432,24640
-MORE1
-ADD1 -62
-ADD3 -60
-PAIR 2688,3584
-ADD0 -58
+ADD1 -60
+ADD3 -58
+PAIR 4032,13888
 MORE1
 ADD1 -56
+CARRY3
 ADD3 -54
-PAIR 6272,9408
+PAIR 27328,26880
+ADD1 -52
+ADD3 -50
+PAIR 12992,21056
 MORE0
-ADD0 -52
+ADD0 -48
 MORE1
-ADD1 -50
-MORE3
-ADD3 -48
-PAIR 8960,10304
-ADD2 -46
+ADD1 -46
 MORE3
 ADD3 -44
-PAIR 27776,8512
+PAIR 2688,4928
 MORE2
 ADD2 -42
+MORE3
 ADD3 -40
-PAIR 6720,11648
-ADD0 -38
-ADD2 -36
+PAIR 9408,24640
+ADD2 -38
 MORE3
-ADD3 -34
-PAIR 22848,27328
-ADD0 -32
+ADD3 -36
+PAIR 7616,16128
+ADD0 -34
 MORE2
-ADD2 -30
-ADD3 -28
-PAIR 28224,25984
+ADD2 -32
+ADD3 -30
+PAIR 25536,20160
 MORE0
-ADD0 -26
-ADD2 -24
-ADD3 -22
-PAIR 4480,4480
-ADD1 -20
-ADD2 -18
-ADD3 -16
-PAIR 11200,11200
+ADD0 -28
+ADD2 -26
+ADD3 -24
+PAIR 6720,6720
 MORE1
-ADD1 -14
+ADD1 -22
+ADD2 -20
+ADD3 -18
+PAIR 13440,13440
+MORE1
+ADD1 -16
 MORE2
-ADD2 -12
-ADD3 -10
-PAIR 12096,12544
-MORE1
-ADD1 -8
-ADD2 -6
+ADD2 -14
+ADD3 -12
+PAIR 18368,22848
+ADD1 -10
+ADD2 -8
 MORE3
-ADD3 -4
-PAIR 19264,21952
-MORE1
+ADD3 -6
+PAIR 1792,1792
+MORE0
+ADD0 -4
 ADD1 -2
-MORE2
 ADD2 0
 ADD3 2
-PAIR 448,1792
+PAIR 2240,2240
 MORE0
 ADD0 4
+MORE1
 ADD1 6
 MORE2
 ADD2 8
-MORE3
 ADD3 10
-PAIR 5376,5376
+PAIR 5376,9856
+MORE0
 ADD0 12
+MORE1
 ADD1 14
 ADD2 16
 MORE3
 ADD3 18
-PAIR 13440,13440
-MORE0
+PAIR 11648,19712
 ADD0 20
 MORE1
 ADD1 22
 MORE2
 ADD2 24
 ADD3 26
-PAIR 13888,18368
+PAIR 24192,25984
+MORE0
 ADD0 28
+MORE1
 ADD1 30
 ADD2 32
+MORE3
 ADD3 34
-PAIR 24192,20160
+PAIR 28224,22400
 MORE0
 ADD0 36
 ADD1 38
 MORE2
 ADD2 40
-MORE3
 ADD3 42
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
@@ -1009,12 +416,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e1569c48e7ef8a5f_l046_g2,.-peristyle_e1569c48e7ef8a5f_l046_g2
-.globl peristyle_e1569c48e7ef8a5f_l046_g3
-.hidden peristyle_e1569c48e7ef8a5f_l046_g3
-.type peristyle_e1569c48e7ef8a5f_l046_g3,@function
+.size peristyle_f074c104f150118b_l046_g0,.-peristyle_f074c104f150118b_l046_g0
+.globl peristyle_f074c104f150118b_l046_g1
+.hidden peristyle_f074c104f150118b_l046_g1
+.type peristyle_f074c104f150118b_l046_g1,@function
 .p2align 6
-peristyle_e1569c48e7ef8a5f_l046_g3:
+peristyle_f074c104f150118b_l046_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1023,432 +430,729 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 1792,3136
-SET0 -128
-PAIR 5376,17920
-ADD0 -126
-PAIR 10304,10304
-SET1 -124
-PAIR 12544,12544
-CARRY1
-ADD1 -122
+PAIR 21504,23296
+SET1 -128
+PAIR 0,11200
+SET0 -126
+ADD1 -124
 PAIR 13440,15680
-MORE1
-ADD1 -120
-PAIR 9408,19712
 CARRY0
+ADD0 -122
+CARRY1
+ADD1 -120
+PAIR 17024,20608
+MORE0
 ADD0 -118
 MORE1
 ADD1 -116
-PAIR 22400,25088
-MORE0
+PAIR 24640,26432
 ADD0 -114
 MORE1
 ADD1 -112
-PAIR 6720,14336
+PAIR 5824,18816
 SET2 -110
-PAIR 4032,7168
+PAIR 2240,9408
 ADD1 -108
 ADD2 -106
-PAIR 8960,26432
+PAIR 13888,21952
 MORE1
 ADD1 -104
 CARRY2
 ADD2 -102
-PAIR 0,13888
+PAIR 3136,4032
 MORE0
 ADD0 -100
 ADD1 -98
+MORE2
 ADD2 -96
-PAIR 16576,22848
+PAIR 9856,12096
 MORE0
 ADD0 -94
 MORE1
 ADD1 -92
 ADD2 -90
-PAIR 21952,25984
+PAIR 19264,20160
+MORE0
 ADD0 -88
 ADD1 -86
+MORE2
 ADD2 -84
-PAIR 18368,19264
+PAIR 15232,27776
 SET3 -82
-PAIR 23744,27776
-ADD3 -80
-PAIR 896,15232
+PAIR 8064,10304
+ADD0 -80
+ADD3 -78
+PAIR 16128,22848
 MORE0
-ADD0 -78
-ADD3 -76
-PAIR 21056,28224
+ADD0 -76
+CARRY3
+ADD3 -74
+PAIR 896,896
 MORE0
-ADD0 -74
-ADD3 -72
-PAIR 20608,25536
+ADD0 -72
 MORE1
 ADD1 -70
-CARRY3
 ADD3 -68
-PAIR 26880,17472
+PAIR 1792,1792
+ADD0 -66
 MORE1
-ADD1 -66
-ADD3 -64
-PAIR 4928,5824
+ADD1 -64
+ADD3 -62
+PAIR 4480,5376
 MORE0
-ADD0 -62
+ADD0 -60
 MORE1
-ADD1 -60
-ADD3 -58
-PAIR 8064,10752
-ADD0 -56
-MORE1
-ADD1 -54
-ADD3 -52
-PAIR 12096,12096
-MORE0
-ADD0 -50
-ADD1 -48
+ADD1 -58
+ADD3 -56
+PAIR 18368,18368
+ADD0 -54
+ADD1 -52
 MORE3
+ADD3 -50
+PAIR 11648,17920
+ADD2 -48
 ADD3 -46
-PAIR 14784,14784
-ADD0 -44
-MORE1
-ADD1 -42
-ADD3 -40
-PAIR 21504,23296
-ADD0 -38
-ADD1 -36
-ADD3 -34
-PAIR 9856,16128
+PAIR 25088,21056
+MORE2
+ADD2 -44
+ADD3 -42
+PAIR 4928,6720
+MORE0
+ADD0 -40
+ADD2 -38
+MORE3
+ADD3 -36
+PAIR 8512,8960
+MORE0
+ADD0 -34
 MORE2
 ADD2 -32
+MORE3
 ADD3 -30
-PAIR 2688,8512
+PAIR 16576,16576
+ADD0 -28
+ADD2 -26
+MORE3
+ADD3 -24
+PAIR 26880,26880
+ADD0 -22
+MORE2
+ADD2 -20
+ADD3 -18
+PAIR 28224,27328
+MORE0
+ADD0 -16
+ADD2 -14
+MORE3
+ADD3 -12
+PAIR 2688,3584
+MORE1
+ADD1 -10
+MORE2
+ADD2 -8
+MORE3
+ADD3 -6
+PAIR 10752,10752
+ADD1 -4
+ADD2 -2
+ADD3 0
+PAIR 12544,12544
+MORE1
+ADD1 2
+ADD2 4
+MORE3
+ADD3 6
+PAIR 12992,23744
+MORE1
+ADD1 8
+ADD2 10
+ADD3 12
+PAIR 25536,7616
+MORE1
+ADD1 14
+MORE2
+ADD2 16
+MORE3
+ADD3 18
+PAIR 448,6272
+ADD0 20
+MORE1
+ADD1 22
+ADD2 24
+MORE3
+ADD3 26
+PAIR 7168,14336
+MORE0
+ADD0 28
+MORE1
+ADD1 30
+MORE2
+ADD2 32
+ADD3 34
+PAIR 22400,24192
+MORE0
+ADD0 36
+ADD1 38
+ADD2 40
+ADD3 42
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_f074c104f150118b_l046_g1,.-peristyle_f074c104f150118b_l046_g1
+.globl peristyle_f074c104f150118b_l046_g2
+.hidden peristyle_f074c104f150118b_l046_g2
+.type peristyle_f074c104f150118b_l046_g2,@function
+.p2align 6
+peristyle_f074c104f150118b_l046_g2:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 4032,6720
+SET0 -128
+PAIR 13888,13888
+ADD0 -126
+SET1 -124
+PAIR 17920,17920
+CARRY0
+ADD0 -122
+ADD1 -120
+PAIR 19712,19712
+ADD0 -118
+ADD1 -116
+PAIR 1344,17024
+ADD1 -114
+SET2 -112
+PAIR 24192,22400
+CARRY1
+ADD1 -110
+ADD2 -108
+PAIR 896,2688
+ADD0 -106
+MORE1
+ADD1 -104
+ADD2 -102
+PAIR 4928,8512
+MORE0
+ADD0 -100
+MORE1
+ADD1 -98
+CARRY2
+ADD2 -96
+PAIR 10752,23296
+MORE0
+ADD0 -94
+MORE1
+ADD1 -92
+ADD2 -90
+PAIR 24640,28224
+ADD0 -88
+MORE1
+ADD1 -86
+ADD2 -84
+PAIR 8960,12544
+SET3 -82
+PAIR 448,10304
+MORE0
+ADD0 -80
+ADD3 -78
+PAIR 17472,7168
+ADD0 -76
+ADD3 -74
+PAIR 1792,3136
+ADD1 -72
+CARRY3
+ADD3 -70
+PAIR 16576,21952
+ADD1 -68
+ADD3 -66
+PAIR 0,5376
+MORE0
+ADD0 -64
+MORE1
+ADD1 -62
+MORE3
+ADD3 -60
+PAIR 9408,22848
+MORE0
+ADD0 -58
+MORE1
+ADD1 -56
+MORE3
+ADD3 -54
+PAIR 25088,25088
+ADD0 -52
+ADD1 -50
+ADD3 -48
+PAIR 25984,25984
+MORE0
+ADD0 -46
+MORE1
+ADD1 -44
+ADD3 -42
+PAIR 16128,18368
+MORE2
+ADD2 -40
+MORE3
+ADD3 -38
+PAIR 20608,25536
+ADD2 -36
+ADD3 -34
+PAIR 7616,7616
+MORE0
+ADD0 -32
+ADD2 -30
+MORE3
+ADD3 -28
+PAIR 9856,9856
+ADD0 -26
+MORE2
+ADD2 -24
+MORE3
+ADD3 -22
+PAIR 19264,20160
+MORE0
+ADD0 -20
+ADD2 -18
+ADD3 -16
+PAIR 23744,23744
+MORE0
+ADD0 -14
+ADD2 -12
+ADD3 -10
+PAIR 26880,26880
+MORE0
+ADD0 -8
+ADD2 -6
+MORE3
+ADD3 -4
+PAIR 27776,2240
+ADD0 -2
+MORE2
+ADD2 0
+ADD3 2
+PAIR 5824,11648
+ADD1 4
+ADD2 6
+MORE3
+ADD3 8
+PAIR 12096,14784
+ADD1 10
+ADD2 12
+ADD3 14
+PAIR 3584,3584
+MORE0
+ADD0 16
+MORE1
+ADD1 18
+ADD2 20
+MORE3
+ADD3 22
+PAIR 4480,4480
+MORE0
+ADD0 24
+ADD1 26
+ADD2 28
+ADD3 30
+PAIR 8064,12992
+ADD0 32
+ADD1 34
+MORE2
+ADD2 36
+MORE3
+ADD3 38
+PAIR 15232,18816
+MORE0
+ADD0 40
+MORE1
+ADD1 42
+ADD2 44
+ADD3 46
+PAIR 21056,21056
+ADD0 48
+MORE1
+ADD1 50
+ADD2 52
+MORE3
+ADD3 54
+PAIR 21504,21504
+MORE0
+ADD0 56
+MORE1
+ADD1 58
+ADD2 60
+ADD3 62
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_f074c104f150118b_l046_g2,.-peristyle_f074c104f150118b_l046_g2
+.globl peristyle_f074c104f150118b_l046_g3
+.hidden peristyle_f074c104f150118b_l046_g3
+.type peristyle_f074c104f150118b_l046_g3,@function
+.p2align 6
+peristyle_f074c104f150118b_l046_g3:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 5824,8512
+SET0 -128
+PAIR 16128,24640
+SET1 -126
+PAIR 1344,3136
+ADD0 -124
+ADD1 -122
+PAIR 16576,17024
+CARRY0
+ADD0 -120
+CARRY1
+ADD1 -118
+PAIR 21504,25984
+ADD0 -116
+ADD1 -114
+PAIR 4480,6720
+SET2 -112
+PAIR 13888,22848
+ADD2 -110
+PAIR 2688,23296
+MORE0
+ADD0 -108
+ADD2 -106
+PAIR 1792,26432
+MORE1
+ADD1 -104
+CARRY2
+ADD2 -102
+PAIR 3584,3584
+MORE0
+ADD0 -100
+MORE1
+ADD1 -98
+ADD2 -96
+PAIR 6272,6272
+ADD0 -94
+MORE1
+ADD1 -92
+ADD2 -90
+PAIR 27776,9856
+ADD0 -88
+ADD1 -86
+MORE2
+ADD2 -84
+PAIR 12992,17472
+ADD0 -82
+SET3 -80
+PAIR 7168,15680
+MORE1
+ADD1 -78
+CARRY3
+ADD3 -76
+PAIR 25088,19712
+MORE1
+ADD1 -74
+MORE3
+ADD3 -72
+PAIR 4032,7616
+MORE0
+ADD0 -70
+ADD1 -68
+MORE3
+ADD3 -66
+PAIR 17920,18816
+ADD0 -64
+MORE1
+ADD1 -62
+ADD3 -60
+PAIR 25536,26880
+MORE0
+ADD0 -58
+ADD1 -56
+MORE3
+ADD3 -54
+PAIR 0,15232
+ADD2 -52
+ADD3 -50
+PAIR 19264,20608
+ADD2 -48
+MORE3
+ADD3 -46
+PAIR 24192,27328
+MORE2
+ADD2 -44
+ADD3 -42
+PAIR 8960,12096
+ADD0 -40
+ADD2 -38
+ADD3 -36
+PAIR 12544,13440
+MORE0
+ADD0 -34
+ADD2 -32
+ADD3 -30
+PAIR 18368,20160
 MORE0
 ADD0 -28
 MORE2
 ADD2 -26
 MORE3
 ADD3 -24
-PAIR 11648,12992
-MORE0
-ADD0 -22
-MORE2
+PAIR 448,9408
+ADD1 -22
 ADD2 -20
 ADD3 -18
-PAIR 17024,18816
-MORE0
-ADD0 -16
+PAIR 10304,11200
+ADD1 -16
 MORE2
 ADD2 -14
 ADD3 -12
-PAIR 24192,24640
-ADD0 -10
+PAIR 14784,21952
+MORE1
+ADD1 -10
+MORE2
 ADD2 -8
 MORE3
 ADD3 -6
-PAIR 2240,7616
-MORE1
-ADD1 -4
-MORE2
-ADD2 -2
-ADD3 0
-PAIR 1344,3584
+PAIR 5376,5376
+ADD0 -4
+ADD1 -2
+ADD2 0
+ADD3 2
+PAIR 10752,10752
 MORE0
-ADD0 2
-ADD1 4
-ADD2 6
-MORE3
-ADD3 8
-PAIR 4480,20160
-ADD0 10
-MORE1
-ADD1 12
-ADD2 14
-ADD3 16
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_e1569c48e7ef8a5f_l046_g3,.-peristyle_e1569c48e7ef8a5f_l046_g3
-.globl peristyle_e1569c48e7ef8a5f_l046_g4
-.hidden peristyle_e1569c48e7ef8a5f_l046_g4
-.type peristyle_e1569c48e7ef8a5f_l046_g4,@function
-.p2align 6
-peristyle_e1569c48e7ef8a5f_l046_g4:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 4480,13888
-SET0 -128
-PAIR 18368,19712
-ADD0 -126
-PAIR 2688,22848
-SET1 -124
-PAIR 0,2240
-CARRY0
-ADD0 -122
-CARRY1
-ADD1 -120
-PAIR 5824,8960
-ADD0 -118
-MORE1
-ADD1 -116
-PAIR 12096,12096
-MORE0
-ADD0 -114
-ADD1 -112
-PAIR 21056,21056
-MORE0
-ADD0 -110
-MORE1
-ADD1 -108
-PAIR 24192,24192
-ADD0 -106
-ADD1 -104
-PAIR 15680,16576
-SET2 -102
-PAIR 1792,21952
-MORE0
-ADD0 -100
-ADD2 -98
-PAIR 10304,14784
-ADD1 -96
-ADD2 -94
-PAIR 18816,25536
-MORE1
-ADD1 -92
-CARRY2
-ADD2 -90
-PAIR 7168,7168
-MORE0
-ADD0 -88
-ADD1 -86
-ADD2 -84
-PAIR 11200,11200
-MORE0
-ADD0 -82
-ADD1 -80
-ADD2 -78
-PAIR 11648,16128
-MORE0
-ADD0 -76
-MORE1
-ADD1 -74
-MORE2
-ADD2 -72
-PAIR 17920,21504
-ADD0 -70
-MORE1
-ADD1 -68
-ADD2 -66
-PAIR 8064,12992
-SET3 -64
-PAIR 14336,27328
-MORE0
-ADD0 -62
-CARRY3
-ADD3 -60
-PAIR 20160,23744
-ADD0 -58
-MORE3
-ADD3 -56
-PAIR 6720,8512
-MORE1
-ADD1 -54
-ADD3 -52
-PAIR 9856,12544
-ADD1 -50
-MORE3
-ADD3 -48
-PAIR 13440,15232
-MORE1
-ADD1 -46
-MORE3
-ADD3 -44
-PAIR 17472,20608
-ADD1 -42
-MORE3
-ADD3 -40
-PAIR 22400,23296
-MORE1
-ADD1 -38
-ADD3 -36
-PAIR 896,4928
-MORE0
-ADD0 -34
-ADD1 -32
-MORE3
-ADD3 -30
-PAIR 6272,10752
-MORE2
-ADD2 -28
-ADD3 -26
-PAIR 4032,5376
-ADD0 -24
-ADD2 -22
-MORE3
-ADD3 -20
-PAIR 7616,7616
-MORE0
-ADD0 -18
-ADD2 -16
-ADD3 -14
-PAIR 9408,9408
-ADD0 -12
-ADD2 -10
-MORE3
-ADD3 -8
-PAIR 24640,25088
-MORE0
-ADD0 -6
-MORE2
-ADD2 -4
-MORE3
-ADD3 -2
-PAIR 1344,17024
-MORE1
-ADD1 0
-ADD2 2
-MORE3
-ADD3 4
-PAIR 28224,27776
-MORE1
+ADD0 4
 ADD1 6
 MORE2
 ADD2 8
 ADD3 10
-PAIR 448,3136
+PAIR 11648,28224
 ADD0 12
 ADD1 14
 ADD2 16
-MORE3
 ADD3 18
-PAIR 3584,26880
-MORE0
-ADD0 20
-MORE1
-ADD1 22
-ADD2 24
-ADD3 26
-PAIR 26432,25984
-MORE0
-ADD0 28
-ADD1 30
-MORE2
-ADD2 32
-MORE3
-ADD3 34
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -1560,12 +1264,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e1569c48e7ef8a5f_l046_g4,.-peristyle_e1569c48e7ef8a5f_l046_g4
-.globl peristyle_e1569c48e7ef8a5f_l046_g5
-.hidden peristyle_e1569c48e7ef8a5f_l046_g5
-.type peristyle_e1569c48e7ef8a5f_l046_g5,@function
+.size peristyle_f074c104f150118b_l046_g3,.-peristyle_f074c104f150118b_l046_g3
+.globl peristyle_f074c104f150118b_l046_g4
+.hidden peristyle_f074c104f150118b_l046_g4
+.type peristyle_f074c104f150118b_l046_g4,@function
 .p2align 6
-peristyle_e1569c48e7ef8a5f_l046_g5:
+peristyle_f074c104f150118b_l046_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1574,710 +1278,199 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 4480,11648
+PAIR 9408,18368
 SET0 -128
-PAIR 19712,20160
-SET1 -126
-PAIR 20608,21504
-CARRY1
-ADD1 -124
-PAIR 22400,25536
-MORE1
-ADD1 -122
-PAIR 5376,5376
-ADD0 -120
-MORE1
-ADD1 -118
-PAIR 7168,7168
+PAIR 24640,24640
 CARRY0
-ADD0 -116
-ADD1 -114
-PAIR 896,1792
-SET2 -112
-PAIR 1344,1344
-ADD0 -110
-ADD2 -108
-PAIR 12544,12544
+ADD0 -126
+PAIR 1792,5376
 MORE0
-ADD0 -106
-ADD2 -104
-PAIR 12992,21952
-ADD0 -102
+ADD0 -124
+SET1 -122
+PAIR 8064,13888
+MORE0
+ADD0 -120
+CARRY1
+ADD1 -118
+PAIR 12992,15680
+ADD0 -116
+SET2 -114
+PAIR 26432,26432
+MORE0
+ADD0 -112
+ADD2 -110
+PAIR 4032,4032
+ADD1 -108
 CARRY2
-ADD2 -100
-PAIR 8064,14336
+ADD2 -106
+PAIR 7616,7616
+ADD1 -104
+MORE2
+ADD2 -102
+PAIR 6272,10752
+ADD0 -100
 MORE1
 ADD1 -98
+MORE2
 ADD2 -96
-PAIR 14784,16128
-MORE1
-ADD1 -94
+PAIR 16576,19264
+MORE0
+ADD0 -94
+ADD1 -92
 MORE2
-ADD2 -92
-PAIR 18368,26880
-MORE1
-ADD1 -90
-MORE2
-ADD2 -88
-PAIR 11200,17920
+ADD2 -90
+PAIR 448,22848
+SET3 -88
+PAIR 17472,17920
+MORE0
 ADD0 -86
-ADD1 -84
-ADD2 -82
-PAIR 25088,25088
-ADD0 -80
-ADD1 -78
-ADD2 -76
-PAIR 13888,15232
-SET3 -74
-PAIR 2688,6272
-MORE0
-ADD0 -72
-CARRY3
-ADD3 -70
-PAIR 15680,28224
-ADD0 -68
-ADD3 -66
-PAIR 22848,25984
-MORE0
-ADD0 -64
-ADD3 -62
-PAIR 5824,12096
+ADD3 -84
+PAIR 3584,25536
 MORE1
-ADD1 -60
-MORE3
-ADD3 -58
-PAIR 448,2240
+ADD1 -82
+CARRY3
+ADD3 -80
+PAIR 27776,25088
+MORE1
+ADD1 -78
+ADD3 -76
+PAIR 896,1344
+ADD0 -74
+MORE1
+ADD1 -72
+ADD3 -70
+PAIR 3136,3136
 MORE0
+ADD0 -68
+ADD1 -66
+MORE3
+ADD3 -64
+PAIR 5824,5824
+MORE0
+ADD0 -62
+ADD1 -60
+ADD3 -58
+PAIR 14784,14784
 ADD0 -56
+MORE1
 ADD1 -54
 ADD3 -52
-PAIR 9408,10752
+PAIR 21056,21056
+MORE0
 ADD0 -50
-MORE1
 ADD1 -48
 MORE3
 ADD3 -46
-PAIR 19264,19264
-MORE0
-ADD0 -44
-ADD1 -42
-ADD3 -40
-PAIR 24640,24640
-MORE0
-ADD0 -38
-ADD1 -36
-ADD3 -34
-PAIR 26432,24192
-ADD0 -32
-MORE1
-ADD1 -30
-MORE3
-ADD3 -28
-PAIR 7616,8960
+PAIR 7168,17024
 MORE2
-ADD2 -26
-ADD3 -24
-PAIR 9856,27328
-ADD2 -22
-ADD3 -20
-PAIR 3136,8512
-ADD0 -18
-ADD2 -16
+ADD2 -44
 MORE3
-ADD3 -14
-PAIR 17024,23296
-MORE0
-ADD0 -12
-ADD2 -10
-ADD3 -8
-PAIR 0,3584
-MORE1
-ADD1 -6
-MORE2
-ADD2 -4
+ADD3 -42
+PAIR 20608,21504
+ADD2 -40
 MORE3
-ADD3 -2
-PAIR 4928,10304
-MORE1
-ADD1 0
-ADD2 2
-ADD3 4
-PAIR 17472,27776
-ADD1 6
-ADD2 8
-ADD3 10
-PAIR 4032,18816
-MORE0
-ADD0 12
-MORE1
-ADD1 14
-MORE2
-ADD2 16
-MORE3
-ADD3 18
-PAIR 21056,23744
-ADD0 20
-ADD1 22
-ADD2 24
-ADD3 26
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_e1569c48e7ef8a5f_l046_g5,.-peristyle_e1569c48e7ef8a5f_l046_g5
-.globl peristyle_e1569c48e7ef8a5f_l046_g6
-.hidden peristyle_e1569c48e7ef8a5f_l046_g6
-.type peristyle_e1569c48e7ef8a5f_l046_g6,@function
-.p2align 6
-peristyle_e1569c48e7ef8a5f_l046_g6:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 6720,13888
-SET0 -128
-PAIR 0,8064
-SET1 -126
-PAIR 10304,21504
-ADD1 -124
-PAIR 5824,12096
-ADD0 -122
-CARRY1
-ADD1 -120
-PAIR 12992,20160
-CARRY0
-ADD0 -118
-ADD1 -116
-PAIR 21056,25536
-MORE0
-ADD0 -114
-MORE1
-ADD1 -112
-PAIR 13440,15680
-SET2 -110
-PAIR 19712,23296
-ADD2 -108
-PAIR 24640,24640
-ADD2 -106
-PAIR 6272,7168
-MORE0
-ADD0 -104
-CARRY2
-ADD2 -102
-PAIR 17920,22400
-ADD0 -100
-ADD2 -98
-PAIR 4480,27776
-ADD1 -96
-MORE2
-ADD2 -94
-PAIR 448,11648
-MORE0
-ADD0 -92
-MORE1
-ADD1 -90
-ADD2 -88
-PAIR 12544,19264
-ADD0 -86
-ADD1 -84
-MORE2
-ADD2 -82
-PAIR 8512,10752
-MORE0
-ADD0 -80
-SET3 -78
-PAIR 24192,27328
-ADD0 -76
-ADD3 -74
-PAIR 7616,16128
-MORE1
-ADD1 -72
-CARRY3
-ADD3 -70
-PAIR 3136,18816
-MORE0
-ADD0 -68
-MORE1
-ADD1 -66
-ADD3 -64
-PAIR 21952,23744
-MORE0
-ADD0 -62
-ADD1 -60
-MORE3
-ADD3 -58
-PAIR 26880,22848
-MORE0
-ADD0 -56
-MORE1
-ADD1 -54
-ADD3 -52
-PAIR 896,11200
-ADD2 -50
-MORE3
-ADD3 -48
-PAIR 17024,17024
-ADD2 -46
-ADD3 -44
-PAIR 26432,26432
-ADD2 -42
-MORE3
-ADD3 -40
-PAIR 2240,2688
-MORE0
-ADD0 -38
+ADD3 -38
+PAIR 28224,27328
 MORE2
 ADD2 -36
+MORE3
 ADD3 -34
-PAIR 4032,4928
-MORE0
+PAIR 0,4928
 ADD0 -32
+MORE2
 ADD2 -30
 MORE3
 ADD3 -28
-PAIR 14336,28224
+PAIR 6720,6720
 MORE0
 ADD0 -26
 ADD2 -24
 MORE3
 ADD3 -22
-PAIR 1792,5376
-MORE1
-ADD1 -20
-MORE2
-ADD2 -18
-ADD3 -16
-PAIR 14784,15232
-ADD1 -14
-ADD2 -12
-MORE3
-ADD3 -10
-PAIR 17472,18368
-ADD1 -8
-MORE2
-ADD2 -6
-ADD3 -4
-PAIR 20608,25984
-MORE1
-ADD1 -2
-ADD2 0
-MORE3
-ADD3 2
-PAIR 3584,8960
-ADD0 4
-MORE1
-ADD1 6
-ADD2 8
-MORE3
-ADD3 10
-PAIR 9408,9856
+PAIR 9856,9856
 MORE0
-ADD0 12
-MORE1
-ADD1 14
-MORE2
-ADD2 16
-ADD3 18
-PAIR 16576,25088
-ADD0 20
-ADD1 22
-ADD2 24
-MORE3
-ADD3 26
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_e1569c48e7ef8a5f_l046_g6,.-peristyle_e1569c48e7ef8a5f_l046_g6
-.globl peristyle_e1569c48e7ef8a5f_l046_g7
-.hidden peristyle_e1569c48e7ef8a5f_l046_g7
-.type peristyle_e1569c48e7ef8a5f_l046_g7,@function
-.p2align 6
-peristyle_e1569c48e7ef8a5f_l046_g7:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 9856,23296
-SET0 -128
-PAIR 0,17472
-SET1 -126
-PAIR 9408,15680
-ADD0 -124
-ADD1 -122
-PAIR 19712,20160
-CARRY0
-ADD0 -120
-CARRY1
-ADD1 -118
-PAIR 6720,22848
-SET2 -116
-PAIR 4480,4928
-ADD0 -114
-ADD2 -112
-PAIR 17920,18368
-ADD1 -110
-CARRY2
-ADD2 -108
-PAIR 448,7168
-ADD0 -106
-ADD1 -104
-ADD2 -102
-PAIR 12992,28224
-MORE0
-ADD0 -100
-MORE1
-ADD1 -98
-MORE2
-ADD2 -96
-PAIR 23744,20608
-ADD0 -94
-ADD1 -92
-ADD2 -90
-PAIR 2240,13888
-SET3 -88
-PAIR 1344,3136
-ADD0 -86
-CARRY3
-ADD3 -84
-PAIR 5824,21056
-MORE0
-ADD0 -82
-MORE3
-ADD3 -80
-PAIR 25984,24640
-ADD0 -78
-MORE3
-ADD3 -76
-PAIR 4032,18816
-ADD1 -74
-MORE3
-ADD3 -72
-PAIR 11200,12096
-ADD0 -70
-MORE1
-ADD1 -68
-MORE3
-ADD3 -66
-PAIR 13440,14784
-MORE0
-ADD0 -64
-ADD1 -62
-ADD3 -60
-PAIR 19264,24192
-ADD0 -58
-ADD1 -56
-ADD3 -54
-PAIR 896,2688
-ADD2 -52
-MORE3
-ADD3 -50
-PAIR 8512,27776
-MORE2
-ADD2 -48
-ADD3 -46
-PAIR 1792,1792
-ADD0 -44
-ADD2 -42
-MORE3
-ADD3 -40
-PAIR 3584,3584
-MORE0
-ADD0 -38
-ADD2 -36
-MORE3
-ADD3 -34
-PAIR 6272,8064
-ADD0 -32
-MORE2
-ADD2 -30
-ADD3 -28
-PAIR 14336,16128
-ADD0 -26
-ADD2 -24
-MORE3
-ADD3 -22
-PAIR 16576,16576
 ADD0 -20
-MORE2
 ADD2 -18
 ADD3 -16
-PAIR 22400,22400
+PAIR 23296,23296
+MORE0
 ADD0 -14
-ADD2 -12
-MORE3
-ADD3 -10
-PAIR 7616,10752
-ADD1 -8
 MORE2
+ADD2 -12
+ADD3 -10
+PAIR 2688,15232
+ADD1 -8
 ADD2 -6
 MORE3
 ADD3 -4
-PAIR 11648,11648
+PAIR 24192,24192
 MORE1
 ADD1 -2
 MORE2
 ADD2 0
 MORE3
 ADD3 2
-PAIR 25536,25536
+PAIR 25984,25984
+MORE1
 ADD1 4
-MORE2
 ADD2 6
 ADD3 8
-PAIR 26880,21952
+PAIR 26880,14336
+MORE1
 ADD1 10
+MORE2
 ADD2 12
 ADD3 14
-PAIR 5376,5376
+PAIR 2240,8512
 MORE0
 ADD0 16
+MORE1
 ADD1 18
 MORE2
 ADD2 20
-MORE3
 ADD3 22
-PAIR 8960,8960
+PAIR 8960,10304
+MORE0
 ADD0 24
-MORE1
 ADD1 26
-MORE2
 ADD2 28
+MORE3
 ADD3 30
-PAIR 10304,12544
+PAIR 11200,11648
+MORE0
 ADD0 32
+MORE1
 ADD1 34
 MORE2
 ADD2 36
+MORE3
 ADD3 38
-PAIR 15232,25088
+PAIR 12096,12096
 ADD0 40
 ADD1 42
 ADD2 44
 MORE3
 ADD3 46
+PAIR 12544,12544
+MORE0
+ADD0 48
+ADD1 50
+MORE2
+ADD2 52
+ADD3 54
+PAIR 13440,16128
+ADD0 56
+MORE1
+ADD1 58
+ADD2 60
+ADD3 62
+PAIR 18816,22400
+MORE0
+ADD0 64
+ADD1 66
+ADD2 68
+MORE3
+ADD3 70
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -2389,5 +1582,826 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e1569c48e7ef8a5f_l046_g7,.-peristyle_e1569c48e7ef8a5f_l046_g7
+.size peristyle_f074c104f150118b_l046_g4,.-peristyle_f074c104f150118b_l046_g4
+.globl peristyle_f074c104f150118b_l046_g5
+.hidden peristyle_f074c104f150118b_l046_g5
+.type peristyle_f074c104f150118b_l046_g5,@function
+.p2align 6
+peristyle_f074c104f150118b_l046_g5:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 6720,9856
+SET0 -128
+PAIR 13440,15680
+ADD0 -126
+PAIR 2688,6272
+SET1 -124
+PAIR 1344,8512
+CARRY0
+ADD0 -122
+CARRY1
+ADD1 -120
+PAIR 12544,12992
+ADD0 -118
+MORE1
+ADD1 -116
+PAIR 17024,22848
+MORE0
+ADD0 -114
+ADD1 -112
+PAIR 28224,28224
+ADD0 -110
+ADD1 -108
+PAIR 896,1792
+SET2 -106
+PAIR 8960,13888
+ADD2 -104
+PAIR 11648,25984
+MORE1
+ADD1 -102
+CARRY2
+ADD2 -100
+PAIR 27328,23296
+ADD1 -98
+ADD2 -96
+PAIR 3136,4480
+ADD0 -94
+MORE1
+ADD1 -92
+MORE2
+ADD2 -90
+PAIR 8064,8064
+SET3 -88
+PAIR 10304,10304
+CARRY3
+ADD3 -86
+PAIR 17472,22400
+ADD3 -84
+PAIR 25536,27776
+ADD3 -82
+PAIR 14784,20160
+MORE0
+ADD0 -80
+MORE3
+ADD3 -78
+PAIR 20608,16576
+MORE0
+ADD0 -76
+MORE3
+ADD3 -74
+PAIR 10752,19264
+ADD0 -72
+MORE1
+ADD1 -70
+ADD3 -68
+PAIR 3584,4928
+ADD2 -66
+MORE3
+ADD3 -64
+PAIR 12096,12096
+MORE2
+ADD2 -62
+MORE3
+ADD3 -60
+PAIR 16128,16128
+ADD2 -58
+MORE3
+ADD3 -56
+PAIR 18368,19712
+ADD2 -54
+ADD3 -52
+PAIR 21504,26880
+MORE2
+ADD2 -50
+MORE3
+ADD3 -48
+PAIR 0,5824
+MORE0
+ADD0 -46
+MORE2
+ADD2 -44
+MORE3
+ADD3 -42
+PAIR 14336,7616
+ADD0 -40
+ADD2 -38
+MORE3
+ADD3 -36
+PAIR 5376,23744
+MORE1
+ADD1 -34
+ADD2 -32
+MORE3
+ADD3 -30
+PAIR 24640,18816
+MORE1
+ADD1 -28
+MORE2
+ADD2 -26
+MORE3
+ADD3 -24
+PAIR 448,2240
+MORE0
+ADD0 -22
+ADD1 -20
+ADD2 -18
+ADD3 -16
+PAIR 4032,4032
+ADD0 -14
+ADD1 -12
+ADD2 -10
+MORE3
+ADD3 -8
+PAIR 7168,7168
+MORE0
+ADD0 -6
+MORE1
+ADD1 -4
+MORE2
+ADD2 -2
+ADD3 0
+PAIR 9408,9408
+ADD0 2
+ADD1 4
+MORE2
+ADD2 6
+ADD3 8
+PAIR 11200,11200
+MORE0
+ADD0 10
+ADD1 12
+MORE2
+ADD2 14
+ADD3 16
+PAIR 17920,17920
+ADD0 18
+MORE1
+ADD1 20
+MORE2
+ADD2 22
+ADD3 24
+PAIR 21056,21056
+ADD0 26
+ADD1 28
+MORE2
+ADD2 30
+MORE3
+ADD3 32
+PAIR 24192,25088
+ADD0 34
+ADD1 36
+ADD2 38
+ADD3 40
+PAIR 26432,21952
+MORE0
+ADD0 42
+ADD1 44
+MORE2
+ADD2 46
+ADD3 48
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_f074c104f150118b_l046_g5,.-peristyle_f074c104f150118b_l046_g5
+.globl peristyle_f074c104f150118b_l046_g6
+.hidden peristyle_f074c104f150118b_l046_g6
+.type peristyle_f074c104f150118b_l046_g6,@function
+.p2align 6
+peristyle_f074c104f150118b_l046_g6:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 21504,25536
+SET0 -128
+PAIR 8512,18816
+SET1 -126
+PAIR 0,7616
+CARRY0
+ADD0 -124
+ADD1 -122
+PAIR 10752,13888
+MORE0
+ADD0 -120
+ADD1 -118
+PAIR 22848,23744
+ADD0 -116
+CARRY1
+ADD1 -114
+PAIR 896,11648
+SET2 -112
+PAIR 17920,18368
+ADD2 -110
+PAIR 2688,17024
+ADD1 -108
+CARRY2
+ADD2 -106
+PAIR 2240,4032
+ADD0 -104
+ADD1 -102
+ADD2 -100
+PAIR 17472,26432
+MORE0
+ADD0 -98
+MORE1
+ADD1 -96
+MORE2
+ADD2 -94
+PAIR 12992,16128
+SET3 -92
+PAIR 24192,28224
+ADD3 -90
+PAIR 1344,8064
+MORE0
+ADD0 -88
+CARRY3
+ADD3 -86
+PAIR 20160,26880
+ADD0 -84
+ADD3 -82
+PAIR 3136,21056
+ADD1 -80
+MORE3
+ADD3 -78
+PAIR 5824,10304
+MORE0
+ADD0 -76
+MORE1
+ADD1 -74
+MORE3
+ADD3 -72
+PAIR 1792,5376
+ADD2 -70
+MORE3
+ADD3 -68
+PAIR 11200,14336
+MORE2
+ADD2 -66
+ADD3 -64
+PAIR 4480,7168
+MORE0
+ADD0 -62
+ADD2 -60
+ADD3 -58
+PAIR 12544,13440
+ADD0 -56
+MORE2
+ADD2 -54
+MORE3
+ADD3 -52
+PAIR 14784,16576
+MORE0
+ADD0 -50
+ADD2 -48
+MORE3
+ADD3 -46
+PAIR 19712,20608
+MORE0
+ADD0 -44
+MORE2
+ADD2 -42
+ADD3 -40
+PAIR 22400,25088
+MORE0
+ADD0 -38
+ADD2 -36
+ADD3 -34
+PAIR 448,6272
+ADD1 -32
+ADD2 -30
+MORE3
+ADD3 -28
+PAIR 9856,15232
+MORE1
+ADD1 -26
+MORE2
+ADD2 -24
+ADD3 -22
+PAIR 19264,24640
+MORE1
+ADD1 -20
+MORE2
+ADD2 -18
+ADD3 -16
+PAIR 3584,4928
+MORE0
+ADD0 -14
+ADD1 -12
+ADD2 -10
+MORE3
+ADD3 -8
+PAIR 8960,9408
+MORE0
+ADD0 -6
+ADD1 -4
+MORE2
+ADD2 -2
+ADD3 0
+PAIR 15680,15680
+ADD0 2
+MORE1
+ADD1 4
+ADD2 6
+ADD3 8
+PAIR 23296,23296
+ADD0 10
+MORE1
+ADD1 12
+ADD2 14
+ADD3 16
+PAIR 25984,12096
+MORE0
+ADD0 18
+ADD1 20
+ADD2 22
+MORE3
+ADD3 24
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_f074c104f150118b_l046_g6,.-peristyle_f074c104f150118b_l046_g6
+.globl peristyle_f074c104f150118b_l046_g7
+.hidden peristyle_f074c104f150118b_l046_g7
+.type peristyle_f074c104f150118b_l046_g7,@function
+.p2align 6
+peristyle_f074c104f150118b_l046_g7:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 4480,7168
+SET0 -128
+PAIR 11648,13888
+ADD0 -126
+PAIR 448,6272
+SET1 -124
+PAIR 13440,22400
+CARRY1
+ADD1 -122
+PAIR 6720,20160
+CARRY0
+ADD0 -120
+MORE1
+ADD1 -118
+PAIR 24640,24640
+ADD0 -116
+ADD1 -114
+PAIR 10304,17920
+SET2 -112
+PAIR 21056,23296
+ADD2 -110
+PAIR 0,27776
+ADD0 -108
+ADD2 -106
+PAIR 8064,12544
+MORE1
+ADD1 -104
+CARRY2
+ADD2 -102
+PAIR 1344,12992
+ADD0 -100
+MORE1
+ADD1 -98
+ADD2 -96
+PAIR 2240,2688
+MORE0
+ADD0 -94
+SET3 -92
+PAIR 16576,22848
+ADD0 -90
+CARRY3
+ADD3 -88
+PAIR 24192,25984
+ADD0 -86
+MORE3
+ADD3 -84
+PAIR 5376,9408
+MORE1
+ADD1 -82
+ADD3 -80
+PAIR 10752,15232
+ADD1 -78
+MORE3
+ADD3 -76
+PAIR 20608,28224
+MORE1
+ADD1 -74
+MORE3
+ADD3 -72
+PAIR 26432,26432
+MORE0
+ADD0 -70
+ADD1 -68
+ADD3 -66
+PAIR 1792,11200
+MORE2
+ADD2 -64
+ADD3 -62
+PAIR 14784,18368
+ADD2 -60
+MORE3
+ADD3 -58
+PAIR 8960,16128
+ADD0 -56
+MORE2
+ADD2 -54
+MORE3
+ADD3 -52
+PAIR 18816,21952
+MORE0
+ADD0 -50
+MORE2
+ADD2 -48
+ADD3 -46
+PAIR 896,3136
+MORE1
+ADD1 -44
+ADD2 -42
+MORE3
+ADD3 -40
+PAIR 4928,17472
+MORE1
+ADD1 -38
+MORE2
+ADD2 -36
+MORE3
+ADD3 -34
+PAIR 25088,26880
+MORE1
+ADD1 -32
+ADD2 -30
+ADD3 -28
+PAIR 27328,23744
+ADD1 -26
+ADD2 -24
+ADD3 -22
+PAIR 3584,4032
+ADD0 -20
+ADD1 -18
+MORE2
+ADD2 -16
+MORE3
+ADD3 -14
+PAIR 7616,8512
+MORE0
+ADD0 -12
+MORE1
+ADD1 -10
+ADD2 -8
+MORE3
+ADD3 -6
+PAIR 9856,14336
+ADD0 -4
+MORE1
+ADD1 -2
+ADD2 0
+ADD3 2
+PAIR 17024,17024
+MORE0
+ADD0 4
+ADD1 6
+ADD2 8
+ADD3 10
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_f074c104f150118b_l046_g7,.-peristyle_f074c104f150118b_l046_g7
 .section .note.GNU-stack,"",@progbits

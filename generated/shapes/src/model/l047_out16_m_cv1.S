@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_4567cac30c1a2d83_l047_g0
-.hidden peristyle_4567cac30c1a2d83_l047_g0
-.type peristyle_4567cac30c1a2d83_l047_g0,@function
+.globl peristyle_425a12905df33d43_l047_g0
+.hidden peristyle_425a12905df33d43_l047_g0
+.type peristyle_425a12905df33d43_l047_g0,@function
 .p2align 6
-peristyle_4567cac30c1a2d83_l047_g0:
+peristyle_425a12905df33d43_l047_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -139,871 +139,84 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 0,5376
+PAIR 7616,8960
 SET0 -128
-PAIR 8064,10304
+PAIR 6272,6272
 ADD0 -126
-SET2 -124
-PAIR 12992,12992
-CARRY0
-ADD0 -122
-ADD2 -120
-PAIR 5824,6720
-ADD0 -118
-SET1 -116
-ADD2 -114
-PAIR 9856,13440
-MORE0
-ADD0 -112
-ADD1 -110
-ADD2 -108
-PAIR 3584,4480
-SET3 -106
-PAIR 9408,8960
-ADD0 -104
-ADD3 -102
-PAIR 10752,7616
-ADD0 -100
-ADD1 -98
-ADD3 -96
-PAIR 12544,4928
-CARRY2
-ADD2 -94
-CARRY3
-ADD3 -92
-PAIR 1792,3136
-MORE0
-ADD0 -90
-ADD2 -88
-ADD3 -86
-PAIR 1344,7168
-CARRY1
-ADD1 -84
-ADD2 -82
-MORE3
-ADD3 -80
-PAIR 12096,8512
-MORE1
-ADD1 -78
-MORE2
-ADD2 -76
-MORE3
-ADD3 -74
-PAIR 448,896
-ADD0 -72
-MORE1
-ADD1 -70
-ADD2 -68
-ADD3 -66
-PAIR 2240,6272
-MORE0
-ADD0 -64
-ADD1 -62
-ADD2 -60
-MORE3
-ADD3 -58
-PAIR 11200,13888
-MORE0
-ADD0 -56
-MORE1
-ADD1 -54
-ADD2 -52
-ADD3 -50
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_4567cac30c1a2d83_l047_g0,.-peristyle_4567cac30c1a2d83_l047_g0
-.globl peristyle_4567cac30c1a2d83_l047_g1
-.hidden peristyle_4567cac30c1a2d83_l047_g1
-.type peristyle_4567cac30c1a2d83_l047_g1,@function
-.p2align 6
-peristyle_4567cac30c1a2d83_l047_g1:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 1792,7616
-SET1 -128
-PAIR 1344,9408
-SET0 -126
-ADD1 -124
-PAIR 0,2240
+SET1 -124
+PAIR 4032,10752
 SET2 -122
-PAIR 896,8960
-CARRY1
-ADD1 -120
-CARRY2
-ADD2 -118
-PAIR 4032,13888
-ADD0 -116
+PAIR 3136,6720
+ADD0 -120
+ADD1 -118
+ADD2 -116
+PAIR 4928,7168
 ADD1 -114
-ADD2 -112
-PAIR 448,8064
-SET3 -110
-PAIR 10304,12096
-CARRY3
-ADD3 -108
-PAIR 8512,10752
+SET3 -112
+PAIR 896,8064
 CARRY0
-ADD0 -106
-MORE3
-ADD3 -104
-PAIR 3584,5376
-MORE1
-ADD1 -102
-MORE3
-ADD3 -100
-PAIR 6272,11648
-MORE0
-ADD0 -98
-MORE1
-ADD1 -96
-MORE3
-ADD3 -94
-PAIR 12544,9856
-ADD0 -92
-MORE1
-ADD1 -90
-ADD3 -88
-PAIR 4928,6720
+ADD0 -110
+ADD1 -108
+ADD3 -106
+PAIR 2688,3584
+CARRY2
+ADD2 -104
+CARRY3
+ADD3 -102
+PAIR 5376,9408
+ADD0 -100
+ADD2 -98
+ADD3 -96
+PAIR 11648,0
+ADD0 -94
+ADD2 -92
+ADD3 -90
+PAIR 1344,8512
+ADD1 -88
 ADD2 -86
 MORE3
 ADD3 -84
-PAIR 3136,7168
+PAIR 12096,12544
+CARRY1
 ADD1 -82
 MORE2
 ADD2 -80
 ADD3 -78
-PAIR 12992,11200
-ADD1 -76
-ADD2 -74
-ADD3 -72
-PAIR 2688,4480
-MORE0
-ADD0 -70
-MORE1
-ADD1 -68
-MORE2
-ADD2 -66
-MORE3
-ADD3 -64
-PAIR 13440,5824
-MORE0
-ADD0 -62
-MORE1
-ADD1 -60
-MORE2
-ADD2 -58
-ADD3 -56
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_4567cac30c1a2d83_l047_g1,.-peristyle_4567cac30c1a2d83_l047_g1
-.globl peristyle_4567cac30c1a2d83_l047_g2
-.hidden peristyle_4567cac30c1a2d83_l047_g2
-.type peristyle_4567cac30c1a2d83_l047_g2,@function
-.p2align 6
-peristyle_4567cac30c1a2d83_l047_g2:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 8064,13440
-SET0 -128
-SET1 -126
-PAIR 4928,8960
-ADD0 -124
-SET2 -122
-PAIR 896,7616
-CARRY0
-ADD0 -120
-ADD1 -118
-CARRY2
-ADD2 -116
-PAIR 1344,10304
-SET3 -114
-PAIR 1792,5376
-ADD0 -112
-ADD3 -110
-PAIR 6720,4480
-CARRY1
-ADD1 -108
-ADD3 -106
-PAIR 2688,10752
-MORE0
-ADD0 -104
-ADD1 -102
-CARRY3
-ADD3 -100
-PAIR 11200,12096
-ADD0 -98
-MORE1
-ADD1 -96
-ADD3 -94
-PAIR 448,3584
-ADD2 -92
-MORE3
-ADD3 -90
-PAIR 0,9408
-ADD0 -88
-MORE2
-ADD2 -86
-ADD3 -84
-PAIR 12544,9856
-MORE0
-ADD0 -82
-MORE2
-ADD2 -80
-ADD3 -78
-PAIR 4032,8512
-MORE1
-ADD1 -76
-ADD2 -74
-MORE3
-ADD3 -72
-PAIR 2240,3136
-ADD0 -70
-ADD1 -68
-ADD2 -66
-ADD3 -64
-PAIR 5824,11648
-MORE0
-ADD0 -62
-MORE1
-ADD1 -60
-MORE2
-ADD2 -58
-ADD3 -56
-PAIR 12992,13888
-ADD0 -54
-ADD1 -52
-ADD2 -50
-MORE3
-ADD3 -48
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_4567cac30c1a2d83_l047_g2,.-peristyle_4567cac30c1a2d83_l047_g2
-.globl peristyle_4567cac30c1a2d83_l047_g3
-.hidden peristyle_4567cac30c1a2d83_l047_g3
-.type peristyle_4567cac30c1a2d83_l047_g3,@function
-.p2align 6
-peristyle_4567cac30c1a2d83_l047_g3:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 1792,7616
-SET0 -128
-PAIR 13440,8512
-CARRY0
-ADD0 -126
-SET1 -124
-PAIR 896,10304
-SET2 -122
-PAIR 4928,12544
-MORE0
-ADD0 -120
-CARRY2
-ADD2 -118
-PAIR 8064,11200
-ADD1 -116
-MORE2
-ADD2 -114
-PAIR 3136,3584
-SET3 -112
-PAIR 0,2240
-ADD1 -110
-ADD3 -108
-PAIR 4032,6720
-CARRY1
-ADD1 -106
-ADD3 -104
-PAIR 8960,4480
-ADD1 -102
-CARRY3
-ADD3 -100
-PAIR 1344,12096
-ADD2 -98
-ADD3 -96
-PAIR 10752,11648
-MORE0
-ADD0 -94
-ADD2 -92
-MORE3
-ADD3 -90
-PAIR 2688,5824
-ADD1 -88
-MORE2
-ADD2 -86
-MORE3
-ADD3 -84
-PAIR 5376,5376
-MORE0
-ADD0 -82
-MORE1
-ADD1 -80
-ADD2 -78
-MORE3
-ADD3 -76
-PAIR 6272,6272
-MORE0
-ADD0 -74
-ADD1 -72
-ADD2 -70
-ADD3 -68
-PAIR 9408,12992
-ADD0 -66
-MORE1
-ADD1 -64
-MORE2
-ADD2 -62
-ADD3 -60
-PAIR 13888,448
-MORE0
-ADD0 -58
-MORE1
-ADD1 -56
-ADD2 -54
-MORE3
-ADD3 -52
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_4567cac30c1a2d83_l047_g3,.-peristyle_4567cac30c1a2d83_l047_g3
-.globl peristyle_4567cac30c1a2d83_l047_g4
-.hidden peristyle_4567cac30c1a2d83_l047_g4
-.type peristyle_4567cac30c1a2d83_l047_g4,@function
-.p2align 6
-peristyle_4567cac30c1a2d83_l047_g4:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 3584,5824
-SET1 -128
-PAIR 4480,10304
-SET0 -126
-ADD1 -124
-PAIR 10752,10752
-SET2 -122
-PAIR 2688,4032
-CARRY0
-ADD0 -120
-ADD2 -118
-PAIR 448,11648
-CARRY1
-ADD1 -116
-ADD2 -114
-PAIR 1344,1344
-MORE0
-ADD0 -112
-ADD1 -110
-CARRY2
-ADD2 -108
-PAIR 7168,7168
-MORE0
-ADD0 -106
-ADD1 -104
-ADD2 -102
-PAIR 8064,8064
-ADD0 -100
-MORE1
-ADD1 -98
-ADD2 -96
-PAIR 12544,12544
-ADD0 -94
-MORE1
-ADD1 -92
-MORE2
-ADD2 -90
-PAIR 12096,13440
-SET3 -88
-PAIR 6720,7616
-MORE0
-ADD0 -86
-ADD3 -84
-PAIR 896,4928
-MORE0
-ADD0 -82
-MORE1
-ADD1 -80
-CARRY3
-ADD3 -78
-PAIR 9408,12992
+PAIR 448,1792
 MORE0
 ADD0 -76
 ADD1 -74
-ADD3 -72
-PAIR 8960,13888
-ADD2 -70
-ADD3 -68
-PAIR 5376,8512
+ADD2 -72
+MORE3
+ADD3 -70
+PAIR 2240,5824
 MORE0
-ADD0 -66
+ADD0 -68
+ADD1 -66
 ADD2 -64
-MORE3
 ADD3 -62
-PAIR 2240,9856
+PAIR 9856,10304
+MORE0
+ADD0 -60
 MORE1
-ADD1 -60
+ADD1 -58
+ADD2 -56
+MORE3
+ADD3 -54
+PAIR 11200,12992
+MORE0
+ADD0 -52
+ADD1 -50
 MORE2
-ADD2 -58
-ADD3 -56
-PAIR 6272,11200
-ADD0 -54
-MORE1
-ADD1 -52
-ADD2 -50
-ADD3 -48
+ADD2 -48
+ADD3 -46
+PAIR 13888,13440
+MORE0
+ADD0 -44
+ADD1 -42
+ADD2 -40
+MORE3
+ADD3 -38
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -1115,12 +328,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_4567cac30c1a2d83_l047_g4,.-peristyle_4567cac30c1a2d83_l047_g4
-.globl peristyle_4567cac30c1a2d83_l047_g5
-.hidden peristyle_4567cac30c1a2d83_l047_g5
-.type peristyle_4567cac30c1a2d83_l047_g5,@function
+.size peristyle_425a12905df33d43_l047_g0,.-peristyle_425a12905df33d43_l047_g0
+.globl peristyle_425a12905df33d43_l047_g1
+.hidden peristyle_425a12905df33d43_l047_g1
+.type peristyle_425a12905df33d43_l047_g1,@function
 .p2align 6
-peristyle_4567cac30c1a2d83_l047_g5:
+peristyle_425a12905df33d43_l047_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1129,284 +342,75 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 1344,4032
-SET1 -128
-PAIR 6272,12544
-ADD1 -126
-PAIR 1792,8064
-SET0 -124
-SET2 -122
-PAIR 8512,9408
-CARRY0
-ADD0 -120
-ADD2 -118
-PAIR 13440,13888
-ADD0 -116
-CARRY2
-ADD2 -114
-PAIR 2688,3136
-CARRY1
-ADD1 -112
-MORE2
-ADD2 -110
-PAIR 3584,3584
-ADD1 -108
-MORE2
-ADD2 -106
-PAIR 7616,7616
-ADD1 -104
-MORE2
-ADD2 -102
-PAIR 4928,5376
-MORE0
-ADD0 -100
-MORE1
-ADD1 -98
-MORE2
-ADD2 -96
-PAIR 7168,10752
-MORE0
-ADD0 -94
-SET3 -92
-PAIR 448,896
-MORE0
-ADD0 -90
-MORE1
-ADD1 -88
-CARRY3
-ADD3 -86
-PAIR 5824,9856
-MORE1
-ADD1 -84
-MORE2
-ADD2 -82
-MORE3
-ADD3 -80
-PAIR 11648,8960
-ADD1 -78
-ADD2 -76
-ADD3 -74
-PAIR 2240,11200
-MORE0
-ADD0 -72
-MORE1
-ADD1 -70
-MORE2
-ADD2 -68
-MORE3
-ADD3 -66
-PAIR 12096,0
-ADD0 -64
-ADD1 -62
-ADD2 -60
-ADD3 -58
-PAIR 12992,10304
-MORE0
-ADD0 -56
-MORE1
-ADD1 -54
-ADD2 -52
-MORE3
-ADD3 -50
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_4567cac30c1a2d83_l047_g5,.-peristyle_4567cac30c1a2d83_l047_g5
-.globl peristyle_4567cac30c1a2d83_l047_g6
-.hidden peristyle_4567cac30c1a2d83_l047_g6
-.type peristyle_4567cac30c1a2d83_l047_g6,@function
-.p2align 6
-peristyle_4567cac30c1a2d83_l047_g6:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 1792,5824
-SET1 -128
-PAIR 2688,3584
-SET0 -126
-ADD1 -124
-PAIR 7616,11200
+PAIR 448,7168
+SET0 -128
+PAIR 896,2240
+ADD0 -126
+SET1 -124
+PAIR 6720,7616
 ADD0 -122
-SET2 -120
-PAIR 448,3136
-CARRY1
-ADD1 -118
-ADD2 -116
-PAIR 11648,12992
-ADD1 -114
-ADD2 -112
-PAIR 12096,8064
-MORE1
-ADD1 -110
-ADD2 -108
-PAIR 4928,8960
-SET3 -106
-PAIR 896,4032
-ADD1 -104
-ADD3 -102
-PAIR 7168,9856
-ADD1 -100
-ADD3 -98
-PAIR 6272,6720
+ADD1 -120
+PAIR 11200,13888
 CARRY0
+ADD0 -118
+CARRY1
+ADD1 -116
+PAIR 8512,13440
+ADD0 -114
+ADD1 -112
+SET2 -110
+PAIR 1792,1792
+SET3 -108
+PAIR 3584,3584
+CARRY3
+ADD3 -106
+PAIR 4928,4928
+MORE1
+ADD1 -104
+MORE3
+ADD3 -102
+PAIR 5376,5376
+ADD1 -100
+MORE3
+ADD3 -98
+PAIR 12096,8960
 ADD0 -96
 MORE1
 ADD1 -94
-CARRY3
 ADD3 -92
-PAIR 10304,8512
-MORE0
-ADD0 -90
-ADD1 -88
-ADD3 -86
-PAIR 2240,2240
-MORE0
-ADD0 -84
+PAIR 2688,4032
 CARRY2
+ADD2 -90
+MORE3
+ADD3 -88
+PAIR 4480,11648
+MORE2
+ADD2 -86
+MORE3
+ADD3 -84
+PAIR 12544,10752
+MORE2
 ADD2 -82
 ADD3 -80
-PAIR 10752,10752
+PAIR 1344,5824
+MORE0
 ADD0 -78
 MORE2
 ADD2 -76
 MORE3
 ADD3 -74
-PAIR 13440,13888
-MORE0
-ADD0 -72
+PAIR 12992,9408
+MORE1
+ADD1 -72
 ADD2 -70
 ADD3 -68
-PAIR 1344,0
-ADD1 -66
-ADD2 -64
-MORE3
-ADD3 -62
-PAIR 5376,9408
-ADD0 -60
-ADD1 -58
-MORE2
-ADD2 -56
-ADD3 -54
-PAIR 12544,4480
+PAIR 6272,9856
 MORE0
-ADD0 -52
-MORE1
-ADD1 -50
-ADD2 -48
-ADD3 -46
+ADD0 -66
+ADD1 -64
+ADD2 -62
+MORE3
+ADD3 -60
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -1518,12 +522,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_4567cac30c1a2d83_l047_g6,.-peristyle_4567cac30c1a2d83_l047_g6
-.globl peristyle_4567cac30c1a2d83_l047_g7
-.hidden peristyle_4567cac30c1a2d83_l047_g7
-.type peristyle_4567cac30c1a2d83_l047_g7,@function
+.size peristyle_425a12905df33d43_l047_g1,.-peristyle_425a12905df33d43_l047_g1
+.globl peristyle_425a12905df33d43_l047_g2
+.hidden peristyle_425a12905df33d43_l047_g2
+.type peristyle_425a12905df33d43_l047_g2,@function
 .p2align 6
-peristyle_4567cac30c1a2d83_l047_g7:
+peristyle_425a12905df33d43_l047_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1532,85 +536,77 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 0,7168
-SET0 -128
-PAIR 7616,10752
-ADD0 -126
-PAIR 8512,11200
-SET1 -124
-PAIR 448,13440
+PAIR 9856,11648
+SET1 -128
+PAIR 448,7168
+SET0 -126
+CARRY1
+ADD1 -124
+PAIR 10752,3136
 CARRY0
 ADD0 -122
-ADD1 -120
-PAIR 9856,11648
+SET2 -120
+PAIR 11200,12544
+MORE0
 ADD0 -118
 ADD1 -116
-SET2 -114
-PAIR 896,8064
-CARRY1
-ADD1 -112
-SET3 -110
-PAIR 9408,13888
-ADD1 -108
-ADD3 -106
-PAIR 2240,5824
-MORE0
-ADD0 -104
+ADD2 -114
+PAIR 2240,3584
+ADD0 -112
 MORE1
-ADD1 -102
-CARRY3
-ADD3 -100
-PAIR 4480,6272
-ADD0 -98
-ADD2 -96
-ADD3 -94
-PAIR 8960,4032
+ADD1 -110
+SET3 -108
+PAIR 4480,1792
 MORE0
-ADD0 -92
+ADD0 -106
+ADD1 -104
+CARRY3
+ADD3 -102
+PAIR 2688,5376
 CARRY2
-ADD2 -90
+ADD2 -100
+ADD3 -98
+PAIR 12992,8960
+ADD2 -96
 MORE3
+ADD3 -94
+PAIR 12096,13888
+ADD0 -92
+MORE2
+ADD2 -90
 ADD3 -88
-PAIR 1792,1792
+PAIR 4928,5824
 ADD1 -86
 MORE2
 ADD2 -84
+MORE3
 ADD3 -82
-PAIR 3584,3584
+PAIR 8064,8064
+MORE1
 ADD1 -80
-MORE2
 ADD2 -78
 MORE3
 ADD3 -76
-PAIR 5376,12992
+PAIR 10304,10304
 MORE1
 ADD1 -74
-MORE2
 ADD2 -72
-MORE3
 ADD3 -70
-PAIR 1344,2688
+PAIR 896,1344
+MORE0
 ADD0 -68
 MORE1
 ADD1 -66
-MORE2
 ADD2 -64
 ADD3 -62
-PAIR 4928,12096
+PAIR 6272,9408
 MORE0
 ADD0 -60
 MORE1
 ADD1 -58
 MORE2
 ADD2 -56
-MORE3
 ADD3 -54
-PAIR 10304,12544
-ADD0 -52
-ADD1 -50
-MORE2
-ADD2 -48
-ADD3 -46
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -1722,5 +718,1013 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_4567cac30c1a2d83_l047_g7,.-peristyle_4567cac30c1a2d83_l047_g7
+.size peristyle_425a12905df33d43_l047_g2,.-peristyle_425a12905df33d43_l047_g2
+.globl peristyle_425a12905df33d43_l047_g3
+.hidden peristyle_425a12905df33d43_l047_g3
+.type peristyle_425a12905df33d43_l047_g3,@function
+.p2align 6
+peristyle_425a12905df33d43_l047_g3:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 8960,13888
+SET0 -128
+PAIR 1792,5824
+ADD0 -126
+SET1 -124
+PAIR 10752,12096
+SET2 -122
+PAIR 3136,3584
+CARRY0
+ADD0 -120
+ADD1 -118
+CARRY2
+ADD2 -116
+PAIR 13440,9856
+MORE0
+ADD0 -114
+CARRY1
+ADD1 -112
+ADD2 -110
+PAIR 7616,11200
+ADD0 -108
+SET3 -106
+PAIR 896,896
+ADD0 -104
+ADD1 -102
+ADD3 -100
+PAIR 1344,1344
+ADD0 -98
+ADD1 -96
+CARRY3
+ADD3 -94
+PAIR 9408,4032
+MORE0
+ADD0 -92
+MORE1
+ADD1 -90
+MORE3
+ADD3 -88
+PAIR 4928,10304
+ADD2 -86
+MORE3
+ADD3 -84
+PAIR 6720,8064
+ADD1 -82
+MORE2
+ADD2 -80
+MORE3
+ADD3 -78
+PAIR 8512,448
+ADD1 -76
+MORE2
+ADD2 -74
+ADD3 -72
+PAIR 2688,4480
+ADD0 -70
+MORE1
+ADD1 -68
+ADD2 -66
+MORE3
+ADD3 -64
+PAIR 5376,6272
+MORE0
+ADD0 -62
+ADD1 -60
+MORE2
+ADD2 -58
+MORE3
+ADD3 -56
+PAIR 7168,12544
+MORE0
+ADD0 -54
+MORE1
+ADD1 -52
+ADD2 -50
+MORE3
+ADD3 -48
+PAIR 12992,11648
+ADD0 -46
+ADD1 -44
+MORE2
+ADD2 -42
+ADD3 -40
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_425a12905df33d43_l047_g3,.-peristyle_425a12905df33d43_l047_g3
+.globl peristyle_425a12905df33d43_l047_g4
+.hidden peristyle_425a12905df33d43_l047_g4
+.type peristyle_425a12905df33d43_l047_g4,@function
+.p2align 6
+peristyle_425a12905df33d43_l047_g4:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 4032,4480
+SET0 -128
+SET1 -126
+PAIR 896,7168
+ADD0 -124
+ADD1 -122
+SET2 -120
+PAIR 3584,9856
+SET3 -118
+PAIR 8512,6720
+ADD0 -116
+CARRY1
+ADD1 -114
+CARRY3
+ADD3 -112
+PAIR 1792,5376
+ADD2 -110
+ADD3 -108
+PAIR 9408,12544
+ADD2 -106
+MORE3
+ADD3 -104
+PAIR 4928,8960
+CARRY0
+ADD0 -102
+CARRY2
+ADD2 -100
+ADD3 -98
+PAIR 13440,0
+MORE0
+ADD0 -96
+MORE2
+ADD2 -94
+ADD3 -92
+PAIR 7616,8064
+MORE1
+ADD1 -90
+ADD2 -88
+MORE3
+ADD3 -86
+PAIR 11648,12096
+ADD1 -84
+MORE2
+ADD2 -82
+MORE3
+ADD3 -80
+PAIR 13888,10752
+MORE1
+ADD1 -78
+ADD2 -76
+ADD3 -74
+PAIR 2240,2688
+MORE0
+ADD0 -72
+ADD1 -70
+MORE2
+ADD2 -68
+ADD3 -66
+PAIR 3136,3136
+ADD0 -64
+MORE1
+ADD1 -62
+ADD2 -60
+MORE3
+ADD3 -58
+PAIR 5824,5824
+MORE0
+ADD0 -56
+ADD1 -54
+ADD2 -52
+ADD3 -50
+PAIR 11200,12992
+ADD0 -48
+ADD1 -46
+MORE2
+ADD2 -44
+MORE3
+ADD3 -42
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_425a12905df33d43_l047_g4,.-peristyle_425a12905df33d43_l047_g4
+.globl peristyle_425a12905df33d43_l047_g5
+.hidden peristyle_425a12905df33d43_l047_g5
+.type peristyle_425a12905df33d43_l047_g5,@function
+.p2align 6
+peristyle_425a12905df33d43_l047_g5:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 3136,3584
+SET0 -128
+SET1 -126
+PAIR 12992,8512
+ADD0 -124
+ADD1 -122
+PAIR 6720,13888
+SET2 -120
+PAIR 4480,12096
+SET3 -118
+PAIR 2688,11200
+ADD1 -116
+ADD3 -114
+PAIR 448,5824
+CARRY0
+ADD0 -112
+CARRY1
+ADD1 -110
+ADD3 -108
+PAIR 7616,11648
+MORE0
+ADD0 -106
+ADD1 -104
+CARRY3
+ADD3 -102
+PAIR 7168,10752
+ADD2 -100
+ADD3 -98
+PAIR 13440,9408
+ADD0 -96
+CARRY2
+ADD2 -94
+ADD3 -92
+PAIR 1344,6272
+MORE1
+ADD1 -90
+MORE2
+ADD2 -88
+MORE3
+ADD3 -86
+PAIR 10304,5376
+ADD1 -84
+ADD2 -82
+ADD3 -80
+PAIR 0,2240
+MORE0
+ADD0 -78
+MORE1
+ADD1 -76
+ADD2 -74
+MORE3
+ADD3 -72
+PAIR 4032,4928
+MORE0
+ADD0 -70
+MORE1
+ADD1 -68
+MORE2
+ADD2 -66
+ADD3 -64
+PAIR 8960,8960
+ADD0 -62
+ADD1 -60
+ADD2 -58
+ADD3 -56
+PAIR 9856,9856
+ADD0 -54
+ADD1 -52
+ADD2 -50
+MORE3
+ADD3 -48
+PAIR 12544,896
+MORE0
+ADD0 -46
+MORE1
+ADD1 -44
+ADD2 -42
+ADD3 -40
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_425a12905df33d43_l047_g5,.-peristyle_425a12905df33d43_l047_g5
+.globl peristyle_425a12905df33d43_l047_g6
+.hidden peristyle_425a12905df33d43_l047_g6
+.type peristyle_425a12905df33d43_l047_g6,@function
+.p2align 6
+peristyle_425a12905df33d43_l047_g6:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 0,7616
+SET0 -128
+SET1 -126
+PAIR 1792,1792
+ADD0 -124
+ADD1 -122
+PAIR 4928,4928
+CARRY0
+ADD0 -120
+CARRY1
+ADD1 -118
+PAIR 8512,9408
+MORE0
+ADD0 -116
+MORE1
+ADD1 -114
+PAIR 1344,2688
+SET2 -112
+PAIR 4032,8960
+CARRY2
+ADD2 -110
+PAIR 6272,6272
+ADD0 -108
+ADD2 -106
+PAIR 12544,12544
+MORE0
+ADD0 -104
+ADD2 -102
+PAIR 5376,5376
+MORE0
+ADD0 -100
+ADD1 -98
+MORE2
+ADD2 -96
+PAIR 13888,13888
+MORE0
+ADD0 -94
+ADD1 -92
+ADD2 -90
+PAIR 5824,12096
+SET3 -88
+PAIR 896,10304
+MORE1
+ADD1 -86
+ADD3 -84
+PAIR 12992,13440
+ADD0 -82
+MORE1
+ADD1 -80
+CARRY3
+ADD3 -78
+PAIR 9856,11648
+MORE0
+ADD0 -76
+ADD2 -74
+ADD3 -72
+PAIR 2240,7168
+ADD1 -70
+MORE2
+ADD2 -68
+ADD3 -66
+PAIR 11200,8064
+MORE1
+ADD1 -64
+ADD2 -62
+MORE3
+ADD3 -60
+PAIR 448,448
+ADD0 -58
+ADD1 -56
+ADD2 -54
+ADD3 -52
+PAIR 10752,10752
+ADD0 -50
+MORE1
+ADD1 -48
+ADD2 -46
+ADD3 -44
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_425a12905df33d43_l047_g6,.-peristyle_425a12905df33d43_l047_g6
+.globl peristyle_425a12905df33d43_l047_g7
+.hidden peristyle_425a12905df33d43_l047_g7
+.type peristyle_425a12905df33d43_l047_g7,@function
+.p2align 6
+peristyle_425a12905df33d43_l047_g7:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 8064,8064
+SET0 -128
+PAIR 4032,5824
+ADD0 -126
+SET1 -124
+PAIR 8512,10304
+SET2 -122
+PAIR 2688,6272
+ADD0 -120
+CARRY1
+ADD1 -118
+CARRY2
+ADD2 -116
+PAIR 6720,3584
+CARRY0
+ADD0 -114
+MORE1
+ADD1 -112
+MORE2
+ADD2 -110
+PAIR 1344,3136
+ADD1 -108
+SET3 -106
+PAIR 11648,12096
+MORE1
+ADD1 -104
+ADD3 -102
+PAIR 0,448
+ADD0 -100
+ADD1 -98
+CARRY3
+ADD3 -96
+PAIR 12992,8960
+MORE0
+ADD0 -94
+MORE1
+ADD1 -92
+ADD3 -90
+PAIR 7616,11200
+MORE2
+ADD2 -88
+ADD3 -86
+PAIR 13440,12544
+ADD0 -84
+ADD2 -82
+ADD3 -80
+PAIR 4480,10752
+ADD1 -78
+MORE2
+ADD2 -76
+MORE3
+ADD3 -74
+PAIR 2240,5376
+ADD0 -72
+ADD1 -70
+ADD2 -68
+MORE3
+ADD3 -66
+PAIR 9408,13888
+MORE0
+ADD0 -64
+MORE1
+ADD1 -62
+MORE2
+ADD2 -60
+MORE3
+ADD3 -58
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_425a12905df33d43_l047_g7,.-peristyle_425a12905df33d43_l047_g7
 .section .note.GNU-stack,"",@progbits

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_c4b630c25a419a4c_l048_g0
-.hidden peristyle_c4b630c25a419a4c_l048_g0
-.type peristyle_c4b630c25a419a4c_l048_g0,@function
+.globl peristyle_49e35774d20bea0f_l048_g0
+.hidden peristyle_49e35774d20bea0f_l048_g0
+.type peristyle_49e35774d20bea0f_l048_g0,@function
 .p2align 6
-peristyle_c4b630c25a419a4c_l048_g0:
+peristyle_49e35774d20bea0f_l048_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -139,699 +139,276 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR -22,20
+PAIR -22,-21
 SET0 -128
-PAIR 22,596
-CARRY0
+PAIR 596,1152
 ADD0 -126
-PAIR 1152,1708
-MORE0
+PAIR 1706,4032
+CARRY0
 ADD0 -124
-PAIR 2305,3476
+PAIR 4628,9196
+MORE0
 ADD0 -122
-PAIR 4031,4032
+PAIR 9215,9216
 MORE0
 ADD0 -120
-PAIR 7508,8085
+PAIR 9236,10388
 MORE0
 ADD0 -118
-PAIR 8640,9196
+PAIR 10922,10924
 MORE0
 ADD0 -116
-PAIR 9215,9236
+PAIR 10945,11519
 MORE0
 ADD0 -114
-PAIR 9770,10388
+PAIR 12672,13825
+MORE0
 ADD0 -112
-PAIR 10923,10924
+PAIR 14956,14976
 MORE0
 ADD0 -110
-PAIR 11519,12652
+PAIR 17259,17300
 MORE0
 ADD0 -108
-PAIR 12672,13247
+PAIR 17302,17876
 MORE0
 ADD0 -106
-PAIR 13825,14400
-MORE0
-ADD0 -104
-PAIR 14956,17300
-MORE0
-ADD0 -102
-PAIR 0,1130
-SET1 -100
-PAIR 1131,2303
-ADD1 -98
-PAIR 3435,3455
-ADD1 -96
-PAIR 4052,5183
+PAIR 2859,2880
+SET1 -104
+PAIR 4011,5162
+ADD1 -102
+PAIR 5183,6314
+ADD1 -100
+PAIR 6336,7468
 CARRY1
+ADD1 -98
+PAIR 8065,9812
+ADD1 -96
+PAIR 9813,10347
 ADD1 -94
-PAIR 5780,5781
+PAIR 10348,12076
 MORE1
 ADD1 -92
-PAIR 6337,6891
+PAIR 12693,13823
 ADD1 -90
-PAIR 6911,8618
-MORE1
+PAIR 13846,14378
 ADD1 -88
-PAIR 10348,10964
+PAIR 14379,14380
+MORE1
 ADD1 -86
-PAIR 12074,12095
-MORE1
+PAIR 15531,16150
 ADD1 -84
-PAIR 12694,13226
-ADD1 -82
-PAIR 13804,14955
-MORE1
+PAIR 598,4033
+MORE0
+ADD0 -82
 ADD1 -80
-PAIR -21,1706
+PAIR 4630,5759
 MORE0
 ADD0 -78
+MORE1
 ADD1 -76
-PAIR 4628,5759
+PAIR 7508,8640
 MORE0
 ADD0 -74
 ADD1 -72
-PAIR 8064,10390
+PAIR 10943,14399
 MORE0
 ADD0 -70
 MORE1
 ADD1 -68
-PAIR 14399,14975
+PAIR 14975,17301
 MORE0
 ADD0 -66
 ADD1 -64
-PAIR 14976,14977
-MORE0
-ADD0 -62
-MORE1
-ADD1 -60
-PAIR 14998,17301
-MORE0
-ADD0 -58
-MORE1
-ADD1 -56
-PAIR 17834,17834
-MORE0
-ADD0 -54
-ADD1 -52
-PAIR 1132,1750
-SET2 -50
-PAIR 2860,2901
-ADD2 -48
-PAIR 2902,4054
-CARRY2
-ADD2 -46
-PAIR 7468,7509
-MORE2
-ADD2 -44
-PAIR 8065,9771
-ADD2 -42
-PAIR 10369,10965
-MORE2
-ADD2 -40
-PAIR 11542,13269
-MORE2
-ADD2 -38
-PAIR 13802,14379
-MORE2
-ADD2 -36
-PAIR 14422,14996
-ADD2 -34
-PAIR 15531,15573
-MORE2
-ADD2 -32
-PAIR 16108,16148
-ADD2 -30
-PAIR 3477,5205
-ADD0 -28
-MORE2
-ADD2 -26
-PAIR 13248,13270
-MORE0
-ADD0 -24
-ADD2 -22
-PAIR 14421,17259
-MORE0
-ADD0 -20
-MORE2
-ADD2 -18
-PAIR -1,1151
-ADD1 -16
-MORE2
-ADD2 -14
-PAIR 4588,5163
-ADD1 -12
-MORE2
-ADD2 -10
-PAIR 5739,5740
-MORE1
-ADD1 -8
-MORE2
-ADD2 -6
-PAIR 8042,8042
-ADD1 -4
-ADD2 -2
-PAIR 8043,8043
-MORE1
-ADD1 0
-ADD2 2
-PAIR 8044,8063
-MORE1
-ADD1 4
-MORE2
-ADD2 6
-PAIR 8639,9812
-ADD1 8
-MORE2
-ADD2 10
-PAIR 10346,10389
-ADD1 12
-ADD2 14
-PAIR 12117,12693
-MORE1
-ADD1 16
-MORE2
-ADD2 18
-PAIR 13227,17877
-ADD1 20
-MORE2
-ADD2 22
-PAIR 1,1707
-MORE0
-ADD0 24
-MORE1
-ADD1 26
-ADD2 28
-PAIR 5782,10943
-MORE0
-ADD0 30
-ADD1 32
-MORE2
-ADD2 34
-PAIR 576,577
-SET3 36
-PAIR 597,1174
-ADD3 38
-PAIR 1727,2326
-CARRY3
-ADD3 40
-PAIR 2900,4012
-ADD3 42
-PAIR 9237,9238
-MORE3
-ADD3 44
-PAIR 9772,9813
-ADD3 46
-PAIR 12097,12650
-ADD3 48
-PAIR 12671,12673
-MORE3
-ADD3 50
-PAIR 13803,13844
-ADD3 52
-PAIR 13846,14380
-MORE3
-ADD3 54
-PAIR 15574,17835
-ADD3 56
-PAIR 3457,3478
-MORE0
-ADD0 58
-MORE3
-ADD3 60
-PAIR 4033,9216
-MORE0
-ADD0 62
-ADD3 64
-PAIR 10922,12118
-MORE0
-ADD0 66
-MORE3
-ADD3 68
-PAIR 17281,17302
-MORE0
-ADD0 70
-ADD3 72
-PAIR 555,2879
-MORE1
-ADD1 74
-ADD3 76
-PAIR 4053,8661
-MORE1
-ADD1 78
-MORE3
-ADD3 80
-PAIR 9793,12692
-MORE1
-ADD1 82
-ADD3 84
-PAIR 15551,17855
-ADD1 86
-MORE3
-ADD3 88
-PAIR 1728,1729
-MORE2
-ADD2 90
-MORE3
-ADD3 92
-PAIR 15553,16150
-MORE2
-ADD2 94
-ADD3 96
-PAIR 21,598
-MORE0
-ADD0 98
-MORE2
-ADD2 100
-MORE3
-ADD3 102
-PAIR 4630,9791
-MORE0
-ADD0 104
-ADD2 106
-ADD3 108
-PAIR 10368,10945
-MORE0
-ADD0 110
-MORE2
-ADD2 112
-MORE3
-ADD3 114
-PAIR 17876,17878
-MORE0
-ADD0 116
-ADD2 118
-ADD3 120
-PAIR 5185,7510
-ADD1 122
-MORE2
-ADD2 124
-MORE3
-ADD3 126
-PAIR 10347,14954
-MORE1
-add $256,%rax
-ADD1 -128
-ADD2 -126
-ADD3 -124
-PAIR 9814,2304
-MORE0
-ADD0 -122
-ADD1 -120
-ADD2 -118
-MORE3
-ADD3 -116
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_c4b630c25a419a4c_l048_g0,.-peristyle_c4b630c25a419a4c_l048_g0
-.globl peristyle_c4b630c25a419a4c_l048_g1
-.hidden peristyle_c4b630c25a419a4c_l048_g1
-.type peristyle_c4b630c25a419a4c_l048_g1,@function
-.p2align 6
-peristyle_c4b630c25a419a4c_l048_g1:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 576,1173
-SET0 -128
-PAIR 1729,3456
-ADD0 -126
-PAIR 4588,5739
-CARRY0
-ADD0 -124
-PAIR 6911,7489
-ADD0 -122
-PAIR 8660,9196
-MORE0
-ADD0 -120
-PAIR 10389,12075
-ADD0 -118
-PAIR 12096,12694
-MORE0
-ADD0 -116
-PAIR 13228,14977
-ADD0 -114
-PAIR 17302,17857
-MORE0
-ADD0 -112
-PAIR 1131,1151
-SET1 -110
-PAIR 1153,1706
-ADD1 -108
-PAIR 1748,2900
-ADD1 -106
-PAIR 4012,5738
-CARRY1
-ADD1 -104
-PAIR 5782,8042
-ADD1 -102
-PAIR 8043,8620
-MORE1
-ADD1 -100
-PAIR 8639,9216
-ADD1 -98
-PAIR 10388,10944
-MORE1
-ADD1 -96
-PAIR 10965,13226
-ADD1 -94
-PAIR 13270,13825
-ADD1 -92
-PAIR 14401,14401
-MORE1
-ADD1 -90
-PAIR 15532,15532
-MORE1
-ADD1 -88
-PAIR 16148,16683
-ADD1 -86
-PAIR 2902,5163
-ADD0 -84
-ADD1 -82
-PAIR 5740,5761
-MORE0
-ADD0 -80
-MORE1
-ADD1 -78
-PAIR 7509,17856
-MORE0
-ADD0 -76
-ADD1 -74
-PAIR 22,1708
-SET2 -72
-PAIR 1727,2858
-ADD2 -70
-PAIR 4053,5780
-ADD2 -68
-PAIR 6357,6932
-CARRY2
-ADD2 -66
-PAIR 9215,9772
-ADD2 -64
-PAIR 11499,11519
-MORE2
-ADD2 -62
-PAIR 11540,11541
-MORE2
+PAIR -1,555
+SET2 -62
+PAIR 576,1151
 ADD2 -60
-PAIR 11542,12116
-MORE2
+PAIR 1153,1174
 ADD2 -58
-PAIR 12673,13247
+PAIR 1729,1749
+CARRY2
 ADD2 -56
-PAIR 13268,13804
-MORE2
+PAIR 2303,5164
 ADD2 -54
-PAIR 14420,15552
+PAIR 5206,5738
 ADD2 -52
-PAIR 16726,17259
-MORE2
+PAIR 5780,7510
 ADD2 -50
-PAIR 0,1
-MORE0
-ADD0 -48
-ADD2 -46
-PAIR 21,4032
-MORE0
-ADD0 -44
+PAIR 8662,9237
+ADD2 -48
+PAIR 9793,12116
 MORE2
+ADD2 -46
+PAIR 12694,13268
+ADD2 -44
+PAIR 13845,14954
 ADD2 -42
-PAIR 6315,6337
+PAIR 20,2305
 MORE0
 ADD0 -40
-ADD2 -38
-PAIR 6891,6912
-ADD0 -36
 MORE2
+ADD2 -38
+PAIR 3457,3476
+ADD0 -36
 ADD2 -34
-PAIR 6913,6913
+PAIR 10390,14998
 MORE0
 ADD0 -32
 MORE2
 ADD2 -30
-PAIR 6933,6933
-MORE0
-ADD0 -28
+PAIR 597,1132
+MORE1
+ADD1 -28
 ADD2 -26
-PAIR 6934,9793
-MORE0
-ADD0 -24
-MORE2
+PAIR 5185,9238
+MORE1
+ADD1 -24
 ADD2 -22
-PAIR 14997,17835
-ADD0 -20
+PAIR 10966,14422
+MORE1
+ADD1 -20
 ADD2 -18
-PAIR 1728,1750
+PAIR 3477,3478
+MORE0
+ADD0 -16
 MORE1
-ADD1 -16
+ADD1 -14
 MORE2
-ADD2 -14
-PAIR 4010,8618
+ADD2 -12
+PAIR 8064,10368
+MORE0
+ADD0 -10
 MORE1
-ADD1 -12
-ADD2 -10
-PAIR 9236,11521
 ADD1 -8
 MORE2
 ADD2 -6
-PAIR 13269,13269
-ADD1 -4
-ADD2 -2
-PAIR 14976,14976
-ADD1 0
-MORE2
-ADD2 2
-PAIR 4607,13249
+PAIR 12118,14400
 MORE0
-ADD0 4
-MORE1
-ADD1 6
+ADD0 -4
+ADD1 -2
 MORE2
-ADD2 8
-PAIR 597,598
-SET3 10
-PAIR 1132,2325
+ADD2 0
+PAIR 14421,14421
+MORE0
+ADD0 2
+ADD1 4
+ADD2 6
+PAIR 1727,1750
+SET3 8
+PAIR 3435,5163
+ADD3 10
+PAIR 5739,6913
 CARRY3
 ADD3 12
-PAIR 2859,3477
+PAIR 6933,7489
 MORE3
 ADD3 14
-PAIR 4587,4629
+PAIR 8044,8618
 ADD3 16
-PAIR 4630,5183
-MORE3
+PAIR 8619,8620
 ADD3 18
-PAIR 5185,6314
+PAIR 8639,8641
+MORE3
 ADD3 20
-PAIR 7468,7508
+PAIR 10389,11521
 ADD3 22
-PAIR 8065,9238
+PAIR 11540,11541
 MORE3
 ADD3 24
-PAIR 9770,9771
-MORE3
+PAIR 12096,12117
 ADD3 26
-PAIR 10348,10923
-ADD3 28
-PAIR 10943,12076
-ADD3 30
-PAIR 12650,14378
+PAIR 13227,13249
 MORE3
-ADD3 32
-PAIR 14379,14380
+ADD3 28
+PAIR 13824,17857
+ADD3 30
+PAIR 1,1707
+MORE0
+ADD0 32
 MORE3
 ADD3 34
-PAIR 15531,16150
-ADD3 36
-PAIR 2304,4033
-ADD0 38
-MORE3
-ADD3 40
-PAIR 9812,9813
+PAIR 5782,9791
 MORE0
-ADD0 42
-ADD3 44
-PAIR 10966,12118
-ADD0 46
-ADD3 48
-PAIR 2326,2880
-ADD1 50
+ADD0 36
+ADD3 38
+PAIR 12652,14977
+MORE0
+ADD0 40
+ADD3 42
+PAIR 17834,17878
+MORE0
+ADD0 44
 MORE3
-ADD3 52
-PAIR 8085,8640
+ADD3 46
+PAIR 4629,12650
 MORE1
+ADD1 48
+ADD3 50
+PAIR 5205,10923
+ADD0 52
 ADD1 54
+MORE3
 ADD3 56
-PAIR 12693,14399
-ADD1 58
+PAIR 1728,3456
+MORE2
+ADD2 58
 ADD3 60
-PAIR 14400,14400
-ADD1 62
+PAIR 4054,6358
+ADD2 62
 MORE3
 ADD3 64
-PAIR 14421,14421
-MORE1
-ADD1 66
+PAIR 8043,12097
+ADD2 66
 ADD3 68
-PAIR 4011,10347
+PAIR 17877,16726
+ADD2 70
+MORE3
+ADD3 72
+PAIR 21,22
 MORE0
-ADD0 70
-ADD1 72
-ADD3 74
-PAIR 13248,13248
-ADD0 76
-ADD1 78
-ADD3 80
-PAIR 3478,4031
+ADD0 74
+MORE2
+ADD2 76
+MORE3
+ADD3 78
+PAIR 1708,13247
+MORE0
+ADD0 80
 ADD2 82
 MORE3
 ADD3 84
-PAIR 5162,5205
-ADD2 86
-ADD3 88
-PAIR 5759,13823
-MORE2
-ADD2 90
-MORE3
-ADD3 92
-PAIR 6336,8064
+PAIR 13270,17281
 MORE0
-ADD0 94
-ADD2 96
-ADD3 98
-PAIR 9814,16128
-ADD0 100
+ADD0 86
 MORE2
-ADD2 102
-ADD3 104
-PAIR 14975,13846
-ADD0 106
-ADD2 108
-MORE3
-ADD3 110
-PAIR 14422,17301
+ADD2 88
+ADD3 90
+PAIR 2325,2326
 MORE1
-ADD1 112
-ADD2 114
+ADD1 92
+ADD2 94
 MORE3
+ADD3 96
+PAIR 4587,9771
+ADD1 98
+MORE2
+ADD2 100
+ADD3 102
+PAIR 16128,14997
+MORE1
+ADD1 104
+ADD2 106
+MORE3
+ADD3 108
+PAIR 2304,4031
+MORE0
+ADD0 110
+ADD1 112
+MORE2
+ADD2 114
 ADD3 116
-PAIR 10368,15553
+PAIR 8085,9770
 MORE0
 ADD0 118
 ADD1 120
@@ -839,2523 +416,8 @@ MORE2
 ADD2 122
 MORE3
 ADD3 124
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_c4b630c25a419a4c_l048_g1,.-peristyle_c4b630c25a419a4c_l048_g1
-.globl peristyle_c4b630c25a419a4c_l048_g2
-.hidden peristyle_c4b630c25a419a4c_l048_g2
-.type peristyle_c4b630c25a419a4c_l048_g2,@function
-.p2align 6
-peristyle_c4b630c25a419a4c_l048_g2:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR -21,-1
-SET0 -128
-PAIR 0,22
-ADD0 -126
-PAIR 1152,1729
-ADD0 -124
-PAIR 4012,4032
-CARRY0
-ADD0 -122
-PAIR 4054,5761
+PAIR 9814,13248
 MORE0
-ADD0 -120
-PAIR 5781,6358
-MORE0
-ADD0 -118
-PAIR 7508,8619
-ADD0 -116
-PAIR 10369,10922
-MORE0
-ADD0 -114
-PAIR 12095,12096
-ADD0 -112
-PAIR 12118,12673
-ADD0 -110
-PAIR 13270,13803
-ADD0 -108
-PAIR 13846,14378
-MORE0
-ADD0 -106
-PAIR 14380,14399
-ADD0 -104
-PAIR 15553,15573
-MORE0
-ADD0 -102
-PAIR 16129,16683
-ADD0 -100
-PAIR 16703,16705
-MORE0
-ADD0 -98
-PAIR 16725,16726
-MORE0
-ADD0 -96
-PAIR 2283,2305
-SET1 -94
-PAIR 2859,2901
-ADD1 -92
-PAIR 4010,4010
-ADD1 -90
-PAIR 4053,4053
-CARRY1
-ADD1 -88
-PAIR 4586,4587
-ADD1 -86
-PAIR 4607,4608
-MORE1
-ADD1 -84
-PAIR 5204,7466
-ADD1 -82
-PAIR 7468,8085
-MORE1
-ADD1 -80
-PAIR 8641,8662
-MORE1
-ADD1 -78
-PAIR 9771,9772
-MORE1
-ADD1 -76
-PAIR 9793,10367
-ADD1 -74
-PAIR 10966,12672
-MORE1
-ADD1 -72
-PAIR 13228,14996
-ADD1 -70
-PAIR 14997,17834
-MORE1
-ADD1 -68
-PAIR 1151,1728
-ADD0 -66
-MORE1
-ADD1 -64
-PAIR 2304,3477
-ADD0 -62
-MORE1
-ADD1 -60
-PAIR 8086,8660
-MORE0
-ADD0 -58
-ADD1 -56
-PAIR 10348,14379
-ADD0 -54
-MORE1
-ADD1 -52
-PAIR 14421,14421
-ADD0 -50
-ADD1 -48
-PAIR 556,1153
-SET2 -46
-PAIR 2860,2879
-CARRY2
-ADD2 -44
-PAIR 2902,4588
-ADD2 -42
-PAIR 5185,5782
-MORE2
-ADD2 -40
-PAIR 6356,8043
-ADD2 -38
-PAIR 8064,8639
-MORE2
-ADD2 -36
-PAIR 11541,12116
-MORE2
-ADD2 -34
-PAIR 12117,12671
-ADD2 -32
-PAIR 13227,16150
-MORE2
-ADD2 -30
-PAIR 1131,9814
-MORE0
-ADD0 -28
-ADD2 -26
-PAIR 10368,12076
-ADD0 -24
-ADD2 -22
-PAIR 1172,1174
-MORE1
-ADD1 -20
-MORE2
-ADD2 -18
-PAIR 1750,5205
-MORE1
-ADD1 -16
-ADD2 -14
-PAIR 7510,8063
-ADD1 -12
-MORE2
-ADD2 -10
-PAIR 9813,15572
-MORE1
-ADD1 -8
-MORE2
-ADD2 -6
-PAIR 16148,17856
-ADD1 -4
-MORE2
-ADD2 -2
-PAIR 1173,4609
-MORE0
-ADD0 0
-MORE1
-ADD1 2
-MORE2
-ADD2 4
-PAIR 4629,11499
-MORE0
-ADD0 6
-ADD1 8
-MORE2
-ADD2 10
-PAIR 598,1748
-SET3 12
-PAIR 2324,3436
-ADD3 14
-PAIR 4033,4052
-CARRY3
-ADD3 16
-PAIR 5183,5738
-ADD3 18
-PAIR 8044,9236
-MORE3
-ADD3 20
-PAIR 9237,9238
-ADD3 22
-PAIR 9770,9791
-MORE3
-ADD3 24
-PAIR 10347,10944
-ADD3 26
-PAIR 10964,10965
-MORE3
-ADD3 28
-PAIR 12651,13249
-ADD3 30
-PAIR 13268,14401
-MORE3
-ADD3 32
-PAIR 14954,15551
-MORE3
-ADD3 34
-PAIR 17279,17835
-ADD3 36
-PAIR 5739,5740
-MORE0
-ADD0 38
-MORE3
-ADD3 40
-PAIR 5760,7467
-MORE0
-ADD0 42
-MORE3
-ADD3 44
-PAIR 9216,12097
-ADD0 46
-MORE3
-ADD3 48
-PAIR 17259,17857
-ADD0 50
-MORE3
-ADD3 52
-PAIR 2326,2881
-MORE1
-ADD1 54
-MORE3
-ADD3 56
-PAIR 8640,9812
-ADD1 58
-ADD3 60
-PAIR 10923,10945
-MORE1
-ADD1 62
-MORE3
-ADD3 64
-PAIR 13269,13844
-ADD1 66
-ADD3 68
-PAIR 13845,17877
-MORE1
-ADD1 70
-MORE3
-ADD3 72
-PAIR 3478,5206
-MORE0
-ADD0 74
-ADD1 76
-ADD3 78
-PAIR 7487,10388
-ADD0 80
-MORE1
-ADD1 82
-ADD3 84
-PAIR 8084,9195
-ADD2 86
-MORE3
-ADD3 88
-PAIR 9217,14955
-MORE2
-ADD2 90
-ADD3 92
-PAIR 17281,17301
-MORE2
-ADD2 94
-MORE3
-ADD3 96
-PAIR 577,5780
-MORE0
-ADD0 98
-MORE2
-ADD2 100
-MORE3
-ADD3 102
-PAIR 7509,10390
-MORE0
-ADD0 104
-ADD2 106
-MORE3
-ADD3 108
-PAIR 12075,12694
-ADD0 110
-ADD2 112
-ADD3 114
-PAIR 1749,1749
-ADD0 116
-ADD1 118
-MORE2
-ADD2 120
-MORE3
-ADD3 122
-PAIR 7489,7489
-MORE0
-ADD0 124
-MORE1
-ADD1 126
-add $256,%rax
-ADD2 -128
-ADD3 -126
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_c4b630c25a419a4c_l048_g2,.-peristyle_c4b630c25a419a4c_l048_g2
-.globl peristyle_c4b630c25a419a4c_l048_g3
-.hidden peristyle_c4b630c25a419a4c_l048_g3
-.type peristyle_c4b630c25a419a4c_l048_g3,@function
-.p2align 6
-peristyle_c4b630c25a419a4c_l048_g3:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR -21,1172
-SET0 -128
-PAIR 4012,5740
-ADD0 -126
-PAIR 5781,5782
-CARRY0
-ADD0 -124
-PAIR 6913,6933
-ADD0 -122
-PAIR 7489,8065
-ADD0 -120
-PAIR 8084,8086
-MORE0
-ADD0 -118
-PAIR 8641,10945
-ADD0 -116
-PAIR 10964,11520
-MORE0
-ADD0 -114
-PAIR 11521,11541
-ADD0 -112
-PAIR 11542,12671
-MORE0
-ADD0 -110
-PAIR 12692,13227
-ADD0 -108
-PAIR 13823,14380
-ADD0 -106
-PAIR 14975,14996
-MORE0
-ADD0 -104
-PAIR 15553,16127
-ADD0 -102
-PAIR 16150,16682
-MORE0
-ADD0 -100
-PAIR 16705,16724
-ADD0 -98
-PAIR 577,1727
-SET1 -96
-PAIR 1748,1750
-CARRY1
-ADD1 -94
-PAIR 2858,2859
-ADD1 -92
-PAIR 4010,4011
-MORE1
-ADD1 -90
-PAIR 4053,4586
-MORE1
-ADD1 -88
-PAIR 4607,4628
-ADD1 -86
-PAIR 6316,9195
-ADD1 -84
-PAIR 10389,10923
-MORE1
-ADD1 -82
-PAIR 12117,13269
-ADD1 -80
-PAIR 14401,17878
-MORE1
-ADD1 -78
-PAIR 556,2880
-ADD0 -76
-ADD1 -74
-PAIR 5204,9791
-MORE0
-ADD0 -72
-ADD1 -70
-PAIR 10348,10924
-ADD0 -68
-MORE1
-ADD1 -66
-PAIR 3435,3455
-SET2 -64
-PAIR 6315,6891
-ADD2 -62
-PAIR 8619,8639
-CARRY2
-ADD2 -60
-PAIR 8640,8660
-MORE2
-ADD2 -58
-PAIR 8661,9196
-ADD2 -56
-PAIR 9216,9216
-MORE2
-ADD2 -54
-PAIR 9217,9217
-MORE2
-ADD2 -52
-PAIR 10367,11499
-ADD2 -50
-PAIR 12075,13804
-MORE2
-ADD2 -48
-PAIR 13846,15574
-MORE2
-ADD2 -46
-PAIR 16106,16107
-MORE2
-ADD2 -44
-PAIR 16108,16684
-ADD2 -42
-PAIR 16703,16725
-MORE2
-ADD2 -40
-PAIR 17259,17877
-ADD2 -38
-PAIR 4033,6314
-ADD0 -36
-MORE2
-ADD2 -34
-PAIR 6337,7468
-MORE0
-ADD0 -32
-MORE2
-ADD2 -30
-PAIR 7509,8044
-ADD0 -28
-ADD2 -26
-PAIR 8618,11519
-ADD0 -24
-ADD2 -22
-PAIR 13249,13824
-MORE0
-ADD0 -20
-MORE2
-ADD2 -18
-PAIR 14977,15531
-MORE0
-ADD0 -16
-MORE2
-ADD2 -14
-PAIR 2860,4608
-ADD1 -12
-ADD2 -10
-PAIR 4629,8620
-MORE1
-ADD1 -8
-MORE2
-ADD2 -6
-PAIR 10922,10944
-ADD1 -4
-ADD2 -2
-PAIR 15532,15552
-MORE1
-ADD1 0
-MORE2
-ADD2 2
-PAIR 9772,9792
-ADD0 4
-MORE1
-ADD1 6
-ADD2 8
-PAIR 10388,10943
-ADD0 10
-ADD1 12
-ADD2 14
-PAIR 20,21
-SET3 16
-PAIR 22,555
-ADD3 18
-PAIR 1151,1153
-CARRY3
-ADD3 20
-PAIR 1708,3457
-ADD3 22
-PAIR 3476,3477
-ADD3 24
-PAIR 5185,5738
-MORE3
-ADD3 26
-PAIR 5780,8043
-ADD3 28
-PAIR 8085,8662
-ADD3 30
-PAIR 9771,10368
-MORE3
-ADD3 32
-PAIR 12097,12116
-ADD3 34
-PAIR 12118,13247
-ADD3 36
-PAIR 13268,13845
-MORE3
-ADD3 38
-PAIR 1174,6358
-ADD0 40
-ADD3 42
-PAIR 7510,12694
-MORE0
-ADD0 44
-MORE3
-ADD3 46
-PAIR 13248,13248
-ADD0 48
-ADD3 50
-PAIR 576,2305
-MORE1
-ADD1 52
-ADD3 54
-PAIR 3478,9238
-ADD1 56
-ADD3 58
-PAIR 9770,9793
-ADD1 60
-MORE3
-ADD3 62
-PAIR 10390,10966
-MORE1
-ADD1 64
-ADD3 66
-PAIR 14400,14421
-MORE1
-ADD1 68
-MORE3
-ADD3 70
-PAIR 1749,4054
-ADD0 72
-MORE1
-ADD1 74
-MORE3
-ADD3 76
-PAIR 13270,16148
-MORE0
-ADD0 78
-ADD1 80
-ADD3 82
-PAIR -1,597
-MORE2
-ADD2 84
-MORE3
-ADD3 86
-PAIR 1132,2303
-ADD2 88
-ADD3 90
-PAIR 3456,4031
-MORE2
-ADD2 92
-ADD3 94
-PAIR 5164,8064
-ADD2 96
-MORE3
-ADD3 98
-PAIR 14997,16128
-MORE2
-ADD2 100
-ADD3 102
-PAIR 17281,16726
-MORE2
-ADD2 104
-ADD3 106
-PAIR 1728,1729
-MORE0
-ADD0 108
-MORE2
-ADD2 110
-MORE3
-ADD3 112
-PAIR 5206,9814
-ADD0 114
-ADD2 116
-ADD3 118
-PAIR 14954,16129
-ADD0 120
-ADD2 122
-ADD3 124
-PAIR 2304,2325
-MORE1
-ADD1 126
-MORE2
-add $256,%rax
-ADD2 -128
-MORE3
-ADD3 -126
-PAIR 2326,4587
-ADD1 -124
-MORE2
-ADD2 -122
-MORE3
-ADD3 -120
-PAIR 9237,14422
-MORE1
-ADD1 -118
-ADD2 -116
-ADD3 -114
-PAIR 14998,12652
-MORE0
-ADD0 -112
-ADD1 -110
-MORE2
-ADD2 -108
-ADD3 -106
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_c4b630c25a419a4c_l048_g3,.-peristyle_c4b630c25a419a4c_l048_g3
-.globl peristyle_c4b630c25a419a4c_l048_g4
-.hidden peristyle_c4b630c25a419a4c_l048_g4
-.type peristyle_c4b630c25a419a4c_l048_g4,@function
-.p2align 6
-peristyle_c4b630c25a419a4c_l048_g4:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 1131,1152
-SET0 -128
-PAIR 2283,2284
-ADD0 -126
-PAIR 3457,3477
-ADD0 -124
-PAIR 4032,5780
-CARRY0
-ADD0 -122
-PAIR 6356,6911
-ADD0 -120
-PAIR 6932,7509
-MORE0
-ADD0 -118
-PAIR 7510,9216
-ADD0 -116
-PAIR 9792,10388
-MORE0
-ADD0 -114
-PAIR 10390,12651
-ADD0 -112
-PAIR 13804,14401
-MORE0
-ADD0 -110
-PAIR 1708,3456
-SET1 -108
-PAIR 4054,5163
-ADD1 -106
-PAIR 6358,8044
-CARRY1
-ADD1 -104
-PAIR 8085,8619
-MORE1
-ADD1 -102
-PAIR 8620,9770
-ADD1 -100
-PAIR 9791,12117
-MORE1
-ADD1 -98
-PAIR 12650,12652
-MORE1
-ADD1 -96
-PAIR 13227,13247
-MORE1
-ADD1 -94
-PAIR 13249,14977
-ADD1 -92
-PAIR 5782,6933
-ADD0 -90
-ADD1 -88
-PAIR 7489,8043
-MORE0
-ADD0 -86
-MORE1
-ADD1 -84
-PAIR 8618,8639
-ADD0 -82
-ADD1 -80
-PAIR 9814,10389
-ADD0 -78
-ADD1 -76
-PAIR 16128,17834
-MORE0
-ADD0 -74
-MORE1
-ADD1 -72
-PAIR -22,-1
-SET2 -70
-PAIR 1132,1729
-ADD2 -68
-PAIR 1748,1749
-CARRY2
-ADD2 -66
-PAIR 2303,4586
-MORE2
-ADD2 -64
-PAIR 5162,5164
-ADD2 -62
-PAIR 6335,6357
-ADD2 -60
-PAIR 8065,8660
-ADD2 -58
-PAIR 8661,9772
-MORE2
-ADD2 -56
-PAIR 10367,12074
-ADD2 -54
-PAIR 12672,14956
-ADD2 -52
-PAIR 15573,16148
-MORE2
-ADD2 -50
-PAIR 16149,17855
-ADD2 -48
-PAIR 1151,1172
-MORE0
-ADD0 -46
-MORE2
-ADD2 -44
-PAIR 1173,8063
-MORE0
-ADD0 -42
-ADD2 -40
-PAIR 8064,8084
-ADD0 -38
-ADD2 -36
-PAIR 8640,9236
-MORE0
-ADD0 -34
-MORE2
-ADD2 -32
-PAIR 10348,13268
-ADD0 -30
-ADD2 -28
-PAIR 16150,16150
-MORE0
-ADD0 -26
-ADD2 -24
-PAIR 1707,2304
-ADD1 -22
-ADD2 -20
-PAIR 2326,4629
-MORE1
-ADD1 -18
-MORE2
-ADD2 -16
-PAIR 8641,9771
-MORE1
-ADD1 -14
-ADD2 -12
-PAIR 12096,13824
-ADD1 -10
-MORE2
-ADD2 -8
-PAIR 1727,4587
-ADD0 -6
-MORE1
-ADD1 -4
-ADD2 -2
-PAIR -21,0
-SET3 0
-PAIR 575,2858
-ADD3 2
-PAIR 2859,3455
-ADD3 4
-PAIR 4011,4012
-CARRY3
-ADD3 6
-PAIR 4033,4053
-MORE3
-ADD3 8
-PAIR 4608,5206
-MORE3
-ADD3 10
-PAIR 5740,5781
-MORE3
-ADD3 12
-PAIR 7488,9238
-MORE3
-ADD3 14
-PAIR 10368,10944
-ADD3 16
-PAIR 10966,11519
-MORE3
-ADD3 18
-PAIR 11520,11542
-MORE3
-ADD3 20
-PAIR 12075,12694
-MORE3
-ADD3 22
-PAIR 14400,14421
-MORE3
-ADD3 24
-PAIR 14976,16684
-MORE3
-ADD3 26
-PAIR 17279,17280
-MORE3
-ADD3 28
-PAIR 5759,5760
-MORE0
-ADD0 30
-MORE3
-ADD3 32
-PAIR 9812,10945
-MORE0
-ADD0 34
-MORE3
-ADD3 36
-PAIR 11499,12671
-ADD0 38
-ADD3 40
-PAIR 12693,17259
-MORE0
-ADD0 42
-MORE3
-ADD3 44
-PAIR 17301,17835
-ADD0 46
-ADD3 48
-PAIR 21,21
-ADD1 50
-MORE3
-ADD3 52
-PAIR 22,22
-MORE1
-ADD1 54
-MORE3
-ADD3 56
-PAIR 4031,11521
-ADD1 58
-MORE3
-ADD3 60
-PAIR 11541,11541
-ADD1 62
-MORE3
-ADD3 64
-PAIR 13248,13248
-ADD1 66
-MORE3
-ADD3 68
-PAIR 17857,17878
-MORE1
-ADD1 70
-ADD3 72
-PAIR 1,1750
-MORE0
-ADD0 74
-MORE1
-ADD1 76
-MORE3
-ADD3 78
-PAIR 5739,6913
-MORE0
-ADD0 80
-ADD1 82
-MORE3
-ADD3 84
-PAIR 10923,12097
-ADD0 86
-MORE1
-ADD1 88
-MORE3
-ADD3 90
-PAIR 2901,5185
-ADD2 92
-ADD3 94
-PAIR 5738,5761
-MORE2
-ADD2 96
-MORE3
-ADD3 98
-PAIR 6891,8042
-ADD2 100
-ADD3 102
-PAIR 12076,12095
-ADD2 104
-MORE3
-ADD3 106
-PAIR 12673,13803
-MORE2
-ADD2 108
-ADD3 110
-PAIR 15572,17281
-ADD2 112
-MORE3
-ADD3 114
-PAIR 17302,17876
-ADD2 116
-ADD3 118
-PAIR 10943,14975
-MORE0
-ADD0 120
-ADD2 122
-MORE3
-ADD3 124
-PAIR 2325,3435
-MORE1
-ADD1 126
-MORE2
-add $256,%rax
-ADD2 -128
-ADD3 -126
-PAIR 5205,11540
-ADD1 -124
-ADD2 -122
-MORE3
-ADD3 -120
-PAIR 13270,17877
-MORE1
-ADD1 -118
-ADD2 -116
-ADD3 -114
-PAIR 1728,14997
-MORE0
-ADD0 -112
-MORE1
-ADD1 -110
-ADD2 -108
-MORE3
-ADD3 -106
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_c4b630c25a419a4c_l048_g4,.-peristyle_c4b630c25a419a4c_l048_g4
-.globl peristyle_c4b630c25a419a4c_l048_g5
-.hidden peristyle_c4b630c25a419a4c_l048_g5
-.type peristyle_c4b630c25a419a4c_l048_g5,@function
-.p2align 6
-peristyle_c4b630c25a419a4c_l048_g5:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 556,596
-SET0 -128
-PAIR 1131,1151
-ADD0 -126
-PAIR 1173,1750
-CARRY0
-ADD0 -124
-PAIR 2860,4052
-ADD0 -122
-PAIR 4629,5205
-MORE0
-ADD0 -120
-PAIR 5759,5781
-ADD0 -118
-PAIR 6316,6911
-ADD0 -116
-PAIR 6913,6933
-MORE0
-ADD0 -114
-PAIR 8619,8660
-ADD0 -112
-PAIR 10348,10369
-MORE0
-ADD0 -110
-PAIR 10389,11500
-ADD0 -108
-PAIR 12651,12692
-MORE0
-ADD0 -106
-PAIR 13226,13247
-ADD0 -104
-PAIR 13268,13269
-MORE0
-ADD0 -102
-PAIR 13270,14401
-ADD0 -100
-PAIR 14996,15574
-ADD0 -98
-PAIR 16684,17281
-ADD0 -96
-PAIR 577,2326
-SET1 -94
-PAIR 3435,3456
-CARRY1
-ADD1 -92
-PAIR 3457,5164
-ADD1 -90
-PAIR 5739,7468
-ADD1 -88
-PAIR 8065,8640
-MORE1
-ADD1 -86
-PAIR 9196,10347
-MORE1
-ADD1 -84
-PAIR 10368,10924
-MORE1
-ADD1 -82
-PAIR 12076,12095
-ADD1 -80
-PAIR 12117,12652
-MORE1
-ADD1 -78
-PAIR 12672,12693
-ADD1 -76
-PAIR 13804,14955
-ADD1 -74
-PAIR 16128,16704
-MORE1
-ADD1 -72
-PAIR 17259,17856
-ADD1 -70
-PAIR 1729,3478
-MORE0
-ADD0 -68
-MORE1
-ADD1 -66
-PAIR 4608,8085
-ADD0 -64
-ADD1 -62
-PAIR 9792,9812
-ADD0 -60
-ADD1 -58
-PAIR 15573,17301
-MORE0
-ADD0 -56
-MORE1
-ADD1 -54
-PAIR 554,555
-SET2 -52
-PAIR 1130,1708
-ADD2 -50
-PAIR 1727,1749
-CARRY2
-ADD2 -48
-PAIR 2282,2324
-MORE2
-ADD2 -46
-PAIR 3434,3476
-ADD2 -44
-PAIR 4011,4012
-MORE2
-ADD2 -42
-PAIR 4031,4032
-MORE2
-ADD2 -40
-PAIR 4586,4587
-ADD2 -38
-PAIR 6314,6934
-ADD2 -36
-PAIR 7467,8063
-MORE2
-ADD2 -34
-PAIR 8620,8639
-ADD2 -32
-PAIR 8661,9195
-ADD2 -30
-PAIR 9791,11499
-MORE2
-ADD2 -28
-PAIR 12075,13802
-ADD2 -26
-PAIR 13803,14378
-ADD2 -24
-PAIR 14954,14977
-MORE2
-ADD2 -22
-PAIR 15530,16106
-ADD2 -20
-PAIR 1748,3455
-ADD0 -18
-MORE2
-ADD2 -16
-PAIR 5780,6892
-ADD0 -14
-ADD2 -12
-PAIR 7509,10390
-MORE0
-ADD0 -10
-ADD2 -8
-PAIR 14379,17876
-ADD0 -6
-MORE2
-ADD2 -4
-PAIR 4033,5162
-ADD1 -2
-ADD2 0
-PAIR 8043,8064
-MORE1
-ADD1 2
-MORE2
-ADD2 4
-PAIR 10923,10943
-ADD1 6
-MORE2
-ADD2 8
-PAIR 15531,16682
-MORE1
-ADD1 10
-ADD2 12
-PAIR 8618,9216
-ADD0 14
-ADD1 16
-MORE2
-ADD2 18
-PAIR 1132,1152
-SET3 20
-PAIR 1728,2304
-CARRY3
-ADD3 22
-PAIR 2305,2325
-MORE3
-ADD3 24
-PAIR 4607,4630
-MORE3
-ADD3 26
-PAIR 6337,6358
-ADD3 28
-PAIR 9217,9238
-MORE3
-ADD3 30
-PAIR 10966,12694
-MORE3
-ADD3 32
-PAIR 13248,13845
-ADD3 34
-PAIR 14976,15551
-MORE3
-ADD3 36
-PAIR 15572,16108
-ADD3 38
-PAIR 16129,16150
-ADD3 40
-PAIR 16705,16726
-MORE3
-ADD3 42
-PAIR 575,1153
-ADD0 44
-ADD3 46
-PAIR 1174,2303
-MORE0
-ADD0 48
-MORE3
-ADD3 50
-PAIR 4609,8044
-ADD0 52
-ADD3 54
-PAIR 8084,12097
-ADD0 56
-ADD3 58
-PAIR 14421,14422
-MORE0
-ADD0 60
-MORE3
-ADD3 62
-PAIR 14975,15553
-ADD0 64
-ADD3 66
-PAIR 598,5738
-ADD1 68
-ADD3 70
-PAIR 5740,8662
-MORE1
-ADD1 72
-ADD3 74
-PAIR 9814,10945
-ADD1 76
-MORE3
-ADD3 78
-PAIR 13846,15532
-MORE1
-ADD1 80
-ADD3 82
-PAIR 17302,17857
-ADD0 84
-ADD1 86
-ADD3 88
-PAIR 2284,13249
-ADD2 90
-ADD3 92
-PAIR 8042,14420
-ADD0 94
-ADD2 96
-MORE3
-ADD3 98
-PAIR 14399,17877
-ADD0 100
-MORE2
-ADD2 102
-ADD3 104
-PAIR 5761,10944
-ADD1 106
-MORE2
-ADD2 108
-ADD3 110
-PAIR 8086,4054
-MORE0
-ADD0 112
-MORE1
-ADD1 114
-MORE2
-ADD2 116
-MORE3
-ADD3 118
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_c4b630c25a419a4c_l048_g5,.-peristyle_c4b630c25a419a4c_l048_g5
-.globl peristyle_c4b630c25a419a4c_l048_g6
-.hidden peristyle_c4b630c25a419a4c_l048_g6
-.type peristyle_c4b630c25a419a4c_l048_g6,@function
-.p2align 6
-peristyle_c4b630c25a419a4c_l048_g6:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 2881,4032
-SET0 -128
-PAIR 4033,4033
-CARRY0
-ADD0 -126
-PAIR 4052,4052
-MORE0
-ADD0 -124
-PAIR 4586,4586
-ADD0 -122
-PAIR 4609,4609
-MORE0
-ADD0 -120
-PAIR 5738,5782
-MORE0
-ADD0 -118
-PAIR 6336,7508
-ADD0 -116
-PAIR 7510,8661
-MORE0
-ADD0 -114
-PAIR 9217,13825
-MORE0
-ADD0 -112
-PAIR 15574,16108
-MORE0
-ADD0 -110
-PAIR 16149,17259
-ADD0 -108
-PAIR 17260,17280
-MORE0
-ADD0 -106
-PAIR 17281,17301
-MORE0
-ADD0 -104
-PAIR 17836,17856
-MORE0
-ADD0 -102
-PAIR 597,1131
-SET1 -100
-PAIR 1173,2902
-ADD1 -98
-PAIR 4012,4608
-CARRY1
-ADD1 -96
-PAIR 5183,5205
-ADD1 -94
-PAIR 5780,8042
-ADD1 -92
-PAIR 8620,9793
-MORE1
-ADD1 -90
-PAIR 9812,10348
-ADD1 -88
-PAIR 10390,10924
-ADD1 -86
-PAIR 12693,13227
-MORE1
-ADD1 -84
-PAIR 13228,14400
-ADD1 -82
-PAIR 14401,14421
-ADD1 -80
-PAIR 14422,14976
-MORE1
-ADD1 -78
-PAIR 16703,17855
-ADD1 -76
-PAIR 17877,17878
-MORE1
-ADD1 -74
-PAIR 598,598
-ADD0 -72
-ADD1 -70
-PAIR 1729,1729
-MORE0
-ADD0 -68
-MORE1
-ADD1 -66
-PAIR 2901,2901
-ADD0 -64
-ADD1 -62
-PAIR 4053,4053
-MORE0
-ADD0 -60
-ADD1 -58
-PAIR 4054,4630
-MORE0
-ADD0 -56
-MORE1
-ADD1 -54
-PAIR 5760,8044
-ADD0 -52
-ADD1 -50
-PAIR 9216,9216
-MORE0
-ADD0 -48
-ADD1 -46
-PAIR 9238,9238
-MORE0
-ADD0 -44
-MORE1
-ADD1 -42
-PAIR 12118,12651
-ADD0 -40
-ADD1 -38
-PAIR 13823,14955
-ADD0 -36
-ADD1 -34
-PAIR 1706,2282
-SET2 -32
-PAIR 2305,2325
-CARRY2
-ADD2 -30
-PAIR 3435,3436
-ADD2 -28
-PAIR 3476,4010
-MORE2
-ADD2 -26
-PAIR 4011,4031
-MORE2
-ADD2 -24
-PAIR 4587,5162
-ADD2 -22
-PAIR 6314,6316
-MORE2
-ADD2 -20
-PAIR 6335,7468
-ADD2 -18
-PAIR 7489,8065
-MORE2
-ADD2 -16
-PAIR 8640,8660
-MORE2
-ADD2 -14
-PAIR 8662,9236
-MORE2
-ADD2 -12
-PAIR 9770,9772
-MORE2
-ADD2 -10
-PAIR 9791,10389
-ADD2 -8
-PAIR 10923,10943
-ADD2 -6
-PAIR 12652,12671
-MORE2
-ADD2 -4
-PAIR 13226,13270
-ADD2 -2
-PAIR 13802,13804
-MORE2
-ADD2 0
-PAIR 13824,15553
-ADD2 2
-PAIR 16106,16129
-MORE2
-ADD2 4
-PAIR 16148,16682
-ADD2 6
-PAIR 1707,2326
-MORE0
-ADD0 8
-ADD2 10
-PAIR 4607,4629
-ADD0 12
-MORE2
-ADD2 14
-PAIR 5163,8639
-MORE0
-ADD0 16
-ADD2 18
-PAIR 8641,8641
-ADD0 20
-MORE2
-ADD2 22
-PAIR 10944,10944
-MORE0
-ADD0 24
-MORE2
-ADD2 26
-PAIR 12076,13844
-ADD0 28
-ADD2 30
-PAIR 13845,15551
-ADD0 32
-MORE2
-ADD2 34
-PAIR 1151,1153
-MORE1
-ADD1 36
-ADD2 38
-PAIR 7467,12097
-MORE1
-ADD1 40
-ADD2 42
-PAIR 10965,10965
-MORE0
-ADD0 44
-ADD1 46
-MORE2
-ADD2 48
-PAIR 17279,17279
-MORE0
-ADD0 50
-MORE1
-ADD1 52
-ADD2 54
-PAIR 1,1172
-SET3 56
-PAIR 2283,5164
-ADD3 58
-PAIR 6911,6913
-CARRY3
-ADD3 60
-PAIR 6933,7487
-MORE3
-ADD3 62
-PAIR 8043,8085
-MORE3
-ADD3 64
-PAIR 9771,10367
-MORE3
-ADD3 66
-PAIR 10388,12095
-ADD3 68
-PAIR 12096,12692
-MORE3
-ADD3 70
-PAIR 12694,13269
-ADD3 72
-PAIR 14420,15532
-MORE3
-ADD3 74
-PAIR 8619,15572
-MORE0
-ADD0 76
-ADD3 78
-PAIR 2859,3457
-ADD1 80
-ADD3 82
-PAIR 5204,8064
-ADD1 84
-MORE3
-ADD3 86
-PAIR 10368,10922
-MORE1
-ADD1 88
-ADD3 90
-PAIR 13249,14379
-ADD1 92
-MORE3
-ADD3 94
-PAIR 1750,2900
-ADD0 96
-MORE1
-ADD1 98
-ADD3 100
-PAIR 5206,5759
-MORE0
-ADD0 102
-ADD1 104
-MORE3
-ADD3 106
-PAIR 12117,13846
-MORE0
-ADD0 108
-MORE1
-ADD1 110
-ADD3 112
-PAIR 14997,16150
-MORE0
-ADD0 114
-ADD1 116
-MORE3
-ADD3 118
-PAIR 15530,17876
-ADD0 120
-ADD1 122
-ADD3 124
-PAIR 1748,5739
-ADD2 126
-MORE3
-add $256,%rax
-ADD3 -128
-PAIR 6912,7509
-ADD2 -126
-ADD3 -124
-PAIR 8063,8618
-MORE2
-ADD2 -122
-MORE3
-ADD3 -120
-PAIR 10945,16128
-ADD2 -118
-ADD3 -116
-PAIR 1132,9813
-ADD1 -114
-ADD2 -112
-ADD3 -110
-PAIR 9814,10346
-MORE1
-ADD1 -108
-MORE2
-ADD2 -106
-MORE3
-ADD3 -104
-PAIR 13248,14975
-ADD1 -102
-MORE2
-ADD2 -100
-MORE3
-ADD3 -98
-PAIR 1728,1728
-MORE0
-ADD0 -96
-MORE1
-ADD1 -94
-ADD2 -92
-MORE3
-ADD3 -90
-PAIR 14977,14977
-ADD0 -88
-ADD1 -86
-ADD2 -84
-MORE3
-ADD3 -82
-PAIR 14996,14956
-MORE0
-ADD0 -80
-ADD1 -78
-ADD2 -76
-ADD3 -74
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_c4b630c25a419a4c_l048_g6,.-peristyle_c4b630c25a419a4c_l048_g6
-.globl peristyle_c4b630c25a419a4c_l048_g7
-.hidden peristyle_c4b630c25a419a4c_l048_g7
-.type peristyle_c4b630c25a419a4c_l048_g7,@function
-.p2align 6
-peristyle_c4b630c25a419a4c_l048_g7:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 20,576
-SET0 -128
-PAIR 2325,3476
-ADD0 -126
-PAIR 3477,5185
-ADD0 -124
-PAIR 7489,7509
-CARRY0
-ADD0 -122
-PAIR 7510,8043
-MORE0
-ADD0 -120
-PAIR 8639,9238
-ADD0 -118
-PAIR 10348,10944
-MORE0
-ADD0 -116
-PAIR 12095,12096
-MORE0
-ADD0 -114
-PAIR 12652,13227
-ADD0 -112
-PAIR 13269,13803
-MORE0
-ADD0 -110
-PAIR 13824,13845
-MORE0
-ADD0 -108
-PAIR 14380,15574
-ADD0 -106
-PAIR 17855,17856
-MORE0
-ADD0 -104
-PAIR 598,1153
-SET1 -102
-PAIR 2305,2902
-ADD1 -100
-PAIR 3478,4053
-CARRY1
-ADD1 -98
-PAIR 4587,5204
-ADD1 -96
-PAIR 5738,9236
-ADD1 -94
-PAIR 9812,10966
-MORE1
-ADD1 -92
-PAIR 12671,12692
-ADD1 -90
-PAIR 13247,14954
-ADD1 -88
-PAIR 14998,16726
-MORE1
-ADD1 -86
-PAIR 17259,17259
-ADD1 -84
-PAIR 556,577
-ADD0 -82
-MORE1
-ADD1 -80
-PAIR 597,2304
-MORE0
-ADD0 -78
-MORE1
-ADD1 -76
-PAIR 2860,4609
-ADD0 -74
-ADD1 -72
-PAIR 5780,6337
-MORE0
-ADD0 -70
-MORE1
-ADD1 -68
-PAIR 14401,14955
-MORE0
-ADD0 -66
-MORE1
-ADD1 -64
-PAIR 14997,15572
-MORE0
-ADD0 -62
-ADD1 -60
-PAIR 15573,16724
-ADD0 -58
-MORE1
-ADD1 -56
-PAIR 1151,1706
-SET2 -54
-PAIR 1749,2284
-ADD2 -52
-PAIR 2858,2881
-ADD2 -50
-PAIR 3456,3457
-CARRY2
-ADD2 -48
-PAIR 4608,5164
-ADD2 -46
-PAIR 5781,6913
-MORE2
-ADD2 -44
-PAIR 8660,9814
-ADD2 -42
-PAIR 10368,12076
-MORE2
-ADD2 -40
-PAIR 12097,12118
-MORE2
-ADD2 -38
-PAIR 12651,12694
-ADD2 -36
-PAIR 16108,16704
-ADD2 -34
-PAIR 17260,17835
-MORE2
-ADD2 -32
-PAIR 1131,4033
-MORE0
-ADD0 -30
-MORE2
-ADD2 -28
-PAIR 5739,5760
-ADD0 -26
-ADD2 -24
-PAIR 8042,9217
-MORE0
-ADD0 -22
-ADD2 -20
-PAIR 10369,12075
-ADD0 -18
-MORE2
-ADD2 -16
-PAIR 15553,16149
-ADD0 -14
-ADD2 -12
-PAIR 4629,8044
-ADD1 -10
-ADD2 -8
-PAIR 12116,14420
-ADD1 -6
-MORE2
-ADD2 -4
-PAIR 1707,2303
-MORE0
-ADD0 -2
-MORE1
-ADD1 0
-ADD2 2
-PAIR 4031,17836
-ADD0 4
-ADD1 6
-ADD2 8
-PAIR -22,1
-SET3 10
-PAIR 22,1130
-CARRY3
-ADD3 12
-PAIR 2900,4054
-MORE3
-ADD3 14
-PAIR 4588,5162
-MORE3
-ADD3 16
-PAIR 5761,5761
-ADD3 18
-PAIR 7466,7466
-MORE3
-ADD3 20
-PAIR 7487,8084
-ADD3 22
-PAIR 8640,8640
-MORE3
-ADD3 24
-PAIR 9195,9195
-MORE3
-ADD3 26
-PAIR 9792,9793
-MORE3
-ADD3 28
-PAIR 10347,10390
-MORE3
-ADD3 30
-PAIR 12117,12650
-MORE3
-ADD3 32
-PAIR 13270,13804
-MORE3
-ADD3 34
-PAIR 13844,14399
-ADD3 36
-PAIR 14422,14956
-MORE3
-ADD3 38
-PAIR 15530,15551
-MORE3
-ADD3 40
-PAIR 16107,16107
-ADD3 42
-PAIR 16128,16128
-MORE3
-ADD3 44
-PAIR 16682,16683
-MORE3
-ADD3 46
-PAIR 17258,17258
-MORE3
-ADD3 48
-PAIR 17280,17280
-MORE3
-ADD3 50
-PAIR 1748,4607
-MORE0
-ADD0 52
-MORE3
-ADD3 54
-PAIR 5183,7508
-MORE0
-ADD0 56
-MORE3
-ADD3 58
-PAIR 10945,14400
-ADD0 60
-MORE3
-ADD3 62
-PAIR 554,2901
-MORE1
-ADD1 64
-MORE3
-ADD3 66
-PAIR 5740,6314
-ADD1 68
-ADD3 70
-PAIR 8619,16148
-MORE1
-ADD1 72
-MORE3
-ADD3 74
-PAIR 16725,17300
-ADD1 76
-MORE3
-ADD3 78
-PAIR 5205,17279
-ADD0 80
-ADD1 82
-MORE3
-ADD3 84
-PAIR -21,3455
-MORE2
-ADD2 86
-MORE3
-ADD3 88
-PAIR 7467,7467
-ADD2 90
-MORE3
-ADD3 92
-PAIR 10965,10965
-MORE2
-ADD2 94
-MORE3
-ADD3 96
-PAIR 12693,15531
-MORE2
-ADD2 98
-MORE3
-ADD3 100
-PAIR 9216,17857
-MORE0
-ADD0 102
-ADD2 104
-ADD3 106
-PAIR 555,555
-MORE1
-ADD1 108
-MORE2
-ADD2 110
-MORE3
-ADD3 112
-PAIR 4628,4628
-ADD1 114
-ADD2 116
-MORE3
-ADD3 118
-PAIR 8085,14996
-ADD1 120
-ADD2 122
-ADD3 124
-PAIR 16106,17877
 ADD0 126
 MORE1
 add $256,%rax
@@ -3474,5 +536,2883 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c4b630c25a419a4c_l048_g7,.-peristyle_c4b630c25a419a4c_l048_g7
+.size peristyle_49e35774d20bea0f_l048_g0,.-peristyle_49e35774d20bea0f_l048_g0
+.globl peristyle_49e35774d20bea0f_l048_g1
+.hidden peristyle_49e35774d20bea0f_l048_g1
+.type peristyle_49e35774d20bea0f_l048_g1,@function
+.p2align 6
+peristyle_49e35774d20bea0f_l048_g1:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR -21,0
+SET0 -128
+PAIR 555,1130
+ADD0 -126
+PAIR 1706,2303
+ADD0 -124
+PAIR 2304,2879
+ADD0 -122
+PAIR 3435,3455
+CARRY0
+ADD0 -120
+PAIR 4052,4628
+MORE0
+ADD0 -118
+PAIR 5781,6337
+ADD0 -116
+PAIR 6891,8661
+MORE0
+ADD0 -114
+PAIR 10964,12074
+ADD0 -112
+PAIR 12095,12692
+MORE0
+ADD0 -110
+PAIR 12694,13226
+ADD0 -108
+PAIR 14399,14998
+MORE0
+ADD0 -106
+PAIR 1152,1172
+SET1 -104
+PAIR 1727,2283
+ADD1 -102
+PAIR 2284,4032
+CARRY1
+ADD1 -100
+PAIR 4587,6356
+ADD1 -98
+PAIR 6913,6932
+MORE1
+ADD1 -96
+PAIR 6933,7489
+ADD1 -94
+PAIR 8084,8640
+MORE1
+ADD1 -92
+PAIR 9236,9792
+ADD1 -90
+PAIR 10388,10923
+MORE1
+ADD1 -88
+PAIR 11499,12671
+ADD1 -86
+PAIR 13268,16128
+MORE1
+ADD1 -84
+PAIR 17835,17835
+ADD1 -82
+PAIR 6911,8618
+ADD0 -80
+ADD1 -78
+PAIR 13804,17301
+MORE0
+ADD0 -76
+ADD1 -74
+PAIR 21,2860
+SET2 -72
+PAIR 7468,8065
+ADD2 -70
+PAIR 9771,9791
+CARRY2
+ADD2 -68
+PAIR 10369,11542
+ADD2 -66
+PAIR 13269,13270
+MORE2
+ADD2 -64
+PAIR 13802,15531
+MORE2
+ADD2 -62
+PAIR 15553,15573
+ADD2 -60
+PAIR 16108,16148
+MORE2
+ADD2 -58
+PAIR -1,1707
+ADD0 -56
+MORE2
+ADD2 -54
+PAIR 4588,5163
+ADD0 -52
+MORE2
+ADD2 -50
+PAIR 5185,5740
+ADD0 -48
+ADD2 -46
+PAIR 10347,14954
+MORE0
+ADD0 -44
+MORE2
+ADD2 -42
+PAIR 17876,15551
+ADD0 -40
+ADD2 -38
+PAIR 3477,7509
+MORE1
+ADD1 -36
+ADD2 -34
+PAIR 10945,17259
+ADD1 -32
+MORE2
+ADD2 -30
+PAIR 1,5739
+MORE0
+ADD0 -28
+MORE1
+ADD1 -26
+ADD2 -24
+PAIR 5782,7510
+ADD0 -22
+MORE1
+ADD1 -20
+MORE2
+ADD2 -18
+PAIR 8043,8063
+MORE0
+ADD0 -16
+MORE1
+ADD1 -14
+MORE2
+ADD2 -12
+PAIR 8639,10389
+ADD0 -10
+ADD1 -8
+MORE2
+ADD2 -6
+PAIR 597,1153
+SET3 -4
+PAIR 2859,2900
+ADD3 -2
+PAIR 4012,4608
+CARRY3
+ADD3 0
+PAIR 5204,5206
+ADD3 2
+PAIR 7467,8620
+ADD3 4
+PAIR 9238,9813
+ADD3 6
+PAIR 10922,10924
+MORE3
+ADD3 8
+PAIR 12118,13228
+ADD3 10
+PAIR 13249,13823
+ADD3 12
+PAIR 13846,14400
+MORE3
+ADD3 14
+PAIR 15530,16703
+ADD3 16
+PAIR 17279,17855
+ADD3 18
+PAIR 4053,5183
+MORE0
+ADD0 20
+ADD3 22
+PAIR 9793,14955
+ADD0 24
+MORE3
+ADD3 26
+PAIR 14976,14977
+MORE0
+ADD0 28
+MORE3
+ADD3 30
+PAIR 1173,3457
+ADD1 32
+ADD3 34
+PAIR 5760,9216
+MORE1
+ADD1 36
+MORE3
+ADD3 38
+PAIR 12097,12651
+ADD1 40
+ADD3 42
+PAIR 14401,14997
+MORE1
+ADD1 44
+ADD3 46
+PAIR 1131,5759
+ADD0 48
+ADD1 50
+MORE3
+ADD3 52
+PAIR 5780,8064
+MORE0
+ADD0 54
+MORE1
+ADD1 56
+ADD3 58
+PAIR 10348,10390
+ADD0 60
+ADD1 62
+ADD3 64
+PAIR 14975,17834
+ADD0 66
+MORE1
+ADD1 68
+MORE3
+ADD3 70
+PAIR 598,1132
+ADD2 72
+ADD3 74
+PAIR 1729,2901
+MORE2
+ADD2 76
+MORE3
+ADD3 78
+PAIR 2902,4054
+MORE2
+ADD2 80
+ADD3 82
+PAIR 4630,5205
+MORE2
+ADD2 84
+MORE3
+ADD3 86
+PAIR 10368,10965
+ADD2 88
+ADD3 90
+PAIR 13248,14379
+MORE2
+ADD2 92
+MORE3
+ADD3 94
+PAIR 14421,14422
+MORE2
+ADD2 96
+ADD3 98
+PAIR 14996,17878
+ADD2 100
+MORE3
+ADD3 102
+PAIR 8042,8044
+MORE0
+ADD0 104
+MORE2
+ADD2 106
+ADD3 108
+PAIR 10346,12117
+ADD0 110
+ADD2 112
+ADD3 114
+PAIR 13227,17877
+MORE0
+ADD0 116
+MORE2
+ADD2 118
+MORE3
+ADD3 120
+PAIR 1728,1750
+MORE1
+ADD1 122
+MORE2
+ADD2 124
+MORE3
+ADD3 126
+PAIR 1151,9812
+add $256,%rax
+ADD0 -128
+MORE1
+ADD1 -126
+MORE2
+ADD2 -124
+ADD3 -122
+PAIR 9814,12693
+MORE0
+ADD0 -120
+ADD1 -118
+MORE2
+ADD2 -116
+ADD3 -114
+PAIR 16150,10943
+ADD0 -112
+ADD1 -110
+ADD2 -108
+MORE3
+ADD3 -106
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_49e35774d20bea0f_l048_g1,.-peristyle_49e35774d20bea0f_l048_g1
+.globl peristyle_49e35774d20bea0f_l048_g2
+.hidden peristyle_49e35774d20bea0f_l048_g2
+.type peristyle_49e35774d20bea0f_l048_g2,@function
+.p2align 6
+peristyle_49e35774d20bea0f_l048_g2:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 21,576
+SET0 -128
+PAIR 597,1727
+CARRY0
+ADD0 -126
+PAIR 2879,2900
+ADD0 -124
+PAIR 4012,4053
+MORE0
+ADD0 -122
+PAIR 5185,7510
+ADD0 -120
+PAIR 8661,9237
+ADD0 -118
+PAIR 9772,9791
+MORE0
+ADD0 -116
+PAIR 9793,9813
+ADD0 -114
+PAIR 10922,12650
+MORE0
+ADD0 -112
+PAIR 12671,12673
+ADD0 -110
+PAIR 12692,13803
+MORE0
+ADD0 -108
+PAIR 13844,14380
+MORE0
+ADD0 -106
+PAIR 14954,15574
+ADD0 -104
+PAIR 17281,17855
+ADD0 -102
+PAIR 17876,17878
+MORE0
+ADD0 -100
+PAIR 575,1132
+SET1 -98
+PAIR 1152,1153
+ADD1 -96
+PAIR 2305,2325
+ADD1 -94
+PAIR 4607,4609
+CARRY1
+ADD1 -92
+PAIR 6337,6358
+ADD1 -90
+PAIR 8084,10966
+MORE1
+ADD1 -88
+PAIR 13248,13249
+MORE1
+ADD1 -86
+PAIR 13845,14399
+ADD1 -84
+PAIR 14421,14422
+MORE1
+ADD1 -82
+PAIR 14975,14976
+ADD1 -80
+PAIR 15572,16129
+MORE1
+ADD1 -78
+PAIR 16150,16705
+ADD1 -76
+PAIR 16726,17302
+MORE1
+ADD1 -74
+PAIR 1174,1174
+ADD0 -72
+ADD1 -70
+PAIR 1728,1728
+MORE0
+ADD0 -68
+ADD1 -66
+PAIR 2304,4630
+ADD0 -64
+MORE1
+ADD1 -62
+PAIR 9238,15551
+MORE0
+ADD0 -60
+MORE1
+ADD1 -58
+PAIR 3435,5162
+SET2 -56
+PAIR 7468,8043
+ADD2 -54
+PAIR 8064,8064
+CARRY2
+ADD2 -52
+PAIR 8065,8065
+MORE2
+ADD2 -50
+PAIR 8618,8640
+ADD2 -48
+PAIR 9196,9792
+ADD2 -46
+PAIR 9812,10923
+MORE2
+ADD2 -44
+PAIR 10924,10943
+MORE2
+ADD2 -42
+PAIR 12095,12117
+ADD2 -40
+PAIR 12652,12672
+ADD2 -38
+PAIR 13804,14955
+MORE2
+ADD2 -36
+PAIR 15573,16128
+ADD2 -34
+PAIR 16682,17259
+MORE2
+ADD2 -32
+PAIR 17301,17856
+ADD2 -30
+PAIR 577,1729
+ADD0 -28
+ADD2 -26
+PAIR 2326,3478
+ADD0 -24
+MORE2
+ADD2 -22
+PAIR 4054,5738
+ADD1 -20
+ADD2 -18
+PAIR 5740,5761
+MORE1
+ADD1 -16
+ADD2 -14
+PAIR 8086,8662
+ADD1 -12
+MORE2
+ADD2 -10
+PAIR 10944,15532
+MORE1
+ADD1 -8
+ADD2 -6
+PAIR 598,10945
+MORE0
+ADD0 -4
+ADD1 -2
+ADD2 0
+PAIR -21,1131
+SET3 2
+PAIR 1151,1706
+ADD3 4
+PAIR 1707,1749
+ADD3 6
+PAIR 2858,2881
+CARRY3
+ADD3 8
+PAIR 3455,4031
+ADD3 10
+PAIR 4628,4629
+MORE3
+ADD3 12
+PAIR 5760,5781
+ADD3 14
+PAIR 6913,7467
+ADD3 16
+PAIR 8660,10369
+MORE3
+ADD3 18
+PAIR 10965,12075
+ADD3 20
+PAIR 12116,12651
+MORE3
+ADD3 22
+PAIR 14996,16106
+ADD3 24
+PAIR 16149,17260
+ADD3 26
+PAIR 17836,17877
+MORE3
+ADD3 28
+PAIR 555,12118
+ADD0 30
+MORE3
+ADD3 32
+PAIR 2284,2303
+MORE1
+ADD1 34
+ADD3 36
+PAIR 8042,8044
+ADD1 38
+ADD3 40
+PAIR 9217,12694
+ADD1 42
+MORE3
+ADD3 44
+PAIR 14420,16108
+MORE1
+ADD1 46
+ADD3 48
+PAIR 12097,15553
+ADD0 50
+MORE1
+ADD1 52
+ADD3 54
+PAIR 3456,4608
+MORE2
+ADD2 56
+MORE3
+ADD3 58
+PAIR 5164,5739
+ADD2 60
+ADD3 62
+PAIR 8085,12076
+ADD2 64
+ADD3 66
+PAIR 12693,15531
+MORE2
+ADD2 68
+MORE3
+ADD3 70
+PAIR 16704,17857
+ADD2 72
+MORE3
+ADD3 74
+PAIR 3457,4033
+MORE0
+ADD0 76
+MORE2
+ADD2 78
+ADD3 80
+PAIR 9216,10368
+MORE0
+ADD0 82
+ADD2 84
+MORE3
+ADD3 86
+PAIR 17835,10347
+MORE0
+ADD0 88
+MORE2
+ADD2 90
+ADD3 92
+PAIR 9814,13846
+ADD0 94
+ADD1 96
+ADD2 98
+ADD3 100
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_49e35774d20bea0f_l048_g2,.-peristyle_49e35774d20bea0f_l048_g2
+.globl peristyle_49e35774d20bea0f_l048_g3
+.hidden peristyle_49e35774d20bea0f_l048_g3
+.type peristyle_49e35774d20bea0f_l048_g3,@function
+.p2align 6
+peristyle_49e35774d20bea0f_l048_g3:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 0,21
+SET0 -128
+PAIR 1729,2902
+ADD0 -126
+PAIR 3456,4032
+CARRY0
+ADD0 -124
+PAIR 4033,4588
+ADD0 -122
+PAIR 5163,5740
+MORE0
+ADD0 -120
+PAIR 5761,6315
+MORE0
+ADD0 -118
+PAIR 6336,6337
+MORE0
+ADD0 -116
+PAIR 6891,6934
+ADD0 -114
+PAIR 9196,10347
+MORE0
+ADD0 -112
+PAIR 12075,12118
+MORE0
+ADD0 -110
+PAIR 15553,17302
+ADD0 -108
+PAIR 17835,17856
+MORE0
+ADD0 -106
+PAIR 1132,2900
+SET1 -104
+PAIR 3457,5164
+ADD1 -102
+PAIR 5759,8043
+CARRY1
+ADD1 -100
+PAIR 8618,8619
+ADD1 -98
+PAIR 10346,12095
+ADD1 -96
+PAIR 12692,14420
+MORE1
+ADD1 -94
+PAIR 14956,15530
+ADD1 -92
+PAIR 1,5739
+MORE0
+ADD0 -90
+MORE1
+ADD1 -88
+PAIR 6911,6912
+ADD0 -86
+MORE1
+ADD1 -84
+PAIR 6913,6913
+MORE0
+ADD0 -82
+MORE1
+ADD1 -80
+PAIR 6933,6933
+MORE0
+ADD0 -78
+MORE1
+ADD1 -76
+PAIR 7509,8064
+ADD0 -74
+ADD1 -72
+PAIR 9814,10368
+MORE0
+ADD0 -70
+MORE1
+ADD1 -68
+PAIR 12096,12694
+MORE0
+ADD0 -66
+MORE1
+ADD1 -64
+PAIR 13248,13249
+MORE0
+ADD0 -62
+MORE1
+ADD1 -60
+PAIR 13846,14977
+MORE0
+ADD0 -58
+MORE1
+ADD1 -56
+PAIR 1151,1174
+SET2 -54
+PAIR 2881,2901
+CARRY2
+ADD2 -52
+PAIR 3477,4609
+ADD2 -50
+PAIR 5205,7466
+ADD2 -48
+PAIR 7468,7510
+MORE2
+ADD2 -46
+PAIR 8086,8640
+ADD2 -44
+PAIR 8641,8662
+MORE2
+ADD2 -42
+PAIR 11499,12672
+MORE2
+ADD2 -40
+PAIR 13844,13845
+ADD2 -38
+PAIR 1173,7489
+ADD0 -36
+MORE2
+ADD2 -34
+PAIR 8660,9812
+MORE0
+ADD0 -32
+MORE2
+ADD2 -30
+PAIR 1172,1728
+MORE1
+ADD1 -28
+MORE2
+ADD2 -26
+PAIR 2283,5206
+MORE1
+ADD1 -24
+MORE2
+ADD2 -22
+PAIR 7487,8063
+ADD1 -20
+ADD2 -18
+PAIR 8085,9771
+MORE1
+ADD1 -16
+MORE2
+ADD2 -14
+PAIR 10367,10945
+ADD1 -12
+ADD2 -10
+PAIR 14379,14996
+MORE1
+ADD1 -8
+MORE2
+ADD2 -6
+PAIR 9813,14997
+MORE0
+ADD0 -4
+MORE1
+ADD1 -2
+MORE2
+ADD2 0
+PAIR 13228,16128
+ADD0 2
+ADD1 4
+ADD2 6
+PAIR 556,577
+SET3 8
+PAIR 1727,2325
+ADD3 10
+PAIR 2858,2860
+ADD3 12
+PAIR 2880,4054
+CARRY3
+ADD3 14
+PAIR 4628,6316
+ADD3 16
+PAIR 8620,9195
+ADD3 18
+PAIR 9237,9238
+MORE3
+ADD3 20
+PAIR 9770,9791
+ADD3 22
+PAIR 9792,10390
+ADD3 24
+PAIR 10924,10943
+MORE3
+ADD3 26
+PAIR 10944,12652
+ADD3 28
+PAIR 13270,14400
+MORE3
+ADD3 30
+PAIR 14401,14422
+MORE3
+ADD3 32
+PAIR 14998,15552
+ADD3 34
+PAIR 576,4011
+MORE0
+ADD0 36
+MORE3
+ADD3 38
+PAIR 10389,17857
+ADD0 40
+ADD3 42
+PAIR 1748,10922
+ADD1 44
+MORE3
+ADD3 46
+PAIR 12117,15532
+ADD1 48
+ADD3 50
+PAIR 17878,16150
+MORE1
+ADD1 52
+ADD3 54
+PAIR 1749,1749
+MORE2
+ADD2 56
+MORE3
+ADD3 58
+PAIR 2305,2305
+MORE2
+ADD2 60
+ADD3 62
+PAIR 2326,3478
+MORE2
+ADD2 64
+ADD3 66
+PAIR 4010,4010
+ADD2 68
+MORE3
+ADD3 70
+PAIR 4053,4053
+MORE2
+ADD2 72
+ADD3 74
+PAIR 4586,4587
+ADD2 76
+MORE3
+ADD3 78
+PAIR 4608,4629
+MORE2
+ADD2 80
+ADD3 82
+PAIR 9772,10348
+ADD2 84
+MORE3
+ADD3 86
+PAIR 10923,14421
+MORE2
+ADD2 88
+MORE3
+ADD3 90
+PAIR 16148,17834
+ADD2 92
+ADD3 94
+PAIR 2304,4607
+ADD0 96
+MORE2
+ADD2 98
+MORE3
+ADD3 100
+PAIR 9793,10966
+MORE0
+ADD0 102
+MORE2
+ADD2 104
+ADD3 106
+PAIR 1750,2859
+ADD1 108
+MORE2
+ADD2 110
+MORE3
+ADD3 112
+PAIR 5204,10388
+MORE1
+ADD1 114
+ADD2 116
+ADD3 118
+PAIR 13269,15572
+MORE1
+ADD1 120
+MORE2
+ADD2 122
+ADD3 124
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_49e35774d20bea0f_l048_g3,.-peristyle_49e35774d20bea0f_l048_g3
+.globl peristyle_49e35774d20bea0f_l048_g4
+.hidden peristyle_49e35774d20bea0f_l048_g4
+.type peristyle_49e35774d20bea0f_l048_g4,@function
+.p2align 6
+peristyle_49e35774d20bea0f_l048_g4:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 1151,1706
+SET0 -128
+PAIR 1728,2326
+ADD0 -126
+PAIR 2880,4010
+CARRY0
+ADD0 -124
+PAIR 5163,5738
+ADD0 -122
+PAIR 9236,10388
+MORE0
+ADD0 -120
+PAIR 11521,13226
+ADD0 -118
+PAIR 13248,13269
+ADD0 -116
+PAIR 13825,14401
+MORE0
+ADD0 -114
+PAIR 14421,14976
+MORE0
+ADD0 -112
+PAIR 15532,15553
+MORE0
+ADD0 -110
+PAIR -22,-21
+SET1 -108
+PAIR 1,1
+CARRY1
+ADD1 -106
+PAIR 22,22
+MORE1
+ADD1 -104
+PAIR 2901,4054
+ADD1 -102
+PAIR 4628,5183
+MORE1
+ADD1 -100
+PAIR 7466,7487
+MORE1
+ADD1 -98
+PAIR 7508,8619
+MORE1
+ADD1 -96
+PAIR 9792,9793
+MORE1
+ADD1 -94
+PAIR 10945,12650
+MORE1
+ADD1 -92
+PAIR 13804,13844
+ADD1 -90
+PAIR 14956,14996
+MORE1
+ADD1 -88
+PAIR 15551,16107
+MORE1
+ADD1 -86
+PAIR 16128,16128
+MORE1
+ADD1 -84
+PAIR 16725,16725
+MORE1
+ADD1 -82
+PAIR 17258,17258
+MORE1
+ADD1 -80
+PAIR 17280,17280
+MORE1
+ADD1 -78
+PAIR 2900,4607
+MORE0
+ADD0 -76
+MORE1
+ADD1 -74
+PAIR 5740,8085
+ADD0 -72
+MORE1
+ADD1 -70
+PAIR 8640,10347
+MORE0
+ADD0 -68
+MORE1
+ADD1 -66
+PAIR 10965,10965
+ADD0 -64
+MORE1
+ADD1 -62
+PAIR 12693,12693
+ADD0 -60
+MORE1
+ADD1 -58
+PAIR 13270,14400
+MORE0
+ADD0 -56
+ADD1 -54
+PAIR 14422,14422
+ADD0 -52
+MORE1
+ADD1 -50
+PAIR 16683,16683
+ADD0 -48
+MORE1
+ADD1 -46
+PAIR 556,577
+SET2 -44
+PAIR 1172,1173
+CARRY2
+ADD2 -42
+PAIR 1174,2860
+MORE2
+ADD2 -40
+PAIR 2879,4609
+MORE2
+ADD2 -38
+PAIR 4629,5185
+MORE2
+ADD2 -36
+PAIR 6356,7489
+ADD2 -34
+PAIR 7510,9217
+MORE2
+ADD2 -32
+PAIR 9813,9814
+MORE2
+ADD2 -30
+PAIR 11541,12076
+MORE2
+ADD2 -28
+PAIR 12116,12671
+ADD2 -26
+PAIR 12694,13227
+MORE2
+ADD2 -24
+PAIR 14955,15572
+ADD2 -22
+PAIR 16150,17281
+MORE2
+ADD2 -20
+PAIR 1131,1153
+MORE0
+ADD0 -18
+MORE2
+ADD2 -16
+PAIR 1750,2902
+ADD0 -14
+MORE2
+ADD2 -12
+PAIR 5782,10368
+MORE0
+ADD0 -10
+MORE2
+ADD2 -8
+PAIR 17301,17856
+ADD0 -6
+ADD2 -4
+PAIR 4588,5205
+MORE1
+ADD1 -2
+MORE2
+ADD2 0
+PAIR 8084,12117
+MORE1
+ADD1 2
+ADD2 4
+PAIR 16148,16148
+MORE0
+ADD0 6
+ADD1 8
+ADD2 10
+PAIR 1708,1727
+SET3 12
+PAIR 2282,2284
+CARRY3
+ADD3 14
+PAIR 2324,3434
+MORE3
+ADD3 16
+PAIR 3476,4031
+ADD3 18
+PAIR 4032,4033
+MORE3
+ADD3 20
+PAIR 4586,4587
+ADD3 22
+PAIR 6892,6934
+ADD3 24
+PAIR 8086,8661
+MORE3
+ADD3 26
+PAIR 9791,10923
+ADD3 28
+PAIR 10943,13802
+MORE3
+ADD3 30
+PAIR 13803,14378
+ADD3 32
+PAIR 14379,14420
+ADD3 34
+PAIR 14954,14977
+MORE3
+ADD3 36
+PAIR 17876,17877
+ADD3 38
+PAIR 4011,4012
+ADD0 40
+MORE3
+ADD3 42
+PAIR 8042,8618
+ADD0 44
+ADD3 46
+PAIR 8620,10944
+MORE0
+ADD0 48
+MORE3
+ADD3 50
+PAIR 554,555
+MORE1
+ADD1 52
+ADD3 54
+PAIR 1130,3455
+ADD1 56
+ADD3 58
+PAIR 5162,6314
+MORE1
+ADD1 60
+MORE3
+ADD3 62
+PAIR 7467,15530
+MORE1
+ADD1 64
+ADD3 66
+PAIR 15531,16106
+MORE1
+ADD1 68
+MORE3
+ADD3 70
+PAIR 16682,17300
+ADD1 72
+ADD3 74
+PAIR 1748,5761
+ADD0 76
+MORE1
+ADD1 78
+ADD3 80
+PAIR 9216,14399
+MORE0
+ADD0 82
+MORE1
+ADD1 84
+MORE3
+ADD3 86
+PAIR 1749,5780
+MORE2
+ADD2 88
+ADD3 90
+PAIR 8063,8064
+MORE2
+ADD2 92
+MORE3
+ADD3 94
+PAIR 11499,12075
+MORE2
+ADD2 96
+ADD3 98
+PAIR 7509,8043
+ADD0 100
+MORE2
+ADD2 102
+MORE3
+ADD3 104
+PAIR 8639,13249
+MORE0
+ADD0 106
+ADD2 108
+ADD3 110
+PAIR 9195,10390
+MORE1
+ADD1 112
+ADD2 114
+MORE3
+ADD3 116
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_49e35774d20bea0f_l048_g4,.-peristyle_49e35774d20bea0f_l048_g4
+.globl peristyle_49e35774d20bea0f_l048_g5
+.hidden peristyle_49e35774d20bea0f_l048_g5
+.type peristyle_49e35774d20bea0f_l048_g5,@function
+.p2align 6
+peristyle_49e35774d20bea0f_l048_g5:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 1708,1727
+SET0 -128
+PAIR 4010,4607
+ADD0 -126
+PAIR 5162,6315
+ADD0 -124
+PAIR 6336,6337
+CARRY0
+ADD0 -122
+PAIR 6357,6912
+MORE0
+ADD0 -120
+PAIR 6932,6934
+MORE0
+ADD0 -118
+PAIR 8064,9215
+ADD0 -116
+PAIR 9236,9772
+MORE0
+ADD0 -114
+PAIR 9793,12116
+ADD0 -112
+PAIR 13249,13804
+MORE0
+ADD0 -110
+PAIR 13823,14997
+ADD0 -108
+PAIR 15552,16128
+ADD0 -106
+PAIR 2325,2859
+SET1 -104
+PAIR 2901,3435
+ADD1 -102
+PAIR 4011,4033
+CARRY1
+ADD1 -100
+PAIR 5185,5738
+MORE1
+ADD1 -98
+PAIR 7488,9238
+MORE1
+ADD1 -96
+PAIR 10923,10943
+ADD1 -94
+PAIR 10944,10945
+MORE1
+ADD1 -92
+PAIR 10966,11520
+ADD1 -90
+PAIR 12671,12693
+MORE1
+ADD1 -88
+PAIR 13248,14400
+MORE1
+ADD1 -86
+PAIR 15572,17279
+ADD1 -84
+PAIR 17280,17878
+MORE1
+ADD1 -82
+PAIR 1,1
+MORE0
+ADD0 -80
+ADD1 -78
+PAIR 21,21
+ADD0 -76
+MORE1
+ADD1 -74
+PAIR 2858,4031
+MORE0
+ADD0 -72
+MORE1
+ADD1 -70
+PAIR 4053,6891
+MORE0
+ADD0 -68
+ADD1 -66
+PAIR 11519,11521
+MORE0
+ADD0 -64
+MORE1
+ADD1 -62
+PAIR 11540,11541
+MORE0
+ADD0 -60
+MORE1
+ADD1 -58
+PAIR 11542,14976
+ADD0 -56
+MORE1
+ADD1 -54
+PAIR -1,577
+SET2 -52
+PAIR 1152,1749
+ADD2 -50
+PAIR 2304,3477
+ADD2 -48
+PAIR 6358,7467
+CARRY2
+ADD2 -46
+PAIR 7487,7489
+ADD2 -44
+PAIR 7508,10388
+MORE2
+ADD2 -42
+PAIR 10922,12096
+ADD2 -40
+PAIR 12118,13846
+ADD2 -38
+PAIR 14378,14380
+ADD2 -36
+PAIR 14399,16129
+MORE2
+ADD2 -34
+PAIR 16683,16703
+MORE2
+ADD2 -32
+PAIR 16705,16725
+MORE2
+ADD2 -30
+PAIR 4032,9814
+MORE0
+ADD0 -28
+ADD2 -26
+PAIR -21,4012
+MORE1
+ADD1 -24
+ADD2 -22
+PAIR 5206,5206
+ADD1 -20
+MORE2
+ADD2 -18
+PAIR 5739,5739
+MORE1
+ADD1 -16
+ADD2 -14
+PAIR 5740,5760
+MORE1
+ADD1 -12
+MORE2
+ADD2 -10
+PAIR 5761,12075
+MORE1
+ADD1 -8
+MORE2
+ADD2 -6
+PAIR 12076,12095
+MORE1
+ADD1 -4
+ADD2 -2
+PAIR 12694,13803
+ADD1 0
+MORE2
+ADD2 2
+PAIR 0,22
+ADD0 4
+MORE1
+ADD1 6
+ADD2 8
+PAIR 1728,1728
+ADD0 10
+MORE1
+ADD1 12
+ADD2 14
+PAIR 10368,10368
+ADD0 16
+MORE1
+ADD1 18
+ADD2 20
+PAIR 11499,12673
+MORE0
+ADD0 22
+ADD1 24
+MORE2
+ADD2 26
+PAIR 556,596
+SET3 28
+PAIR 1153,1174
+ADD3 30
+PAIR 1748,2303
+CARRY3
+ADD3 32
+PAIR 2860,4052
+ADD3 34
+PAIR 6316,6892
+ADD3 36
+PAIR 6911,8044
+ADD3 38
+PAIR 8084,8085
+MORE3
+ADD3 40
+PAIR 9792,10389
+ADD3 42
+PAIR 11500,12651
+MORE3
+ADD3 44
+PAIR 12692,13226
+ADD3 46
+PAIR 14401,14996
+ADD3 48
+PAIR 15574,17876
+ADD3 50
+PAIR 6933,8618
+MORE0
+ADD0 52
+MORE3
+ADD3 54
+PAIR 13247,13268
+ADD0 56
+ADD3 58
+PAIR 13269,14420
+MORE0
+ADD0 60
+MORE3
+ADD3 62
+PAIR 575,3455
+ADD1 64
+ADD3 66
+PAIR 4608,8042
+MORE1
+ADD1 68
+MORE3
+ADD3 70
+PAIR 9812,16684
+ADD1 72
+ADD3 74
+PAIR 17281,17301
+MORE1
+ADD1 76
+ADD3 78
+PAIR 17302,17877
+MORE1
+ADD1 80
+MORE3
+ADD3 82
+PAIR 1750,5205
+MORE0
+ADD0 84
+MORE1
+ADD1 86
+ADD3 88
+PAIR 5759,6913
+MORE0
+ADD0 90
+MORE1
+ADD1 92
+ADD3 94
+PAIR 14975,17835
+ADD0 96
+ADD1 98
+ADD3 100
+PAIR 1131,1151
+MORE2
+ADD2 102
+MORE3
+ADD3 104
+PAIR 1173,1729
+MORE2
+ADD2 106
+ADD3 108
+PAIR 4054,4609
+MORE2
+ADD2 110
+ADD3 112
+PAIR 4629,7509
+MORE2
+ADD2 114
+MORE3
+ADD3 116
+PAIR 8086,8619
+ADD2 118
+ADD3 120
+PAIR 8660,9216
+ADD2 122
+MORE3
+ADD3 124
+PAIR 10348,10369
+MORE2
+ADD2 126
+add $256,%rax
+ADD3 -128
+PAIR 10390,14379
+ADD2 -126
+MORE3
+ADD3 -124
+PAIR 3478,5780
+MORE0
+ADD0 -122
+MORE2
+ADD2 -120
+ADD3 -118
+PAIR 15553,16726
+ADD0 -116
+ADD2 -114
+ADD3 -112
+PAIR 5781,12097
+MORE1
+ADD1 -110
+MORE2
+ADD2 -108
+MORE3
+ADD3 -106
+PAIR 13270,14421
+ADD1 -104
+ADD2 -102
+ADD3 -100
+PAIR 15573,17857
+MORE1
+ADD1 -98
+MORE2
+ADD2 -96
+ADD3 -94
+PAIR 14422,17259
+MORE0
+ADD0 -92
+ADD1 -90
+ADD2 -88
+MORE3
+ADD3 -86
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_49e35774d20bea0f_l048_g5,.-peristyle_49e35774d20bea0f_l048_g5
+.globl peristyle_49e35774d20bea0f_l048_g6
+.hidden peristyle_49e35774d20bea0f_l048_g6
+.type peristyle_49e35774d20bea0f_l048_g6,@function
+.p2align 6
+peristyle_49e35774d20bea0f_l048_g6:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 1749,2324
+SET0 -128
+PAIR 3436,7467
+ADD0 -126
+PAIR 7487,8084
+CARRY0
+ADD0 -124
+PAIR 8640,9195
+ADD0 -122
+PAIR 9237,9237
+MORE0
+ADD0 -120
+PAIR 9770,9770
+MORE0
+ADD0 -118
+PAIR 9791,10347
+ADD0 -116
+PAIR 10388,10390
+ADD0 -114
+PAIR 10923,10964
+MORE0
+ADD0 -112
+PAIR 12097,13249
+ADD0 -110
+PAIR 13268,17835
+MORE0
+ADD0 -108
+PAIR 1728,1729
+SET1 -106
+PAIR 1750,2900
+CARRY1
+ADD1 -104
+PAIR 4032,4054
+MORE1
+ADD1 -102
+PAIR 4586,4630
+MORE1
+ADD1 -100
+PAIR 5163,5759
+ADD1 -98
+PAIR 5782,6336
+MORE1
+ADD1 -96
+PAIR 8641,8661
+MORE1
+ADD1 -94
+PAIR 12076,12117
+ADD1 -92
+PAIR 12118,13823
+MORE1
+ADD1 -90
+PAIR 13825,13846
+ADD1 -88
+PAIR 14956,14977
+MORE1
+ADD1 -86
+PAIR 16108,16150
+ADD1 -84
+PAIR 17260,17280
+MORE1
+ADD1 -82
+PAIR 2326,2881
+MORE0
+ADD0 -80
+ADD1 -78
+PAIR 4052,5206
+MORE0
+ADD0 -76
+MORE1
+ADD1 -74
+PAIR 10965,12651
+ADD0 -72
+ADD1 -70
+PAIR 13844,15551
+MORE0
+ADD0 -68
+MORE1
+ADD1 -66
+PAIR 17281,17301
+ADD0 -64
+MORE1
+ADD1 -62
+PAIR 20,576
+SET2 -60
+PAIR 1131,2325
+ADD2 -58
+PAIR 3476,3477
+ADD2 -56
+PAIR 5185,8042
+CARRY2
+ADD2 -54
+PAIR 8043,10348
+ADD2 -52
+PAIR 10369,12095
+MORE2
+ADD2 -50
+PAIR 12096,12652
+MORE2
+ADD2 -48
+PAIR 13227,13803
+ADD2 -46
+PAIR 13824,14380
+MORE2
+ADD2 -44
+PAIR 14400,15553
+ADD2 -42
+PAIR 17855,17855
+MORE2
+ADD2 -40
+PAIR 1748,5183
+MORE0
+ADD0 -38
+MORE2
+ADD2 -36
+PAIR 5739,7489
+ADD0 -34
+ADD2 -32
+PAIR 7509,10945
+ADD0 -30
+MORE2
+ADD2 -28
+PAIR 12075,13269
+MORE0
+ADD0 -26
+ADD2 -24
+PAIR 4607,7508
+MORE1
+ADD1 -22
+MORE2
+ADD2 -20
+PAIR 7510,8639
+ADD1 -18
+ADD2 -16
+PAIR 15574,16149
+MORE1
+ADD1 -14
+MORE2
+ADD2 -12
+PAIR 4033,5760
+ADD0 -10
+MORE1
+ADD1 -8
+MORE2
+ADD2 -6
+PAIR 9216,9217
+MORE0
+ADD0 -4
+MORE1
+ADD1 -2
+ADD2 0
+PAIR 9238,10944
+ADD0 2
+MORE1
+ADD1 4
+MORE2
+ADD2 6
+PAIR 13845,17857
+MORE0
+ADD0 8
+ADD1 10
+MORE2
+ADD2 12
+PAIR 554,555
+SET3 14
+PAIR 1153,2305
+CARRY3
+ADD3 16
+PAIR 2902,4587
+ADD3 18
+PAIR 4628,5204
+ADD3 20
+PAIR 6314,8085
+MORE3
+ADD3 22
+PAIR 10966,12116
+ADD3 24
+PAIR 12671,12692
+ADD3 26
+PAIR 13247,14420
+MORE3
+ADD3 28
+PAIR 14998,16148
+ADD3 30
+PAIR 16725,16726
+ADD3 32
+PAIR 3478,5740
+ADD0 34
+MORE3
+ADD3 36
+PAIR 9236,9812
+MORE0
+ADD0 38
+ADD3 40
+PAIR 14954,17300
+ADD0 42
+MORE3
+ADD3 44
+PAIR 2901,2901
+MORE1
+ADD1 46
+ADD3 48
+PAIR 4053,4053
+MORE1
+ADD1 50
+ADD3 52
+PAIR 4629,4629
+MORE1
+ADD1 54
+ADD3 56
+PAIR 8619,8619
+MORE1
+ADD1 58
+MORE3
+ADD3 60
+PAIR 14996,17876
+ADD1 62
+ADD3 64
+PAIR 598,5738
+MORE0
+ADD0 66
+MORE1
+ADD1 68
+ADD3 70
+PAIR 8044,17259
+MORE0
+ADD0 72
+ADD1 74
+MORE3
+ADD3 76
+PAIR 556,597
+ADD2 78
+MORE3
+ADD3 80
+PAIR 2303,2304
+MORE2
+ADD2 82
+MORE3
+ADD3 84
+PAIR 2860,4031
+ADD2 86
+ADD3 88
+PAIR 5205,6337
+ADD2 90
+MORE3
+ADD3 92
+PAIR 15573,16724
+MORE2
+ADD2 94
+ADD3 96
+PAIR 577,5780
+MORE0
+ADD0 98
+ADD2 100
+MORE3
+ADD3 102
+PAIR 14401,17877
+MORE0
+ADD0 104
+MORE2
+ADD2 106
+ADD3 108
+PAIR 1707,4609
+MORE1
+ADD1 110
+ADD2 112
+MORE3
+ADD3 114
+PAIR 14997,15572
+MORE1
+ADD1 116
+MORE2
+ADD2 118
+ADD3 120
+PAIR 17836,17856
+ADD1 122
+ADD2 124
+ADD3 126
+PAIR 14955,17279
+add $256,%rax
+ADD0 -128
+MORE1
+ADD1 -126
+MORE2
+ADD2 -124
+MORE3
+ADD3 -122
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_49e35774d20bea0f_l048_g6,.-peristyle_49e35774d20bea0f_l048_g6
+.globl peristyle_49e35774d20bea0f_l048_g7
+.hidden peristyle_49e35774d20bea0f_l048_g7
+.type peristyle_49e35774d20bea0f_l048_g7,@function
+.p2align 6
+peristyle_49e35774d20bea0f_l048_g7:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR -21,556
+SET0 -128
+PAIR 1174,2880
+ADD0 -126
+PAIR 4012,4054
+ADD0 -124
+PAIR 5204,5740
+CARRY0
+ADD0 -122
+PAIR 5781,5782
+ADD0 -120
+PAIR 6358,6913
+ADD0 -118
+PAIR 6933,7510
+MORE0
+ADD0 -116
+PAIR 8086,10924
+ADD0 -114
+PAIR 10964,11520
+MORE0
+ADD0 -112
+PAIR 11521,11541
+ADD0 -110
+PAIR 11542,12692
+ADD0 -108
+PAIR 12694,13227
+MORE0
+ADD0 -106
+PAIR 13823,14380
+ADD0 -104
+PAIR 16127,16705
+ADD0 -102
+PAIR 16724,16724
+MORE0
+ADD0 -100
+PAIR 597,2860
+SET1 -98
+PAIR 3455,3456
+CARRY1
+ADD1 -96
+PAIR 4608,6315
+ADD1 -94
+PAIR 8619,8620
+MORE1
+ADD1 -92
+PAIR 9196,9216
+MORE1
+ADD1 -90
+PAIR 9217,9237
+MORE1
+ADD1 -88
+PAIR 10922,11499
+MORE1
+ADD1 -86
+PAIR 12075,13846
+ADD1 -84
+PAIR 15532,15552
+MORE1
+ADD1 -82
+PAIR 15574,16107
+ADD1 -80
+PAIR 16108,16128
+MORE1
+ADD1 -78
+PAIR 16684,16703
+ADD1 -76
+PAIR 16725,17259
+MORE1
+ADD1 -74
+PAIR 4033,5206
+ADD0 -72
+ADD1 -70
+PAIR 6337,8044
+ADD0 -68
+MORE1
+ADD1 -66
+PAIR 9792,10388
+ADD0 -64
+ADD1 -62
+PAIR 11519,13249
+MORE0
+ADD0 -60
+MORE1
+ADD1 -58
+PAIR 14954,14998
+ADD0 -56
+ADD1 -54
+PAIR -22,1173
+SET2 -52
+PAIR 1727,2901
+ADD2 -50
+PAIR 4586,5185
+ADD2 -48
+PAIR 5205,5738
+ADD2 -46
+PAIR 5761,6357
+CARRY2
+ADD2 -44
+PAIR 8042,9771
+ADD2 -42
+PAIR 11540,12074
+ADD2 -40
+PAIR 12095,12096
+ADD2 -38
+PAIR 12672,12673
+MORE2
+ADD2 -36
+PAIR 13268,13803
+ADD2 -34
+PAIR 15572,15573
+ADD2 -32
+PAIR 16149,17855
+ADD2 -30
+PAIR 1172,1749
+ADD0 -28
+MORE2
+ADD2 -26
+PAIR 8084,10348
+ADD0 -24
+ADD2 -22
+PAIR -1,2303
+MORE1
+ADD1 -20
+ADD2 -18
+PAIR 2304,5164
+ADD1 -16
+ADD2 -14
+PAIR 6891,8064
+ADD1 -12
+MORE2
+ADD2 -10
+PAIR 8661,10367
+MORE1
+ADD1 -8
+ADD2 -6
+PAIR 14997,17281
+ADD1 -4
+ADD2 -2
+PAIR 1729,17877
+MORE0
+ADD0 0
+MORE1
+ADD1 2
+ADD2 4
+PAIR 1153,1706
+SET3 6
+PAIR 2282,2305
+CARRY3
+ADD3 8
+PAIR 3436,3476
+ADD3 10
+PAIR 4010,4011
+MORE3
+ADD3 12
+PAIR 4607,5163
+MORE3
+ADD3 14
+PAIR 5739,6316
+ADD3 16
+PAIR 6912,7467
+ADD3 18
+PAIR 8662,9770
+MORE3
+ADD3 20
+PAIR 9813,10346
+ADD3 22
+PAIR 10389,10923
+MORE3
+ADD3 24
+PAIR 10965,12097
+ADD3 26
+PAIR 13226,13802
+MORE3
+ADD3 28
+PAIR 13844,13845
+MORE3
+ADD3 30
+PAIR 15551,17279
+MORE3
+ADD3 32
+PAIR 7489,9791
+ADD0 34
+ADD3 36
+PAIR 10945,12671
+ADD0 38
+MORE3
+ADD3 40
+PAIR 13248,14996
+MORE0
+ADD0 42
+ADD3 44
+PAIR 15553,16682
+ADD0 46
+MORE3
+ADD3 48
+PAIR 4031,8639
+MORE1
+ADD1 50
+ADD3 52
+PAIR 10944,13804
+MORE1
+ADD1 54
+MORE3
+ADD3 56
+PAIR 6314,7468
+ADD0 58
+MORE1
+ADD1 60
+ADD3 62
+PAIR 7509,8618
+ADD0 64
+ADD1 66
+MORE3
+ADD3 68
+PAIR 9814,12652
+MORE0
+ADD0 70
+MORE1
+ADD1 72
+MORE3
+ADD3 74
+PAIR 14977,16129
+ADD0 76
+ADD1 78
+ADD3 80
+PAIR 16106,15531
+ADD0 82
+MORE1
+ADD1 84
+ADD3 86
+PAIR 1151,1707
+MORE2
+ADD2 88
+MORE3
+ADD3 90
+PAIR 1748,5162
+ADD2 92
+ADD3 94
+PAIR 6335,8063
+MORE2
+ADD2 96
+ADD3 98
+PAIR 9236,12076
+ADD2 100
+MORE3
+ADD3 102
+PAIR 14956,17876
+ADD2 104
+ADD3 106
+PAIR 8065,8641
+MORE0
+ADD0 108
+ADD2 110
+MORE3
+ADD3 112
+PAIR 13270,14975
+ADD0 114
+MORE2
+ADD2 116
+ADD3 118
+PAIR 16148,16150
+ADD0 120
+ADD2 122
+ADD3 124
+PAIR 1132,2325
+ADD1 126
+add $256,%rax
+ADD2 -128
+MORE3
+ADD3 -126
+PAIR 2326,3435
+MORE1
+ADD1 -124
+ADD2 -122
+ADD3 -120
+PAIR 4587,4629
+ADD1 -118
+MORE2
+ADD2 -116
+MORE3
+ADD3 -114
+PAIR 8640,8660
+MORE1
+ADD1 -112
+ADD2 -110
+MORE3
+ADD3 -108
+PAIR 1728,9772
+MORE0
+ADD0 -106
+ADD1 -104
+MORE2
+ADD2 -102
+ADD3 -100
+PAIR 10943,13824
+ADD0 -98
+MORE1
+ADD1 -96
+ADD2 -94
+MORE3
+ADD3 -92
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_49e35774d20bea0f_l048_g7,.-peristyle_49e35774d20bea0f_l048_g7
 .section .note.GNU-stack,"",@progbits

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_e49403d8d6d93e30_l049_g0
-.hidden peristyle_e49403d8d6d93e30_l049_g0
-.type peristyle_e49403d8d6d93e30_l049_g0,@function
+.globl peristyle_97a8f3827dd943cc_l049_g0
+.hidden peristyle_97a8f3827dd943cc_l049_g0
+.type peristyle_97a8f3827dd943cc_l049_g0,@function
 .p2align 6
-peristyle_e49403d8d6d93e30_l049_g0:
+peristyle_97a8f3827dd943cc_l049_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -139,434 +139,140 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 2240,7168
+PAIR 15680,22848
 SET0 -128
-PAIR 10304,10304
+PAIR 448,4480
 SET1 -126
-PAIR 13888,13888
-CARRY1
+PAIR 6272,19712
 ADD1 -124
-PAIR 14784,27776
+PAIR 27328,27328
 ADD1 -122
 PAIR 24640,25088
 ADD0 -120
-MORE1
 ADD1 -118
-PAIR 7616,8512
+PAIR 1344,7616
 SET2 -116
-PAIR 16576,17024
-CARRY2
+PAIR 17920,27776
 ADD2 -114
-PAIR 19712,21952
-ADD2 -112
-PAIR 5824,17472
-ADD0 -110
-ADD2 -108
-PAIR 18816,18816
-ADD0 -106
-MORE2
-ADD2 -104
-PAIR 4480,11200
-ADD1 -102
-ADD2 -100
-PAIR 12096,17920
-MORE1
-ADD1 -98
-ADD2 -96
-PAIR 11648,23296
+PAIR 8960,9408
 CARRY0
-ADD0 -94
-ADD1 -92
-ADD2 -90
-PAIR 12544,21056
-SET3 -88
-PAIR 1792,8960
-ADD0 -86
-ADD3 -84
-PAIR 16128,28224
+ADD0 -112
+CARRY2
+ADD2 -110
+PAIR 17472,18816
+ADD0 -108
+ADD2 -106
+PAIR 13440,21504
 MORE0
-ADD0 -82
-ADD3 -80
-PAIR 0,1344
-ADD1 -78
-ADD3 -76
-PAIR 5376,6272
-MORE1
-ADD1 -74
+ADD0 -104
+CARRY1
+ADD1 -102
+MORE2
+ADD2 -100
+PAIR 3136,12544
+SET3 -98
+PAIR 896,11200
+ADD1 -96
 CARRY3
-ADD3 -72
-PAIR 6720,6720
-MORE1
-ADD1 -70
-ADD3 -68
-PAIR 15232,15232
-MORE1
-ADD1 -66
+ADD3 -94
+PAIR 16576,19264
+ADD1 -92
+ADD3 -90
+PAIR 4928,5824
+ADD0 -88
+ADD1 -86
+MORE3
+ADD3 -84
+PAIR 5376,17024
+ADD2 -82
+ADD3 -80
+PAIR 21056,25984
+MORE2
+ADD2 -78
+MORE3
+ADD3 -76
+PAIR 1792,2240
+MORE0
+ADD0 -74
+MORE2
+ADD2 -72
+ADD3 -70
+PAIR 2688,11648
+MORE0
+ADD0 -68
+MORE2
+ADD2 -66
 ADD3 -64
-PAIR 3584,26432
+PAIR 16128,20160
 MORE0
 ADD0 -62
-ADD1 -60
-ADD3 -58
-PAIR 448,896
 MORE2
-ADD2 -56
+ADD2 -60
 MORE3
-ADD3 -54
-PAIR 10752,20608
-ADD2 -52
-ADD3 -50
-PAIR 22400,25984
-MORE2
+ADD3 -58
+PAIR 25536,26432
+MORE0
+ADD0 -56
+ADD2 -54
+MORE3
+ADD3 -52
+PAIR 8512,10304
+MORE1
+ADD1 -50
 ADD2 -48
 ADD3 -46
-PAIR 26880,27328
-ADD2 -44
-ADD3 -42
-PAIR 20160,25536
-MORE0
-ADD0 -40
+PAIR 10752,12096
+ADD1 -44
 MORE2
-ADD2 -38
-MORE3
-ADD3 -36
-PAIR 8064,8064
-MORE1
-ADD1 -34
-ADD2 -32
-ADD3 -30
-PAIR 12992,12992
-MORE1
-ADD1 -28
-ADD2 -26
-ADD3 -24
-PAIR 19264,18368
-ADD1 -22
-MORE2
-ADD2 -20
-ADD3 -18
-PAIR 2688,4032
-MORE0
-ADD0 -16
-MORE1
-ADD1 -14
-ADD2 -12
-MORE3
-ADD3 -10
-PAIR 4928,9408
-ADD0 -8
-ADD1 -6
-ADD2 -4
-ADD3 -2
-PAIR 13440,14336
-MORE0
-ADD0 0
-MORE1
-ADD1 2
-ADD2 4
-ADD3 6
-PAIR 15680,21504
-ADD0 8
-ADD1 10
-MORE2
-ADD2 12
-ADD3 14
-PAIR 22848,24192
-MORE0
-ADD0 16
-MORE1
-ADD1 18
-ADD2 20
-MORE3
-ADD3 22
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_e49403d8d6d93e30_l049_g0,.-peristyle_e49403d8d6d93e30_l049_g0
-.globl peristyle_e49403d8d6d93e30_l049_g1
-.hidden peristyle_e49403d8d6d93e30_l049_g1
-.type peristyle_e49403d8d6d93e30_l049_g1,@function
-.p2align 6
-peristyle_e49403d8d6d93e30_l049_g1:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 8064,8512
-SET0 -128
-PAIR 17024,17920
-ADD0 -126
-PAIR 20608,23744
-ADD0 -124
-PAIR 4480,10304
-SET1 -122
-PAIR 18368,21056
-ADD1 -120
-PAIR 448,448
-CARRY0
-ADD0 -118
-CARRY1
-ADD1 -116
-PAIR 2240,2240
-ADD0 -114
-MORE1
-ADD1 -112
-PAIR 4032,4032
-ADD0 -110
-ADD1 -108
-PAIR 7168,7168
-MORE0
-ADD0 -106
-MORE1
-ADD1 -104
-PAIR 14336,16576
-ADD0 -102
-MORE1
-ADD1 -100
-PAIR 25088,25088
-ADD0 -98
-ADD1 -96
-PAIR 3584,13888
-MORE0
-ADD0 -94
-SET2 -92
-PAIR 21952,27776
-ADD0 -90
-ADD2 -88
-PAIR 11200,27328
-ADD1 -86
-ADD2 -84
-PAIR 5376,12096
-MORE0
-ADD0 -82
-MORE1
-ADD1 -80
-CARRY2
-ADD2 -78
-PAIR 15680,19264
-ADD0 -76
-ADD1 -74
-ADD2 -72
-PAIR 23296,3136
-ADD0 -70
-ADD1 -68
-ADD2 -66
-PAIR 4928,22848
-SET3 -64
-PAIR 9856,18816
-MORE0
-ADD0 -62
-ADD3 -60
-PAIR 19712,24640
-MORE1
-ADD1 -58
-CARRY3
-ADD3 -56
-PAIR 25536,25984
-ADD1 -54
-ADD3 -52
-PAIR 12992,15232
-ADD0 -50
-ADD1 -48
-MORE3
-ADD3 -46
-PAIR 22400,26432
-MORE0
-ADD0 -44
-MORE1
-ADD1 -42
+ADD2 -42
 MORE3
 ADD3 -40
-PAIR 26880,26880
-ADD0 -38
-MORE1
-ADD1 -36
+PAIR 12992,15232
+ADD1 -38
+ADD2 -36
+MORE3
 ADD3 -34
-PAIR 1344,6720
+PAIR 21952,26880
+MORE1
+ADD1 -32
 MORE2
-ADD2 -32
+ADD2 -30
+ADD3 -28
+PAIR 3584,3584
+ADD0 -26
+ADD1 -24
+ADD2 -22
 MORE3
-ADD3 -30
-PAIR 0,6272
+ADD3 -20
+PAIR 4032,4032
 MORE0
-ADD0 -28
-ADD2 -26
-ADD3 -24
-PAIR 9408,9408
-MORE0
-ADD0 -22
-ADD2 -20
-ADD3 -18
-PAIR 11648,11648
-MORE0
-ADD0 -16
+ADD0 -18
+MORE1
+ADD1 -16
 ADD2 -14
-MORE3
 ADD3 -12
-PAIR 14784,16128
+PAIR 7168,14336
 ADD0 -10
+MORE1
+ADD1 -8
 MORE2
-ADD2 -8
-ADD3 -6
-PAIR 20160,13440
-MORE0
-ADD0 -4
-ADD2 -2
-ADD3 0
-PAIR 1792,1792
-ADD1 2
-MORE2
-ADD2 4
+ADD2 -6
 MORE3
-ADD3 6
-PAIR 2688,2688
+ADD3 -4
+PAIR 23296,24192
+MORE0
+ADD0 -2
+MORE1
+ADD1 0
+MORE2
+ADD2 2
+ADD3 4
+PAIR 28224,20608
+ADD0 6
 ADD1 8
 ADD2 10
 MORE3
 ADD3 12
-PAIR 5824,5824
-MORE1
-ADD1 14
-ADD2 16
-MORE3
-ADD3 18
-PAIR 12544,12544
-MORE1
-ADD1 20
-ADD2 22
-ADD3 24
-PAIR 24192,28224
-MORE1
-ADD1 26
-MORE2
-ADD2 28
-MORE3
-ADD3 30
-PAIR 896,7616
-MORE0
-ADD0 32
-ADD1 34
-ADD2 36
-ADD3 38
-PAIR 10752,21504
-ADD0 40
-MORE1
-ADD1 42
-ADD2 44
-MORE3
-ADD3 46
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -678,12 +384,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e49403d8d6d93e30_l049_g1,.-peristyle_e49403d8d6d93e30_l049_g1
-.globl peristyle_e49403d8d6d93e30_l049_g2
-.hidden peristyle_e49403d8d6d93e30_l049_g2
-.type peristyle_e49403d8d6d93e30_l049_g2,@function
+.size peristyle_97a8f3827dd943cc_l049_g0,.-peristyle_97a8f3827dd943cc_l049_g0
+.globl peristyle_97a8f3827dd943cc_l049_g1
+.hidden peristyle_97a8f3827dd943cc_l049_g1
+.type peristyle_97a8f3827dd943cc_l049_g1,@function
 .p2align 6
-peristyle_e49403d8d6d93e30_l049_g2:
+peristyle_97a8f3827dd943cc_l049_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -692,925 +398,144 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 4480,7616
-SET0 -128
-PAIR 15232,17920
+PAIR 1792,7168
+SET1 -128
+PAIR 0,4928
+SET0 -126
+CARRY1
+ADD1 -124
+PAIR 8064,14336
 CARRY0
-ADD0 -126
-PAIR 3584,4928
-SET1 -124
-PAIR 1792,2240
 ADD0 -122
 ADD1 -120
-PAIR 5824,15680
+PAIR 17920,25088
 ADD0 -118
 ADD1 -116
-PAIR 11200,23744
-SET2 -114
-PAIR 13888,16576
+PAIR 27776,15232
 MORE0
-ADD0 -112
-ADD2 -110
-PAIR 25536,27328
+ADD0 -114
+ADD1 -112
+PAIR 9856,28224
+SET2 -110
+PAIR 1344,6720
+MORE0
 ADD0 -108
-CARRY2
 ADD2 -106
-PAIR 9856,21504
-CARRY1
-ADD1 -104
+PAIR 12992,13440
+MORE0
+ADD0 -104
 ADD2 -102
-PAIR 22848,23296
-ADD1 -100
-MORE2
+PAIR 22848,24640
+MORE0
+ADD0 -100
 ADD2 -98
-PAIR 24640,21952
+PAIR 17472,25536
 MORE1
 ADD1 -96
+CARRY2
 ADD2 -94
-PAIR 14784,21056
-MORE0
+PAIR 4480,18368
 ADD0 -92
+MORE1
 ADD1 -90
 ADD2 -88
-PAIR 0,3136
-ADD0 -86
-SET3 -84
-PAIR 10304,13440
-MORE0
-ADD0 -82
-ADD3 -80
-PAIR 1344,11648
+PAIR 2240,5824
+SET3 -86
+PAIR 7616,16576
+ADD3 -84
+PAIR 19712,25984
+ADD3 -82
+PAIR 2688,9408
+ADD0 -80
 MORE1
 ADD1 -78
 CARRY3
 ADD3 -76
-PAIR 12096,12992
-ADD1 -74
-MORE3
-ADD3 -72
-PAIR 19712,20160
-MORE1
-ADD1 -70
-ADD3 -68
-PAIR 2688,6272
-ADD0 -66
-MORE1
-ADD1 -64
-MORE3
-ADD3 -62
-PAIR 9408,9408
+PAIR 11200,12096
 MORE0
-ADD0 -60
-ADD1 -58
-ADD3 -56
-PAIR 16128,16128
-MORE0
-ADD0 -54
-ADD1 -52
-ADD3 -50
-PAIR 25984,28224
-ADD0 -48
-ADD1 -46
-MORE3
-ADD3 -44
-PAIR 5376,14336
-ADD2 -42
-MORE3
-ADD3 -40
-PAIR 17024,18816
+ADD0 -74
 MORE2
-ADD2 -38
-ADD3 -36
-PAIR 22400,26432
-ADD2 -34
-MORE3
-ADD3 -32
-PAIR 8512,25088
-MORE0
-ADD0 -30
-MORE2
-ADD2 -28
-ADD3 -26
-PAIR 6720,8064
-ADD1 -24
-MORE2
-ADD2 -22
-ADD3 -20
-PAIR 8960,12544
-MORE1
-ADD1 -18
-MORE2
-ADD2 -16
-ADD3 -14
-PAIR 17472,18368
-ADD1 -12
-ADD2 -10
-ADD3 -8
-PAIR 19264,27776
-MORE1
-ADD1 -6
-MORE2
-ADD2 -4
-ADD3 -2
-PAIR 896,4032
-MORE0
-ADD0 0
-MORE1
-ADD1 2
-MORE2
-ADD2 4
-MORE3
-ADD3 6
-PAIR 7168,10752
-MORE0
-ADD0 8
-MORE1
-ADD1 10
-ADD2 12
-ADD3 14
-PAIR 24192,26880
-ADD0 16
-ADD1 18
-ADD2 20
-ADD3 22
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_e49403d8d6d93e30_l049_g2,.-peristyle_e49403d8d6d93e30_l049_g2
-.globl peristyle_e49403d8d6d93e30_l049_g3
-.hidden peristyle_e49403d8d6d93e30_l049_g3
-.type peristyle_e49403d8d6d93e30_l049_g3,@function
-.p2align 6
-peristyle_e49403d8d6d93e30_l049_g3:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 10304,20608
-SET0 -128
-PAIR 896,8960
-SET1 -126
+ADD2 -72
+ADD3 -70
 PAIR 13888,14784
-CARRY0
-ADD0 -124
-ADD1 -122
-PAIR 16576,21504
-ADD0 -120
-ADD1 -118
-PAIR 7616,22400
-SET2 -116
-PAIR 26432,26432
-ADD2 -114
-PAIR 0,8064
 MORE0
-ADD0 -112
-ADD2 -110
-PAIR 11200,19264
-ADD0 -108
-ADD2 -106
-PAIR 3584,12992
-ADD1 -104
-ADD2 -102
-PAIR 14336,17024
-CARRY1
-ADD1 -100
-CARRY2
-ADD2 -98
-PAIR 20160,22848
-ADD1 -96
-ADD2 -94
-PAIR 2240,3136
-MORE0
-ADD0 -92
-ADD1 -90
-ADD2 -88
-PAIR 12544,23296
-MORE0
-ADD0 -86
-MORE1
-ADD1 -84
-ADD2 -82
-PAIR 23744,24192
-MORE0
-ADD0 -80
-ADD1 -78
-MORE2
-ADD2 -76
-PAIR 4928,8512
-SET3 -74
-PAIR 25088,26880
-ADD3 -72
-PAIR 4480,5376
-MORE0
-ADD0 -70
-CARRY3
-ADD3 -68
-PAIR 24640,25536
-ADD0 -66
+ADD0 -68
+ADD2 -66
+MORE3
 ADD3 -64
-PAIR 448,1792
-ADD1 -62
-MORE3
-ADD3 -60
-PAIR 2688,7168
-ADD0 -58
-ADD1 -56
-MORE3
-ADD3 -54
-PAIR 9856,21056
+PAIR 21504,4032
 MORE0
-ADD0 -52
+ADD0 -62
+ADD2 -60
+ADD3 -58
+PAIR 448,896
 MORE1
+ADD1 -56
+ADD2 -54
+ADD3 -52
+PAIR 3136,10752
 ADD1 -50
-MORE3
-ADD3 -48
-PAIR 5824,6272
-ADD2 -46
-ADD3 -44
-PAIR 13440,18816
 MORE2
-ADD2 -42
+ADD2 -48
 MORE3
+ADD3 -46
+PAIR 16128,20160
+ADD1 -44
+ADD2 -42
 ADD3 -40
-PAIR 4032,9408
-MORE0
-ADD0 -38
+PAIR 20608,21056
+ADD1 -38
 ADD2 -36
 MORE3
 ADD3 -34
-PAIR 19712,27776
-ADD0 -32
-ADD2 -30
-MORE3
-ADD3 -28
-PAIR 1344,11648
-ADD1 -26
+PAIR 21952,23744
+MORE1
+ADD1 -32
 MORE2
+ADD2 -30
+ADD3 -28
+PAIR 22400,26880
+ADD1 -26
 ADD2 -24
 ADD3 -22
-PAIR 15232,17472
-ADD1 -20
-ADD2 -18
-ADD3 -16
-PAIR 18368,27328
-MORE1
-ADD1 -14
-ADD2 -12
-ADD3 -10
-PAIR 6720,10752
+PAIR 3584,5376
 MORE0
-ADD0 -8
-ADD1 -6
-MORE2
-ADD2 -4
-MORE3
-ADD3 -2
-PAIR 12096,15680
-ADD0 0
-ADD1 2
-ADD2 4
-ADD3 6
-PAIR 16128,21952
-ADD0 8
-ADD1 10
-MORE2
-ADD2 12
-ADD3 14
-PAIR 28224,25984
-MORE0
-ADD0 16
-MORE1
-ADD1 18
-ADD2 20
-ADD3 22
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_e49403d8d6d93e30_l049_g3,.-peristyle_e49403d8d6d93e30_l049_g3
-.globl peristyle_e49403d8d6d93e30_l049_g4
-.hidden peristyle_e49403d8d6d93e30_l049_g4
-.type peristyle_e49403d8d6d93e30_l049_g4,@function
-.p2align 6
-peristyle_e49403d8d6d93e30_l049_g4:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 1792,27328
-SET0 -128
-PAIR 1344,5376
-SET1 -126
-PAIR 11200,19264
-ADD1 -124
-PAIR 448,896
-ADD0 -122
-ADD1 -120
-PAIR 4480,13440
-CARRY0
-ADD0 -118
-ADD1 -116
-PAIR 22848,26432
-ADD0 -114
-CARRY1
-ADD1 -112
-PAIR 5824,18816
-SET2 -110
-PAIR 0,14336
-MORE0
-ADD0 -108
-ADD2 -106
-PAIR 3136,9856
-ADD1 -104
-ADD2 -102
-PAIR 10752,14784
-ADD1 -100
-CARRY2
-ADD2 -98
-PAIR 6720,18368
-ADD0 -96
-ADD1 -94
-ADD2 -92
-PAIR 7616,16576
-SET3 -90
-PAIR 4032,4928
-ADD0 -88
-ADD3 -86
-PAIR 10304,21952
-MORE1
-ADD1 -84
-CARRY3
-ADD3 -82
-PAIR 23744,24640
-ADD1 -80
-ADD3 -78
-PAIR 26880,20160
-ADD1 -76
-ADD3 -74
-PAIR 3584,12096
-ADD0 -72
-MORE1
-ADD1 -70
-MORE3
-ADD3 -68
-PAIR 16128,21504
-MORE0
-ADD0 -66
-ADD1 -64
-ADD3 -62
-PAIR 17920,28224
-ADD0 -60
-ADD1 -58
-ADD3 -56
-PAIR 2240,2688
-MORE2
-ADD2 -54
-MORE3
-ADD3 -52
-PAIR 8064,8960
-ADD2 -50
-ADD3 -48
-PAIR 17024,19712
-MORE2
-ADD2 -46
-MORE3
-ADD3 -44
-PAIR 7168,7168
-ADD0 -42
-ADD2 -40
-ADD3 -38
-PAIR 9408,9408
-ADD0 -36
-ADD2 -34
-MORE3
-ADD3 -32
-PAIR 12544,15232
-MORE0
-ADD0 -30
-ADD2 -28
-ADD3 -26
-PAIR 25984,27776
-ADD0 -24
-MORE2
-ADD2 -22
-ADD3 -20
-PAIR 13888,17472
+ADD0 -20
 ADD1 -18
 ADD2 -16
 MORE3
 ADD3 -14
-PAIR 20608,21056
-ADD1 -12
-ADD2 -10
-ADD3 -8
-PAIR 6272,11648
-ADD0 -6
-ADD1 -4
-MORE2
-ADD2 -2
-ADD3 0
-PAIR 12992,15680
-ADD0 2
-ADD1 4
-MORE2
-ADD2 6
-MORE3
-ADD3 8
-PAIR 22400,24192
+PAIR 6272,10304
 MORE0
-ADD0 10
-MORE1
-ADD1 12
-ADD2 14
-ADD3 16
-PAIR 25536,23296
-ADD0 18
-ADD1 20
-MORE2
-ADD2 22
-ADD3 24
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_e49403d8d6d93e30_l049_g4,.-peristyle_e49403d8d6d93e30_l049_g4
-.globl peristyle_e49403d8d6d93e30_l049_g5
-.hidden peristyle_e49403d8d6d93e30_l049_g5
-.type peristyle_e49403d8d6d93e30_l049_g5,@function
-.p2align 6
-peristyle_e49403d8d6d93e30_l049_g5:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 17920,24640
-SET0 -128
-PAIR 2240,20608
-SET1 -126
-PAIR 15680,16128
-ADD0 -124
-CARRY1
-ADD1 -122
-PAIR 13440,14336
-SET2 -120
-PAIR 17024,28224
-ADD2 -118
-PAIR 4480,6720
-ADD0 -116
-ADD2 -114
-PAIR 7168,8960
-CARRY0
-ADD0 -112
-ADD2 -110
-PAIR 3584,10304
-MORE1
-ADD1 -108
-ADD2 -106
-PAIR 4032,11648
-MORE0
-ADD0 -104
-ADD1 -102
-CARRY2
-ADD2 -100
-PAIR 16576,26432
-ADD0 -98
-MORE1
-ADD1 -96
-ADD2 -94
-PAIR 23744,25984
-ADD0 -92
-ADD1 -90
-ADD2 -88
-PAIR 0,8064
-SET3 -86
-PAIR 15232,25536
-MORE0
-ADD0 -84
-ADD3 -82
-PAIR 22848,27776
-ADD0 -80
-ADD3 -78
-PAIR 7616,21504
-ADD1 -76
-ADD3 -74
-PAIR 448,896
-ADD0 -72
-MORE1
-ADD1 -70
-CARRY3
-ADD3 -68
-PAIR 2688,5376
-ADD0 -66
-ADD1 -64
-ADD3 -62
-PAIR 6272,14784
-MORE0
-ADD0 -60
-MORE1
-ADD1 -58
-ADD3 -56
-PAIR 1344,1792
-ADD2 -54
-ADD3 -52
-PAIR 8512,18368
-MORE2
-ADD2 -50
-MORE3
-ADD3 -48
-PAIR 4928,9856
-ADD0 -46
-ADD2 -44
-ADD3 -42
-PAIR 12544,12992
-MORE0
-ADD0 -40
-ADD2 -38
-MORE3
-ADD3 -36
-PAIR 17472,25088
-ADD0 -34
-MORE2
-ADD2 -32
-ADD3 -30
-PAIR 26880,18816
-MORE0
-ADD0 -28
-ADD2 -26
-ADD3 -24
-PAIR 9408,19712
-MORE1
-ADD1 -22
-ADD2 -20
-ADD3 -18
-PAIR 21056,21952
-ADD1 -16
-ADD2 -14
-MORE3
-ADD3 -12
-PAIR 22400,23296
+ADD0 -12
 MORE1
 ADD1 -10
 MORE2
 ADD2 -8
 ADD3 -6
-PAIR 3136,5824
+PAIR 11648,15680
 ADD0 -4
 ADD1 -2
 ADD2 0
+MORE3
 ADD3 2
-PAIR 10752,11200
+PAIR 23296,23296
+MORE0
 ADD0 4
 ADD1 6
 ADD2 8
-MORE3
 ADD3 10
-PAIR 12096,13888
-MORE0
+PAIR 24192,24192
 ADD0 12
+MORE1
 ADD1 14
 ADD2 16
-ADD3 18
-PAIR 20160,24192
-ADD0 20
-MORE1
-ADD1 22
-MORE2
-ADD2 24
 MORE3
+ADD3 18
+PAIR 26432,19264
+ADD0 20
+ADD1 22
+ADD2 24
 ADD3 26
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
@@ -1723,12 +648,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e49403d8d6d93e30_l049_g5,.-peristyle_e49403d8d6d93e30_l049_g5
-.globl peristyle_e49403d8d6d93e30_l049_g6
-.hidden peristyle_e49403d8d6d93e30_l049_g6
-.type peristyle_e49403d8d6d93e30_l049_g6,@function
+.size peristyle_97a8f3827dd943cc_l049_g1,.-peristyle_97a8f3827dd943cc_l049_g1
+.globl peristyle_97a8f3827dd943cc_l049_g2
+.hidden peristyle_97a8f3827dd943cc_l049_g2
+.type peristyle_97a8f3827dd943cc_l049_g2,@function
 .p2align 6
-peristyle_e49403d8d6d93e30_l049_g6:
+peristyle_97a8f3827dd943cc_l049_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1737,152 +662,155 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 0,6720
-SET0 -128
-PAIR 15680,22400
-ADD0 -126
-PAIR 1344,17920
-SET1 -124
-PAIR 18816,25984
-ADD1 -122
-PAIR 1792,2688
+PAIR 1792,21056
+SET1 -128
+PAIR 2688,4928
+SET0 -126
+ADD1 -124
+PAIR 25536,4480
+ADD0 -122
+ADD1 -120
+PAIR 16576,17920
 CARRY0
-ADD0 -120
+ADD0 -118
+SET2 -116
+PAIR 20608,21504
+ADD0 -114
+ADD2 -112
+PAIR 5376,9856
 CARRY1
-ADD1 -118
-PAIR 5376,16128
-ADD0 -116
-MORE1
-ADD1 -114
-PAIR 13888,14784
-SET2 -112
-PAIR 18368,18368
-ADD2 -110
-PAIR 3136,8064
-MORE0
-ADD0 -108
+ADD1 -110
 CARRY2
-ADD2 -106
-PAIR 9856,12544
-ADD0 -104
+ADD2 -108
+PAIR 13888,14784
+ADD1 -106
+ADD2 -104
+PAIR 25088,7168
+ADD1 -102
 MORE2
-ADD2 -102
-PAIR 2240,17472
-ADD1 -100
-ADD2 -98
-PAIR 7616,8960
-ADD0 -96
-MORE1
-ADD1 -94
-MORE2
-ADD2 -92
-PAIR 9408,11648
-MORE0
-ADD0 -90
-MORE1
-ADD1 -88
-ADD2 -86
-PAIR 17024,20160
-ADD0 -84
-ADD1 -82
-MORE2
-ADD2 -80
-PAIR 25536,27776
-MORE0
-ADD0 -78
-MORE1
-ADD1 -76
-MORE2
-ADD2 -74
+ADD2 -100
 PAIR 448,896
-SET3 -72
-PAIR 20608,27328
-ADD3 -70
-PAIR 3584,3584
-ADD1 -68
-CARRY3
-ADD3 -66
-PAIR 4032,4032
-ADD1 -64
-MORE3
-ADD3 -62
-PAIR 7168,10304
-MORE1
-ADD1 -60
-ADD3 -58
-PAIR 10752,14336
-ADD1 -56
-MORE3
-ADD3 -54
-PAIR 15232,21504
-MORE1
-ADD1 -52
-MORE3
-ADD3 -50
-PAIR 21952,28224
-ADD1 -48
-ADD3 -46
-PAIR 11200,21056
 MORE0
-ADD0 -44
+ADD0 -98
 MORE1
-ADD1 -42
-ADD3 -40
-PAIR 4928,16576
+ADD1 -96
+ADD2 -94
+PAIR 8512,8512
+ADD0 -92
+MORE1
+ADD1 -90
 MORE2
-ADD2 -38
+ADD2 -88
+PAIR 26880,26880
+MORE0
+ADD0 -86
+ADD1 -84
+ADD2 -82
+PAIR 6720,27328
+SET3 -80
+PAIR 13440,25984
+ADD0 -78
+ADD3 -76
+PAIR 1344,3136
+ADD1 -74
+CARRY3
+ADD3 -72
+PAIR 12544,18368
+ADD1 -70
+ADD3 -68
+PAIR 5824,11200
+MORE0
+ADD0 -66
+MORE1
+ADD1 -64
+ADD3 -62
+PAIR 17472,19712
+ADD0 -60
+ADD1 -58
+ADD3 -56
+PAIR 22848,24192
+ADD0 -54
+ADD1 -52
+ADD3 -50
+PAIR 2240,3584
+ADD2 -48
 MORE3
-ADD3 -36
-PAIR 19264,19712
+ADD3 -46
+PAIR 16128,23744
+ADD2 -44
+ADD3 -42
+PAIR 26432,27776
+MORE2
+ADD2 -40
+ADD3 -38
+PAIR 4032,11648
+MORE0
+ADD0 -36
 MORE2
 ADD2 -34
+MORE3
 ADD3 -32
-PAIR 24640,25088
+PAIR 14336,15680
+ADD0 -30
 MORE2
-ADD2 -30
+ADD2 -28
+ADD3 -26
+PAIR 17024,19264
+ADD0 -24
+MORE2
+ADD2 -22
+ADD3 -20
+PAIR 0,6272
+ADD1 -18
+ADD2 -16
 MORE3
-ADD3 -28
-PAIR 4480,5824
-ADD0 -26
-ADD2 -24
-ADD3 -22
-PAIR 6272,22848
+ADD3 -14
+PAIR 7616,8064
 MORE0
-ADD0 -20
-ADD2 -18
-ADD3 -16
-PAIR 12992,13440
-ADD1 -14
-MORE2
-ADD2 -12
-ADD3 -10
-PAIR 24192,26432
+ADD0 -12
 MORE1
-ADD1 -8
+ADD1 -10
 MORE2
-ADD2 -6
+ADD2 -8
+ADD3 -6
+PAIR 9408,9408
+ADD0 -4
+ADD1 -2
+MORE2
+ADD2 0
+ADD3 2
+PAIR 10752,10752
+ADD0 4
+ADD1 6
+MORE2
+ADD2 8
+ADD3 10
+PAIR 12096,12992
+MORE0
+ADD0 12
+ADD1 14
+ADD2 16
 MORE3
-ADD3 -4
-PAIR 8512,8512
-ADD0 -2
-ADD1 0
-MORE2
-ADD2 2
-ADD3 4
-PAIR 23296,23296
-ADD0 6
+ADD3 18
+PAIR 18816,20160
+ADD0 20
 MORE1
-ADD1 8
+ADD1 22
 MORE2
-ADD2 10
-ADD3 12
-PAIR 26880,12096
+ADD2 24
+MORE3
+ADD3 26
+PAIR 21952,22400
+ADD0 28
+ADD1 30
+ADD2 32
+ADD3 34
+PAIR 23296,15232
 MORE0
-ADD0 14
-ADD1 16
-MORE2
-ADD2 18
-ADD3 20
+ADD0 36
+ADD1 38
+ADD2 40
+ADD3 42
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -1994,12 +922,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e49403d8d6d93e30_l049_g6,.-peristyle_e49403d8d6d93e30_l049_g6
-.globl peristyle_e49403d8d6d93e30_l049_g7
-.hidden peristyle_e49403d8d6d93e30_l049_g7
-.type peristyle_e49403d8d6d93e30_l049_g7,@function
+.size peristyle_97a8f3827dd943cc_l049_g2,.-peristyle_97a8f3827dd943cc_l049_g2
+.globl peristyle_97a8f3827dd943cc_l049_g3
+.hidden peristyle_97a8f3827dd943cc_l049_g3
+.type peristyle_97a8f3827dd943cc_l049_g3,@function
 .p2align 6
-peristyle_e49403d8d6d93e30_l049_g7:
+peristyle_97a8f3827dd943cc_l049_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2008,154 +936,961 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 14784,22400
+PAIR 8064,8960
 SET0 -128
-PAIR 4032,8512
-CARRY0
+PAIR 20608,21056
 ADD0 -126
+PAIR 4480,7168
 SET1 -124
-PAIR 11200,16576
-MORE0
+PAIR 448,4032
+CARRY0
 ADD0 -122
+CARRY1
 ADD1 -120
-PAIR 17024,25984
+PAIR 14336,18368
 ADD0 -118
 ADD1 -116
-PAIR 8064,15680
+PAIR 3136,11200
+SET2 -114
+PAIR 13888,21952
+ADD2 -112
+PAIR 5376,19264
 MORE0
-ADD0 -114
-SET2 -112
-PAIR 17472,23744
 ADD0 -110
 ADD2 -108
-PAIR 4928,7168
-CARRY1
+PAIR 12096,23296
 ADD1 -106
-CARRY2
 ADD2 -104
-PAIR 14336,16128
-MORE1
-ADD1 -102
-ADD2 -100
-PAIR 20160,25536
-ADD1 -98
-MORE2
-ADD2 -96
-PAIR 896,1792
-MORE0
-ADD0 -94
+PAIR 3584,15680
+ADD0 -102
+ADD1 -100
+CARRY2
+ADD2 -98
+PAIR 9856,18816
+SET3 -96
+PAIR 19712,24640
+CARRY3
+ADD3 -94
+PAIR 26432,26432
 MORE1
 ADD1 -92
-ADD2 -90
-PAIR 3136,19264
+MORE3
+ADD3 -90
+PAIR 4928,12992
 MORE0
 ADD0 -88
 ADD1 -86
-MORE2
-ADD2 -84
-PAIR 20608,26432
-MORE0
+ADD3 -84
+PAIR 15232,22400
 ADD0 -82
 MORE1
 ADD1 -80
-ADD2 -78
-PAIR 7616,18816
-SET3 -76
-PAIR 6720,6720
-ADD0 -74
+MORE3
+ADD3 -78
+PAIR 22848,25536
+ADD0 -76
+ADD1 -74
 ADD3 -72
-PAIR 9856,9856
-MORE0
+PAIR 25984,26880
 ADD0 -70
-CARRY3
-ADD3 -68
-PAIR 13440,13888
-ADD0 -66
-ADD3 -64
-PAIR 2240,2240
-ADD1 -62
+ADD1 -68
 MORE3
-ADD3 -60
-PAIR 12544,12544
-ADD1 -58
+ADD3 -66
+PAIR 5824,5824
+ADD2 -64
+ADD3 -62
+PAIR 7616,7616
+ADD2 -60
 MORE3
-ADD3 -56
-PAIR 24640,15232
-MORE1
-ADD1 -54
-ADD3 -52
-PAIR 28224,28224
-ADD1 -50
+ADD3 -58
+PAIR 14784,27776
+ADD2 -56
+ADD3 -54
+PAIR 1344,1344
+MORE0
+ADD0 -52
+MORE2
+ADD2 -50
 ADD3 -48
-PAIR 5824,12096
+PAIR 2688,2688
 ADD0 -46
-ADD1 -44
+ADD2 -44
 MORE3
 ADD3 -42
-PAIR 12992,27328
+PAIR 10752,20160
 ADD0 -40
-MORE1
-ADD1 -38
+ADD2 -38
+MORE3
 ADD3 -36
-PAIR 0,448
-ADD2 -34
-MORE3
-ADD3 -32
-PAIR 9408,17920
+PAIR 11648,28224
+MORE1
+ADD1 -34
 MORE2
-ADD2 -30
+ADD2 -32
+ADD3 -30
+PAIR 0,896
+ADD0 -28
+ADD1 -26
+ADD2 -24
 MORE3
-ADD3 -28
-PAIR 27776,25088
-ADD2 -26
-MORE3
-ADD3 -24
-PAIR 4480,6272
-MORE0
-ADD0 -22
-MORE2
-ADD2 -20
-MORE3
-ADD3 -18
-PAIR 18368,19712
-MORE0
-ADD0 -16
-MORE2
-ADD2 -14
-MORE3
-ADD3 -12
-PAIR 3584,10752
+ADD3 -22
+PAIR 1792,6272
+ADD0 -20
+MORE1
+ADD1 -18
+ADD2 -16
+ADD3 -14
+PAIR 6720,9408
+ADD0 -12
 ADD1 -10
 ADD2 -8
 ADD3 -6
-PAIR 11648,21056
-ADD1 -4
-ADD2 -2
-MORE3
-ADD3 0
-PAIR 21952,24192
+PAIR 12544,13440
+MORE0
+ADD0 -4
 MORE1
+ADD1 -2
+MORE2
+ADD2 0
+MORE3
+ADD3 2
+PAIR 16128,21504
+ADD0 4
+ADD1 6
+ADD2 8
+ADD3 10
+PAIR 24192,27328
+ADD0 12
+ADD1 14
+MORE2
+ADD2 16
+ADD3 18
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_97a8f3827dd943cc_l049_g3,.-peristyle_97a8f3827dd943cc_l049_g3
+.globl peristyle_97a8f3827dd943cc_l049_g4
+.hidden peristyle_97a8f3827dd943cc_l049_g4
+.type peristyle_97a8f3827dd943cc_l049_g4,@function
+.p2align 6
+peristyle_97a8f3827dd943cc_l049_g4:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 14336,21504
+SET0 -128
+PAIR 4928,8960
+SET1 -126
+PAIR 11648,20160
+ADD1 -124
+PAIR 448,448
+ADD0 -122
+CARRY1
+ADD1 -120
+PAIR 12544,12544
+CARRY0
+ADD0 -118
+ADD1 -116
+PAIR 0,9408
+SET2 -114
+PAIR 2240,2240
+MORE0
+ADD0 -112
+CARRY2
+ADD2 -110
+PAIR 7616,7616
+MORE0
+ADD0 -108
+ADD2 -106
+PAIR 21056,28224
+ADD0 -104
+ADD2 -102
+PAIR 16128,17920
+ADD1 -100
+MORE2
+ADD2 -98
+PAIR 7168,10752
+ADD0 -96
+MORE1
+ADD1 -94
+MORE2
+ADD2 -92
+PAIR 15232,15232
+MORE0
+ADD0 -90
+ADD1 -88
+MORE2
+ADD2 -86
+PAIR 24192,24192
+MORE0
+ADD0 -84
+ADD1 -82
+ADD2 -80
+PAIR 25088,25536
+MORE0
+ADD0 -78
+MORE1
+ADD1 -76
+ADD2 -74
+PAIR 26880,26880
+MORE0
+ADD0 -72
+ADD1 -70
+ADD2 -68
+PAIR 8064,17024
+SET3 -66
+PAIR 20608,23744
+ADD3 -64
+PAIR 18368,19264
+MORE0
+ADD0 -62
+ADD3 -60
+PAIR 19712,22400
+ADD0 -58
+CARRY3
+ADD3 -56
+PAIR 6720,6720
+MORE1
+ADD1 -54
+ADD3 -52
+PAIR 9856,9856
+ADD1 -50
+MORE3
+ADD3 -48
+PAIR 17472,27776
+MORE1
+ADD1 -46
+ADD3 -44
+PAIR 5376,11200
+ADD0 -42
+ADD1 -40
+ADD3 -38
+PAIR 12096,12992
+MORE0
+ADD0 -36
+ADD1 -34
+MORE3
+ADD3 -32
+PAIR 26432,24640
+ADD0 -30
+MORE1
+ADD1 -28
+ADD3 -26
+PAIR 8512,13440
+MORE2
+ADD2 -24
+MORE3
+ADD3 -22
+PAIR 1792,10304
+MORE0
+ADD0 -20
+MORE2
+ADD2 -18
+MORE3
+ADD3 -16
+PAIR 27328,23296
+ADD0 -14
+ADD2 -12
+MORE3
+ADD3 -10
+PAIR 3136,3136
+ADD1 -8
+MORE2
+ADD2 -6
+ADD3 -4
+PAIR 6272,6272
+MORE1
+ADD1 -2
+ADD2 0
+MORE3
+ADD3 2
+PAIR 13888,14784
+ADD1 4
+ADD2 6
+ADD3 8
+PAIR 896,2688
+ADD0 10
+MORE1
+ADD1 12
+MORE2
+ADD2 14
+ADD3 16
+PAIR 4032,4032
+MORE0
+ADD0 18
+MORE1
+ADD1 20
+ADD2 22
+MORE3
+ADD3 24
+PAIR 4480,4480
+ADD0 26
+ADD1 28
+MORE2
+ADD2 30
+MORE3
+ADD3 32
+PAIR 5824,15680
+ADD0 34
+ADD1 36
+ADD2 38
+ADD3 40
+PAIR 16576,25984
+MORE0
+ADD0 42
+ADD1 44
+MORE2
+ADD2 46
+MORE3
+ADD3 48
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_97a8f3827dd943cc_l049_g4,.-peristyle_97a8f3827dd943cc_l049_g4
+.globl peristyle_97a8f3827dd943cc_l049_g5
+.hidden peristyle_97a8f3827dd943cc_l049_g5
+.type peristyle_97a8f3827dd943cc_l049_g5,@function
+.p2align 6
+peristyle_97a8f3827dd943cc_l049_g5:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 27776,27776
+SET0 -128
+PAIR 448,15232
+SET1 -126
+PAIR 2240,14784
+ADD0 -124
+ADD1 -122
+PAIR 15680,21504
+ADD0 -120
+ADD1 -118
+PAIR 0,5376
+SET2 -116
+PAIR 6272,8064
+CARRY0
+ADD0 -114
+CARRY2
+ADD2 -112
+PAIR 896,2688
+MORE0
+ADD0 -110
+CARRY1
+ADD1 -108
+ADD2 -106
+PAIR 16128,25984
+MORE0
+ADD0 -104
+ADD1 -102
+ADD2 -100
+PAIR 4480,11200
+SET3 -98
+PAIR 4928,5824
+ADD0 -96
+ADD3 -94
+PAIR 13888,16576
+ADD1 -92
+ADD3 -90
+PAIR 23744,27328
+ADD1 -88
+ADD3 -86
+PAIR 1792,3584
+ADD0 -84
+MORE1
+ADD1 -82
+CARRY3
+ADD3 -80
+PAIR 9856,21056
+MORE0
+ADD0 -78
+ADD1 -76
+ADD3 -74
+PAIR 21952,23296
+MORE0
+ADD0 -72
+ADD1 -70
+MORE3
+ADD3 -68
+PAIR 8512,10304
+ADD2 -66
+ADD3 -64
+PAIR 13440,18816
+MORE2
+ADD2 -62
+ADD3 -60
+PAIR 22400,25088
+ADD2 -58
+MORE3
+ADD3 -56
+PAIR 4032,9408
+ADD0 -54
+ADD2 -52
+ADD3 -50
+PAIR 19712,26880
+MORE0
+ADD0 -48
+ADD2 -46
+ADD3 -44
+PAIR 26432,19264
+ADD0 -42
+MORE2
+ADD2 -40
+ADD3 -38
+PAIR 3136,14336
+ADD1 -36
+ADD2 -34
+ADD3 -32
+PAIR 17024,28224
+MORE1
+ADD1 -30
+MORE2
+ADD2 -28
+ADD3 -26
+PAIR 1344,6720
+ADD0 -24
+ADD1 -22
+ADD2 -20
+MORE3
+ADD3 -18
+PAIR 7168,8960
+MORE0
+ADD0 -16
+ADD1 -14
+MORE2
+ADD2 -12
+ADD3 -10
+PAIR 10752,11648
+ADD0 -8
+ADD1 -6
+ADD2 -4
+ADD3 -2
+PAIR 12096,12544
+MORE0
+ADD0 0
 ADD1 2
+MORE2
 ADD2 4
 ADD3 6
-PAIR 26880,26880
+PAIR 12992,17472
+MORE0
+ADD0 8
+MORE1
+ADD1 10
+ADD2 12
+MORE3
+ADD3 14
+PAIR 18368,20160
+MORE0
+ADD0 16
+MORE1
+ADD1 18
+ADD2 20
+ADD3 22
+PAIR 24192,22848
+ADD0 24
+ADD1 26
+ADD2 28
+ADD3 30
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_97a8f3827dd943cc_l049_g5,.-peristyle_97a8f3827dd943cc_l049_g5
+.globl peristyle_97a8f3827dd943cc_l049_g6
+.hidden peristyle_97a8f3827dd943cc_l049_g6
+.type peristyle_97a8f3827dd943cc_l049_g6,@function
+.p2align 6
+peristyle_97a8f3827dd943cc_l049_g6:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 896,11200
+SET0 -128
+PAIR 14336,21504
+CARRY0
+ADD0 -126
+PAIR 22400,23744
+ADD0 -124
+PAIR 3136,20160
+SET1 -122
+PAIR 8064,8960
+ADD0 -120
+ADD1 -118
+PAIR 14784,16576
+MORE0
+ADD0 -116
+CARRY1
+ADD1 -114
+PAIR 17024,19264
+ADD0 -112
+ADD1 -110
+PAIR 22848,26432
+ADD0 -108
+MORE1
+ADD1 -106
+PAIR 1344,1792
+SET2 -104
+PAIR 15232,15680
+ADD2 -102
+PAIR 4032,7168
+MORE0
+ADD0 -100
+CARRY2
+ADD2 -98
+PAIR 8512,17472
+ADD0 -96
+ADD1 -94
+ADD2 -92
+PAIR 25088,25536
+MORE0
+ADD0 -90
+MORE1
+ADD1 -88
+ADD2 -86
+PAIR 0,3584
+SET3 -84
+PAIR 10304,17920
+ADD3 -82
+PAIR 2240,2240
+ADD1 -80
+CARRY3
+ADD3 -78
+PAIR 7616,7616
+ADD1 -76
+MORE3
+ADD3 -74
+PAIR 12544,12544
+ADD0 -72
+MORE1
+ADD1 -70
+ADD3 -68
+PAIR 12992,27328
+ADD0 -66
+ADD1 -64
+MORE3
+ADD3 -62
+PAIR 13888,13888
+ADD0 -60
+MORE1
+ADD1 -58
+ADD3 -56
+PAIR 23296,23296
+MORE0
+ADD0 -54
+MORE1
+ADD1 -52
+MORE3
+ADD3 -50
+PAIR 24192,24192
+ADD0 -48
+MORE1
+ADD1 -46
+ADD3 -44
+PAIR 448,2688
+MORE2
+ADD2 -42
+ADD3 -40
+PAIR 12096,21952
+MORE2
+ADD2 -38
+ADD3 -36
+PAIR 28224,16128
+ADD2 -34
+ADD3 -32
+PAIR 5376,6720
+MORE0
+ADD0 -30
+ADD2 -28
+ADD3 -26
+PAIR 10752,18816
+ADD0 -24
+MORE2
+ADD2 -22
+MORE3
+ADD3 -20
+PAIR 4480,5824
+ADD1 -18
+MORE2
+ADD2 -16
+MORE3
+ADD3 -14
+PAIR 6272,9408
+ADD1 -12
+MORE2
+ADD2 -10
+MORE3
+ADD3 -8
+PAIR 11648,13440
+MORE1
+ADD1 -6
+ADD2 -4
+MORE3
+ADD3 -2
+PAIR 19712,4928
+MORE1
+ADD1 0
+MORE2
+ADD2 2
+MORE3
+ADD3 4
+PAIR 9856,18368
+ADD0 6
 ADD1 8
 ADD2 10
 MORE3
 ADD3 12
-PAIR 2688,5376
+PAIR 24640,26880
+MORE0
 ADD0 14
-MORE1
 ADD1 16
 MORE2
 ADD2 18
 MORE3
 ADD3 20
-PAIR 10304,23296
-MORE0
+PAIR 27776,21056
 ADD0 22
+MORE1
 ADD1 24
 ADD2 26
+MORE3
 ADD3 28
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
@@ -2268,5 +2003,268 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e49403d8d6d93e30_l049_g7,.-peristyle_e49403d8d6d93e30_l049_g7
+.size peristyle_97a8f3827dd943cc_l049_g6,.-peristyle_97a8f3827dd943cc_l049_g6
+.globl peristyle_97a8f3827dd943cc_l049_g7
+.hidden peristyle_97a8f3827dd943cc_l049_g7
+.type peristyle_97a8f3827dd943cc_l049_g7,@function
+.p2align 6
+peristyle_97a8f3827dd943cc_l049_g7:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 3584,4928
+SET1 -128
+PAIR 4032,10304
+SET0 -126
+CARRY1
+ADD1 -124
+PAIR 16576,21504
+ADD0 -122
+ADD1 -120
+PAIR 17920,19264
+CARRY0
+ADD0 -118
+ADD1 -116
+PAIR 21952,23744
+ADD0 -114
+MORE1
+ADD1 -112
+PAIR 14336,18368
+SET2 -110
+PAIR 10752,14784
+MORE0
+ADD0 -108
+ADD2 -106
+PAIR 12992,15232
+ADD1 -104
+CARRY2
+ADD2 -102
+PAIR 2240,7168
+MORE0
+ADD0 -100
+ADD1 -98
+ADD2 -96
+PAIR 13888,19712
+MORE0
+ADD0 -94
+MORE1
+ADD1 -92
+MORE2
+ADD2 -90
+PAIR 20608,24192
+MORE0
+ADD0 -88
+ADD1 -86
+MORE2
+ADD2 -84
+PAIR 25984,24640
+MORE0
+ADD0 -82
+MORE1
+ADD1 -80
+ADD2 -78
+PAIR 1792,8512
+SET3 -76
+PAIR 20160,22848
+ADD3 -74
+PAIR 4480,5376
+MORE0
+ADD0 -72
+ADD3 -70
+PAIR 11200,11200
+MORE0
+ADD0 -68
+CARRY3
+ADD3 -66
+PAIR 7616,26880
+ADD1 -64
+ADD3 -62
+PAIR 12096,16128
+ADD0 -60
+MORE1
+ADD1 -58
+ADD3 -56
+PAIR 5824,18816
+ADD2 -54
+ADD3 -52
+PAIR 0,3136
+MORE0
+ADD0 -50
+ADD2 -48
+MORE3
+ADD3 -46
+PAIR 6720,9856
+ADD0 -44
+MORE2
+ADD2 -42
+ADD3 -40
+PAIR 23296,23296
+MORE0
+ADD0 -38
+ADD2 -36
+ADD3 -34
+PAIR 6272,8960
+MORE1
+ADD1 -32
+ADD2 -30
+MORE3
+ADD3 -28
+PAIR 11648,17024
+MORE1
+ADD1 -26
+MORE2
+ADD2 -24
+ADD3 -22
+PAIR 22400,17472
+MORE1
+ADD1 -20
+ADD2 -18
+MORE3
+ADD3 -16
+PAIR 2688,8064
+ADD0 -14
+MORE1
+ADD1 -12
+ADD2 -10
+ADD3 -8
+PAIR 9408,12544
+MORE0
+ADD0 -6
+MORE1
+ADD1 -4
+MORE2
+ADD2 -2
+MORE3
+ADD3 0
+PAIR 15680,21056
+MORE0
+ADD0 2
+ADD1 4
+ADD2 6
+MORE3
+ADD3 8
+PAIR 25536,27776
+ADD0 10
+MORE1
+ADD1 12
+ADD2 14
+MORE3
+ADD3 16
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_97a8f3827dd943cc_l049_g7,.-peristyle_97a8f3827dd943cc_l049_g7
 .section .note.GNU-stack,"",@progbits

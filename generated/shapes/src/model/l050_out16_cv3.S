@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_30396f84f3ebb8b8_l050_g0
-.hidden peristyle_30396f84f3ebb8b8_l050_g0
-.type peristyle_30396f84f3ebb8b8_l050_g0,@function
+.globl peristyle_524e7e625ccf943b_l050_g0
+.hidden peristyle_524e7e625ccf943b_l050_g0
+.type peristyle_524e7e625ccf943b_l050_g0,@function
 .p2align 6
-peristyle_30396f84f3ebb8b8_l050_g0:
+peristyle_524e7e625ccf943b_l050_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -139,636 +139,129 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 4480,16128
+PAIR 2240,18368
 SET0 -128
-PAIR 18816,26880
+PAIR 10304,21952
 ADD0 -126
-PAIR 4928,18368
-ADD0 -124
-SET1 -122
-PAIR 20608,21952
-ADD0 -120
-ADD1 -118
-PAIR 896,25088
-ADD0 -116
+SET1 -124
+PAIR 11648,21504
+ADD0 -122
+ADD1 -120
+PAIR 22848,27328
+ADD0 -118
+ADD1 -116
+PAIR 1344,24192
 SET2 -114
-PAIR 1792,5824
+PAIR 4928,20160
 CARRY0
 ADD0 -112
-ADD1 -110
-ADD2 -108
-PAIR 11648,12544
-ADD0 -106
-CARRY1
-ADD1 -104
-ADD2 -102
-PAIR 17920,20160
-MORE0
-ADD0 -100
-ADD1 -98
-ADD2 -96
-PAIR 448,8960
-SET3 -94
-PAIR 16576,24640
-ADD3 -92
-PAIR 2240,3584
-ADD0 -90
-ADD3 -88
-PAIR 13440,15680
-ADD0 -86
-CARRY3
-ADD3 -84
-PAIR 19712,19712
-ADD0 -82
-ADD3 -80
-PAIR 1344,14784
-MORE1
-ADD1 -78
-MORE3
-ADD3 -76
-PAIR 15232,17472
-ADD1 -74
-ADD3 -72
-PAIR 24192,25984
-ADD1 -70
-ADD3 -68
-PAIR 23296,26432
-MORE0
-ADD0 -66
-ADD1 -64
-MORE3
-ADD3 -62
-PAIR 2688,7168
-ADD2 -60
-ADD3 -58
-PAIR 7616,9408
-ADD2 -56
-MORE3
-ADD3 -54
-PAIR 9856,17024
-ADD2 -52
-ADD3 -50
-PAIR 23744,10304
-ADD2 -48
-ADD3 -46
-PAIR 14336,19264
-ADD0 -44
-ADD2 -42
-ADD3 -40
-PAIR 21056,22400
-MORE0
-ADD0 -38
-CARRY2
-ADD2 -36
-MORE3
-ADD3 -34
-PAIR 25536,27328
-ADD0 -32
-ADD2 -30
-MORE3
-ADD3 -28
-PAIR 6272,11200
-MORE1
-ADD1 -26
-ADD2 -24
-ADD3 -22
-PAIR 12992,13888
-ADD1 -20
-ADD2 -18
-ADD3 -16
-PAIR 0,3136
-MORE0
-ADD0 -14
-ADD1 -12
-ADD2 -10
-ADD3 -8
-PAIR 4032,5376
-ADD0 -6
-ADD1 -4
-ADD2 -2
-MORE3
-ADD3 0
-PAIR 6720,10752
-ADD0 2
-MORE1
-ADD1 4
-MORE2
-ADD2 6
-ADD3 8
-PAIR 21504,22848
-ADD0 10
-ADD1 12
-ADD2 14
-ADD3 16
-PAIR 28224,27776
-ADD0 18
-ADD1 20
-ADD2 22
-MORE3
-ADD3 24
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_30396f84f3ebb8b8_l050_g0,.-peristyle_30396f84f3ebb8b8_l050_g0
-.globl peristyle_30396f84f3ebb8b8_l050_g1
-.hidden peristyle_30396f84f3ebb8b8_l050_g1
-.type peristyle_30396f84f3ebb8b8_l050_g1,@function
-.p2align 6
-peristyle_30396f84f3ebb8b8_l050_g1:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 5824,23296
-SET0 -128
-PAIR 2688,6720
-SET1 -126
-PAIR 25536,25984
-ADD0 -124
-ADD1 -122
-PAIR 12544,14784
-SET2 -120
-PAIR 3584,4480
-ADD0 -118
-ADD2 -116
-PAIR 8960,10304
-CARRY0
-ADD0 -114
-ADD2 -112
-PAIR 15232,17920
-ADD0 -110
-ADD2 -108
-PAIR 20160,21056
-ADD1 -106
-ADD2 -104
-PAIR 26880,19712
+ADD2 -110
+PAIR 7168,9408
+ADD1 -108
+ADD2 -106
+PAIR 0,4032
+ADD0 -104
 ADD1 -102
+CARRY2
 ADD2 -100
-PAIR 10752,15680
+PAIR 18816,23296
 ADD0 -98
 ADD1 -96
 ADD2 -94
-PAIR 20608,24192
+PAIR 25536,27776
 ADD0 -92
 ADD1 -90
-CARRY2
 ADD2 -88
-PAIR 27776,28224
-MORE0
-ADD0 -86
+PAIR 2688,24640
+SET3 -86
+PAIR 8512,11200
 ADD1 -84
-ADD2 -82
-PAIR 448,3136
-SET3 -80
-PAIR 7616,11200
-ADD3 -78
-PAIR 13440,17024
-ADD3 -76
-PAIR 5376,12992
-ADD0 -74
-CARRY3
-ADD3 -72
-PAIR 22848,27328
-ADD0 -70
-ADD3 -68
-PAIR 1344,17472
+ADD3 -82
+PAIR 896,1792
+MORE0
+ADD0 -80
 CARRY1
+ADD1 -78
+ADD3 -76
+PAIR 3136,16128
+ADD0 -74
+ADD1 -72
+CARRY3
+ADD3 -70
+PAIR 19264,26432
+ADD0 -68
 ADD1 -66
 ADD3 -64
-PAIR 23744,25088
-ADD1 -62
+PAIR 13888,16576
+ADD2 -62
 ADD3 -60
-PAIR 8064,14336
+PAIR 5376,10752
 ADD0 -58
-ADD1 -56
-ADD3 -54
-PAIR 16128,18368
-MORE0
-ADD0 -52
-ADD1 -50
-ADD3 -48
-PAIR 896,7168
-ADD2 -46
-MORE3
-ADD3 -44
-PAIR 9408,16576
-ADD2 -42
-ADD3 -40
-PAIR 1792,4928
-ADD0 -38
-ADD2 -36
-MORE3
-ADD3 -34
-PAIR 26432,21952
-ADD0 -32
 MORE2
-ADD2 -30
-ADD3 -28
-PAIR 6272,6272
-MORE1
-ADD1 -26
-ADD2 -24
-ADD3 -22
-PAIR 11648,11648
-MORE1
-ADD1 -20
-ADD2 -18
-ADD3 -16
-PAIR 21504,22400
+ADD2 -56
+ADD3 -54
+PAIR 12544,26880
+ADD0 -52
+ADD2 -50
+ADD3 -48
+PAIR 28224,3584
+MORE0
+ADD0 -46
+ADD2 -44
+MORE3
+ADD3 -42
+PAIR 6272,7616
+ADD1 -40
+ADD2 -38
+ADD3 -36
+PAIR 8064,12096
+ADD1 -34
+ADD2 -32
+ADD3 -30
+PAIR 12992,17472
+ADD1 -28
+ADD2 -26
+ADD3 -24
+PAIR 17024,25984
+ADD1 -22
+ADD2 -20
+MORE3
+ADD3 -18
+PAIR 4480,5824
+ADD0 -16
 ADD1 -14
+MORE2
 ADD2 -12
 ADD3 -10
-PAIR 0,4032
-MORE0
+PAIR 6720,13440
 ADD0 -8
 ADD1 -6
 ADD2 -4
-MORE3
 ADD3 -2
-PAIR 9856,13888
+PAIR 14336,15680
 MORE0
 ADD0 0
 MORE1
 ADD1 2
-MORE2
 ADD2 4
 ADD3 6
-PAIR 24640,19264
+PAIR 17920,19712
 ADD0 8
-MORE1
 ADD1 10
 ADD2 12
 ADD3 14
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_30396f84f3ebb8b8_l050_g1,.-peristyle_30396f84f3ebb8b8_l050_g1
-.globl peristyle_30396f84f3ebb8b8_l050_g2
-.hidden peristyle_30396f84f3ebb8b8_l050_g2
-.type peristyle_30396f84f3ebb8b8_l050_g2,@function
-.p2align 6
-peristyle_30396f84f3ebb8b8_l050_g2:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 1792,3584
-SET1 -128
-PAIR 18368,19264
-ADD1 -126
-PAIR 23744,27328
-ADD1 -124
-PAIR 11200,21504
-SET0 -122
-ADD1 -120
-PAIR 8960,8960
-SET2 -118
-PAIR 448,448
-ADD1 -116
-ADD2 -114
-PAIR 3136,3136
-ADD1 -112
-CARRY2
-ADD2 -110
-PAIR 11648,15232
-ADD1 -108
-ADD2 -106
-PAIR 24640,25984
-ADD1 -104
-MORE2
-ADD2 -102
-PAIR 896,896
-ADD0 -100
-ADD1 -98
-MORE2
-ADD2 -96
-PAIR 2688,2688
-ADD0 -94
-CARRY1
-ADD1 -92
-MORE2
-ADD2 -90
-PAIR 8512,14784
-ADD0 -88
-ADD1 -86
-MORE2
-ADD2 -84
-PAIR 16128,21952
-CARRY0
-ADD0 -82
-ADD1 -80
-MORE2
-ADD2 -78
-PAIR 26432,22848
-ADD0 -76
-ADD1 -74
-MORE2
-ADD2 -72
-PAIR 6272,7168
-SET3 -70
-PAIR 0,1344
-ADD0 -68
-ADD3 -66
-PAIR 7616,9856
-ADD0 -64
-ADD3 -62
-PAIR 10752,12544
+PAIR 20608,21056
 MORE0
-ADD0 -60
-ADD3 -58
-PAIR 12992,13440
-MORE0
-ADD0 -56
-ADD3 -54
-PAIR 4480,4928
-ADD1 -52
-CARRY3
-ADD3 -50
-PAIR 15680,18816
-ADD1 -48
-ADD3 -46
-PAIR 5376,6720
-ADD0 -44
-ADD1 -42
-ADD3 -40
-PAIR 8064,13888
-ADD0 -38
-MORE1
-ADD1 -36
-ADD3 -34
-PAIR 14336,17024
-ADD0 -32
-ADD1 -30
-MORE3
-ADD3 -28
-PAIR 17472,17920
-MORE0
-ADD0 -26
-ADD1 -24
-ADD3 -22
-PAIR 20160,21056
-ADD0 -20
-ADD1 -18
-ADD3 -16
-PAIR 23296,28224
-ADD0 -14
-MORE1
-ADD1 -12
-ADD3 -10
-PAIR 5824,9408
-ADD2 -8
-ADD3 -6
-PAIR 25088,25088
-ADD2 -4
-ADD3 -2
-PAIR 19712,20608
-ADD0 0
-MORE2
-ADD2 2
-MORE3
-ADD3 4
-PAIR 4032,12096
-ADD1 6
-ADD2 8
-ADD3 10
-PAIR 16576,22400
-ADD1 12
-ADD2 14
-ADD3 16
-PAIR 24192,26880
+ADD0 16
 ADD1 18
-MORE2
 ADD2 20
 ADD3 22
-PAIR 25536,27776
-MORE0
+PAIR 22400,25088
 ADD0 24
 ADD1 26
+MORE2
 ADD2 28
+MORE3
 ADD3 30
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
@@ -881,12 +374,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_30396f84f3ebb8b8_l050_g2,.-peristyle_30396f84f3ebb8b8_l050_g2
-.globl peristyle_30396f84f3ebb8b8_l050_g3
-.hidden peristyle_30396f84f3ebb8b8_l050_g3
-.type peristyle_30396f84f3ebb8b8_l050_g3,@function
+.size peristyle_524e7e625ccf943b_l050_g0,.-peristyle_524e7e625ccf943b_l050_g0
+.globl peristyle_524e7e625ccf943b_l050_g1
+.hidden peristyle_524e7e625ccf943b_l050_g1
+.type peristyle_524e7e625ccf943b_l050_g1,@function
 .p2align 6
-peristyle_30396f84f3ebb8b8_l050_g3:
+peristyle_524e7e625ccf943b_l050_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -895,883 +388,1851 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 9856,14784
+PAIR 3136,4032
 SET0 -128
-PAIR 8064,25984
+PAIR 16128,21056
 SET1 -126
-PAIR 2688,25088
+PAIR 0,1344
 ADD0 -124
 ADD1 -122
-PAIR 4480,18816
-SET2 -120
-PAIR 20160,20608
-ADD2 -118
-PAIR 26432,26432
-ADD2 -116
-PAIR 4928,5376
-ADD0 -114
-ADD2 -112
-PAIR 11200,16576
-ADD0 -110
-ADD2 -108
-PAIR 19264,27776
-CARRY0
-ADD0 -106
+PAIR 12544,17472
+ADD0 -120
+CARRY1
+ADD1 -118
+PAIR 448,19264
+SET2 -116
+PAIR 8512,13440
+ADD1 -114
 CARRY2
-ADD2 -104
-PAIR 0,6272
+ADD2 -112
+PAIR 6720,10752
+ADD0 -110
+MORE1
+ADD1 -108
+MORE2
+ADD2 -106
+PAIR 13888,14784
+CARRY0
+ADD0 -104
 ADD1 -102
 ADD2 -100
-PAIR 6720,12096
+PAIR 23296,25088
 ADD0 -98
 ADD1 -96
 MORE2
 ADD2 -94
-PAIR 12544,13888
-ADD0 -92
-ADD1 -90
-ADD2 -88
-PAIR 14336,21056
-MORE0
-ADD0 -86
-ADD1 -84
-ADD2 -82
-PAIR 17472,21952
-SET3 -80
-PAIR 448,2240
-ADD0 -78
-ADD3 -76
-PAIR 8512,18368
-ADD0 -74
-CARRY3
-ADD3 -72
-PAIR 21504,23296
-ADD0 -70
-MORE3
-ADD3 -68
-PAIR 896,22400
-ADD1 -66
-ADD3 -64
-PAIR 23744,24640
-ADD1 -62
-ADD3 -60
-PAIR 26880,28224
-ADD1 -58
-MORE3
-ADD3 -56
-PAIR 5824,7168
-MORE0
-ADD0 -54
-ADD1 -52
-ADD3 -50
-PAIR 9408,13440
-ADD0 -48
-CARRY1
-ADD1 -46
-MORE3
-ADD3 -44
-PAIR 15680,24192
-ADD0 -42
-ADD1 -40
-ADD3 -38
-PAIR 1792,3136
-ADD0 -36
-ADD2 -34
-MORE3
-ADD3 -32
-PAIR 3584,3584
-ADD0 -30
-MORE2
-ADD2 -28
-MORE3
-ADD3 -26
-PAIR 7616,7616
-MORE0
-ADD0 -24
-ADD2 -22
-MORE3
-ADD3 -20
-PAIR 8960,10752
-ADD0 -18
-ADD2 -16
-MORE3
-ADD3 -14
-PAIR 16128,15232
-ADD0 -12
-ADD2 -10
-ADD3 -8
-PAIR 1344,4032
-ADD1 -6
-MORE2
-ADD2 -4
-MORE3
-ADD3 -2
-PAIR 17024,19712
-ADD1 0
-ADD2 2
-ADD3 4
-PAIR 27328,12992
-ADD1 6
-ADD2 8
-MORE3
-ADD3 10
-PAIR 10304,17920
-ADD0 12
-ADD1 14
-MORE2
-ADD2 16
-MORE3
-ADD3 18
-PAIR 22848,25536
-MORE0
-ADD0 20
-ADD1 22
-MORE2
-ADD2 24
-ADD3 26
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_30396f84f3ebb8b8_l050_g3,.-peristyle_30396f84f3ebb8b8_l050_g3
-.globl peristyle_30396f84f3ebb8b8_l050_g4
-.hidden peristyle_30396f84f3ebb8b8_l050_g4
-.type peristyle_30396f84f3ebb8b8_l050_g4,@function
-.p2align 6
-peristyle_30396f84f3ebb8b8_l050_g4:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 1344,10304
-SET0 -128
-PAIR 18816,24640
-ADD0 -126
-PAIR 14336,14784
-SET1 -124
-PAIR 448,21952
-SET2 -122
-PAIR 8512,15232
-CARRY0
-ADD0 -120
-ADD2 -118
-PAIR 25984,26880
-MORE0
-ADD0 -116
-ADD2 -114
-PAIR 6272,8064
-ADD1 -112
-ADD2 -110
-PAIR 0,3584
-MORE0
-ADD0 -108
-ADD1 -106
-ADD2 -104
-PAIR 15680,25536
-ADD0 -102
-ADD1 -100
-ADD2 -98
-PAIR 8960,11648
-SET3 -96
-PAIR 12096,20160
-MORE0
-ADD0 -94
-ADD3 -92
-PAIR 5824,6720
-ADD1 -90
-ADD3 -88
-PAIR 17472,17920
-ADD1 -86
-ADD3 -84
-PAIR 26432,28224
-CARRY1
-ADD1 -82
-CARRY3
-ADD3 -80
-PAIR 4928,9408
-MORE0
-ADD0 -78
-ADD1 -76
-ADD3 -74
-PAIR 12544,12992
-ADD0 -72
-MORE1
-ADD1 -70
-MORE3
-ADD3 -68
-PAIR 21504,22400
-MORE0
-ADD0 -66
-ADD1 -64
-MORE3
-ADD3 -62
-PAIR 25088,5376
-ADD0 -60
-ADD1 -58
-ADD3 -56
-PAIR 3136,4480
-ADD2 -54
-ADD3 -52
-PAIR 11200,13440
-CARRY2
-ADD2 -50
-MORE3
-ADD3 -48
-PAIR 23744,24192
-ADD2 -46
-ADD3 -44
-PAIR 1792,1792
-MORE0
-ADD0 -42
-ADD2 -40
-ADD3 -38
-PAIR 7616,7616
-MORE0
-ADD0 -36
-ADD2 -34
-ADD3 -32
-PAIR 13888,18368
-ADD0 -30
-ADD2 -28
-ADD3 -26
-PAIR 19264,21056
-MORE0
-ADD0 -24
-ADD2 -22
-MORE3
-ADD3 -20
-PAIR 896,10752
-MORE1
-ADD1 -18
-ADD2 -16
-ADD3 -14
-PAIR 20608,27776
-ADD1 -12
-ADD2 -10
-ADD3 -8
-PAIR 2240,2688
-ADD0 -6
-ADD1 -4
-MORE2
-ADD2 -2
-ADD3 0
-PAIR 16128,23296
-MORE0
-ADD0 2
-ADD1 4
-ADD2 6
-MORE3
-ADD3 8
-PAIR 22848,7168
-ADD0 10
-ADD1 12
-ADD2 14
-ADD3 16
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_30396f84f3ebb8b8_l050_g4,.-peristyle_30396f84f3ebb8b8_l050_g4
-.globl peristyle_30396f84f3ebb8b8_l050_g5
-.hidden peristyle_30396f84f3ebb8b8_l050_g5
-.type peristyle_30396f84f3ebb8b8_l050_g5,@function
-.p2align 6
-peristyle_30396f84f3ebb8b8_l050_g5:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 11200,15232
-SET0 -128
-PAIR 18368,18816
-ADD0 -126
-PAIR 24192,24192
-ADD0 -124
-PAIR 1792,14784
-SET1 -122
-PAIR 2688,17920
-ADD0 -120
-ADD1 -118
-PAIR 4480,8960
-SET2 -116
-PAIR 21504,25088
-ADD2 -114
-PAIR 896,3584
-ADD0 -112
-ADD2 -110
-PAIR 13888,20160
-ADD0 -108
-ADD2 -106
-PAIR 12992,13440
-ADD1 -104
-CARRY2
-ADD2 -102
-PAIR 15680,23296
-ADD1 -100
-ADD2 -98
-PAIR 448,4032
-ADD0 -96
-CARRY1
-ADD1 -94
-ADD2 -92
-PAIR 5824,20608
-ADD0 -90
-ADD1 -88
-ADD2 -86
-PAIR 4928,14336
-SET3 -84
 PAIR 22400,25984
-ADD3 -82
-PAIR 3136,8512
-ADD0 -80
-ADD3 -78
-PAIR 5376,21952
-MORE1
-ADD1 -76
-ADD3 -74
-PAIR 2240,6720
-CARRY0
-ADD0 -72
-ADD1 -70
-ADD3 -68
-PAIR 7168,9408
-ADD0 -66
-ADD1 -64
-ADD3 -62
-PAIR 9856,19712
-ADD0 -60
-MORE1
-ADD1 -58
-ADD3 -56
-PAIR 22848,27776
-ADD0 -54
-ADD1 -52
-CARRY3
-ADD3 -50
-PAIR 1344,24640
-ADD2 -48
-ADD3 -46
-PAIR 0,10304
-ADD0 -44
-ADD2 -42
-ADD3 -40
-PAIR 12544,16576
-MORE0
-ADD0 -38
-MORE2
-ADD2 -36
-ADD3 -34
-PAIR 17024,21056
-ADD0 -32
-ADD2 -30
-MORE3
-ADD3 -28
-PAIR 10752,11648
-ADD1 -26
-ADD2 -24
-ADD3 -22
-PAIR 12096,16128
-ADD1 -20
-ADD2 -18
-ADD3 -16
-PAIR 6272,7616
-ADD0 -14
-ADD1 -12
-ADD2 -10
-ADD3 -8
-PAIR 8064,17472
-ADD0 -6
-MORE1
-ADD1 -4
-ADD2 -2
-ADD3 0
-PAIR 19264,26432
-ADD0 2
-ADD1 4
-ADD2 6
-MORE3
-ADD3 8
-PAIR 25536,27328
-ADD0 10
-ADD1 12
-MORE2
-ADD2 14
-ADD3 16
-PAIR 28224,23744
-MORE0
-ADD0 18
-ADD1 20
-ADD2 22
-ADD3 24
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_30396f84f3ebb8b8_l050_g5,.-peristyle_30396f84f3ebb8b8_l050_g5
-.globl peristyle_30396f84f3ebb8b8_l050_g6
-.hidden peristyle_30396f84f3ebb8b8_l050_g6
-.type peristyle_30396f84f3ebb8b8_l050_g6,@function
-.p2align 6
-peristyle_30396f84f3ebb8b8_l050_g6:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 448,11200
-SET0 -128
-PAIR 6272,13440
-SET1 -126
-PAIR 5376,12992
-ADD0 -124
-ADD1 -122
-PAIR 10752,12096
-SET2 -120
-PAIR 14336,14784
-ADD2 -118
-PAIR 23744,23744
-ADD2 -116
-PAIR 896,17472
-CARRY0
-ADD0 -114
-CARRY2
-ADD2 -112
-PAIR 1344,7616
-ADD1 -110
-ADD2 -108
-PAIR 12544,19712
-CARRY1
-ADD1 -106
-MORE2
-ADD2 -104
-PAIR 19264,21056
-ADD0 -102
-ADD1 -100
-ADD2 -98
-PAIR 11648,20160
-SET3 -96
-PAIR 4928,6720
-ADD0 -94
-ADD3 -92
-PAIR 15232,18368
-MORE0
+SET3 -92
+PAIR 4928,6272
 ADD0 -90
 ADD3 -88
-PAIR 22400,24640
+PAIR 11648,24192
+MORE0
 ADD0 -86
-CARRY3
 ADD3 -84
-PAIR 1792,2688
-MORE1
+PAIR 896,8064
 ADD1 -82
+CARRY3
 ADD3 -80
-PAIR 7168,20608
+PAIR 9856,14336
+MORE1
 ADD1 -78
 ADD3 -76
-PAIR 26880,17024
-ADD1 -74
-ADD3 -72
-PAIR 8960,15680
-ADD0 -70
+PAIR 12992,20160
+ADD0 -74
+ADD1 -72
+ADD3 -70
+PAIR 20608,21504
+MORE0
+ADD0 -68
 MORE1
-ADD1 -68
-ADD3 -66
-PAIR 24192,25984
-ADD0 -64
-ADD1 -62
-ADD3 -60
-PAIR 4480,8512
-ADD2 -58
-ADD3 -56
-PAIR 9408,9856
-ADD2 -54
+ADD1 -66
+ADD3 -64
+PAIR 22848,26432
+ADD0 -62
+ADD1 -60
+MORE3
+ADD3 -58
+PAIR 27776,17920
+ADD0 -56
+MORE1
+ADD1 -54
 ADD3 -52
-PAIR 21952,23296
+PAIR 3584,4480
 ADD2 -50
 ADD3 -48
-PAIR 4032,10304
+PAIR 7616,8960
+MORE2
+ADD2 -46
+ADD3 -44
+PAIR 18816,23744
+ADD2 -42
+ADD3 -40
+PAIR 24640,26880
+ADD2 -38
+ADD3 -36
+PAIR 1792,5824
+ADD0 -34
+MORE2
+ADD2 -32
+MORE3
+ADD3 -30
+PAIR 15232,18368
+MORE0
+ADD0 -28
+ADD2 -26
+ADD3 -24
+PAIR 2688,25536
+ADD1 -22
+MORE2
+ADD2 -20
+ADD3 -18
+PAIR 19712,17024
+ADD1 -16
+ADD2 -14
+ADD3 -12
+PAIR 5376,11200
+ADD0 -10
+MORE1
+ADD1 -8
+ADD2 -6
+MORE3
+ADD3 -4
+PAIR 21952,28224
+ADD0 -2
+ADD1 0
+MORE2
+ADD2 2
+ADD3 4
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_524e7e625ccf943b_l050_g1,.-peristyle_524e7e625ccf943b_l050_g1
+.globl peristyle_524e7e625ccf943b_l050_g2
+.hidden peristyle_524e7e625ccf943b_l050_g2
+.type peristyle_524e7e625ccf943b_l050_g2,@function
+.p2align 6
+peristyle_524e7e625ccf943b_l050_g2:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 5824,17920
+SET0 -128
+PAIR 1792,4032
+ADD0 -126
+SET1 -124
+PAIR 13888,21504
+ADD0 -122
+ADD1 -120
+PAIR 1344,21952
+ADD1 -118
+SET2 -116
+PAIR 3136,7616
+ADD0 -114
+ADD1 -112
+ADD2 -110
+PAIR 14336,19264
+ADD0 -108
+CARRY1
+ADD1 -106
+ADD2 -104
+PAIR 22400,22848
+ADD0 -102
+ADD1 -100
+ADD2 -98
+PAIR 8960,20608
+SET3 -96
+PAIR 2688,20160
+ADD0 -94
+ADD3 -92
+PAIR 13440,18368
+ADD1 -90
+ADD3 -88
+PAIR 26432,448
+ADD1 -86
+ADD3 -84
+PAIR 896,11200
+ADD0 -82
+ADD1 -80
+CARRY3
+ADD3 -78
+PAIR 12992,25088
+CARRY0
+ADD0 -76
+MORE1
+ADD1 -74
+ADD3 -72
+PAIR 2240,8512
+ADD2 -70
+ADD3 -68
+PAIR 12096,19712
+ADD2 -66
+MORE3
+ADD3 -64
+PAIR 25984,23296
+ADD2 -62
+ADD3 -60
+PAIR 6720,10304
+ADD0 -58
+ADD2 -56
+ADD3 -54
+PAIR 10752,12544
+ADD0 -52
+CARRY2
+ADD2 -50
+ADD3 -48
+PAIR 21056,27776
 ADD0 -46
 ADD2 -44
 MORE3
 ADD3 -42
-PAIR 13888,21504
+PAIR 28224,25536
 ADD0 -40
 ADD2 -38
 ADD3 -36
-PAIR 22848,28224
-MORE0
-ADD0 -34
-MORE2
+PAIR 4928,8064
+ADD1 -34
 ADD2 -32
+MORE3
 ADD3 -30
-PAIR 5824,8064
-MORE1
+PAIR 16128,16576
 ADD1 -28
+MORE2
 ADD2 -26
 ADD3 -24
+PAIR 17472,24640
+ADD1 -22
+ADD2 -20
+ADD3 -18
+PAIR 0,5376
+ADD0 -16
+MORE1
+ADD1 -14
+ADD2 -12
+MORE3
+ADD3 -10
+PAIR 6272,7168
+MORE0
+ADD0 -8
+ADD1 -6
+ADD2 -4
+MORE3
+ADD3 -2
+PAIR 9408,9856
+ADD0 0
+ADD1 2
+ADD2 4
+ADD3 6
+PAIR 11648,17024
+ADD0 8
+ADD1 10
+ADD2 12
+MORE3
+ADD3 14
+PAIR 23744,27328
+ADD0 16
+MORE1
+ADD1 18
+MORE2
+ADD2 20
+ADD3 22
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_524e7e625ccf943b_l050_g2,.-peristyle_524e7e625ccf943b_l050_g2
+.globl peristyle_524e7e625ccf943b_l050_g3
+.hidden peristyle_524e7e625ccf943b_l050_g3
+.type peristyle_524e7e625ccf943b_l050_g3,@function
+.p2align 6
+peristyle_524e7e625ccf943b_l050_g3:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 5824,12544
+SET1 -128
+PAIR 0,9408
+SET0 -126
+ADD1 -124
+PAIR 16128,18368
+SET2 -122
+PAIR 19264,24640
+ADD0 -120
+ADD2 -118
+PAIR 1792,11648
+ADD1 -116
+ADD2 -114
+PAIR 15232,15680
+ADD0 -112
+ADD1 -110
+ADD2 -108
+PAIR 22400,23296
+CARRY0
+ADD0 -106
+ADD1 -104
+ADD2 -102
+PAIR 23744,23744
+ADD0 -100
+ADD1 -98
+ADD2 -96
+PAIR 25088,8960
+ADD0 -94
+SET3 -92
+PAIR 1344,2240
+MORE0
+ADD0 -90
+CARRY1
+ADD1 -88
+ADD3 -86
+PAIR 6272,7168
+ADD0 -84
+ADD1 -82
+ADD3 -80
+PAIR 7616,9856
+ADD0 -78
+ADD1 -76
+ADD3 -74
+PAIR 12992,13440
+MORE0
+ADD0 -72
+MORE1
+ADD1 -70
+CARRY3
+ADD3 -68
+PAIR 19712,10752
+ADD0 -66
+ADD1 -64
+ADD3 -62
+PAIR 896,17920
+CARRY2
+ADD2 -60
+MORE3
+ADD3 -58
+PAIR 18816,20160
+ADD2 -56
+ADD3 -54
+PAIR 27776,21952
+ADD2 -52
+ADD3 -50
+PAIR 448,3136
+MORE0
+ADD0 -48
+ADD2 -46
+ADD3 -44
+PAIR 14784,17472
+ADD0 -42
+ADD2 -40
+MORE3
+ADD3 -38
+PAIR 21056,24192
+ADD0 -36
+ADD2 -34
+ADD3 -32
+PAIR 28224,25984
+MORE0
+ADD0 -30
+ADD2 -28
+ADD3 -26
+PAIR 4480,4928
+ADD1 -24
+MORE2
+ADD2 -22
+ADD3 -20
+PAIR 8064,8512
+ADD1 -18
+ADD2 -16
+MORE3
+ADD3 -14
+PAIR 12096,13888
+ADD1 -12
+ADD2 -10
+ADD3 -8
+PAIR 26880,20608
+ADD1 -6
+ADD2 -4
+ADD3 -2
+PAIR 2688,3584
+ADD0 0
+MORE1
+ADD1 2
+ADD2 4
+ADD3 6
+PAIR 4032,5376
+ADD0 8
+ADD1 10
+ADD2 12
+ADD3 14
+PAIR 6720,11200
+ADD0 16
+ADD1 18
+ADD2 20
+MORE3
+ADD3 22
+PAIR 14336,16576
+MORE0
+ADD0 24
+ADD1 26
+MORE2
+ADD2 28
+ADD3 30
+PAIR 17024,21504
+ADD0 32
+ADD1 34
+ADD2 36
+MORE3
+ADD3 38
+PAIR 22848,25536
+ADD0 40
+ADD1 42
+ADD2 44
+ADD3 46
+PAIR 26432,27328
+ADD0 48
+ADD1 50
+ADD2 52
+ADD3 54
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_524e7e625ccf943b_l050_g3,.-peristyle_524e7e625ccf943b_l050_g3
+.globl peristyle_524e7e625ccf943b_l050_g4
+.hidden peristyle_524e7e625ccf943b_l050_g4
+.type peristyle_524e7e625ccf943b_l050_g4,@function
+.p2align 6
+peristyle_524e7e625ccf943b_l050_g4:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 5376,10304
+SET0 -128
+PAIR 1344,11648
+SET1 -126
+PAIR 9856,16128
+ADD0 -124
+ADD1 -122
+PAIR 22848,25536
+ADD0 -120
+CARRY1
+ADD1 -118
+PAIR 9408,14784
+SET2 -116
+PAIR 8960,21504
+CARRY0
+ADD0 -114
+ADD2 -112
+PAIR 3136,13440
+MORE1
+ADD1 -110
+ADD2 -108
+PAIR 19712,25088
+ADD1 -106
+ADD2 -104
+PAIR 0,4032
+ADD0 -102
+MORE1
+ADD1 -100
+ADD2 -98
+PAIR 8064,20608
+MORE0
+ADD0 -96
+ADD1 -94
+ADD2 -92
+PAIR 21056,22400
+SET3 -90
+PAIR 3584,14336
+ADD0 -88
+ADD3 -86
+PAIR 26432,12992
+ADD0 -84
+ADD3 -82
+PAIR 21952,23744
+ADD1 -80
+ADD3 -78
+PAIR 5824,10752
+MORE0
+ADD0 -76
+ADD1 -74
+ADD3 -72
+PAIR 13888,19264
+MORE0
+ADD0 -70
+MORE1
+ADD1 -68
+ADD3 -66
+PAIR 27328,28224
+ADD0 -64
+MORE1
+ADD1 -62
+ADD3 -60
+PAIR 448,896
+ADD2 -58
+ADD3 -56
+PAIR 2688,6720
+ADD2 -54
+CARRY3
+ADD3 -52
+PAIR 7168,20160
+CARRY2
+ADD2 -50
+ADD3 -48
+PAIR 15232,15680
+MORE0
+ADD0 -46
+ADD2 -44
+ADD3 -42
+PAIR 2240,6272
+ADD1 -40
+ADD2 -38
+ADD3 -36
+PAIR 11200,12544
+MORE1
+ADD1 -34
+ADD2 -32
+MORE3
+ADD3 -30
+PAIR 1792,4480
+ADD0 -28
+ADD1 -26
+ADD2 -24
+ADD3 -22
+PAIR 4928,17920
+MORE0
+ADD0 -20
+MORE1
+ADD1 -18
+ADD2 -16
+ADD3 -14
+PAIR 18368,23296
+ADD0 -12
+MORE1
+ADD1 -10
+ADD2 -8
+ADD3 -6
+PAIR 24192,24640
+ADD0 -4
+MORE1
+ADD1 -2
+ADD2 0
+ADD3 2
+PAIR 25984,27776
+ADD0 4
+ADD1 6
+MORE2
+ADD2 8
+ADD3 10
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_524e7e625ccf943b_l050_g4,.-peristyle_524e7e625ccf943b_l050_g4
+.globl peristyle_524e7e625ccf943b_l050_g5
+.hidden peristyle_524e7e625ccf943b_l050_g5
+.type peristyle_524e7e625ccf943b_l050_g5,@function
+.p2align 6
+peristyle_524e7e625ccf943b_l050_g5:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 3584,4480
+SET1 -128
+PAIR 10304,14784
+ADD1 -126
+PAIR 14336,20160
+SET0 -124
+ADD1 -122
+PAIR 21504,22400
+ADD0 -120
+ADD1 -118
+PAIR 23744,25536
+ADD0 -116
+CARRY1
+ADD1 -114
+PAIR 448,1792
+SET2 -112
+PAIR 2240,3136
+ADD2 -110
+PAIR 24192,24640
+ADD0 -108
+ADD2 -106
 PAIR 17920,27328
+ADD1 -104
+ADD2 -102
+PAIR 17472,10752
+ADD0 -100
+ADD1 -98
+CARRY2
+ADD2 -96
+PAIR 5824,8960
+SET3 -94
+PAIR 12096,13440
+CARRY3
+ADD3 -92
+PAIR 1344,11648
+CARRY0
+ADD0 -90
+ADD3 -88
+PAIR 0,9856
+MORE0
+ADD0 -86
+MORE1
+ADD1 -84
+ADD3 -82
+PAIR 4928,27776
+ADD0 -80
+ADD1 -78
+ADD3 -76
+PAIR 19264,26880
+MORE0
+ADD0 -74
+ADD1 -72
+MORE3
+ADD3 -70
+PAIR 5376,7168
+ADD2 -68
+ADD3 -66
+PAIR 23296,19712
+ADD2 -64
+ADD3 -62
+PAIR 2688,4032
+ADD0 -60
+MORE2
+ADD2 -58
+MORE3
+ADD3 -56
+PAIR 8064,20608
+ADD0 -54
+ADD2 -52
+ADD3 -50
+PAIR 28224,15680
+ADD0 -48
+ADD2 -46
+ADD3 -44
+PAIR 896,9408
+MORE1
+ADD1 -42
+ADD2 -40
+MORE3
+ADD3 -38
+PAIR 11200,16576
+ADD1 -36
+MORE2
+ADD2 -34
+ADD3 -32
+PAIR 22848,26432
+ADD1 -30
+ADD2 -28
+MORE3
+ADD3 -26
+PAIR 6272,6720
+ADD0 -24
+MORE1
+ADD1 -22
+ADD2 -20
+ADD3 -18
+PAIR 13888,16128
+MORE0
+ADD0 -16
+ADD1 -14
+ADD2 -12
+ADD3 -10
+PAIR 18368,21056
+ADD0 -8
+MORE1
+ADD1 -6
+ADD2 -4
+MORE3
+ADD3 -2
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_524e7e625ccf943b_l050_g5,.-peristyle_524e7e625ccf943b_l050_g5
+.globl peristyle_524e7e625ccf943b_l050_g6
+.hidden peristyle_524e7e625ccf943b_l050_g6
+.type peristyle_524e7e625ccf943b_l050_g6,@function
+.p2align 6
+peristyle_524e7e625ccf943b_l050_g6:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 8960,20160
+SET0 -128
+PAIR 26880,28224
+ADD0 -126
+PAIR 5824,17024
+SET1 -124
+PAIR 18816,25088
+ADD1 -122
+PAIR 15232,15680
+ADD0 -120
+ADD1 -118
+PAIR 26432,27776
+ADD0 -116
+ADD1 -114
+PAIR 6720,8064
+SET2 -112
+PAIR 4928,9856
+ADD0 -110
+ADD2 -108
+PAIR 21056,21056
+ADD0 -106
+ADD2 -104
+PAIR 0,1792
+ADD0 -102
+ADD1 -100
+ADD2 -98
+PAIR 3584,4032
+ADD0 -96
+ADD1 -94
+CARRY2
+ADD2 -92
+PAIR 13888,19712
+CARRY0
+ADD0 -90
+ADD1 -88
+ADD2 -86
+PAIR 21504,21952
+ADD0 -84
+CARRY1
+ADD1 -82
+ADD2 -80
+PAIR 13440,17472
+SET3 -78
+PAIR 9408,17920
+ADD0 -76
+ADD3 -74
+PAIR 24192,24640
+ADD0 -72
+ADD3 -70
+PAIR 448,12096
+ADD1 -68
+ADD3 -66
+PAIR 12992,23744
+ADD1 -64
+CARRY3
+ADD3 -62
+PAIR 25984,27328
+ADD1 -60
+ADD3 -58
+PAIR 4480,6272
+ADD0 -56
+ADD1 -54
+ADD3 -52
+PAIR 10304,12544
+ADD0 -50
+ADD1 -48
+ADD3 -46
+PAIR 14784,22400
+MORE0
+ADD0 -44
+ADD1 -42
+ADD3 -40
+PAIR 2240,14336
+ADD2 -38
+ADD3 -36
+PAIR 16128,18368
+MORE2
+ADD2 -34
+MORE3
+ADD3 -32
+PAIR 22848,23296
+ADD2 -30
+ADD3 -28
+PAIR 16576,20608
+ADD0 -26
+ADD2 -24
+ADD3 -22
+PAIR 1344,5376
+MORE1
+ADD1 -20
+ADD2 -18
+ADD3 -16
+PAIR 11200,25536
+ADD1 -14
+MORE2
+ADD2 -12
+ADD3 -10
+PAIR 896,7168
+ADD0 -8
+ADD1 -6
+ADD2 -4
+ADD3 -2
+PAIR 10752,11648
+ADD0 0
+ADD1 2
+ADD2 4
+MORE3
+ADD3 6
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_524e7e625ccf943b_l050_g6,.-peristyle_524e7e625ccf943b_l050_g6
+.globl peristyle_524e7e625ccf943b_l050_g7
+.hidden peristyle_524e7e625ccf943b_l050_g7
+.type peristyle_524e7e625ccf943b_l050_g7,@function
+.p2align 6
+peristyle_524e7e625ccf943b_l050_g7:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 4032,15232
+SET0 -128
+PAIR 16576,19712
+ADD0 -126
+PAIR 21952,26880
+CARRY0
+ADD0 -124
+PAIR 1344,1792
+SET1 -122
+PAIR 4480,17024
+ADD1 -120
+PAIR 448,448
+MORE0
+ADD0 -118
+CARRY1
+ADD1 -116
+PAIR 3136,3136
+MORE0
+ADD0 -114
+ADD1 -112
+PAIR 24192,25536
+ADD0 -110
+MORE1
+ADD1 -108
+PAIR 25984,25984
+ADD0 -106
+ADD1 -104
+PAIR 2240,3584
+SET2 -102
+PAIR 5376,6720
+ADD2 -100
+PAIR 2688,2688
+MORE0
+ADD0 -98
+ADD2 -96
+PAIR 14784,14784
+MORE0
+ADD0 -94
+ADD2 -92
+PAIR 20608,22400
+ADD0 -90
+ADD2 -88
+PAIR 0,7168
+MORE1
+ADD1 -86
+ADD2 -84
+PAIR 896,26432
+MORE0
+ADD0 -82
+ADD1 -80
+CARRY2
+ADD2 -78
+PAIR 7616,13440
+SET3 -76
+PAIR 20160,21056
+ADD3 -74
+PAIR 22848,23744
+ADD3 -72
+PAIR 11648,24640
+MORE0
+ADD0 -70
+ADD3 -68
+PAIR 8512,8512
+ADD0 -66
+MORE1
+ADD1 -64
+ADD3 -62
+PAIR 8960,8960
+MORE0
+ADD0 -60
+ADD1 -58
+CARRY3
+ADD3 -56
+PAIR 4928,6272
+ADD2 -54
+ADD3 -52
+PAIR 8064,10752
+ADD2 -50
+ADD3 -48
+PAIR 12544,12992
+MORE2
+ADD2 -46
+ADD3 -44
+PAIR 14336,17472
+ADD2 -42
+ADD3 -40
+PAIR 23296,28224
+ADD2 -38
+MORE3
+ADD3 -36
+PAIR 5824,27776
+ADD0 -34
+ADD2 -32
+ADD3 -30
+PAIR 15680,17920
+ADD1 -28
+MORE2
+ADD2 -26
+ADD3 -24
+PAIR 21504,11200
+MORE1
 ADD1 -22
 ADD2 -20
 MORE3
 ADD3 -18
-PAIR 0,2240
+PAIR 9408,16128
+MORE0
+ADD0 -16
+ADD1 -14
+ADD2 -12
+ADD3 -10
+PAIR 25088,12096
+ADD0 -8
+MORE1
+ADD1 -6
+ADD2 -4
+ADD3 -2
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_524e7e625ccf943b_l050_g7,.-peristyle_524e7e625ccf943b_l050_g7
+.globl peristyle_524e7e625ccf943b_l050_g8
+.hidden peristyle_524e7e625ccf943b_l050_g8
+.type peristyle_524e7e625ccf943b_l050_g8,@function
+.p2align 6
+peristyle_524e7e625ccf943b_l050_g8:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 5376,9856
+SET0 -128
+PAIR 896,20608
+SET1 -126
+PAIR 26432,28224
+ADD1 -124
+PAIR 6272,24640
+SET2 -122
+PAIR 3584,15232
+ADD0 -120
+CARRY2
+ADD2 -118
+PAIR 2688,4928
+ADD0 -116
+ADD1 -114
+ADD2 -112
+PAIR 7616,12096
+ADD0 -110
+ADD1 -108
+MORE2
+ADD2 -106
+PAIR 13440,13888
+ADD0 -104
+ADD1 -102
+ADD2 -100
+PAIR 24192,15680
+ADD0 -98
+ADD1 -96
+MORE2
+ADD2 -94
+PAIR 448,14336
+CARRY0
+ADD0 -92
+SET3 -90
+PAIR 22400,8064
+ADD1 -88
+ADD3 -86
+PAIR 17920,19264
+ADD0 -84
+CARRY1
+ADD1 -82
+ADD3 -80
+PAIR 27776,6720
+ADD0 -78
+ADD1 -76
+ADD3 -74
+PAIR 0,4032
+MORE2
+ADD2 -72
+CARRY3
+ADD3 -70
+PAIR 17024,18816
+MORE2
+ADD2 -68
+ADD3 -66
+PAIR 21952,25984
+MORE2
+ADD2 -64
+ADD3 -62
+PAIR 7168,8512
+MORE0
+ADD0 -60
+ADD2 -58
+ADD3 -56
+PAIR 10304,14784
+ADD0 -54
+ADD2 -52
+ADD3 -50
+PAIR 25536,16576
+ADD0 -48
+MORE2
+ADD2 -46
+ADD3 -44
+PAIR 4480,11648
+ADD1 -42
+MORE2
+ADD2 -40
+MORE3
+ADD3 -38
+PAIR 12992,17472
+MORE1
+ADD1 -36
+ADD2 -34
+ADD3 -32
+PAIR 20160,23744
+ADD1 -30
+MORE2
+ADD2 -28
+ADD3 -26
+PAIR 1792,2240
+MORE0
+ADD0 -24
+ADD1 -22
+ADD2 -20
+ADD3 -18
+PAIR 3136,5824
 ADD0 -16
 MORE1
 ADD1 -14
 MORE2
 ADD2 -12
 ADD3 -10
-PAIR 3136,16128
+PAIR 8960,9408
 ADD0 -8
-MORE1
 ADD1 -6
 ADD2 -4
+MORE3
 ADD3 -2
-PAIR 16576,25088
+PAIR 10752,11200
 MORE0
 ADD0 0
 ADD1 2
 ADD2 4
 ADD3 6
-PAIR 25536,27776
+PAIR 12544,16128
 ADD0 8
 MORE1
 ADD1 10
 MORE2
 ADD2 12
 ADD3 14
+PAIR 18368,21056
+ADD0 16
+MORE1
+ADD1 18
+ADD2 20
+ADD3 22
+PAIR 21504,22848
+MORE0
+ADD0 24
+MORE1
+ADD1 26
+MORE2
+ADD2 28
+MORE3
+ADD3 30
+PAIR 23296,25088
+ADD0 32
+ADD1 34
+ADD2 36
+ADD3 38
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -1883,12 +2344,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_30396f84f3ebb8b8_l050_g6,.-peristyle_30396f84f3ebb8b8_l050_g6
-.globl peristyle_30396f84f3ebb8b8_l050_g7
-.hidden peristyle_30396f84f3ebb8b8_l050_g7
-.type peristyle_30396f84f3ebb8b8_l050_g7,@function
+.size peristyle_524e7e625ccf943b_l050_g8,.-peristyle_524e7e625ccf943b_l050_g8
+.globl peristyle_524e7e625ccf943b_l050_g9
+.hidden peristyle_524e7e625ccf943b_l050_g9
+.type peristyle_524e7e625ccf943b_l050_g9,@function
 .p2align 6
-peristyle_30396f84f3ebb8b8_l050_g7:
+peristyle_524e7e625ccf943b_l050_g9:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1897,398 +2358,375 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 17472,21056
+PAIR 448,10752
 SET1 -128
-PAIR 1344,2240
-SET0 -126
-ADD1 -124
-PAIR 17920,22848
-CARRY0
-ADD0 -122
-ADD1 -120
-PAIR 27776,22400
-MORE0
-ADD0 -118
-ADD1 -116
-PAIR 7168,15680
-SET2 -114
-PAIR 4032,19712
-ADD0 -112
-ADD2 -110
-PAIR 20608,24192
-ADD0 -108
-ADD2 -106
-PAIR 10304,12096
+PAIR 17472,18368
 CARRY1
-ADD1 -104
-ADD2 -102
-PAIR 12992,14336
-ADD1 -100
-CARRY2
-ADD2 -98
-PAIR 16576,20160
-ADD1 -96
-ADD2 -94
-PAIR 0,3136
-MORE0
-ADD0 -92
-ADD1 -90
-MORE2
-ADD2 -88
-PAIR 6272,8064
-ADD0 -86
-ADD1 -84
-MORE2
-ADD2 -82
-PAIR 9856,11648
-ADD0 -80
+ADD1 -126
+PAIR 896,4032
+SET0 -124
 MORE1
-ADD1 -78
-MORE2
-ADD2 -76
-PAIR 12544,16128
-MORE0
-ADD0 -74
-ADD1 -72
-ADD2 -70
-PAIR 448,2688
-SET3 -68
-PAIR 5376,8512
-ADD3 -66
-PAIR 1792,25088
-ADD0 -64
-CARRY3
-ADD3 -62
-PAIR 18816,4928
-ADD0 -60
-ADD3 -58
-PAIR 10752,21952
-ADD0 -56
-ADD1 -54
-MORE3
-ADD3 -52
-PAIR 23296,23744
-MORE0
-ADD0 -50
-ADD1 -48
-ADD3 -46
-PAIR 6720,17024
-MORE2
-ADD2 -44
-ADD3 -42
-PAIR 26880,21504
-ADD2 -40
-MORE3
-ADD3 -38
-PAIR 13440,13888
-MORE0
-ADD0 -36
-ADD2 -34
-ADD3 -32
-PAIR 28224,25984
-ADD0 -30
-ADD2 -28
-ADD3 -26
-PAIR 3584,7616
-ADD1 -24
-MORE2
-ADD2 -22
-ADD3 -20
-PAIR 8960,14784
-ADD1 -18
-ADD2 -16
-MORE3
-ADD3 -14
-PAIR 15232,26432
-ADD1 -12
-ADD2 -10
-ADD3 -8
-PAIR 4480,5824
-ADD0 -6
-ADD1 -4
-MORE2
-ADD2 -2
-ADD3 0
-PAIR 11200,18368
-MORE0
-ADD0 2
+ADD1 -122
+PAIR 22400,22848
+ADD0 -120
 MORE1
-ADD1 4
-ADD2 6
-MORE3
-ADD3 8
-PAIR 19264,24640
-ADD0 10
-ADD1 12
-ADD2 14
-ADD3 16
-PAIR 25536,27328
-MORE0
-ADD0 18
-ADD1 20
-MORE2
-ADD2 22
-ADD3 24
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_30396f84f3ebb8b8_l050_g7,.-peristyle_30396f84f3ebb8b8_l050_g7
-.globl peristyle_30396f84f3ebb8b8_l050_g8
-.hidden peristyle_30396f84f3ebb8b8_l050_g8
-.type peristyle_30396f84f3ebb8b8_l050_g8,@function
-.p2align 6
-peristyle_30396f84f3ebb8b8_l050_g8:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 9856,26880
-SET0 -128
-PAIR 6720,16576
-ADD0 -126
-SET1 -124
-PAIR 19712,26432
-CARRY0
-ADD0 -122
-ADD1 -120
-PAIR 27328,28224
-ADD0 -118
-ADD1 -116
-PAIR 5824,8960
-SET2 -114
-PAIR 15232,21952
-CARRY2
+ADD1 -118
+PAIR 19264,20608
+SET2 -116
+PAIR 25088,25536
+ADD0 -114
 ADD2 -112
-PAIR 3584,17024
+PAIR 25984,27776
 ADD0 -110
 ADD2 -108
-PAIR 18816,20160
-ADD0 -106
-MORE2
+PAIR 1792,2240
+MORE1
+ADD1 -106
+CARRY2
 ADD2 -104
-PAIR 9408,18368
+PAIR 3136,7616
+MORE1
 ADD1 -102
 ADD2 -100
-PAIR 23296,24640
+PAIR 8960,12992
+MORE1
 ADD1 -98
-ADD2 -96
-PAIR 2240,2688
-ADD0 -94
-CARRY1
-ADD1 -92
 MORE2
-ADD2 -90
-PAIR 3136,7168
-MORE0
-ADD0 -88
-ADD1 -86
-ADD2 -84
-PAIR 11200,17472
-ADD0 -82
-ADD1 -80
-ADD2 -78
-PAIR 15680,19264
-SET3 -76
-PAIR 1344,14336
+ADD2 -96
+PAIR 16128,21504
+ADD1 -94
+ADD2 -92
+PAIR 5824,7168
+ADD0 -90
+ADD1 -88
+ADD2 -86
+PAIR 19712,24192
+ADD0 -84
+MORE1
+ADD1 -82
+ADD2 -80
+PAIR 9856,11200
+SET3 -78
+PAIR 11648,26432
+ADD3 -76
+PAIR 6720,12096
 ADD0 -74
 ADD3 -72
-PAIR 27776,27776
-MORE0
+PAIR 14336,13888
 ADD0 -70
 ADD3 -68
-PAIR 448,896
-ADD0 -66
+PAIR 3584,8512
 MORE1
-ADD1 -64
-ADD3 -62
-PAIR 5376,8064
-ADD0 -60
-ADD1 -58
-ADD3 -56
-PAIR 17920,20608
-MORE0
-ADD0 -54
-ADD1 -52
-ADD3 -50
-PAIR 0,10304
-MORE2
-ADD2 -48
+ADD1 -66
 CARRY3
-ADD3 -46
-PAIR 11648,12544
-MORE2
-ADD2 -44
+ADD3 -64
+PAIR 21952,23296
+MORE1
+ADD1 -62
+ADD3 -60
+PAIR 9408,10304
+CARRY0
+ADD0 -58
+MORE1
+ADD1 -56
+ADD3 -54
+PAIR 23744,26880
+ADD0 -52
+ADD1 -50
+ADD3 -48
+PAIR 28224,24640
+ADD0 -46
+MORE1
+ADD1 -44
 ADD3 -42
-PAIR 23744,25984
+PAIR 5376,16576
 ADD2 -40
 MORE3
 ADD3 -38
-PAIR 4480,4928
+PAIR 0,2688
 ADD0 -36
 MORE2
 ADD2 -34
 ADD3 -32
-PAIR 7616,8512
-MORE0
+PAIR 6272,8064
 ADD0 -30
+MORE2
 ADD2 -28
 ADD3 -26
-PAIR 10752,12096
+PAIR 12544,21056
 ADD0 -24
-MORE2
 ADD2 -22
 ADD3 -20
-PAIR 12992,13440
+PAIR 1344,13440
+ADD0 -18
+ADD1 -16
+ADD2 -14
+ADD3 -12
+PAIR 15680,17024
+ADD0 -10
+MORE1
+ADD1 -8
+MORE2
+ADD2 -6
+ADD3 -4
+PAIR 17920,27328
+ADD0 -2
+ADD1 0
+ADD2 2
+MORE3
+ADD3 4
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_524e7e625ccf943b_l050_g9,.-peristyle_524e7e625ccf943b_l050_g9
+.globl peristyle_524e7e625ccf943b_l050_g10
+.hidden peristyle_524e7e625ccf943b_l050_g10
+.type peristyle_524e7e625ccf943b_l050_g10,@function
+.p2align 6
+peristyle_524e7e625ccf943b_l050_g10:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 8512,8512
+SET1 -128
+PAIR 1792,4928
+SET0 -126
+ADD1 -124
+PAIR 5376,17920
+ADD0 -122
+ADD1 -120
+PAIR 22848,27776
+CARRY0
+ADD0 -118
+ADD1 -116
+PAIR 17472,23296
+SET2 -114
+PAIR 448,896
+ADD1 -112
+ADD2 -110
+PAIR 23744,25088
+CARRY1
+ADD1 -108
+ADD2 -106
+PAIR 1344,10752
+ADD0 -104
+ADD1 -102
+ADD2 -100
+PAIR 21056,18816
+ADD0 -98
+ADD1 -96
+ADD2 -94
+PAIR 7168,9856
+SET3 -92
+PAIR 15232,18368
+ADD3 -90
+PAIR 3136,6720
+MORE0
+ADD0 -88
+CARRY3
+ADD3 -86
+PAIR 11200,19712
+ADD0 -84
+ADD3 -82
+PAIR 14784,24192
+ADD1 -80
+ADD3 -78
+PAIR 14336,26432
+ADD0 -76
+ADD1 -74
+MORE3
+ADD3 -72
+PAIR 5824,24640
+ADD2 -70
+ADD3 -68
+PAIR 28224,26880
+ADD2 -66
+ADD3 -64
+PAIR 3584,8960
+ADD0 -62
+ADD2 -60
+ADD3 -58
+PAIR 16576,17024
+MORE0
+ADD0 -56
+CARRY2
+ADD2 -54
+ADD3 -52
+PAIR 20160,27328
+ADD0 -50
+ADD2 -48
+MORE3
+ADD3 -46
+PAIR 8064,11648
+MORE1
+ADD1 -44
+ADD2 -42
+ADD3 -40
+PAIR 13440,15680
+ADD1 -38
+ADD2 -36
+ADD3 -34
+PAIR 21504,25984
+ADD1 -32
+ADD2 -30
+MORE3
+ADD3 -28
+PAIR 0,4032
+ADD0 -26
+MORE1
+ADD1 -24
+ADD2 -22
+ADD3 -20
+PAIR 4480,6272
 MORE0
 ADD0 -18
-ADD2 -16
-ADD3 -14
-PAIR 14784,21504
-ADD0 -12
-ADD2 -10
+ADD1 -16
+MORE2
+ADD2 -14
+ADD3 -12
+PAIR 7616,10304
+ADD0 -10
+MORE1
+ADD1 -8
+ADD2 -6
 MORE3
-ADD3 -8
-PAIR 25088,25536
-ADD0 -6
-MORE2
-ADD2 -4
-ADD3 -2
-PAIR 1792,16128
+ADD3 -4
+PAIR 12096,12544
+ADD0 -2
 ADD1 0
-MORE2
 ADD2 2
 ADD3 4
-PAIR 4032,6272
+PAIR 12992,13888
 MORE0
 ADD0 6
 ADD1 8
 ADD2 10
-MORE3
 ADD3 12
-PAIR 13888,21056
+PAIR 16128,19264
+MORE0
 ADD0 14
 MORE1
 ADD1 16
-MORE2
 ADD2 18
 ADD3 20
-PAIR 22848,24192
+PAIR 20608,25536
 ADD0 22
 ADD1 24
-MORE2
 ADD2 26
+MORE3
 ADD3 28
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
@@ -2401,12 +2839,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_30396f84f3ebb8b8_l050_g8,.-peristyle_30396f84f3ebb8b8_l050_g8
-.globl peristyle_30396f84f3ebb8b8_l050_g9
-.hidden peristyle_30396f84f3ebb8b8_l050_g9
-.type peristyle_30396f84f3ebb8b8_l050_g9,@function
+.size peristyle_524e7e625ccf943b_l050_g10,.-peristyle_524e7e625ccf943b_l050_g10
+.globl peristyle_524e7e625ccf943b_l050_g11
+.hidden peristyle_524e7e625ccf943b_l050_g11
+.type peristyle_524e7e625ccf943b_l050_g11,@function
 .p2align 6
-peristyle_30396f84f3ebb8b8_l050_g9:
+peristyle_524e7e625ccf943b_l050_g11:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2415,123 +2853,377 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 8512,9408
+PAIR 1792,9408
 SET0 -128
-PAIR 17472,18368
-ADD0 -126
-PAIR 6720,13440
-SET1 -124
-PAIR 2240,3136
-ADD0 -122
-ADD1 -120
-PAIR 16128,16576
+PAIR 3136,15680
+SET1 -126
+PAIR 10304,16128
+ADD0 -124
+ADD1 -122
+PAIR 24640,25088
+ADD0 -120
+ADD1 -118
+PAIR 13440,14784
+SET2 -116
+PAIR 27328,27328
+ADD2 -114
+PAIR 8512,18816
 CARRY0
-ADD0 -118
-ADD1 -116
-PAIR 17920,19264
-ADD0 -114
-ADD1 -112
-PAIR 21056,23296
-ADD0 -110
-ADD1 -108
-PAIR 7616,9856
-SET2 -106
-PAIR 8064,8960
-ADD0 -104
-ADD2 -102
-PAIR 14336,20160
-MORE0
-ADD0 -100
-ADD2 -98
-PAIR 2688,4928
-ADD1 -96
+ADD0 -112
 CARRY2
-ADD2 -94
-PAIR 20608,24640
-ADD1 -92
-ADD2 -90
-PAIR 26880,28224
-ADD1 -88
-ADD2 -86
-PAIR 22848,25984
-ADD0 -84
-ADD1 -82
-ADD2 -80
-PAIR 12096,15680
-SET3 -78
-PAIR 7168,10752
-ADD0 -76
-ADD3 -74
-PAIR 12544,14784
-ADD0 -72
-ADD3 -70
-PAIR 1344,13888
-ADD1 -68
-ADD3 -66
-PAIR 27328,24192
+ADD2 -110
+PAIR 20160,23296
+MORE0
+ADD0 -108
+ADD2 -106
+PAIR 896,4032
 CARRY1
+ADD1 -104
+MORE2
+ADD2 -102
+PAIR 21504,22400
+ADD0 -100
+ADD1 -98
+MORE2
+ADD2 -96
+PAIR 5824,6272
+SET3 -94
+PAIR 11648,17024
+ADD3 -92
+PAIR 7616,7616
+MORE0
+ADD0 -90
+ADD3 -88
+PAIR 12096,12096
+MORE0
+ADD0 -86
+ADD3 -84
+PAIR 448,28224
+ADD1 -82
+ADD3 -80
+PAIR 2240,4928
+ADD0 -78
+MORE1
+ADD1 -76
+ADD3 -74
+PAIR 5376,22848
+ADD0 -72
+MORE1
+ADD1 -70
+ADD3 -68
+PAIR 25984,25536
+MORE0
+ADD0 -66
 ADD1 -64
 ADD3 -62
-PAIR 0,448
-MORE0
-ADD0 -60
-ADD1 -58
-ADD3 -56
-PAIR 4032,10304
-ADD0 -54
-ADD1 -52
-CARRY3
-ADD3 -50
-PAIR 896,3584
+PAIR 4480,8064
+ADD2 -60
+ADD3 -58
+PAIR 14336,17920
 MORE2
-ADD2 -48
-ADD3 -46
-PAIR 5376,19712
+ADD2 -56
+CARRY3
+ADD3 -54
+PAIR 21952,23744
+ADD2 -52
+ADD3 -50
+PAIR 1344,2688
+ADD0 -48
+MORE2
+ADD2 -46
+ADD3 -44
+PAIR 3584,7168
+ADD0 -42
+MORE2
+ADD2 -40
+ADD3 -38
+PAIR 12544,26880
+MORE0
+ADD0 -36
+MORE2
+ADD2 -34
+ADD3 -32
+PAIR 6720,8960
+ADD1 -30
+ADD2 -28
+ADD3 -26
+PAIR 11200,16576
+MORE1
+ADD1 -24
+MORE2
+ADD2 -22
+ADD3 -20
+PAIR 17472,24192
+ADD1 -18
+MORE2
+ADD2 -16
+MORE3
+ADD3 -14
+PAIR 0,12992
+MORE0
+ADD0 -12
+ADD1 -10
+ADD2 -8
+ADD3 -6
+PAIR 13888,15232
+MORE0
+ADD0 -4
+ADD1 -2
+MORE2
+ADD2 0
+ADD3 2
+PAIR 18368,19264
+MORE0
+ADD0 4
+ADD1 6
+MORE2
+ADD2 8
+ADD3 10
+PAIR 21056,27776
+ADD0 12
+MORE1
+ADD1 14
+MORE2
+ADD2 16
+MORE3
+ADD3 18
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_524e7e625ccf943b_l050_g11,.-peristyle_524e7e625ccf943b_l050_g11
+.globl peristyle_524e7e625ccf943b_l050_g12
+.hidden peristyle_524e7e625ccf943b_l050_g12
+.type peristyle_524e7e625ccf943b_l050_g12,@function
+.p2align 6
+peristyle_524e7e625ccf943b_l050_g12:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 896,7616
+SET0 -128
+PAIR 5376,12096
+SET1 -126
+PAIR 12992,17024
+ADD1 -124
+PAIR 28224,28224
+ADD1 -122
+PAIR 3584,10752
+ADD0 -120
+ADD1 -118
+PAIR 5824,27328
+SET2 -116
+PAIR 8512,15680
+ADD0 -114
+ADD2 -112
+PAIR 8960,9408
+ADD1 -110
+ADD2 -108
+PAIR 9856,20160
+ADD1 -106
+ADD2 -104
+PAIR 7168,8064
+ADD0 -102
+CARRY1
+ADD1 -100
+ADD2 -98
+PAIR 18368,21504
+ADD0 -96
+ADD1 -94
+CARRY2
+ADD2 -92
+PAIR 1344,18816
+SET3 -90
+PAIR 448,6272
+ADD0 -88
+ADD1 -86
+ADD3 -84
+PAIR 11200,13440
+ADD0 -82
+ADD1 -80
+ADD3 -78
+PAIR 19264,21056
+CARRY0
+ADD0 -76
+ADD1 -74
+ADD3 -72
+PAIR 23744,27776
+ADD0 -70
+ADD1 -68
+ADD3 -66
+PAIR 4032,4928
+ADD2 -64
+ADD3 -62
+PAIR 6720,17920
+ADD2 -60
+CARRY3
+ADD3 -58
+PAIR 24640,26432
+ADD2 -56
+ADD3 -54
+PAIR 1792,2240
+ADD0 -52
+MORE2
+ADD2 -50
+ADD3 -48
+PAIR 15232,20608
+ADD0 -46
 ADD2 -44
 ADD3 -42
-PAIR 5824,12992
+PAIR 22848,25984
 ADD0 -40
-MORE2
 ADD2 -38
 ADD3 -36
-PAIR 21504,17024
-ADD0 -34
+PAIR 10304,11648
+MORE1
+ADD1 -34
 ADD2 -32
 ADD3 -30
-PAIR 6272,15232
+PAIR 16576,22400
 ADD1 -28
 ADD2 -26
 ADD3 -24
-PAIR 23744,26432
+PAIR 25088,25536
 ADD1 -22
 ADD2 -20
 ADD3 -18
-PAIR 1792,4480
+PAIR 0,2688
 ADD0 -16
 ADD1 -14
+MORE2
 ADD2 -12
 ADD3 -10
-PAIR 11200,11648
+PAIR 3136,4480
+MORE0
 ADD0 -8
 ADD1 -6
-MORE2
 ADD2 -4
 MORE3
 ADD3 -2
-PAIR 18816,21952
+PAIR 13888,16128
 ADD0 0
 ADD1 2
 ADD2 4
 ADD3 6
-PAIR 22400,25536
-MORE0
+PAIR 21952,23296
 ADD0 8
 ADD1 10
 ADD2 12
 ADD3 14
-PAIR 27776,25088
+PAIR 24192,26880
 ADD0 16
-MORE1
 ADD1 18
 ADD2 20
 ADD3 22
@@ -2646,12 +3338,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_30396f84f3ebb8b8_l050_g9,.-peristyle_30396f84f3ebb8b8_l050_g9
-.globl peristyle_30396f84f3ebb8b8_l050_g10
-.hidden peristyle_30396f84f3ebb8b8_l050_g10
-.type peristyle_30396f84f3ebb8b8_l050_g10,@function
+.size peristyle_524e7e625ccf943b_l050_g12,.-peristyle_524e7e625ccf943b_l050_g12
+.globl peristyle_524e7e625ccf943b_l050_g13
+.hidden peristyle_524e7e625ccf943b_l050_g13
+.type peristyle_524e7e625ccf943b_l050_g13,@function
 .p2align 6
-peristyle_30396f84f3ebb8b8_l050_g10:
+peristyle_524e7e625ccf943b_l050_g13:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2660,124 +3352,369 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 6272,14784
+PAIR 448,2688
 SET0 -128
-PAIR 26432,26880
-ADD0 -126
-PAIR 2688,8960
-SET1 -124
-PAIR 12992,15680
+SET1 -126
+PAIR 6720,7168
+ADD0 -124
 ADD1 -122
-PAIR 24192,28224
-ADD1 -120
-PAIR 4480,17472
-ADD0 -118
-ADD1 -116
-PAIR 19264,20160
-ADD0 -114
+PAIR 17024,20608
+ADD0 -120
+ADD1 -118
+PAIR 8512,9408
+ADD0 -116
+SET2 -114
+PAIR 21504,25088
 ADD1 -112
-PAIR 27328,27328
-ADD0 -110
-ADD1 -108
-PAIR 7616,8512
-SET2 -106
-PAIR 12096,13440
-CARRY2
+ADD2 -110
+PAIR 896,4032
+ADD0 -108
+ADD1 -106
 ADD2 -104
-PAIR 18816,24640
-MORE2
-ADD2 -102
-PAIR 9408,27776
+PAIR 13888,19712
 CARRY0
-ADD0 -100
-MORE2
+ADD0 -102
+ADD1 -100
 ADD2 -98
-PAIR 448,3136
-ADD1 -96
-ADD2 -94
-PAIR 5824,15232
-ADD1 -92
-MORE2
-ADD2 -90
-PAIR 17024,25088
-ADD1 -88
-ADD2 -86
-PAIR 10304,17920
+PAIR 28224,18816
+ADD0 -96
+ADD1 -94
+ADD2 -92
+PAIR 11648,24640
+SET3 -90
+PAIR 3584,6272
+ADD0 -88
+ADD3 -86
+PAIR 18368,26432
 ADD0 -84
-ADD1 -82
-MORE2
-ADD2 -80
-PAIR 22400,23744
-MORE0
-ADD0 -78
-ADD1 -76
-MORE2
-ADD2 -74
-PAIR 1344,5376
-SET3 -72
-PAIR 10752,11648
-ADD3 -70
-PAIR 16128,16576
-ADD0 -68
-ADD3 -66
-PAIR 18368,25536
-ADD0 -64
-ADD3 -62
-PAIR 2240,4032
+ADD3 -82
+PAIR 8960,12992
+ADD1 -80
+ADD3 -78
+PAIR 22400,15680
 CARRY1
-ADD1 -60
-ADD3 -58
-PAIR 0,21504
-MORE0
-ADD0 -56
-ADD1 -54
-ADD3 -52
-PAIR 1792,23296
-MORE2
-ADD2 -50
+ADD1 -76
+ADD3 -74
+PAIR 11200,15232
+ADD0 -72
+ADD1 -70
+ADD3 -68
+PAIR 20160,24192
+ADD0 -66
+ADD1 -64
+ADD3 -62
+PAIR 1344,10752
+CARRY2
+ADD2 -60
 CARRY3
-ADD3 -48
-PAIR 21952,25984
+ADD3 -58
+PAIR 12096,14336
+ADD2 -56
+ADD3 -54
+PAIR 14784,16128
+ADD2 -52
+ADD3 -50
+PAIR 21952,23296
+ADD2 -48
+ADD3 -46
+PAIR 7616,12544
+ADD0 -44
 MORE2
+ADD2 -42
+ADD3 -40
+PAIR 16576,21056
+ADD0 -38
+ADD2 -36
+ADD3 -34
+PAIR 25536,27776
+MORE0
+ADD0 -32
+MORE2
+ADD2 -30
+MORE3
+ADD3 -28
+PAIR 4480,19264
+ADD1 -26
+ADD2 -24
+ADD3 -22
+PAIR 0,2240
+ADD0 -20
+ADD1 -18
+ADD2 -16
+ADD3 -14
+PAIR 3136,5824
+ADD0 -12
+ADD1 -10
+ADD2 -8
+ADD3 -6
+PAIR 8064,9856
+ADD0 -4
+ADD1 -2
+ADD2 0
+MORE3
+ADD3 2
+PAIR 10304,17472
+ADD0 4
+ADD1 6
+MORE2
+ADD2 8
+ADD3 10
+PAIR 17920,22848
+MORE0
+ADD0 12
+MORE1
+ADD1 14
+ADD2 16
+ADD3 18
+PAIR 23744,27328
+ADD0 20
+ADD1 22
+MORE2
+ADD2 24
+MORE3
+ADD3 26
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_524e7e625ccf943b_l050_g13,.-peristyle_524e7e625ccf943b_l050_g13
+.globl peristyle_524e7e625ccf943b_l050_g14
+.hidden peristyle_524e7e625ccf943b_l050_g14
+.type peristyle_524e7e625ccf943b_l050_g14,@function
+.p2align 6
+peristyle_524e7e625ccf943b_l050_g14:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 7168,20608
+SET0 -128
+PAIR 11200,20160
+SET1 -126
+PAIR 1792,4032
+ADD0 -124
+ADD1 -122
+PAIR 13888,18816
+SET2 -120
+PAIR 21056,24192
+ADD2 -118
+PAIR 7616,19712
+ADD0 -116
+ADD2 -114
+PAIR 4480,4928
+ADD1 -112
+ADD2 -110
+PAIR 11648,15680
+CARRY0
+ADD0 -108
+ADD1 -106
+ADD2 -104
+PAIR 10304,16576
+SET3 -102
+PAIR 18368,26880
+ADD3 -100
+PAIR 13440,28224
+ADD0 -98
+ADD3 -96
+PAIR 9856,26432
+ADD0 -94
+ADD1 -92
+ADD3 -90
+PAIR 21504,12992
+ADD0 -88
+ADD1 -86
+ADD3 -84
+PAIR 3136,14336
+CARRY2
+ADD2 -82
+CARRY3
+ADD3 -80
+PAIR 2240,2688
+ADD0 -78
+ADD2 -76
+ADD3 -74
+PAIR 10752,17920
+MORE0
+ADD0 -72
+ADD2 -70
+ADD3 -68
+PAIR 21952,25536
+ADD0 -66
+MORE2
+ADD2 -64
+MORE3
+ADD3 -62
+PAIR 0,896
+ADD1 -60
+ADD2 -58
+ADD3 -56
+PAIR 1344,3584
+CARRY1
+ADD1 -54
+ADD2 -52
+ADD3 -50
+PAIR 23744,8960
+ADD1 -48
 ADD2 -46
 ADD3 -44
-PAIR 3584,4928
+PAIR 448,5376
 ADD0 -42
-ADD2 -40
-ADD3 -38
-PAIR 14336,21056
-ADD0 -36
-ADD2 -34
-ADD3 -32
-PAIR 7168,19712
-ADD1 -30
-MORE2
-ADD2 -28
-ADD3 -26
-PAIR 20608,8064
+ADD1 -40
+ADD2 -38
+ADD3 -36
+PAIR 5824,6272
+MORE0
+ADD0 -34
+ADD1 -32
+ADD2 -30
+ADD3 -28
+PAIR 6720,8064
+ADD0 -26
 ADD1 -24
 MORE2
 ADD2 -22
-MORE3
 ADD3 -20
-PAIR 896,6720
+PAIR 9408,12096
 MORE0
 ADD0 -18
 ADD1 -16
 ADD2 -14
 ADD3 -12
-PAIR 9856,11200
+PAIR 14784,16128
 ADD0 -10
+MORE1
 ADD1 -8
-MORE2
 ADD2 -6
+MORE3
 ADD3 -4
-PAIR 13888,22848
+PAIR 17472,19264
 ADD0 -2
 ADD1 0
-MORE2
 ADD2 2
 ADD3 4
+PAIR 22848,23296
+ADD0 6
+ADD1 8
+ADD2 10
+ADD3 12
+PAIR 27328,27776
+MORE0
+ADD0 14
+ADD1 16
+MORE2
+ADD2 18
+ADD3 20
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -2889,12 +3826,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_30396f84f3ebb8b8_l050_g10,.-peristyle_30396f84f3ebb8b8_l050_g10
-.globl peristyle_30396f84f3ebb8b8_l050_g11
-.hidden peristyle_30396f84f3ebb8b8_l050_g11
-.type peristyle_30396f84f3ebb8b8_l050_g11,@function
+.size peristyle_524e7e625ccf943b_l050_g14,.-peristyle_524e7e625ccf943b_l050_g14
+.globl peristyle_524e7e625ccf943b_l050_g15
+.hidden peristyle_524e7e625ccf943b_l050_g15
+.type peristyle_524e7e625ccf943b_l050_g15,@function
 .p2align 6
-peristyle_30396f84f3ebb8b8_l050_g11:
+peristyle_524e7e625ccf943b_l050_g15:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2903,1101 +3840,141 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 10304,21952
+PAIR 896,4928
 SET0 -128
-PAIR 1344,9856
+PAIR 7616,9856
 ADD0 -126
+PAIR 0,4480
 SET1 -124
-PAIR 11648,27328
-ADD0 -122
-ADD1 -120
-PAIR 7616,10752
-SET2 -118
-PAIR 13888,22400
-ADD2 -116
-PAIR 8512,14336
-ADD0 -114
-ADD2 -112
-PAIR 16576,17024
-ADD0 -110
-ADD2 -108
-PAIR 21056,26880
-CARRY0
-ADD0 -106
-CARRY2
-ADD2 -104
-PAIR 5824,12992
-ADD1 -102
-ADD2 -100
-PAIR 16128,17472
-ADD1 -98
-ADD2 -96
-PAIR 3584,5376
-ADD0 -94
-ADD1 -92
-MORE2
-ADD2 -90
-PAIR 12096,26432
-ADD0 -88
-ADD1 -86
-ADD2 -84
-PAIR 28224,22848
-ADD0 -82
-CARRY1
-ADD1 -80
-ADD2 -78
-PAIR 2240,7168
-SET3 -76
-PAIR 15232,18368
-ADD3 -74
-PAIR 24192,23744
-ADD0 -72
-ADD3 -70
-PAIR 448,4032
-ADD1 -68
-ADD3 -66
-PAIR 4928,8960
-ADD1 -64
-ADD3 -62
-PAIR 14784,20160
-ADD1 -60
-ADD3 -58
-PAIR 21504,27776
-ADD1 -56
-CARRY3
-ADD3 -54
-PAIR 0,9408
-ADD0 -52
-MORE1
-ADD1 -50
-ADD3 -48
-PAIR 3136,19712
-ADD2 -46
-ADD3 -44
-PAIR 20608,24640
-ADD2 -42
-ADD3 -40
-PAIR 25088,25984
-MORE2
-ADD2 -38
-ADD3 -36
-PAIR 2688,12544
-MORE0
-ADD0 -34
-ADD2 -32
-ADD3 -30
-PAIR 13440,17920
-ADD0 -28
-ADD2 -26
-ADD3 -24
-PAIR 896,1792
-ADD1 -22
-ADD2 -20
-ADD3 -18
-PAIR 4480,19264
-ADD1 -16
-ADD2 -14
-ADD3 -12
-PAIR 6272,6720
-ADD0 -10
-ADD1 -8
-ADD2 -6
-ADD3 -4
-PAIR 8064,11200
-ADD0 -2
-ADD1 0
-MORE2
-ADD2 2
-MORE3
-ADD3 4
-PAIR 15680,23296
-ADD0 6
-ADD1 8
-ADD2 10
-ADD3 12
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_30396f84f3ebb8b8_l050_g11,.-peristyle_30396f84f3ebb8b8_l050_g11
-.globl peristyle_30396f84f3ebb8b8_l050_g12
-.hidden peristyle_30396f84f3ebb8b8_l050_g12
-.type peristyle_30396f84f3ebb8b8_l050_g12,@function
-.p2align 6
-peristyle_30396f84f3ebb8b8_l050_g12:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 3136,10752
-SET0 -128
-PAIR 18368,20160
-SET1 -126
-PAIR 896,8960
-ADD0 -124
-CARRY1
+PAIR 6272,26432
 ADD1 -122
-PAIR 14784,17472
+PAIR 1792,1792
+CARRY0
 ADD0 -120
-MORE1
+CARRY1
 ADD1 -118
-PAIR 18816,21952
+PAIR 5824,5824
+MORE0
 ADD0 -116
-MORE1
 ADD1 -114
-PAIR 2240,4928
+PAIR 10304,11200
 ADD0 -112
-SET2 -110
-PAIR 5376,7616
-ADD0 -108
-ADD2 -106
-PAIR 9408,11648
-ADD0 -104
-ADD2 -102
-PAIR 15680,25536
-CARRY0
-ADD0 -100
-ADD2 -98
-PAIR 8512,12992
-ADD1 -96
-ADD2 -94
-PAIR 16576,21504
 MORE1
-ADD1 -92
-ADD2 -90
-PAIR 1344,2688
-ADD0 -88
-MORE1
-ADD1 -86
-CARRY2
-ADD2 -84
-PAIR 23296,23744
-ADD0 -82
-MORE1
-ADD1 -80
-ADD2 -78
-PAIR 448,16128
-ADD0 -76
-SET3 -74
-PAIR 10304,24192
-ADD0 -72
-ADD1 -70
-ADD3 -68
-PAIR 17920,19264
-MORE0
-ADD0 -66
-MORE1
-ADD1 -64
-ADD3 -62
-PAIR 21056,27776
-ADD0 -60
-MORE1
-ADD1 -58
-CARRY3
-ADD3 -56
-PAIR 1792,17024
-ADD2 -54
-MORE3
-ADD3 -52
-PAIR 20608,26432
-ADD2 -50
-ADD3 -48
-PAIR 5824,6272
-MORE0
-ADD0 -46
-ADD2 -44
-MORE3
-ADD3 -42
-PAIR 12096,19712
-ADD0 -40
-MORE2
-ADD2 -38
-MORE3
-ADD3 -36
-PAIR 22848,9856
-ADD0 -34
-ADD2 -32
-ADD3 -30
-PAIR 4032,7168
-ADD1 -28
-ADD2 -26
-MORE3
-ADD3 -24
-PAIR 11200,11200
-MORE1
-ADD1 -22
-ADD2 -20
-ADD3 -18
-PAIR 12544,12544
-ADD1 -16
-ADD2 -14
-MORE3
-ADD3 -12
-PAIR 13440,15232
-MORE1
-ADD1 -10
-ADD2 -8
-MORE3
-ADD3 -6
-PAIR 22400,26880
-MORE1
-ADD1 -4
-MORE2
-ADD2 -2
-ADD3 0
-PAIR 0,3584
-ADD0 2
-MORE1
-ADD1 4
-ADD2 6
-MORE3
-ADD3 8
-PAIR 4480,6720
-ADD0 10
-ADD1 12
-ADD2 14
-MORE3
-ADD3 16
-PAIR 8064,13888
-ADD0 18
-MORE1
-ADD1 20
-ADD2 22
-ADD3 24
-PAIR 14336,27328
-MORE0
-ADD0 26
-MORE1
-ADD1 28
-ADD2 30
-ADD3 32
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_30396f84f3ebb8b8_l050_g12,.-peristyle_30396f84f3ebb8b8_l050_g12
-.globl peristyle_30396f84f3ebb8b8_l050_g13
-.hidden peristyle_30396f84f3ebb8b8_l050_g13
-.type peristyle_30396f84f3ebb8b8_l050_g13,@function
-.p2align 6
-peristyle_30396f84f3ebb8b8_l050_g13:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 2240,16576
-SET1 -128
-PAIR 23744,24640
-ADD1 -126
-PAIR 5824,6720
-SET2 -124
-PAIR 7616,19712
-ADD2 -122
-PAIR 21056,27776
-ADD2 -120
-PAIR 0,1792
-SET0 -118
-ADD2 -116
-PAIR 15680,21504
-CARRY0
-ADD0 -114
-ADD2 -112
-PAIR 26432,26432
-ADD0 -110
-ADD2 -108
-PAIR 6272,10304
-ADD1 -106
-CARRY2
-ADD2 -104
-PAIR 11648,12992
-ADD1 -102
-ADD2 -100
-PAIR 17472,20608
-CARRY1
-ADD1 -98
-ADD2 -96
-PAIR 896,4480
-ADD0 -94
-ADD1 -92
-ADD2 -90
-PAIR 11200,25984
-MORE0
-ADD0 -88
-ADD1 -86
-ADD2 -84
-PAIR 3584,15232
-SET3 -82
-PAIR 17024,8960
-ADD0 -80
-ADD3 -78
-PAIR 5376,10752
-ADD1 -76
-ADD3 -74
-PAIR 12544,14784
-MORE1
-ADD1 -72
-ADD3 -70
-PAIR 448,1344
-ADD0 -68
-ADD1 -66
-CARRY3
-ADD3 -64
-PAIR 4032,8064
-ADD2 -62
-ADD3 -60
-PAIR 18816,19264
-ADD2 -58
-ADD3 -56
-PAIR 27328,28224
-ADD2 -54
-MORE3
-ADD3 -52
-PAIR 3136,8512
-MORE0
-ADD0 -50
-ADD2 -48
-MORE3
-ADD3 -46
-PAIR 25088,25536
-ADD0 -44
-MORE2
-ADD2 -42
-ADD3 -40
-PAIR 13440,14336
-ADD1 -38
-ADD2 -36
-MORE3
-ADD3 -34
-PAIR 18368,22848
-ADD1 -32
-ADD2 -30
-ADD3 -28
-PAIR 22400,23296
-ADD1 -26
-ADD2 -24
-ADD3 -22
-PAIR 7168,9408
-MORE0
-ADD0 -20
-ADD1 -18
-ADD2 -16
-MORE3
-ADD3 -14
-PAIR 12096,16128
-ADD0 -12
-MORE1
-ADD1 -10
-ADD2 -8
-ADD3 -6
-PAIR 17920,24192
-MORE0
-ADD0 -4
-ADD1 -2
-ADD2 0
-ADD3 2
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_30396f84f3ebb8b8_l050_g13,.-peristyle_30396f84f3ebb8b8_l050_g13
-.globl peristyle_30396f84f3ebb8b8_l050_g14
-.hidden peristyle_30396f84f3ebb8b8_l050_g14
-.type peristyle_30396f84f3ebb8b8_l050_g14,@function
-.p2align 6
-peristyle_30396f84f3ebb8b8_l050_g14:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 1344,14784
-SET0 -128
-PAIR 7616,8512
-SET1 -126
-PAIR 17472,22848
-ADD0 -124
-ADD1 -122
-PAIR 17024,25536
-SET2 -120
-PAIR 0,3136
-ADD0 -118
-ADD2 -116
-PAIR 5376,9856
-ADD0 -114
-ADD2 -112
-PAIR 10304,16576
-CARRY0
-ADD0 -110
-ADD2 -108
-PAIR 8960,11648
+ADD1 -110
+PAIR 5376,25536
+SET2 -108
+PAIR 16128,19264
 ADD1 -106
 ADD2 -104
-PAIR 12992,25088
-ADD1 -102
-ADD2 -100
-PAIR 8064,9408
-ADD0 -98
-CARRY1
-ADD1 -96
-ADD2 -94
-PAIR 12096,13440
-ADD0 -92
-ADD1 -90
-CARRY2
-ADD2 -88
-PAIR 16128,21504
-ADD0 -86
-ADD1 -84
-ADD2 -82
-PAIR 23744,28224
-ADD0 -80
-ADD1 -78
-ADD2 -76
-PAIR 26880,27776
+PAIR 14336,17024
 MORE0
-ADD0 -74
-ADD1 -72
-ADD2 -70
-PAIR 1792,15232
-SET3 -68
-PAIR 896,2240
-ADD0 -66
-ADD3 -64
-PAIR 6720,26432
-ADD0 -62
-ADD3 -60
-PAIR 27328,25984
-ADD0 -58
-ADD3 -56
-PAIR 4928,12544
-ADD1 -54
-ADD3 -52
-PAIR 15680,24640
-ADD1 -50
-CARRY3
-ADD3 -48
-PAIR 5824,14336
-ADD0 -46
-MORE1
-ADD1 -44
-ADD3 -42
-PAIR 4480,7168
-ADD2 -40
-ADD3 -38
-PAIR 13888,22400
-ADD2 -36
-ADD3 -34
-PAIR 448,2688
-ADD0 -32
-ADD2 -30
-ADD3 -28
-PAIR 3584,18368
-ADD0 -26
-MORE2
-ADD2 -24
-ADD3 -22
-PAIR 19264,21952
-MORE0
-ADD0 -20
-ADD2 -18
-ADD3 -16
-PAIR 11200,20160
-ADD1 -14
-ADD2 -12
-MORE3
-ADD3 -10
-PAIR 21056,24192
-ADD1 -8
-ADD2 -6
-ADD3 -4
-PAIR 6272,10752
-ADD0 -2
-ADD1 0
-ADD2 2
-ADD3 4
-PAIR 23296,17920
-ADD0 6
-MORE1
-ADD1 8
-ADD2 10
-ADD3 12
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_30396f84f3ebb8b8_l050_g14,.-peristyle_30396f84f3ebb8b8_l050_g14
-.globl peristyle_30396f84f3ebb8b8_l050_g15
-.hidden peristyle_30396f84f3ebb8b8_l050_g15
-.type peristyle_30396f84f3ebb8b8_l050_g15,@function
-.p2align 6
-peristyle_30396f84f3ebb8b8_l050_g15:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 10304,25088
-SET1 -128
-PAIR 896,9856
-SET0 -126
-ADD1 -124
-PAIR 16128,26432
-ADD0 -122
-ADD1 -120
-PAIR 3136,14784
-SET2 -118
-PAIR 18816,20160
-ADD2 -116
-PAIR 22400,24640
-ADD2 -114
-PAIR 8512,10752
-ADD1 -112
-CARRY2
-ADD2 -110
-PAIR 9408,13440
-ADD0 -108
-ADD1 -106
-ADD2 -104
-PAIR 20608,23296
-CARRY0
 ADD0 -102
-CARRY1
 ADD1 -100
 ADD2 -98
-PAIR 4480,7616
+PAIR 20160,24192
 SET3 -96
-PAIR 14336,17920
-ADD3 -94
-PAIR 5824,19264
-ADD0 -92
-ADD3 -90
-PAIR 26880,15680
+PAIR 23744,24640
 MORE0
-ADD0 -88
+ADD0 -94
+ADD3 -92
+PAIR 6720,13888
+MORE0
+ADD0 -90
+MORE1
+ADD1 -88
 ADD3 -86
-PAIR 2240,12992
-ADD1 -84
-ADD3 -82
-PAIR 17024,17472
-ADD1 -80
-ADD3 -78
-PAIR 0,2688
-ADD0 -76
+PAIR 19712,20608
+MORE0
+ADD0 -84
+ADD1 -82
+ADD3 -80
+PAIR 25984,26880
+ADD0 -78
+ADD1 -76
+ADD3 -74
+PAIR 27776,21056
+MORE0
+ADD0 -72
 MORE1
-ADD1 -74
-ADD3 -72
-PAIR 4928,5376
-ADD0 -70
-ADD1 -68
+ADD1 -70
+ADD3 -68
+PAIR 1344,10752
+CARRY2
+ADD2 -66
+ADD3 -64
+PAIR 14784,18368
+ADD2 -62
 CARRY3
-ADD3 -66
-PAIR 6272,8960
-MORE0
-ADD0 -64
-MORE1
-ADD1 -62
 ADD3 -60
-PAIR 11200,11648
+PAIR 28224,27328
+MORE2
+ADD2 -58
+ADD3 -56
+PAIR 3136,3136
+ADD0 -54
+ADD2 -52
+ADD3 -50
+PAIR 8512,8512
 MORE0
-ADD0 -58
-MORE1
-ADD1 -56
-ADD3 -54
-PAIR 16576,21056
-MORE0
-ADD0 -52
-ADD1 -50
-ADD3 -48
-PAIR 448,3584
+ADD0 -48
+MORE2
 ADD2 -46
-ADD3 -44
-PAIR 15232,24192
-MORE2
-ADD2 -42
-ADD3 -40
-PAIR 1344,13888
-ADD0 -38
-ADD2 -36
-ADD3 -34
-PAIR 22848,4032
-MORE0
-ADD0 -32
-ADD2 -30
 MORE3
-ADD3 -28
-PAIR 12544,23744
-MORE1
-ADD1 -26
-ADD2 -24
-ADD3 -22
-PAIR 21952,19712
-ADD1 -20
-ADD2 -18
-ADD3 -16
-PAIR 25984,27776
-ADD1 -14
-MORE2
-ADD2 -12
-ADD3 -10
-PAIR 6720,7168
-ADD0 -8
-ADD1 -6
-ADD2 -4
-ADD3 -2
-PAIR 8064,12096
-ADD0 0
-ADD1 2
-ADD2 4
-ADD3 6
-PAIR 18368,28224
+ADD3 -44
+PAIR 9408,18816
 MORE0
-ADD0 8
+ADD0 -42
+MORE2
+ADD2 -40
+MORE3
+ADD3 -38
+PAIR 23296,25088
+MORE0
+ADD0 -36
+ADD2 -34
+ADD3 -32
+PAIR 4032,8064
+ADD1 -30
+ADD2 -28
+ADD3 -26
+PAIR 12544,22848
 MORE1
-ADD1 10
-ADD2 12
-ADD3 14
+ADD1 -24
+ADD2 -22
+ADD3 -20
+PAIR 448,448
+ADD0 -18
+MORE1
+ADD1 -16
+ADD2 -14
+ADD3 -12
+PAIR 3584,3584
+MORE0
+ADD0 -10
+ADD1 -8
+ADD2 -6
+ADD3 -4
+PAIR 7168,12096
+MORE0
+ADD0 -2
+MORE1
+ADD1 0
+MORE2
+ADD2 2
+MORE3
+ADD3 4
+PAIR 13440,15232
+ADD0 6
+MORE1
+ADD1 8
+ADD2 10
+ADD3 12
+PAIR 22400,17920
+MORE0
+ADD0 14
+ADD1 16
+ADD2 18
+ADD3 20
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -4109,5 +4086,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_30396f84f3ebb8b8_l050_g15,.-peristyle_30396f84f3ebb8b8_l050_g15
+.size peristyle_524e7e625ccf943b_l050_g15,.-peristyle_524e7e625ccf943b_l050_g15
 .section .note.GNU-stack,"",@progbits

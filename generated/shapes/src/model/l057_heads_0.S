@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_7ec89b9ce9e86dce_l057_g0
-.hidden peristyle_7ec89b9ce9e86dce_l057_g0
-.type peristyle_7ec89b9ce9e86dce_l057_g0,@function
+.globl peristyle_e0a19080b36efced_l057_g0
+.hidden peristyle_e0a19080b36efced_l057_g0
+.type peristyle_e0a19080b36efced_l057_g0,@function
 .p2align 6
-peristyle_7ec89b9ce9e86dce_l057_g0:
+peristyle_e0a19080b36efced_l057_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -139,63 +139,621 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 6912,19008
+PAIR 17280,48384
 SET0 -128
-PAIR 25920,46656
-ADD0 -126
-PAIR 24192,41472
-SET1 -124
-PAIR 51840,53568
-ADD0 -122
-ADD1 -120
-PAIR 5184,20736
+PAIR 20736,29376
+SET2 -126
+PAIR 0,12096
+ADD0 -124
+SET1 -122
+ADD2 -120
+PAIR 27648,1728
 ADD0 -118
-SET2 -116
-PAIR 27648,50112
-ADD1 -114
-ADD2 -112
-PAIR 15552,32832
-ADD0 -110
-ADD1 -108
-ADD2 -106
-PAIR 10368,44928
-CARRY0
-ADD0 -104
-SET3 -102
-PAIR 1728,12096
+ADD1 -116
+ADD2 -114
+PAIR 6912,10368
+ADD0 -112
+ADD1 -110
+SET3 -108
+PAIR 15552,19008
+ADD0 -106
+ADD1 -104
+ADD3 -102
+PAIR 22464,25920
 ADD0 -100
+CARRY1
 ADD1 -98
 ADD3 -96
-PAIR 17280,39744
+PAIR 34560,13824
+CARRY0
 ADD0 -94
-CARRY1
 ADD1 -92
 ADD3 -90
-PAIR 13824,22464
+PAIR 38016,39744
 ADD0 -88
-ADD2 -86
+ADD1 -86
 ADD3 -84
-PAIR 34560,48384
+PAIR 46656,53568
 ADD0 -82
-ADD2 -80
+ADD1 -80
+CARRY3
 ADD3 -78
-PAIR 3456,8640
+PAIR 8640,41472
+ADD2 -76
+ADD3 -74
+PAIR 5184,32832
+ADD0 -72
+MORE1
+ADD1 -70
+ADD2 -68
+ADD3 -66
+PAIR 36288,51840
+ADD0 -64
+ADD1 -62
+ADD2 -60
+ADD3 -58
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,10240(%rsi)
+vmovdqu %xmm0,10304(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,10256(%rsi)
+vmovdqu %xmm0,10320(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,10272(%rsi)
+vmovdqu %xmm0,10336(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,10288(%rsi)
+vmovdqu %xmm0,10352(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_e0a19080b36efced_l057_g0,.-peristyle_e0a19080b36efced_l057_g0
+.globl peristyle_e0a19080b36efced_l057_g1
+.hidden peristyle_e0a19080b36efced_l057_g1
+.type peristyle_e0a19080b36efced_l057_g1,@function
+.p2align 6
+peristyle_e0a19080b36efced_l057_g1:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 5184,48384
+SET1 -128
+PAIR 15552,50112
+SET0 -126
+ADD1 -124
+PAIR 13824,13824
+ADD1 -122
+SET3 -120
+PAIR 10368,22464
+SET2 -118
+ADD3 -116
+PAIR 34560,44928
+ADD2 -114
+ADD3 -112
+PAIR 1728,24192
+ADD0 -110
+ADD2 -108
+ADD3 -106
+PAIR 29376,32832
+ADD0 -104
+ADD2 -102
+ADD3 -100
+PAIR 36288,39744
+ADD0 -98
+ADD2 -96
+ADD3 -94
+PAIR 41472,53568
+CARRY0
+ADD0 -92
+CARRY2
+ADD2 -90
+CARRY3
+ADD3 -88
+PAIR 0,3456
+ADD0 -86
+ADD1 -84
+ADD2 -82
+ADD3 -80
+PAIR 8640,12096
+ADD0 -78
 ADD1 -76
 ADD2 -74
 ADD3 -72
-PAIR 0,36288
+PAIR 17280,27648
 ADD0 -70
 ADD1 -68
-CARRY2
 ADD2 -66
 ADD3 -64
-PAIR 38016,29376
+PAIR 38016,51840
 ADD0 -62
-MORE1
 ADD1 -60
 ADD2 -58
-CARRY3
 ADD3 -56
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,10240(%rsi)
+vmovdqu %xmm0,10304(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,10256(%rsi)
+vmovdqu %xmm0,10320(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,10272(%rsi)
+vmovdqu %xmm0,10336(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,10288(%rsi)
+vmovdqu %xmm0,10352(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_e0a19080b36efced_l057_g1,.-peristyle_e0a19080b36efced_l057_g1
+.globl peristyle_e0a19080b36efced_l057_g2
+.hidden peristyle_e0a19080b36efced_l057_g2
+.type peristyle_e0a19080b36efced_l057_g2,@function
+.p2align 6
+peristyle_e0a19080b36efced_l057_g2:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 27648,32832
+SET0 -128
+PAIR 20736,20736
+ADD0 -126
+SET1 -124
+PAIR 22464,38016
+ADD0 -122
+SET2 -120
+PAIR 50112,51840
+ADD1 -118
+SET3 -116
+PAIR 5184,15552
+ADD0 -114
+ADD1 -112
+ADD3 -110
+PAIR 10368,17280
+ADD2 -108
+ADD3 -106
+PAIR 39744,44928
+ADD2 -104
+ADD3 -102
+PAIR 3456,48384
+ADD0 -100
+ADD2 -98
+ADD3 -96
+PAIR 1728,12096
+ADD1 -94
+ADD2 -92
+ADD3 -90
+PAIR 8640,13824
+CARRY0
+ADD0 -88
+ADD1 -86
+ADD2 -84
+ADD3 -82
+PAIR 29376,34560
+ADD0 -80
+ADD1 -78
+ADD2 -76
+ADD3 -74
+PAIR 36288,0
+ADD0 -72
+ADD1 -70
+CARRY2
+ADD2 -68
+ADD3 -66
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,10240(%rsi)
+vmovdqu %xmm0,10304(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,10256(%rsi)
+vmovdqu %xmm0,10320(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,10272(%rsi)
+vmovdqu %xmm0,10336(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,10288(%rsi)
+vmovdqu %xmm0,10352(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_e0a19080b36efced_l057_g2,.-peristyle_e0a19080b36efced_l057_g2
+.globl peristyle_e0a19080b36efced_l057_g3
+.hidden peristyle_e0a19080b36efced_l057_g3
+.type peristyle_e0a19080b36efced_l057_g3,@function
+.p2align 6
+peristyle_e0a19080b36efced_l057_g3:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 48384,48384
+SET0 -128
+PAIR 19008,22464
+ADD0 -126
+SET1 -124
+PAIR 36288,36288
+CARRY0
+ADD0 -122
+CARRY1
+ADD1 -120
+PAIR 50112,50112
+ADD0 -118
+MORE1
+ADD1 -116
+PAIR 41472,41472
+MORE0
+ADD0 -114
+MORE1
+ADD1 -112
+SET2 -110
+PAIR 43200,43200
+MORE0
+ADD0 -108
+MORE1
+ADD1 -106
+ADD2 -104
+PAIR 29376,38016
+MORE0
+ADD0 -102
+MORE1
+ADD1 -100
+SET3 -98
+PAIR 31104,39744
+CARRY2
+ADD2 -96
+CARRY3
+ADD3 -94
+PAIR 1728,46656
+ADD0 -92
+MORE2
+ADD2 -90
+MORE3
+ADD3 -88
+PAIR 15552,25920
+ADD1 -86
+MORE2
+ADD2 -84
+ADD3 -82
+PAIR 53568,17280
+ADD1 -80
+ADD2 -78
+MORE3
+ADD3 -76
+PAIR 0,3456
+ADD0 -74
+ADD1 -72
+MORE2
+ADD2 -70
+ADD3 -68
+PAIR 5184,6912
+ADD0 -66
+ADD1 -64
+ADD2 -62
+ADD3 -60
+PAIR 8640,10368
+MORE0
+ADD0 -58
+ADD1 -56
+ADD2 -54
+MORE3
+ADD3 -52
+PAIR 12096,13824
+ADD0 -50
+MORE1
+ADD1 -48
+ADD2 -46
+ADD3 -44
+PAIR 24192,27648
+ADD0 -42
+ADD1 -40
+ADD2 -38
+ADD3 -36
+PAIR 32832,34560
+MORE0
+ADD0 -34
+MORE1
+ADD1 -32
+ADD2 -30
+ADD3 -28
+PAIR 44928,51840
+MORE0
+ADD0 -26
+ADD1 -24
+MORE2
+ADD2 -22
+ADD3 -20
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -307,12 +865,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_7ec89b9ce9e86dce_l057_g0,.-peristyle_7ec89b9ce9e86dce_l057_g0
-.globl peristyle_7ec89b9ce9e86dce_l057_g1
-.hidden peristyle_7ec89b9ce9e86dce_l057_g1
-.type peristyle_7ec89b9ce9e86dce_l057_g1,@function
+.size peristyle_e0a19080b36efced_l057_g3,.-peristyle_e0a19080b36efced_l057_g3
+.globl peristyle_e0a19080b36efced_l057_g4
+.hidden peristyle_e0a19080b36efced_l057_g4
+.type peristyle_e0a19080b36efced_l057_g4,@function
 .p2align 6
-peristyle_7ec89b9ce9e86dce_l057_g1:
+peristyle_e0a19080b36efced_l057_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -321,100 +879,749 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 1728,19008
-SET0 -128
-SET2 -126
 PAIR 41472,41472
-CARRY0
-ADD0 -124
-SET1 -122
-ADD2 -120
-PAIR 17280,20736
+SET0 -128
+PAIR 13824,43200
+ADD0 -126
+SET1 -124
+SET2 -122
+PAIR 32832,38016
+ADD0 -120
 ADD1 -118
 SET3 -116
-PAIR 22464,29376
-MORE0
+PAIR 36288,39744
 ADD0 -114
-ADD1 -112
+ADD2 -112
 ADD3 -110
-PAIR 38016,48384
-ADD0 -108
-ADD1 -106
-CARRY3
+PAIR 0,3456
+ADD1 -108
+ADD2 -106
 ADD3 -104
-PAIR 50112,36288
-MORE0
+PAIR 1728,48384
 ADD0 -102
 ADD1 -100
-ADD3 -98
-PAIR 0,3456
-ADD0 -96
-ADD2 -94
-ADD3 -92
-PAIR 15552,25920
+ADD2 -98
+ADD3 -96
+PAIR 5184,6912
+CARRY0
+ADD0 -94
+ADD1 -92
+ADD2 -90
+CARRY3
+ADD3 -88
+PAIR 8640,10368
+ADD0 -86
 CARRY1
-ADD1 -90
-ADD2 -88
-MORE3
-ADD3 -86
-PAIR 31104,31104
 ADD1 -84
 CARRY2
 ADD2 -82
-MORE3
 ADD3 -80
-PAIR 46656,46656
+PAIR 12096,15552
+MORE0
+ADD0 -78
+ADD1 -76
+ADD2 -74
+MORE3
+ADD3 -72
+PAIR 17280,20736
+ADD0 -70
 MORE1
-ADD1 -78
+ADD1 -68
+ADD2 -66
+ADD3 -64
+PAIR 22464,24192
+MORE0
+ADD0 -62
+ADD1 -60
+ADD2 -58
+MORE3
+ADD3 -56
+PAIR 25920,27648
+ADD0 -54
+MORE1
+ADD1 -52
 MORE2
+ADD2 -50
+ADD3 -48
+PAIR 29376,31104
+ADD0 -46
+MORE1
+ADD1 -44
+ADD2 -42
+ADD3 -40
+PAIR 34560,44928
+MORE0
+ADD0 -38
+MORE1
+ADD1 -36
+MORE2
+ADD2 -34
+MORE3
+ADD3 -32
+PAIR 46656,50112
+ADD0 -30
+ADD1 -28
+ADD2 -26
+ADD3 -24
+PAIR 51840,53568
+MORE0
+ADD0 -22
+MORE1
+ADD1 -20
+MORE2
+ADD2 -18
+MORE3
+ADD3 -16
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,10240(%rsi)
+vmovdqu %xmm0,10304(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,10256(%rsi)
+vmovdqu %xmm0,10320(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,10272(%rsi)
+vmovdqu %xmm0,10336(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,10288(%rsi)
+vmovdqu %xmm0,10352(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_e0a19080b36efced_l057_g4,.-peristyle_e0a19080b36efced_l057_g4
+.globl peristyle_e0a19080b36efced_l057_g5
+.hidden peristyle_e0a19080b36efced_l057_g5
+.type peristyle_e0a19080b36efced_l057_g5,@function
+.p2align 6
+peristyle_e0a19080b36efced_l057_g5:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 50112,50112
+SET0 -128
+SET1 -126
+PAIR 3456,27648
+ADD0 -124
+ADD1 -122
+SET2 -120
+PAIR 34560,43200
+ADD0 -118
+ADD1 -116
+ADD2 -114
+PAIR 36288,41472
+ADD1 -112
+SET3 -110
+PAIR 10368,32832
+ADD0 -108
+CARRY1
+ADD1 -106
+ADD3 -104
+PAIR 17280,53568
+ADD0 -102
+ADD2 -100
+ADD3 -98
+PAIR 0,1728
+ADD0 -96
+ADD1 -94
+ADD2 -92
+ADD3 -90
+PAIR 5184,5184
+CARRY0
+ADD0 -88
+ADD1 -86
+ADD2 -84
+CARRY3
+ADD3 -82
+PAIR 6912,6912
+MORE0
+ADD0 -80
+ADD1 -78
 ADD2 -76
+MORE3
 ADD3 -74
-PAIR 53568,39744
+PAIR 8640,12096
+ADD0 -72
+ADD1 -70
+ADD2 -68
+ADD3 -66
+PAIR 13824,15552
+ADD0 -64
+MORE1
+ADD1 -62
+CARRY2
+ADD2 -60
+ADD3 -58
+PAIR 19008,20736
+MORE0
+ADD0 -56
+ADD1 -54
+ADD2 -52
+MORE3
+ADD3 -50
+PAIR 22464,24192
+ADD0 -48
+MORE1
+ADD1 -46
+ADD2 -44
+ADD3 -42
+PAIR 25920,29376
+ADD0 -40
+ADD1 -38
+MORE2
+ADD2 -36
+ADD3 -34
+PAIR 31104,38016
+MORE0
+ADD0 -32
+MORE1
+ADD1 -30
+MORE2
+ADD2 -28
+MORE3
+ADD3 -26
+PAIR 44928,46656
+ADD0 -24
+ADD1 -22
+MORE2
+ADD2 -20
+ADD3 -18
+PAIR 48384,51840
+MORE0
+ADD0 -16
+ADD1 -14
+MORE2
+ADD2 -12
+MORE3
+ADD3 -10
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,10240(%rsi)
+vmovdqu %xmm0,10304(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,10256(%rsi)
+vmovdqu %xmm0,10320(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,10272(%rsi)
+vmovdqu %xmm0,10336(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,10288(%rsi)
+vmovdqu %xmm0,10352(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_e0a19080b36efced_l057_g5,.-peristyle_e0a19080b36efced_l057_g5
+.globl peristyle_e0a19080b36efced_l057_g6
+.hidden peristyle_e0a19080b36efced_l057_g6
+.type peristyle_e0a19080b36efced_l057_g6,@function
+.p2align 6
+peristyle_e0a19080b36efced_l057_g6:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 0,15552
+SET2 -128
+PAIR 43200,43200
+ADD2 -126
+PAIR 27648,50112
+SET0 -124
+SET1 -122
+ADD2 -120
+PAIR 13824,17280
+ADD0 -118
+ADD1 -116
+SET3 -114
+PAIR 25920,41472
+ADD0 -112
+ADD1 -110
+ADD3 -108
+PAIR 3456,12096
+ADD1 -106
+CARRY2
+ADD2 -104
+ADD3 -102
+PAIR 1728,5184
+CARRY0
+ADD0 -100
+CARRY1
+ADD1 -98
+ADD2 -96
+CARRY3
+ADD3 -94
+PAIR 6912,8640
+MORE0
+ADD0 -92
+MORE1
+ADD1 -90
+MORE2
+ADD2 -88
+MORE3
+ADD3 -86
+PAIR 10368,20736
+MORE0
+ADD0 -84
+MORE1
+ADD1 -82
+ADD2 -80
+MORE3
+ADD3 -78
+PAIR 22464,24192
+ADD0 -76
+ADD1 -74
+MORE2
+ADD2 -72
+ADD3 -70
+PAIR 29376,31104
+MORE0
+ADD0 -68
+MORE1
+ADD1 -66
+ADD2 -64
+MORE3
+ADD3 -62
+PAIR 34560,38016
+ADD0 -60
+ADD1 -58
+ADD2 -56
+ADD3 -54
+PAIR 39744,44928
+ADD0 -52
+ADD1 -50
+MORE2
+ADD2 -48
+ADD3 -46
+PAIR 46656,48384
+MORE0
+ADD0 -44
+MORE1
+ADD1 -42
+ADD2 -40
+MORE3
+ADD3 -38
+PAIR 53568,32832
+ADD0 -36
+ADD1 -34
+MORE2
+ADD2 -32
+ADD3 -30
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,5120(%rsi)
+vmovdqu %xmm0,5184(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,5136(%rsi)
+vmovdqu %xmm0,5200(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,5152(%rsi)
+vmovdqu %xmm0,5216(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,5168(%rsi)
+vmovdqu %xmm0,5232(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,10240(%rsi)
+vmovdqu %xmm0,10304(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,10256(%rsi)
+vmovdqu %xmm0,10320(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,10272(%rsi)
+vmovdqu %xmm0,10336(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,10288(%rsi)
+vmovdqu %xmm0,10352(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_e0a19080b36efced_l057_g6,.-peristyle_e0a19080b36efced_l057_g6
+.globl peristyle_e0a19080b36efced_l057_g7
+.hidden peristyle_e0a19080b36efced_l057_g7
+.type peristyle_e0a19080b36efced_l057_g7,@function
+.p2align 6
+peristyle_e0a19080b36efced_l057_g7:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 15552,29376
+SET0 -128
+SET1 -126
+PAIR 22464,22464
+ADD0 -124
+SET2 -122
+PAIR 32832,32832
+ADD0 -120
+CARRY2
+ADD2 -118
+PAIR 13824,38016
+CARRY0
+ADD0 -116
+ADD1 -114
+MORE2
+ADD2 -112
+PAIR 5184,10368
+MORE0
+ADD0 -110
+ADD1 -108
+SET3 -106
+PAIR 12096,31104
+ADD0 -104
+CARRY1
+ADD1 -102
+CARRY3
+ADD3 -100
+PAIR 43200,53568
+MORE2
+ADD2 -98
+ADD3 -96
+PAIR 0,36288
+MORE0
+ADD0 -94
+MORE2
+ADD2 -92
+ADD3 -90
+PAIR 17280,51840
+ADD1 -88
+ADD2 -86
+ADD3 -84
+PAIR 1728,3456
+ADD0 -82
+ADD1 -80
+ADD2 -78
+ADD3 -76
+PAIR 6912,8640
+ADD0 -74
 MORE1
 ADD1 -72
-MORE2
 ADD2 -70
 MORE3
 ADD3 -68
-PAIR 5184,6912
+PAIR 19008,20736
 MORE0
 ADD0 -66
+MORE1
 ADD1 -64
+MORE2
 ADD2 -62
+MORE3
 ADD3 -60
-PAIR 8640,10368
+PAIR 24192,25920
 ADD0 -58
 MORE1
 ADD1 -56
 ADD2 -54
 ADD3 -52
-PAIR 12096,13824
+PAIR 27648,34560
 ADD0 -50
 ADD1 -48
 ADD2 -46
+MORE3
 ADD3 -44
-PAIR 24192,27648
+PAIR 39744,41472
 ADD0 -42
-MORE1
 ADD1 -40
+MORE2
 ADD2 -38
 ADD3 -36
-PAIR 32832,34560
-MORE0
+PAIR 44928,44928
 ADD0 -34
+MORE1
 ADD1 -32
 ADD2 -30
-MORE3
 ADD3 -28
-PAIR 43200,44928
+PAIR 48384,48384
 MORE0
 ADD0 -26
+MORE1
 ADD1 -24
-MORE2
 ADD2 -22
 ADD3 -20
-PAIR 51840,51840
-MORE0
+PAIR 50112,46656
 ADD0 -18
 ADD1 -16
 ADD2 -14
@@ -530,1232 +1737,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_7ec89b9ce9e86dce_l057_g1,.-peristyle_7ec89b9ce9e86dce_l057_g1
-.globl peristyle_7ec89b9ce9e86dce_l057_g2
-.hidden peristyle_7ec89b9ce9e86dce_l057_g2
-.type peristyle_7ec89b9ce9e86dce_l057_g2,@function
+.size peristyle_e0a19080b36efced_l057_g7,.-peristyle_e0a19080b36efced_l057_g7
+.globl peristyle_e0a19080b36efced_l057_g8
+.hidden peristyle_e0a19080b36efced_l057_g8
+.type peristyle_e0a19080b36efced_l057_g8,@function
 .p2align 6
-peristyle_7ec89b9ce9e86dce_l057_g2:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 3456,43200
-SET0 -128
-SET2 -126
-PAIR 1728,1728
-ADD0 -124
-SET1 -122
-ADD2 -120
-PAIR 8640,8640
-ADD0 -118
-CARRY1
-ADD1 -116
-ADD2 -114
-PAIR 20736,24192
-CARRY0
-ADD0 -112
-MORE1
-ADD1 -110
-ADD2 -108
-PAIR 29376,31104
-MORE0
-ADD0 -106
-ADD1 -104
-ADD2 -102
-PAIR 34560,44928
-ADD0 -100
-MORE1
-ADD1 -98
-CARRY2
-ADD2 -96
-PAIR 48384,50112
-ADD0 -94
-ADD1 -92
-ADD2 -90
-PAIR 39744,17280
-ADD1 -88
-SET3 -86
-PAIR 36288,51840
-ADD2 -84
-ADD3 -82
-PAIR 0,12096
-ADD0 -80
-MORE2
-ADD2 -78
-ADD3 -76
-PAIR 15552,19008
-MORE0
-ADD0 -74
-ADD2 -72
-ADD3 -70
-PAIR 5184,5184
-ADD0 -68
-ADD1 -66
-ADD2 -64
-ADD3 -62
-PAIR 6912,6912
-MORE0
-ADD0 -60
-MORE1
-ADD1 -58
-ADD2 -56
-ADD3 -54
-PAIR 10368,13824
-ADD0 -52
-ADD1 -50
-MORE2
-ADD2 -48
-ADD3 -46
-PAIR 22464,25920
-ADD0 -44
-MORE1
-ADD1 -42
-ADD2 -40
-CARRY3
-ADD3 -38
-PAIR 27648,38016
-ADD0 -36
-ADD1 -34
-MORE2
-ADD2 -32
-ADD3 -30
-PAIR 32832,41472
-MORE0
-ADD0 -28
-ADD1 -26
-ADD2 -24
-ADD3 -22
-PAIR 46656,53568
-ADD0 -20
-ADD1 -18
-ADD2 -16
-ADD3 -14
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,5120(%rsi)
-vmovdqu %xmm0,5184(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,5136(%rsi)
-vmovdqu %xmm0,5200(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,5152(%rsi)
-vmovdqu %xmm0,5216(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,5168(%rsi)
-vmovdqu %xmm0,5232(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10240(%rsi)
-vmovdqu %xmm0,10304(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,10256(%rsi)
-vmovdqu %xmm0,10320(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10272(%rsi)
-vmovdqu %xmm0,10336(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,10288(%rsi)
-vmovdqu %xmm0,10352(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_7ec89b9ce9e86dce_l057_g2,.-peristyle_7ec89b9ce9e86dce_l057_g2
-.globl peristyle_7ec89b9ce9e86dce_l057_g3
-.hidden peristyle_7ec89b9ce9e86dce_l057_g3
-.type peristyle_7ec89b9ce9e86dce_l057_g3,@function
-.p2align 6
-peristyle_7ec89b9ce9e86dce_l057_g3:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 48384,20736
-SET1 -128
-SET2 -126
-PAIR 6912,19008
-SET3 -124
-PAIR 25920,43200
-CARRY3
-ADD3 -122
-PAIR 22464,24192
-SET0 -120
-ADD3 -118
-PAIR 38016,38016
-ADD0 -116
-MORE3
-ADD3 -114
-PAIR 41472,41472
-ADD0 -112
-MORE3
-ADD3 -110
-PAIR 0,27648
-ADD0 -108
-ADD1 -106
-ADD3 -104
-PAIR 32832,51840
-ADD0 -102
-ADD1 -100
-MORE3
-ADD3 -98
-PAIR 13824,15552
-ADD2 -96
-MORE3
-ADD3 -94
-PAIR 3456,10368
-ADD0 -92
-ADD2 -90
-ADD3 -88
-PAIR 17280,34560
-ADD0 -86
-ADD2 -84
-ADD3 -82
-PAIR 44928,39744
-CARRY0
-ADD0 -80
-ADD2 -78
-ADD3 -76
-PAIR 5184,50112
-ADD1 -74
-ADD2 -72
-MORE3
-ADD3 -70
-PAIR 8640,12096
-ADD0 -68
-ADD1 -66
-ADD2 -64
-ADD3 -62
-PAIR 29376,36288
-MORE0
-ADD0 -60
-ADD1 -58
-ADD2 -56
-MORE3
-ADD3 -54
-PAIR 53568,1728
-ADD0 -52
-ADD1 -50
-ADD2 -48
-ADD3 -46
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,5120(%rsi)
-vmovdqu %xmm0,5184(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,5136(%rsi)
-vmovdqu %xmm0,5200(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,5152(%rsi)
-vmovdqu %xmm0,5216(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,5168(%rsi)
-vmovdqu %xmm0,5232(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10240(%rsi)
-vmovdqu %xmm0,10304(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,10256(%rsi)
-vmovdqu %xmm0,10320(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10272(%rsi)
-vmovdqu %xmm0,10336(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,10288(%rsi)
-vmovdqu %xmm0,10352(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_7ec89b9ce9e86dce_l057_g3,.-peristyle_7ec89b9ce9e86dce_l057_g3
-.globl peristyle_7ec89b9ce9e86dce_l057_g4
-.hidden peristyle_7ec89b9ce9e86dce_l057_g4
-.type peristyle_7ec89b9ce9e86dce_l057_g4,@function
-.p2align 6
-peristyle_7ec89b9ce9e86dce_l057_g4:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 39744,50112
-SET0 -128
-SET1 -126
-PAIR 3456,27648
-ADD0 -124
-ADD1 -122
-SET2 -120
-PAIR 34560,43200
-ADD0 -118
-ADD1 -116
-ADD2 -114
-PAIR 10368,53568
-ADD0 -112
-CARRY1
-ADD1 -110
-SET3 -108
-PAIR 36288,32832
-CARRY0
-ADD0 -106
-ADD1 -104
-ADD3 -102
-PAIR 19008,41472
-ADD2 -100
-ADD3 -98
-PAIR 38016,48384
-ADD0 -96
-ADD2 -94
-ADD3 -92
-PAIR 13824,17280
-ADD1 -90
-ADD2 -88
-ADD3 -86
-PAIR 25920,51840
-ADD1 -84
-CARRY2
-ADD2 -82
-ADD3 -80
-PAIR 0,1728
-ADD0 -78
-ADD1 -76
-ADD2 -74
-CARRY3
-ADD3 -72
-PAIR 5184,5184
-MORE0
-ADD0 -70
-MORE1
-ADD1 -68
-ADD2 -66
-ADD3 -64
-PAIR 6912,6912
-ADD0 -62
-ADD1 -60
-ADD2 -58
-MORE3
-ADD3 -56
-PAIR 8640,12096
-ADD0 -54
-ADD1 -52
-MORE2
-ADD2 -50
-ADD3 -48
-PAIR 15552,20736
-MORE0
-ADD0 -46
-ADD1 -44
-MORE2
-ADD2 -42
-MORE3
-ADD3 -40
-PAIR 22464,24192
-MORE0
-ADD0 -38
-ADD1 -36
-ADD2 -34
-ADD3 -32
-PAIR 29376,31104
-ADD0 -30
-MORE1
-ADD1 -28
-MORE2
-ADD2 -26
-MORE3
-ADD3 -24
-PAIR 44928,46656
-MORE0
-ADD0 -22
-MORE1
-ADD1 -20
-MORE2
-ADD2 -18
-ADD3 -16
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,5120(%rsi)
-vmovdqu %xmm0,5184(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,5136(%rsi)
-vmovdqu %xmm0,5200(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,5152(%rsi)
-vmovdqu %xmm0,5216(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,5168(%rsi)
-vmovdqu %xmm0,5232(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10240(%rsi)
-vmovdqu %xmm0,10304(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,10256(%rsi)
-vmovdqu %xmm0,10320(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10272(%rsi)
-vmovdqu %xmm0,10336(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,10288(%rsi)
-vmovdqu %xmm0,10352(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_7ec89b9ce9e86dce_l057_g4,.-peristyle_7ec89b9ce9e86dce_l057_g4
-.globl peristyle_7ec89b9ce9e86dce_l057_g5
-.hidden peristyle_7ec89b9ce9e86dce_l057_g5
-.type peristyle_7ec89b9ce9e86dce_l057_g5,@function
-.p2align 6
-peristyle_7ec89b9ce9e86dce_l057_g5:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 20736,31104
-SET0 -128
-SET1 -126
-PAIR 48384,50112
-ADD0 -124
-ADD1 -122
-PAIR 15552,19008
-CARRY1
-ADD1 -120
-SET2 -118
-PAIR 5184,6912
-ADD0 -116
-ADD1 -114
-ADD2 -112
-PAIR 25920,46656
-CARRY0
-ADD0 -110
-MORE1
-ADD1 -108
-ADD2 -106
-PAIR 17280,29376
-ADD0 -104
-SET3 -102
-PAIR 0,27648
-ADD1 -100
-ADD3 -98
-PAIR 1728,3456
-MORE0
-ADD0 -96
-ADD1 -94
-ADD3 -92
-PAIR 12096,13824
-ADD0 -90
-MORE1
-ADD1 -88
-ADD3 -86
-PAIR 24192,44928
-MORE0
-ADD0 -84
-MORE1
-ADD1 -82
-ADD3 -80
-PAIR 32832,36288
-ADD1 -78
-ADD2 -76
-CARRY3
-ADD3 -74
-PAIR 8640,10368
-MORE0
-ADD0 -72
-ADD1 -70
-CARRY2
-ADD2 -68
-ADD3 -66
-PAIR 22464,34560
-ADD0 -64
-ADD1 -62
-ADD2 -60
-ADD3 -58
-PAIR 38016,39744
-MORE0
-ADD0 -56
-MORE1
-ADD1 -54
-ADD2 -52
-ADD3 -50
-PAIR 41472,53568
-ADD0 -48
-ADD1 -46
-ADD2 -44
-ADD3 -42
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,5120(%rsi)
-vmovdqu %xmm0,5184(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,5136(%rsi)
-vmovdqu %xmm0,5200(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,5152(%rsi)
-vmovdqu %xmm0,5216(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,5168(%rsi)
-vmovdqu %xmm0,5232(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10240(%rsi)
-vmovdqu %xmm0,10304(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,10256(%rsi)
-vmovdqu %xmm0,10320(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10272(%rsi)
-vmovdqu %xmm0,10336(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,10288(%rsi)
-vmovdqu %xmm0,10352(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_7ec89b9ce9e86dce_l057_g5,.-peristyle_7ec89b9ce9e86dce_l057_g5
-.globl peristyle_7ec89b9ce9e86dce_l057_g6
-.hidden peristyle_7ec89b9ce9e86dce_l057_g6
-.type peristyle_7ec89b9ce9e86dce_l057_g6,@function
-.p2align 6
-peristyle_7ec89b9ce9e86dce_l057_g6:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 19008,19008
-SET2 -128
-PAIR 41472,41472
-CARRY2
-ADD2 -126
-PAIR 10368,31104
-SET3 -124
-PAIR 5184,12096
-SET0 -122
-SET1 -120
-ADD3 -118
-PAIR 15552,29376
-ADD0 -116
-ADD1 -114
-CARRY3
-ADD3 -112
-PAIR 6912,22464
-MORE2
-ADD2 -110
-ADD3 -108
-PAIR 24192,25920
-ADD2 -106
-MORE3
-ADD3 -104
-PAIR 32832,39744
-MORE2
-ADD2 -102
-ADD3 -100
-PAIR 44928,53568
-ADD2 -98
-MORE3
-ADD3 -96
-PAIR 46656,43200
-MORE2
-ADD2 -94
-ADD3 -92
-PAIR 1728,20736
-ADD0 -90
-ADD2 -88
-MORE3
-ADD3 -86
-PAIR 34560,36288
-ADD0 -84
-MORE2
-ADD2 -82
-ADD3 -80
-PAIR 17280,27648
-ADD1 -78
-ADD2 -76
-ADD3 -74
-PAIR 38016,48384
-ADD1 -72
-ADD2 -70
-ADD3 -68
-PAIR 50112,3456
-ADD1 -66
-ADD2 -64
-ADD3 -62
-PAIR 0,8640
-ADD0 -60
-ADD1 -58
-MORE2
-ADD2 -56
-MORE3
-ADD3 -54
-PAIR 51840,13824
-ADD0 -52
-ADD1 -50
-ADD2 -48
-ADD3 -46
-vpsraw $8,%ymm4,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,5120(%rsi)
-vmovdqu %xmm0,5184(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,5136(%rsi)
-vmovdqu %xmm0,5200(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,5152(%rsi)
-vmovdqu %xmm0,5216(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,5168(%rsi)
-vmovdqu %xmm0,5232(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10240(%rsi)
-vmovdqu %xmm0,10304(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,10256(%rsi)
-vmovdqu %xmm0,10320(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10272(%rsi)
-vmovdqu %xmm0,10336(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,10288(%rsi)
-vmovdqu %xmm0,10352(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_7ec89b9ce9e86dce_l057_g6,.-peristyle_7ec89b9ce9e86dce_l057_g6
-.globl peristyle_7ec89b9ce9e86dce_l057_g7
-.hidden peristyle_7ec89b9ce9e86dce_l057_g7
-.type peristyle_7ec89b9ce9e86dce_l057_g7,@function
-.p2align 6
-peristyle_7ec89b9ce9e86dce_l057_g7:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 36288,43200
-SET2 -128
-PAIR 51840,19008
-SET0 -126
-SET1 -124
-ADD2 -122
-PAIR 32832,22464
-ADD0 -120
-SET3 -118
-PAIR 13824,29376
-ADD0 -116
-ADD1 -114
-ADD3 -112
-PAIR 38016,15552
-ADD0 -110
-ADD1 -108
-ADD3 -106
-PAIR 53568,0
-CARRY0
-ADD0 -104
-ADD2 -102
-ADD3 -100
-PAIR 20736,41472
-ADD1 -98
-ADD2 -96
-CARRY3
-ADD3 -94
-PAIR 48384,50112
-CARRY1
-ADD1 -92
-ADD2 -90
-ADD3 -88
-PAIR 1728,3456
-ADD0 -86
-ADD1 -84
-CARRY2
-ADD2 -82
-ADD3 -80
-PAIR 5184,6912
-ADD0 -78
-ADD1 -76
-ADD2 -74
-MORE3
-ADD3 -72
-PAIR 8640,10368
-MORE0
-ADD0 -70
-MORE1
-ADD1 -68
-MORE2
-ADD2 -66
-MORE3
-ADD3 -64
-PAIR 12096,17280
-ADD0 -62
-ADD1 -60
-ADD2 -58
-ADD3 -56
-PAIR 24192,25920
-ADD0 -54
-MORE1
-ADD1 -52
-MORE2
-ADD2 -50
-MORE3
-ADD3 -48
-PAIR 27648,31104
-MORE0
-ADD0 -46
-MORE1
-ADD1 -44
-MORE2
-ADD2 -42
-ADD3 -40
-PAIR 34560,39744
-MORE0
-ADD0 -38
-ADD1 -36
-ADD2 -34
-ADD3 -32
-PAIR 44928,46656
-ADD0 -30
-MORE1
-ADD1 -28
-ADD2 -26
-MORE3
-ADD3 -24
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,5120(%rsi)
-vmovdqu %xmm0,5184(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,5136(%rsi)
-vmovdqu %xmm0,5200(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,5152(%rsi)
-vmovdqu %xmm0,5216(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,5168(%rsi)
-vmovdqu %xmm0,5232(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10240(%rsi)
-vmovdqu %xmm0,10304(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,10256(%rsi)
-vmovdqu %xmm0,10320(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10272(%rsi)
-vmovdqu %xmm0,10336(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,10288(%rsi)
-vmovdqu %xmm0,10352(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_7ec89b9ce9e86dce_l057_g7,.-peristyle_7ec89b9ce9e86dce_l057_g7
-.globl peristyle_7ec89b9ce9e86dce_l057_g8
-.hidden peristyle_7ec89b9ce9e86dce_l057_g8
-.type peristyle_7ec89b9ce9e86dce_l057_g8,@function
-.p2align 6
-peristyle_7ec89b9ce9e86dce_l057_g8:
+peristyle_e0a19080b36efced_l057_g8:
 push %rbp
 mov %rsp,%rbp
 sub $64,%rsp
@@ -1831,5 +1818,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_7ec89b9ce9e86dce_l057_g8,.-peristyle_7ec89b9ce9e86dce_l057_g8
+.size peristyle_e0a19080b36efced_l057_g8,.-peristyle_e0a19080b36efced_l057_g8
 .section .note.GNU-stack,"",@progbits

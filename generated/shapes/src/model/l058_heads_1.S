@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_1f0fe324381625ec_l058_g0
-.hidden peristyle_1f0fe324381625ec_l058_g0
-.type peristyle_1f0fe324381625ec_l058_g0,@function
+.globl peristyle_39a6d3e896f13162_l058_g0
+.hidden peristyle_39a6d3e896f13162_l058_g0
+.type peristyle_39a6d3e896f13162_l058_g0,@function
 .p2align 6
-peristyle_1f0fe324381625ec_l058_g0:
+peristyle_39a6d3e896f13162_l058_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -139,107 +139,120 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 19712,27328
-SET0 -128
+PAIR 2688,20608
+SET1 -128
+PAIR 17024,26432
+SET0 -126
+ADD1 -124
 PAIR 8512,14336
-SET1 -126
-PAIR 448,2240
-ADD0 -124
-ADD1 -122
-PAIR 3136,6272
-ADD0 -120
-ADD1 -118
-PAIR 9408,12544
-ADD0 -116
-CARRY1
-ADD1 -114
-PAIR 17920,22400
-CARRY0
-ADD0 -112
-ADD1 -110
-PAIR 28224,28224
+SET2 -122
+PAIR 22848,23296
+ADD2 -120
+PAIR 5824,20160
+ADD0 -118
+ADD2 -116
+PAIR 9856,15680
+ADD0 -114
+ADD1 -112
+ADD2 -110
+PAIR 16128,23744
 ADD0 -108
 ADD1 -106
-PAIR 3584,20608
-SET2 -104
-PAIR 24640,26880
-ADD2 -102
+ADD2 -104
+PAIR 7168,11200
+ADD1 -102
+SET3 -100
+PAIR 12992,21504
+ADD1 -98
+ADD3 -96
 PAIR 0,10304
-ADD0 -100
-ADD2 -98
-PAIR 24192,27776
-ADD0 -96
-ADD2 -94
-PAIR 896,1792
-ADD0 -92
-ADD1 -90
-ADD2 -88
-PAIR 4928,10752
-ADD0 -86
-ADD1 -84
-ADD2 -82
-PAIR 12096,21056
-ADD0 -80
-ADD1 -78
-ADD2 -76
-PAIR 1344,2688
-SET3 -74
-PAIR 16576,17024
-ADD0 -72
-ADD3 -70
-PAIR 5376,22848
-ADD1 -68
+ADD0 -94
+ADD1 -92
+ADD3 -90
+PAIR 16576,17472
+ADD0 -88
+ADD1 -86
+ADD3 -84
+PAIR 19712,24192
+ADD0 -82
+ADD1 -80
+ADD3 -78
+PAIR 27328,27776
+ADD0 -76
+ADD1 -74
+ADD3 -72
+PAIR 7616,25088
+ADD0 -70
+ADD2 -68
 ADD3 -66
-PAIR 8064,9856
-ADD0 -64
-MORE1
-ADD1 -62
+PAIR 8960,25984
+ADD1 -64
+ADD2 -62
 ADD3 -60
-PAIR 14784,16128
-MORE0
+PAIR 448,896
 ADD0 -58
 ADD1 -56
-ADD3 -54
-PAIR 18368,25536
-ADD0 -52
-ADD1 -50
-ADD3 -48
-PAIR 12992,21504
+CARRY2
+ADD2 -54
+CARRY3
+ADD3 -52
+PAIR 1792,2240
+ADD0 -50
+CARRY1
+ADD1 -48
 ADD2 -46
 ADD3 -44
-PAIR 17472,26432
+PAIR 3136,4032
+CARRY0
 ADD0 -42
-ADD2 -40
-ADD3 -38
-PAIR 8960,23296
-ADD1 -36
-ADD2 -34
-ADD3 -32
-PAIR 25984,23744
-ADD1 -30
-ADD2 -28
-ADD3 -26
-PAIR 4032,5824
-ADD0 -24
-ADD1 -22
-ADD2 -20
-ADD3 -18
-PAIR 7616,11648
-ADD0 -16
-ADD1 -14
-ADD2 -12
-ADD3 -10
-PAIR 15680,19264
-ADD0 -8
-ADD1 -6
-ADD2 -4
-ADD3 -2
-PAIR 20160,25088
-ADD0 0
-ADD1 2
-ADD2 4
-CARRY3
-ADD3 6
+ADD1 -40
+ADD2 -38
+ADD3 -36
+PAIR 4928,6272
+ADD0 -34
+ADD1 -32
+MORE2
+ADD2 -30
+ADD3 -28
+PAIR 8064,9408
+ADD0 -26
+ADD1 -24
+ADD2 -22
+ADD3 -20
+PAIR 10752,11648
+ADD0 -18
+ADD1 -16
+ADD2 -14
+ADD3 -12
+PAIR 12096,12544
+ADD0 -10
+ADD1 -8
+ADD2 -6
+MORE3
+ADD3 -4
+PAIR 14784,17920
+ADD0 -2
+ADD1 0
+ADD2 2
+ADD3 4
+PAIR 18368,19264
+MORE0
+ADD0 6
+MORE1
+ADD1 8
+ADD2 10
+ADD3 12
+PAIR 21056,22400
+ADD0 14
+ADD1 16
+MORE2
+ADD2 18
+ADD3 20
+PAIR 25536,28224
+ADD0 22
+ADD1 24
+ADD2 26
+ADD3 28
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -293,6 +306,7 @@ vextracti128 $1,%ymm7,%xmm0
 vmovdqu %xmm7,7728(%rsi)
 vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
 vpunpcklwd %ymm0,%ymm8,%ymm1
 vpunpckhwd %ymm0,%ymm8,%ymm8
@@ -305,6 +319,7 @@ vextracti128 $1,%ymm8,%xmm0
 vmovdqu %xmm8,15376(%rsi)
 vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
 vpunpcklwd %ymm0,%ymm9,%ymm1
 vpunpckhwd %ymm0,%ymm9,%ymm9
@@ -349,12 +364,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_1f0fe324381625ec_l058_g0,.-peristyle_1f0fe324381625ec_l058_g0
-.globl peristyle_1f0fe324381625ec_l058_g1
-.hidden peristyle_1f0fe324381625ec_l058_g1
-.type peristyle_1f0fe324381625ec_l058_g1,@function
+.size peristyle_39a6d3e896f13162_l058_g0,.-peristyle_39a6d3e896f13162_l058_g0
+.globl peristyle_39a6d3e896f13162_l058_g1
+.hidden peristyle_39a6d3e896f13162_l058_g1
+.type peristyle_39a6d3e896f13162_l058_g1,@function
 .p2align 6
-peristyle_1f0fe324381625ec_l058_g1:
+peristyle_39a6d3e896f13162_l058_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -363,159 +378,1274 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 1344,22848
+PAIR 0,24640
 SET0 -128
-SET2 -126
-PAIR 1792,3584
-CARRY0
-ADD0 -124
-SET1 -122
-ADD2 -120
-PAIR 4032,8512
+PAIR 3584,4928
+ADD0 -126
+SET1 -124
+PAIR 15680,17472
+ADD0 -122
+SET2 -120
+PAIR 21504,23296
 ADD0 -118
-ADD1 -116
-ADD2 -114
-PAIR 8960,10304
-ADD0 -112
-ADD1 -110
-ADD2 -108
-PAIR 12096,16576
-ADD0 -106
-ADD1 -104
-ADD2 -102
-PAIR 17024,17472
-ADD0 -100
-ADD1 -98
-ADD2 -96
-PAIR 17920,20160
-ADD0 -94
-ADD1 -92
-ADD2 -90
-PAIR 896,5376
-MORE0
+ADD2 -116
+PAIR 8064,16576
+ADD1 -114
+ADD2 -112
+PAIR 4032,5824
+ADD0 -110
+ADD1 -108
+ADD2 -106
+PAIR 7616,12992
+ADD0 -104
+ADD1 -102
+ADD2 -100
+PAIR 20160,25984
+ADD0 -98
+ADD1 -96
+ADD2 -94
+PAIR 1792,27776
+ADD0 -92
+SET3 -90
+PAIR 896,10304
 ADD0 -88
 ADD1 -86
-SET3 -84
-PAIR 10752,11648
+ADD3 -84
+PAIR 10752,12096
 ADD0 -82
-CARRY1
 ADD1 -80
 ADD3 -78
-PAIR 27328,28224
-MORE0
+PAIR 20608,24192
 ADD0 -76
 ADD1 -74
 ADD3 -72
-PAIR 0,3136
+PAIR 26880,21056
 ADD0 -70
-ADD2 -68
+ADD1 -68
 ADD3 -66
-PAIR 4928,9856
-MORE0
-ADD0 -64
-ADD2 -62
-ADD3 -60
-PAIR 14336,14336
-MORE0
-ADD0 -58
-ADD2 -56
-ADD3 -54
-PAIR 19264,19264
-MORE0
-ADD0 -52
-ADD2 -50
-ADD3 -48
-PAIR 21504,25088
-ADD0 -46
+PAIR 1344,2688
+ADD2 -64
+ADD3 -62
+PAIR 16128,25536
+ADD2 -60
+ADD3 -58
+PAIR 19264,26432
+ADD0 -56
+ADD2 -54
+ADD3 -52
+PAIR 5376,9856
+ADD1 -50
+ADD2 -48
+ADD3 -46
+PAIR 14336,17024
+ADD1 -44
+ADD2 -42
+ADD3 -40
+PAIR 14784,18368
+ADD1 -38
+ADD2 -36
+ADD3 -34
+PAIR 8960,11648
+ADD0 -32
+ADD1 -30
 CARRY2
-ADD2 -44
-ADD3 -42
-PAIR 26432,12544
-ADD0 -40
-ADD2 -38
-ADD3 -36
-PAIR 4480,4480
-ADD1 -34
-MORE2
-ADD2 -32
-CARRY3
-ADD3 -30
-PAIR 7168,7168
-ADD1 -28
-MORE2
-ADD2 -26
-ADD3 -24
-PAIR 9408,6720
+ADD2 -28
+ADD3 -26
+PAIR 23744,25088
+ADD0 -24
+CARRY1
 ADD1 -22
 ADD2 -20
+CARRY3
 ADD3 -18
-PAIR 13888,20608
+vpsraw $8,%ymm4,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_39a6d3e896f13162_l058_g1,.-peristyle_39a6d3e896f13162_l058_g1
+.globl peristyle_39a6d3e896f13162_l058_g2
+.hidden peristyle_39a6d3e896f13162_l058_g2
+.type peristyle_39a6d3e896f13162_l058_g2,@function
+.p2align 6
+peristyle_39a6d3e896f13162_l058_g2:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 5376,27328
+SET0 -128
+SET1 -126
+PAIR 1344,14336
+CARRY0
+ADD0 -124
+ADD1 -122
+SET2 -120
+PAIR 15680,18368
+ADD0 -118
+ADD1 -116
+ADD2 -114
+PAIR 22848,25088
+MORE0
+ADD0 -112
+ADD1 -110
+ADD2 -108
+PAIR 896,10752
+MORE0
+ADD0 -106
+ADD1 -104
+SET3 -102
+PAIR 11648,12544
+ADD0 -100
+ADD1 -98
+ADD3 -96
+PAIR 6272,10304
+ADD0 -94
+ADD2 -92
+ADD3 -90
+PAIR 17472,9408
+ADD0 -88
+ADD2 -86
+ADD3 -84
+PAIR 4480,6720
+CARRY1
+ADD1 -82
+CARRY2
+ADD2 -80
+CARRY3
+ADD3 -78
+PAIR 7168,7168
+ADD1 -76
+MORE2
+ADD2 -74
+ADD3 -72
+PAIR 13888,13888
+ADD1 -70
+MORE2
+ADD2 -68
+MORE3
+ADD3 -66
+PAIR 20608,24192
 MORE1
+ADD1 -64
+ADD2 -62
+ADD3 -60
+PAIR 0,448
+MORE0
+ADD0 -58
+ADD1 -56
+ADD2 -54
+ADD3 -52
+PAIR 1792,2240
+MORE0
+ADD0 -50
+ADD1 -48
+ADD2 -46
+ADD3 -44
+PAIR 2688,3136
+MORE0
+ADD0 -42
+MORE1
+ADD1 -40
+ADD2 -38
+ADD3 -36
+PAIR 3584,4032
+ADD0 -34
+ADD1 -32
+MORE2
+ADD2 -30
+ADD3 -28
+PAIR 4928,5824
+ADD0 -26
+ADD1 -24
+ADD2 -22
+MORE3
+ADD3 -20
+PAIR 7616,8064
+ADD0 -18
+ADD1 -16
+ADD2 -14
+ADD3 -12
+PAIR 8512,8960
+ADD0 -10
+ADD1 -8
+ADD2 -6
+ADD3 -4
+PAIR 9856,11200
+MORE0
+ADD0 -2
+ADD1 0
+ADD2 2
+ADD3 4
+PAIR 12096,12992
+ADD0 6
+ADD1 8
+MORE2
+ADD2 10
+ADD3 12
+PAIR 13440,14784
+ADD0 14
+MORE1
+ADD1 16
+ADD2 18
+ADD3 20
+PAIR 15232,16128
+ADD0 22
+ADD1 24
+MORE2
+ADD2 26
+ADD3 28
+PAIR 16576,17024
+MORE0
+ADD0 30
+MORE1
+ADD1 32
+ADD2 34
+MORE3
+ADD3 36
+PAIR 17920,18816
+ADD0 38
+ADD1 40
+ADD2 42
+ADD3 44
+PAIR 19264,19712
+ADD0 46
+ADD1 48
+MORE2
+ADD2 50
+ADD3 52
+PAIR 20160,21504
+ADD0 54
+ADD1 56
+ADD2 58
+MORE3
+ADD3 60
+PAIR 21952,22400
+ADD0 62
+MORE1
+ADD1 64
+ADD2 66
+MORE3
+ADD3 68
+PAIR 23296,23744
+MORE0
+ADD0 70
+ADD1 72
+ADD2 74
+ADD3 76
+PAIR 24640,25984
+ADD0 78
+MORE1
+ADD1 80
+MORE2
+ADD2 82
+ADD3 84
+PAIR 26432,26880
+ADD0 86
+ADD1 88
+ADD2 90
+MORE3
+ADD3 92
+PAIR 27776,25536
+MORE0
+ADD0 94
+MORE1
+ADD1 96
+ADD2 98
+ADD3 100
+PAIR 28224,21056
+ADD0 102
+ADD1 104
+ADD2 106
+ADD3 108
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_39a6d3e896f13162_l058_g2,.-peristyle_39a6d3e896f13162_l058_g2
+.globl peristyle_39a6d3e896f13162_l058_g3
+.hidden peristyle_39a6d3e896f13162_l058_g3
+.type peristyle_39a6d3e896f13162_l058_g3,@function
+.p2align 6
+peristyle_39a6d3e896f13162_l058_g3:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 4480,5824
+SET0 -128
+SET1 -126
+PAIR 6720,7168
+ADD0 -124
+CARRY1
+ADD1 -122
+PAIR 13888,17472
+CARRY0
+ADD0 -120
+MORE1
+ADD1 -118
+SET2 -116
+PAIR 20608,25088
+ADD0 -114
+ADD1 -112
+ADD2 -110
+PAIR 18816,20160
+MORE0
+ADD0 -108
+MORE1
+ADD1 -106
+SET3 -104
+PAIR 21952,24640
+MORE0
+ADD0 -102
+ADD1 -100
+ADD3 -98
+PAIR 27776,18368
+ADD0 -96
+ADD1 -94
+ADD3 -92
+PAIR 1344,1344
+ADD2 -90
+CARRY3
+ADD3 -88
+PAIR 14336,14336
+ADD2 -86
+MORE3
+ADD3 -84
+PAIR 21504,26432
+CARRY2
+ADD2 -82
+ADD3 -80
+PAIR 896,2240
+ADD0 -78
+ADD2 -76
+MORE3
+ADD3 -74
+PAIR 2688,6272
+MORE0
+ADD0 -72
+ADD2 -70
+ADD3 -68
+PAIR 10752,11648
+ADD0 -66
+MORE2
+ADD2 -64
+ADD3 -62
+PAIR 12992,27328
+ADD0 -60
+MORE2
+ADD2 -58
+MORE3
+ADD3 -56
+PAIR 28224,17024
+ADD0 -54
+ADD2 -52
+ADD3 -50
+PAIR 0,3136
+ADD1 -48
+ADD2 -46
+ADD3 -44
+PAIR 4928,9408
+ADD1 -42
+MORE2
+ADD2 -40
+ADD3 -38
+PAIR 9856,12544
+MORE1
+ADD1 -36
+ADD2 -34
+MORE3
+ADD3 -32
+PAIR 19264,19264
+ADD1 -30
+ADD2 -28
+ADD3 -26
+PAIR 22848,22848
+ADD1 -24
+MORE2
+ADD2 -22
+MORE3
+ADD3 -20
+PAIR 448,1792
+ADD0 -18
 ADD1 -16
 MORE2
 ADD2 -14
 MORE3
 ADD3 -12
-PAIR 21056,24192
-ADD1 -10
+PAIR 3584,4032
+ADD0 -10
+ADD1 -8
+ADD2 -6
+ADD3 -4
+PAIR 5376,7616
+MORE0
+ADD0 -2
+ADD1 0
 MORE2
-ADD2 -8
+ADD2 2
 MORE3
+ADD3 4
+PAIR 8064,8512
+ADD0 6
+ADD1 8
+ADD2 10
+ADD3 12
+PAIR 8960,10304
+ADD0 14
+ADD1 16
+ADD2 18
+ADD3 20
+PAIR 11200,12096
+ADD0 22
+MORE1
+ADD1 24
+ADD2 26
+ADD3 28
+PAIR 13440,14784
+MORE0
+ADD0 30
+MORE1
+ADD1 32
+MORE2
+ADD2 34
+MORE3
+ADD3 36
+PAIR 15232,15680
+ADD0 38
+MORE1
+ADD1 40
+ADD2 42
+ADD3 44
+PAIR 16128,16576
+ADD0 46
+ADD1 48
+ADD2 50
+ADD3 52
+PAIR 17920,19712
+MORE0
+ADD0 54
+ADD1 56
+ADD2 58
+ADD3 60
+PAIR 21056,22400
+ADD0 62
+MORE1
+ADD1 64
+ADD2 66
+MORE3
+ADD3 68
+PAIR 23296,23744
+MORE0
+ADD0 70
+ADD1 72
+MORE2
+ADD2 74
+ADD3 76
+PAIR 24192,25536
+ADD0 78
+ADD1 80
+ADD2 82
+ADD3 84
+PAIR 25984,26880
+MORE0
+ADD0 86
+ADD1 88
+MORE2
+ADD2 90
+MORE3
+ADD3 92
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_39a6d3e896f13162_l058_g3,.-peristyle_39a6d3e896f13162_l058_g3
+.globl peristyle_39a6d3e896f13162_l058_g4
+.hidden peristyle_39a6d3e896f13162_l058_g4
+.type peristyle_39a6d3e896f13162_l058_g4,@function
+.p2align 6
+peristyle_39a6d3e896f13162_l058_g4:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 20160,20160
+SET1 -128
+PAIR 14784,23744
+SET0 -126
+ADD1 -124
+PAIR 2240,12544
+ADD0 -122
+SET2 -120
+PAIR 14336,26432
+ADD0 -118
+ADD2 -116
+PAIR 27328,1792
+ADD0 -114
+ADD2 -112
+PAIR 8512,12096
+ADD1 -110
+ADD2 -108
+PAIR 0,7616
+ADD0 -106
+ADD1 -104
+ADD2 -102
+PAIR 19264,20608
+ADD0 -100
+ADD1 -98
+CARRY2
+ADD2 -96
+PAIR 9408,10752
+ADD0 -94
+SET3 -92
+PAIR 18368,25536
+ADD0 -90
+ADD3 -88
+PAIR 3584,4032
+CARRY1
+ADD1 -86
+ADD3 -84
+PAIR 12992,15680
+CARRY0
+ADD0 -82
+ADD1 -80
+ADD3 -78
+PAIR 25088,6272
+ADD0 -76
+ADD1 -74
+ADD3 -72
+PAIR 6720,17024
+MORE2
+ADD2 -70
+CARRY3
+ADD3 -68
+PAIR 896,2688
+ADD0 -66
+ADD2 -64
+ADD3 -62
+PAIR 3136,5376
+ADD0 -60
+ADD2 -58
+MORE3
+ADD3 -56
+PAIR 5824,11648
+ADD0 -54
+ADD2 -52
+ADD3 -50
+PAIR 21504,26880
+ADD0 -48
+ADD2 -46
+ADD3 -44
+PAIR 1344,8960
+ADD1 -42
+ADD2 -40
+ADD3 -38
+PAIR 10304,16576
+ADD1 -36
+MORE2
+ADD2 -34
+ADD3 -32
+PAIR 17472,17920
+ADD1 -30
+ADD2 -28
+MORE3
+ADD3 -26
+PAIR 28224,22848
+ADD1 -24
+ADD2 -22
+ADD3 -20
+PAIR 448,4480
+MORE0
+ADD0 -18
+MORE1
+ADD1 -16
+ADD2 -14
+ADD3 -12
+PAIR 4928,7168
+MORE0
+ADD0 -10
+MORE1
+ADD1 -8
+ADD2 -6
+MORE3
+ADD3 -4
+PAIR 8064,9856
+ADD0 -2
+ADD1 0
+MORE2
+ADD2 2
+ADD3 4
+PAIR 11200,13440
+ADD0 6
+MORE1
+ADD1 8
+ADD2 10
+MORE3
+ADD3 12
+PAIR 13888,13888
+MORE0
+ADD0 14
+MORE1
+ADD1 16
+MORE2
+ADD2 18
+ADD3 20
+PAIR 15232,15232
+ADD0 22
+ADD1 24
+ADD2 26
+MORE3
+ADD3 28
+PAIR 16128,18816
+MORE0
+ADD0 30
+MORE1
+ADD1 32
+MORE2
+ADD2 34
+ADD3 36
+PAIR 19712,21056
+ADD0 38
+ADD1 40
+ADD2 42
+ADD3 44
+PAIR 21952,22400
+MORE0
+ADD0 46
+MORE1
+ADD1 48
+ADD2 50
+ADD3 52
+PAIR 23296,24192
+ADD0 54
+ADD1 56
+MORE2
+ADD2 58
+MORE3
+ADD3 60
+PAIR 24640,24640
+MORE0
+ADD0 62
+ADD1 64
+ADD2 66
+MORE3
+ADD3 68
+PAIR 27776,27776
+MORE0
+ADD0 70
+ADD1 72
+MORE2
+ADD2 74
+ADD3 76
+vpsraw $8,%ymm4,%ymm0
+vpaddw 0(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm4,%ymm4
+vpunpcklwd %ymm0,%ymm4,%ymm1
+vpunpckhwd %ymm0,%ymm4,%ymm4
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm4,%ymm4
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,0(%rsi)
+vmovdqu %xmm0,64(%rsi)
+vextracti128 $1,%ymm4,%xmm0
+vmovdqu %xmm4,16(%rsi)
+vmovdqu %xmm0,80(%rsi)
+vpsraw $8,%ymm5,%ymm0
+vpaddw 32(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm5,%ymm5
+vpunpcklwd %ymm0,%ymm5,%ymm1
+vpunpckhwd %ymm0,%ymm5,%ymm5
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm5,%ymm5
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,32(%rsi)
+vmovdqu %xmm0,96(%rsi)
+vextracti128 $1,%ymm5,%xmm0
+vmovdqu %xmm5,48(%rsi)
+vmovdqu %xmm0,112(%rsi)
+vpsraw $8,%ymm6,%ymm0
+vpaddw 64(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm6,%ymm6
+vpunpcklwd %ymm0,%ymm6,%ymm1
+vpunpckhwd %ymm0,%ymm6,%ymm6
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm6,%ymm6
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7680(%rsi)
+vmovdqu %xmm0,7744(%rsi)
+vextracti128 $1,%ymm6,%xmm0
+vmovdqu %xmm6,7696(%rsi)
+vmovdqu %xmm0,7760(%rsi)
+vpsraw $8,%ymm7,%ymm0
+vpaddw 96(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm7,%ymm7
+vpunpcklwd %ymm0,%ymm7,%ymm1
+vpunpckhwd %ymm0,%ymm7,%ymm7
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm7,%ymm7
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,7712(%rsi)
+vmovdqu %xmm0,7776(%rsi)
+vextracti128 $1,%ymm7,%xmm0
+vmovdqu %xmm7,7728(%rsi)
+vmovdqu %xmm0,7792(%rsi)
+vpsraw $8,%ymm8,%ymm0
+vpaddw 128(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm8,%ymm8
+vpunpcklwd %ymm0,%ymm8,%ymm1
+vpunpckhwd %ymm0,%ymm8,%ymm8
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm8,%ymm8
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15360(%rsi)
+vmovdqu %xmm0,15424(%rsi)
+vextracti128 $1,%ymm8,%xmm0
+vmovdqu %xmm8,15376(%rsi)
+vmovdqu %xmm0,15440(%rsi)
+vpsraw $8,%ymm9,%ymm0
+vpaddw 160(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm9,%ymm9
+vpunpcklwd %ymm0,%ymm9,%ymm1
+vpunpckhwd %ymm0,%ymm9,%ymm9
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm9,%ymm9
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,15392(%rsi)
+vmovdqu %xmm0,15456(%rsi)
+vextracti128 $1,%ymm9,%xmm0
+vmovdqu %xmm9,15408(%rsi)
+vmovdqu %xmm0,15472(%rsi)
+vpsraw $8,%ymm10,%ymm0
+vpaddw 192(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm10,%ymm10
+vpunpcklwd %ymm0,%ymm10,%ymm1
+vpunpckhwd %ymm0,%ymm10,%ymm10
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm10,%ymm10
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23040(%rsi)
+vmovdqu %xmm0,23104(%rsi)
+vextracti128 $1,%ymm10,%xmm0
+vmovdqu %xmm10,23056(%rsi)
+vmovdqu %xmm0,23120(%rsi)
+vpsraw $8,%ymm11,%ymm0
+vpaddw 224(%rsp),%ymm0,%ymm0
+vpsllw $8,%ymm11,%ymm11
+vpunpcklwd %ymm0,%ymm11,%ymm1
+vpunpckhwd %ymm0,%ymm11,%ymm11
+vpsrad $8,%ymm1,%ymm1
+vpsrad $8,%ymm11,%ymm11
+vextracti128 $1,%ymm1,%xmm0
+vmovdqu %xmm1,23072(%rsi)
+vmovdqu %xmm0,23136(%rsi)
+vextracti128 $1,%ymm11,%xmm0
+vmovdqu %xmm11,23088(%rsi)
+vmovdqu %xmm0,23152(%rsi)
+add $32,%rdi
+add $128,%rsi
+dec %rcx
+jnz 1b
+vzeroupper
+leave
+ret
+.size peristyle_39a6d3e896f13162_l058_g4,.-peristyle_39a6d3e896f13162_l058_g4
+.globl peristyle_39a6d3e896f13162_l058_g5
+.hidden peristyle_39a6d3e896f13162_l058_g5
+.type peristyle_39a6d3e896f13162_l058_g5,@function
+.p2align 6
+peristyle_39a6d3e896f13162_l058_g5:
+push %rbp
+mov %rsp,%rbp
+sub $256,%rsp
+and $-64,%rsp
+vpcmpeqw %ymm15,%ymm15,%ymm15
+vpsrlw $8,%ymm15,%ymm15
+1:
+lea 128(%rdx),%rax
+PAIR 1792,8960
+SET0 -128
+SET1 -126
+PAIR 11648,13440
+ADD0 -124
+ADD1 -122
+PAIR 22848,22848
+ADD0 -120
+ADD1 -118
+PAIR 20160,23744
+SET2 -116
+PAIR 896,2688
+ADD0 -114
+ADD1 -112
+ADD2 -110
+PAIR 5824,16576
+ADD0 -108
+ADD1 -106
+ADD2 -104
+PAIR 17472,24192
+ADD0 -102
+ADD1 -100
+ADD2 -98
+PAIR 25984,28224
+CARRY0
+ADD0 -96
+ADD1 -94
+ADD2 -92
+PAIR 12096,25536
+SET3 -90
+PAIR 2240,5376
+ADD0 -88
+ADD3 -86
+PAIR 16128,21056
+ADD0 -84
+CARRY1
+ADD1 -82
+ADD3 -80
+PAIR 0,27328
+ADD2 -78
+ADD3 -76
+PAIR 3584,9856
+ADD0 -74
+ADD2 -72
+ADD3 -70
+PAIR 14336,21952
+ADD0 -68
+CARRY2
+ADD2 -66
+ADD3 -64
+PAIR 27776,10752
+ADD0 -62
+MORE2
+ADD2 -60
+CARRY3
+ADD3 -58
+PAIR 12544,19264
+ADD1 -56
+ADD2 -54
+ADD3 -52
+PAIR 25088,26432
+ADD1 -50
+ADD2 -48
+ADD3 -46
+PAIR 448,1344
+ADD0 -44
+ADD1 -42
+MORE2
+ADD2 -40
+ADD3 -38
+PAIR 3136,4032
+MORE0
+ADD0 -36
+MORE1
+ADD1 -34
+ADD2 -32
+ADD3 -30
+PAIR 4480,4480
+ADD0 -28
+ADD1 -26
+MORE2
+ADD2 -24
+MORE3
+ADD3 -22
+PAIR 4928,4928
+ADD0 -20
+ADD1 -18
+MORE2
+ADD2 -16
+MORE3
+ADD3 -14
+PAIR 6272,6720
+MORE0
+ADD0 -12
+MORE1
+ADD1 -10
+ADD2 -8
 ADD3 -6
-PAIR 448,2240
+PAIR 7168,7616
 MORE0
 ADD0 -4
 MORE1
 ADD1 -2
 ADD2 0
 ADD3 2
-PAIR 2688,5824
+PAIR 8064,9408
 ADD0 4
 ADD1 6
 ADD2 8
 ADD3 10
-PAIR 6272,7616
+PAIR 10304,11200
 MORE0
 ADD0 12
-ADD1 14
-ADD2 16
-ADD3 18
-PAIR 8064,11200
-ADD0 20
 MORE1
+ADD1 14
+MORE2
+ADD2 16
+MORE3
+ADD3 18
+PAIR 12992,13888
+ADD0 20
 ADD1 22
 ADD2 24
 ADD3 26
-PAIR 12992,13440
+PAIR 14784,15232
+MORE0
 ADD0 28
+MORE1
 ADD1 30
 MORE2
 ADD2 32
+MORE3
 ADD3 34
-PAIR 14784,15232
+PAIR 15680,17024
 ADD0 36
 ADD1 38
-MORE2
 ADD2 40
-MORE3
 ADD3 42
-PAIR 15680,16128
-MORE0
+PAIR 17920,18368
 ADD0 44
-MORE1
 ADD1 46
 ADD2 48
 ADD3 50
-PAIR 18368,18816
+PAIR 18816,19712
 ADD0 52
 MORE1
 ADD1 54
+MORE2
 ADD2 56
 MORE3
 ADD3 58
-PAIR 19712,21952
+PAIR 20608,21504
+MORE0
 ADD0 60
-MORE1
 ADD1 62
 MORE2
 ADD2 64
@@ -527,26 +1657,14 @@ MORE1
 ADD1 70
 ADD2 72
 ADD3 74
-PAIR 23744,24640
+PAIR 24640,26880
+MORE0
 ADD0 76
+MORE1
 ADD1 78
-MORE2
 ADD2 80
 MORE3
 ADD3 82
-PAIR 25536,26880
-MORE0
-ADD0 84
-MORE1
-ADD1 86
-ADD2 88
-ADD3 90
-PAIR 27776,25984
-ADD0 92
-ADD1 94
-ADD2 96
-MORE3
-ADD3 98
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -658,12 +1776,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_1f0fe324381625ec_l058_g1,.-peristyle_1f0fe324381625ec_l058_g1
-.globl peristyle_1f0fe324381625ec_l058_g2
-.hidden peristyle_1f0fe324381625ec_l058_g2
-.type peristyle_1f0fe324381625ec_l058_g2,@function
+.size peristyle_39a6d3e896f13162_l058_g5,.-peristyle_39a6d3e896f13162_l058_g5
+.globl peristyle_39a6d3e896f13162_l058_g6
+.hidden peristyle_39a6d3e896f13162_l058_g6
+.type peristyle_39a6d3e896f13162_l058_g6,@function
 .p2align 6
-peristyle_1f0fe324381625ec_l058_g2:
+peristyle_39a6d3e896f13162_l058_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -672,981 +1790,180 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 16128,22848
+PAIR 5824,14784
 SET0 -128
 SET1 -126
-PAIR 26880,26880
+PAIR 4928,14336
 ADD0 -124
-ADD1 -122
-PAIR 20160,23744
-SET2 -120
-PAIR 15680,3584
-ADD0 -118
-ADD2 -116
-PAIR 8512,26432
-ADD1 -114
-ADD2 -112
-PAIR 1344,2688
-ADD0 -110
-ADD1 -108
-ADD2 -106
-PAIR 4480,5376
-CARRY0
-ADD0 -104
-ADD1 -102
-CARRY2
-ADD2 -100
-PAIR 5824,6720
-MORE0
-ADD0 -98
-CARRY1
-ADD1 -96
-ADD2 -94
-PAIR 9856,13440
-ADD0 -92
-ADD1 -90
-ADD2 -88
-PAIR 13888,14336
-ADD0 -86
-ADD1 -84
-MORE2
-ADD2 -82
-PAIR 15232,17024
-MORE0
-ADD0 -80
-MORE1
-ADD1 -78
-ADD2 -76
-PAIR 18816,20608
-ADD0 -74
-MORE1
-ADD1 -72
-ADD2 -70
-PAIR 21952,23296
-ADD0 -68
-MORE1
-ADD1 -66
-MORE2
-ADD2 -64
-PAIR 9408,14784
-MORE0
-ADD0 -62
-SET3 -60
-PAIR 1792,21056
-ADD0 -58
-ADD1 -56
-ADD3 -54
-PAIR 4032,6272
-ADD0 -52
-ADD2 -50
-ADD3 -48
-PAIR 10752,12992
-ADD0 -46
-ADD2 -44
-ADD3 -42
-PAIR 18368,25984
-ADD0 -40
-ADD2 -38
-ADD3 -36
-PAIR 0,12096
-ADD1 -34
-MORE2
-ADD2 -32
-ADD3 -30
-PAIR 12544,19264
-MORE1
-ADD1 -28
-ADD2 -26
-CARRY3
-ADD3 -24
-PAIR 27328,25536
-ADD1 -22
-ADD2 -20
-ADD3 -18
-PAIR 448,896
-ADD0 -16
-ADD1 -14
-ADD2 -12
-ADD3 -10
-PAIR 2240,3136
-ADD0 -8
-ADD1 -6
-MORE2
-ADD2 -4
-MORE3
-ADD3 -2
-PAIR 4928,7168
-MORE0
-ADD0 0
-ADD1 2
-ADD2 4
-ADD3 6
-PAIR 7616,8064
-ADD0 8
-MORE1
-ADD1 10
-ADD2 12
-ADD3 14
-PAIR 8960,10304
-MORE0
-ADD0 16
-ADD1 18
-ADD2 20
-ADD3 22
-PAIR 11200,11648
-ADD0 24
-ADD1 26
-ADD2 28
-ADD3 30
-PAIR 16576,17472
-ADD0 32
-ADD1 34
-ADD2 36
-ADD3 38
-PAIR 17920,19712
-MORE0
-ADD0 40
-ADD1 42
-ADD2 44
-ADD3 46
-PAIR 21504,22400
-ADD0 48
-ADD1 50
-MORE2
-ADD2 52
-MORE3
-ADD3 54
-PAIR 24192,27776
-MORE0
-ADD0 56
-MORE1
-ADD1 58
-ADD2 60
-ADD3 62
-PAIR 28224,24640
-ADD0 64
-MORE1
-ADD1 66
-MORE2
-ADD2 68
-ADD3 70
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_1f0fe324381625ec_l058_g2,.-peristyle_1f0fe324381625ec_l058_g2
-.globl peristyle_1f0fe324381625ec_l058_g3
-.hidden peristyle_1f0fe324381625ec_l058_g3
-.type peristyle_1f0fe324381625ec_l058_g3,@function
-.p2align 6
-peristyle_1f0fe324381625ec_l058_g3:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 20160,5824
-SET0 -128
-SET1 -126
-PAIR 0,11200
-SET3 -124
-PAIR 13440,13888
-ADD3 -122
-PAIR 15232,17472
-ADD3 -120
-PAIR 19712,21504
-ADD3 -118
-PAIR 23296,27328
-ADD3 -116
-PAIR 448,2240
-ADD0 -114
-CARRY3
-ADD3 -112
-PAIR 3136,4032
-ADD0 -110
-ADD3 -108
-PAIR 6272,8064
-ADD0 -106
-ADD3 -104
-PAIR 8512,9408
-ADD0 -102
-ADD3 -100
-PAIR 12544,15680
-CARRY0
-ADD0 -98
-ADD3 -96
-PAIR 16576,22400
-ADD0 -94
-ADD3 -92
-PAIR 22848,22848
-ADD0 -90
-MORE3
-ADD3 -88
-PAIR 3584,25984
-ADD1 -86
-ADD3 -84
-PAIR 4928,7616
-ADD0 -82
-ADD1 -80
-MORE3
-ADD3 -78
-PAIR 12992,17024
-ADD0 -76
-ADD1 -74
-ADD3 -72
-PAIR 17920,21056
-ADD0 -70
-ADD1 -68
-ADD3 -66
-PAIR 1344,1792
-SET2 -64
-MORE3
-ADD3 -62
-PAIR 5376,14784
-ADD2 -60
-ADD3 -58
-PAIR 2688,10304
-ADD0 -56
-ADD2 -54
-ADD3 -52
-PAIR 25536,25536
-ADD0 -50
-ADD2 -48
-MORE3
-ADD3 -46
-PAIR 896,16128
-ADD1 -44
-ADD2 -42
-ADD3 -40
-PAIR 20608,24192
-ADD1 -38
-ADD2 -36
-ADD3 -34
-PAIR 26880,27776
-ADD1 -32
-ADD2 -30
-MORE3
-ADD3 -28
-PAIR 8960,9856
-ADD0 -26
-ADD1 -24
-ADD2 -22
-MORE3
-ADD3 -20
-PAIR 10752,11648
-ADD0 -18
-ADD1 -16
-ADD2 -14
-ADD3 -12
-PAIR 12096,14336
-ADD0 -10
-ADD1 -8
-ADD2 -6
-MORE3
-ADD3 -4
-PAIR 19264,23744
-MORE0
-ADD0 -2
-ADD1 0
-ADD2 2
-MORE3
-ADD3 4
-PAIR 25088,26432
-ADD0 6
-ADD1 8
-ADD2 10
-ADD3 12
-PAIR 28224,18368
-ADD0 14
-ADD1 16
-CARRY2
-ADD2 18
-ADD3 20
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_1f0fe324381625ec_l058_g3,.-peristyle_1f0fe324381625ec_l058_g3
-.globl peristyle_1f0fe324381625ec_l058_g4
-.hidden peristyle_1f0fe324381625ec_l058_g4
-.type peristyle_1f0fe324381625ec_l058_g4,@function
-.p2align 6
-peristyle_1f0fe324381625ec_l058_g4:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 5376,8512
-SET0 -128
-SET1 -126
-PAIR 12096,25536
-ADD0 -124
-ADD1 -122
-PAIR 10752,27328
-ADD0 -120
-SET2 -118
-PAIR 0,9856
-ADD0 -116
-ADD1 -114
-ADD2 -112
-PAIR 20160,21952
-ADD0 -110
-ADD1 -108
-ADD2 -106
-PAIR 23744,27776
-CARRY0
-ADD0 -104
-ADD1 -102
-CARRY2
-ADD2 -100
-PAIR 11648,2240
-ADD0 -98
-SET3 -96
-PAIR 21056,22848
-ADD1 -94
-ADD3 -92
-PAIR 1792,8960
-ADD0 -90
-ADD1 -88
-ADD3 -86
-PAIR 13440,16128
-ADD0 -84
-CARRY1
-ADD1 -82
-ADD3 -80
-PAIR 28224,14336
-ADD2 -78
-ADD3 -76
+SET2 -122
 PAIR 896,1344
-ADD0 -74
-MORE2
-ADD2 -72
-ADD3 -70
-PAIR 2688,6272
-MORE0
-ADD0 -68
-ADD2 -66
-CARRY3
-ADD3 -64
-PAIR 12992,17024
-ADD0 -62
-ADD2 -60
-ADD3 -58
-PAIR 21504,26432
-ADD0 -56
-ADD2 -54
-MORE3
-ADD3 -52
-PAIR 3136,4928
-ADD1 -50
-ADD2 -48
-ADD3 -46
-PAIR 9408,17472
-ADD1 -44
-ADD2 -42
-ADD3 -40
-PAIR 25088,3584
-ADD1 -38
-ADD2 -36
-ADD3 -34
-PAIR 448,4032
-ADD0 -32
-ADD1 -30
-MORE2
-ADD2 -28
-MORE3
-ADD3 -26
-PAIR 4480,5824
-ADD0 -24
-MORE1
-ADD1 -22
-MORE2
-ADD2 -20
-ADD3 -18
-PAIR 6720,6720
-MORE0
-ADD0 -16
-ADD1 -14
-ADD2 -12
-MORE3
-ADD3 -10
-PAIR 7168,7168
-ADD0 -8
-MORE1
-ADD1 -6
-ADD2 -4
-MORE3
-ADD3 -2
-PAIR 7616,8064
-ADD0 0
-ADD1 2
-ADD2 4
-ADD3 6
-PAIR 10304,11200
-ADD0 8
-MORE1
-ADD1 10
-MORE2
-ADD2 12
-MORE3
-ADD3 14
-PAIR 12544,13888
-MORE0
-ADD0 16
-MORE1
-ADD1 18
-ADD2 20
-ADD3 22
-PAIR 14784,15232
-ADD0 24
-MORE1
-ADD1 26
-MORE2
-ADD2 28
-MORE3
-ADD3 30
-PAIR 15680,16576
-MORE0
-ADD0 32
-ADD1 34
-ADD2 36
-ADD3 38
-PAIR 17920,18368
-ADD0 40
-ADD1 42
-ADD2 44
-ADD3 46
-PAIR 18816,19264
-MORE0
-ADD0 48
-MORE1
-ADD1 50
-ADD2 52
-MORE3
-ADD3 54
-PAIR 19712,20608
-MORE0
-ADD0 56
-ADD1 58
-MORE2
-ADD2 60
-ADD3 62
-PAIR 22400,23296
-MORE0
-ADD0 64
-ADD1 66
-ADD2 68
-MORE3
-ADD3 70
-PAIR 24192,24640
-ADD0 72
-MORE1
-ADD1 74
-MORE2
-ADD2 76
-MORE3
-ADD3 78
-PAIR 25984,26880
-MORE0
-ADD0 80
-ADD1 82
-ADD2 84
-ADD3 86
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_1f0fe324381625ec_l058_g4,.-peristyle_1f0fe324381625ec_l058_g4
-.globl peristyle_1f0fe324381625ec_l058_g5
-.hidden peristyle_1f0fe324381625ec_l058_g5
-.type peristyle_1f0fe324381625ec_l058_g5,@function
-.p2align 6
-peristyle_1f0fe324381625ec_l058_g5:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 1344,5376
-SET0 -128
-PAIR 3584,4480
-ADD0 -126
-SET1 -124
-PAIR 6720,7616
-ADD0 -122
-ADD1 -120
-PAIR 13440,13888
-CARRY0
-ADD0 -118
-CARRY1
-ADD1 -116
-PAIR 15232,18816
+ADD0 -120
+ADD1 -118
+ADD2 -116
+PAIR 5376,19712
 ADD0 -114
 ADD1 -112
-PAIR 21952,21952
-MORE0
-ADD0 -110
-ADD1 -108
-PAIR 24640,24640
-MORE0
-ADD0 -106
-MORE1
-ADD1 -104
-PAIR 25984,26880
-ADD0 -102
-ADD1 -100
-PAIR 0,14784
-ADD1 -98
-SET2 -96
-PAIR 7168,9856
-ADD0 -94
-ADD1 -92
-ADD2 -90
-PAIR 16128,17472
-MORE0
+ADD2 -110
+PAIR 21056,25536
+ADD0 -108
+SET3 -106
+PAIR 0,2240
+ADD0 -104
+ADD1 -102
+ADD3 -100
+PAIR 4032,10304
+ADD0 -98
+ADD1 -96
+ADD3 -94
+PAIR 3584,9408
+ADD2 -92
+ADD3 -90
+PAIR 3136,17472
 ADD0 -88
-ADD1 -86
-ADD2 -84
-PAIR 19264,19712
-ADD0 -82
-MORE1
-ADD1 -80
-ADD2 -78
-PAIR 23744,26432
+ADD2 -86
+ADD3 -84
+PAIR 1792,16128
+ADD1 -82
+ADD2 -80
+ADD3 -78
+PAIR 448,2688
+CARRY0
 ADD0 -76
 ADD1 -74
-ADD2 -72
-PAIR 27776,27328
-MORE0
-ADD0 -70
-MORE1
-ADD1 -68
-ADD2 -66
-PAIR 22848,25088
-SET3 -64
-PAIR 8512,20160
-ADD0 -62
-ADD1 -60
-ADD3 -58
-PAIR 23296,14336
-ADD0 -56
-ADD1 -54
-ADD3 -52
-PAIR 21056,25536
-ADD2 -50
-ADD3 -48
-PAIR 15680,18368
-ADD0 -46
-ADD2 -44
-ADD3 -42
-PAIR 2240,4032
-MORE1
-ADD1 -40
-ADD2 -38
-ADD3 -36
-PAIR 10304,5824
-ADD1 -34
 CARRY2
+ADD2 -72
+ADD3 -70
+PAIR 4480,6272
+ADD0 -68
+CARRY1
+ADD1 -66
+ADD2 -64
+CARRY3
+ADD3 -62
+PAIR 6720,7168
+ADD0 -60
+ADD1 -58
+ADD2 -56
+ADD3 -54
+PAIR 7616,8064
+MORE0
+ADD0 -52
+MORE1
+ADD1 -50
+MORE2
+ADD2 -48
+MORE3
+ADD3 -46
+PAIR 8512,8960
+ADD0 -44
+ADD1 -42
+ADD2 -40
+ADD3 -38
+PAIR 9856,10752
+ADD0 -36
+ADD1 -34
 ADD2 -32
 ADD3 -30
-PAIR 448,896
-MORE0
+PAIR 11200,11648
 ADD0 -28
 ADD1 -26
 ADD2 -24
-CARRY3
 ADD3 -22
-PAIR 1792,2688
+PAIR 12096,12544
 ADD0 -20
 ADD1 -18
 ADD2 -16
+MORE3
 ADD3 -14
-PAIR 3136,4928
+PAIR 12992,13440
 ADD0 -12
+MORE1
 ADD1 -10
 ADD2 -8
 ADD3 -6
-PAIR 6272,8064
+PAIR 13888,15232
+MORE0
 ADD0 -4
 MORE1
 ADD1 -2
+MORE2
 ADD2 0
+MORE3
 ADD3 2
-PAIR 8960,9408
+PAIR 15680,16576
 ADD0 4
+MORE1
 ADD1 6
+MORE2
 ADD2 8
 MORE3
 ADD3 10
-PAIR 10752,11200
-MORE0
+PAIR 17024,17920
 ADD0 12
 ADD1 14
 ADD2 16
 ADD3 18
-PAIR 11648,12096
+PAIR 18368,18816
+MORE0
 ADD0 20
+MORE1
 ADD1 22
 ADD2 24
+MORE3
 ADD3 26
-PAIR 12544,12992
+PAIR 19264,20160
 ADD0 28
 ADD1 30
-MORE2
 ADD2 32
 ADD3 34
-PAIR 16576,17024
+PAIR 20608,21504
 ADD0 36
 MORE1
 ADD1 38
+MORE2
 ADD2 40
+MORE3
 ADD3 42
-PAIR 17920,20608
+PAIR 21952,22400
 MORE0
 ADD0 44
+MORE1
 ADD1 46
 ADD2 48
+MORE3
 ADD3 50
-PAIR 21504,22400
+PAIR 23296,23744
 ADD0 52
 MORE1
 ADD1 54
+MORE2
 ADD2 56
+MORE3
 ADD3 58
-PAIR 24192,28224
+PAIR 24192,24640
 ADD0 60
 ADD1 62
 ADD2 64
 ADD3 66
+PAIR 25984,26432
+MORE0
+ADD0 68
+ADD1 70
+ADD2 72
+ADD3 74
+PAIR 26880,28224
+ADD0 76
+MORE1
+ADD1 78
+ADD2 80
+MORE3
+ADD3 82
+PAIR 27776,27328
+ADD0 84
+ADD1 86
+MORE2
+ADD2 88
+ADD3 90
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -1758,12 +2075,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_1f0fe324381625ec_l058_g5,.-peristyle_1f0fe324381625ec_l058_g5
-.globl peristyle_1f0fe324381625ec_l058_g6
-.hidden peristyle_1f0fe324381625ec_l058_g6
-.type peristyle_1f0fe324381625ec_l058_g6,@function
+.size peristyle_39a6d3e896f13162_l058_g6,.-peristyle_39a6d3e896f13162_l058_g6
+.globl peristyle_39a6d3e896f13162_l058_g7
+.hidden peristyle_39a6d3e896f13162_l058_g7
+.type peristyle_39a6d3e896f13162_l058_g7,@function
 .p2align 6
-peristyle_1f0fe324381625ec_l058_g6:
+peristyle_39a6d3e896f13162_l058_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1772,446 +2089,103 @@ vpcmpeqw %ymm15,%ymm15,%ymm15
 vpsrlw $8,%ymm15,%ymm15
 1:
 lea 128(%rdx),%rax
-PAIR 5824,25088
-SET0 -128
-SET1 -126
-PAIR 1344,19712
-SET2 -124
-PAIR 22848,22848
-CARRY2
-ADD2 -122
-PAIR 25536,25536
-MORE2
-ADD2 -120
-PAIR 896,14336
+PAIR 11200,23296
+SET1 -128
+PAIR 448,2240
+SET0 -126
+ADD1 -124
+PAIR 3136,4032
+ADD0 -122
+ADD1 -120
+PAIR 8512,9408
 ADD0 -118
-MORE2
-ADD2 -116
-PAIR 4928,5376
+ADD1 -116
+PAIR 12544,15680
 ADD0 -114
 ADD1 -112
-ADD2 -110
-PAIR 14784,27328
-ADD0 -108
-ADD1 -106
-MORE2
-ADD2 -104
-PAIR 4480,6720
-SET3 -102
-PAIR 7168,13888
-CARRY3
-ADD3 -100
-PAIR 17024,17472
-ADD3 -98
-PAIR 20608,18368
+PAIR 22400,22848
+ADD0 -110
+ADD1 -108
+PAIR 7616,26432
+CARRY0
+ADD0 -106
+SET2 -104
+PAIR 14336,17024
+ADD0 -102
+ADD1 -100
+ADD2 -98
+PAIR 18368,28224
 ADD0 -96
+CARRY1
 ADD1 -94
-MORE3
-ADD3 -92
-PAIR 0,448
-MORE2
-ADD2 -90
-ADD3 -88
-PAIR 2240,3136
-ADD2 -86
-ADD3 -84
-PAIR 8512,9408
-ADD2 -82
+ADD2 -92
+PAIR 5376,14784
+SET3 -90
+PAIR 1792,21504
+ADD1 -88
+ADD3 -86
+PAIR 2688,5824
+ADD0 -84
+ADD1 -82
 ADD3 -80
-PAIR 11200,12544
-MORE2
-ADD2 -78
-ADD3 -76
-PAIR 13440,15232
-ADD2 -74
-ADD3 -72
-PAIR 15680,15680
-ADD2 -70
-MORE3
+PAIR 6272,8064
+ADD0 -78
+ADD1 -76
+ADD3 -74
+PAIR 10304,16576
+ADD0 -72
+ADD1 -70
 ADD3 -68
-PAIR 18816,18816
-ADD2 -66
-MORE3
-ADD3 -64
-PAIR 21952,22400
-ADD2 -62
-MORE3
-ADD3 -60
-PAIR 23296,26432
-ADD2 -58
-MORE3
-ADD3 -56
-PAIR 3584,4032
-ADD0 -54
-ADD2 -52
-ADD3 -50
-PAIR 7616,26880
-ADD0 -48
-MORE2
-ADD2 -46
-MORE3
-ADD3 -44
-PAIR 1792,2688
-ADD1 -42
-MORE2
-ADD2 -40
-ADD3 -38
-PAIR 6272,16128
-ADD1 -36
-ADD2 -34
-MORE3
-ADD3 -32
-PAIR 17920,19264
-ADD1 -30
-MORE2
-ADD2 -28
-ADD3 -26
-PAIR 21504,24640
+PAIR 24640,25536
+ADD0 -66
+ADD1 -64
+ADD3 -62
+PAIR 16128,25984
+ADD2 -60
+ADD3 -58
+PAIR 27776,3584
+ADD2 -56
+ADD3 -54
+PAIR 9856,19264
+ADD0 -52
+ADD2 -50
+ADD3 -48
+PAIR 20160,20608
+ADD1 -46
+ADD2 -44
+ADD3 -42
+PAIR 24192,896
+ADD1 -40
+ADD2 -38
+ADD3 -36
+PAIR 4928,8960
+ADD0 -34
+ADD1 -32
+ADD2 -30
+ADD3 -28
+PAIR 10752,11648
+ADD0 -26
 ADD1 -24
 ADD2 -22
 ADD3 -20
-PAIR 27776,28224
-ADD1 -18
-ADD2 -16
-ADD3 -14
-PAIR 8064,8960
-ADD0 -12
-ADD1 -10
-ADD2 -8
-ADD3 -6
-PAIR 9856,10304
-ADD0 -4
-ADD1 -2
-ADD2 0
-ADD3 2
-PAIR 10752,11648
-ADD0 4
-ADD1 6
-MORE2
-ADD2 8
-ADD3 10
 PAIR 12096,12992
-ADD0 12
-ADD1 14
-ADD2 16
-MORE3
-ADD3 18
-PAIR 16576,20160
-ADD0 20
-ADD1 22
-ADD2 24
-ADD3 26
-PAIR 21056,23744
-ADD0 28
-CARRY1
-ADD1 30
-MORE2
-ADD2 32
-ADD3 34
-PAIR 24192,25984
-CARRY0
-ADD0 36
-ADD1 38
-ADD2 40
-ADD3 42
-vpsraw $8,%ymm4,%ymm0
-vpaddw 0(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm4,%ymm4
-vpunpcklwd %ymm0,%ymm4,%ymm1
-vpunpckhwd %ymm0,%ymm4,%ymm4
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm4,%ymm4
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,0(%rsi)
-vmovdqu %xmm0,64(%rsi)
-vextracti128 $1,%ymm4,%xmm0
-vmovdqu %xmm4,16(%rsi)
-vmovdqu %xmm0,80(%rsi)
-vpsraw $8,%ymm5,%ymm0
-vpaddw 32(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm5,%ymm5
-vpunpcklwd %ymm0,%ymm5,%ymm1
-vpunpckhwd %ymm0,%ymm5,%ymm5
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm5,%ymm5
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,32(%rsi)
-vmovdqu %xmm0,96(%rsi)
-vextracti128 $1,%ymm5,%xmm0
-vmovdqu %xmm5,48(%rsi)
-vmovdqu %xmm0,112(%rsi)
-vpsraw $8,%ymm6,%ymm0
-vpaddw 64(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm6,%ymm6
-vpunpcklwd %ymm0,%ymm6,%ymm1
-vpunpckhwd %ymm0,%ymm6,%ymm6
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm6,%ymm6
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7680(%rsi)
-vmovdqu %xmm0,7744(%rsi)
-vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,7696(%rsi)
-vmovdqu %xmm0,7760(%rsi)
-vpsraw $8,%ymm7,%ymm0
-vpaddw 96(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm7,%ymm7
-vpunpcklwd %ymm0,%ymm7,%ymm1
-vpunpckhwd %ymm0,%ymm7,%ymm7
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm7,%ymm7
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,7712(%rsi)
-vmovdqu %xmm0,7776(%rsi)
-vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,7728(%rsi)
-vmovdqu %xmm0,7792(%rsi)
-vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm8,%ymm8
-vpunpcklwd %ymm0,%ymm8,%ymm1
-vpunpckhwd %ymm0,%ymm8,%ymm8
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm8,%ymm8
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
-vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
-vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm9,%ymm9
-vpunpcklwd %ymm0,%ymm9,%ymm1
-vpunpckhwd %ymm0,%ymm9,%ymm9
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm9,%ymm9
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
-vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
-vpsraw $8,%ymm10,%ymm0
-vpaddw 192(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm10,%ymm10
-vpunpcklwd %ymm0,%ymm10,%ymm1
-vpunpckhwd %ymm0,%ymm10,%ymm10
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm10,%ymm10
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23040(%rsi)
-vmovdqu %xmm0,23104(%rsi)
-vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,23056(%rsi)
-vmovdqu %xmm0,23120(%rsi)
-vpsraw $8,%ymm11,%ymm0
-vpaddw 224(%rsp),%ymm0,%ymm0
-vpsllw $8,%ymm11,%ymm11
-vpunpcklwd %ymm0,%ymm11,%ymm1
-vpunpckhwd %ymm0,%ymm11,%ymm11
-vpsrad $8,%ymm1,%ymm1
-vpsrad $8,%ymm11,%ymm11
-vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,23072(%rsi)
-vmovdqu %xmm0,23136(%rsi)
-vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,23088(%rsi)
-vmovdqu %xmm0,23152(%rsi)
-add $32,%rdi
-add $128,%rsi
-dec %rcx
-jnz 1b
-vzeroupper
-leave
-ret
-.size peristyle_1f0fe324381625ec_l058_g6,.-peristyle_1f0fe324381625ec_l058_g6
-.globl peristyle_1f0fe324381625ec_l058_g7
-.hidden peristyle_1f0fe324381625ec_l058_g7
-.type peristyle_1f0fe324381625ec_l058_g7,@function
-.p2align 6
-peristyle_1f0fe324381625ec_l058_g7:
-push %rbp
-mov %rsp,%rbp
-sub $256,%rsp
-and $-64,%rsp
-vpcmpeqw %ymm15,%ymm15,%ymm15
-vpsrlw $8,%ymm15,%ymm15
-1:
-lea 128(%rdx),%rax
-PAIR 1792,25984
-SET3 -128
-PAIR 8512,20160
-SET0 -126
-ADD3 -124
-PAIR 2240,12544
-SET1 -122
-ADD3 -120
-PAIR 14336,26432
-ADD1 -118
-ADD3 -116
-PAIR 27328,6272
-ADD1 -114
-ADD3 -112
-PAIR 0,7616
-ADD0 -110
-ADD1 -108
-ADD3 -106
-PAIR 12096,14784
-ADD0 -104
-ADD1 -102
+ADD0 -18
+ADD1 -16
+ADD2 -14
+ADD3 -12
+PAIR 17920,21056
+MORE0
+ADD0 -10
+MORE1
+ADD1 -8
+ADD2 -6
+ADD3 -4
+PAIR 25088,23744
+ADD0 -2
+ADD1 0
+ADD2 2
 CARRY3
-ADD3 -100
-PAIR 19264,20608
-ADD0 -98
-ADD1 -96
-ADD3 -94
-PAIR 896,2688
-SET2 -92
-ADD3 -90
-PAIR 5824,10752
-ADD2 -88
-MORE3
-ADD3 -86
-PAIR 11648,22848
-ADD2 -84
-ADD3 -82
-PAIR 8960,13440
-CARRY0
-ADD0 -80
-ADD2 -78
-ADD3 -76
-PAIR 16576,24192
-ADD0 -74
-ADD2 -72
-ADD3 -70
-PAIR 28224,17472
-ADD0 -68
-ADD2 -66
-ADD3 -64
-PAIR 3136,5376
-ADD1 -62
-ADD2 -60
-ADD3 -58
-PAIR 6720,17024
-CARRY1
-ADD1 -56
-CARRY2
-ADD2 -54
-MORE3
-ADD3 -52
-PAIR 18368,21504
-ADD1 -50
-MORE2
-ADD2 -48
-ADD3 -46
-PAIR 25536,26880
-ADD1 -44
-ADD2 -42
-ADD3 -40
-PAIR 448,1344
-ADD0 -38
-ADD1 -36
-ADD2 -34
-ADD3 -32
-PAIR 3584,4032
-ADD0 -30
-ADD1 -28
-ADD2 -26
-ADD3 -24
-PAIR 4480,4480
-MORE0
-ADD0 -22
-MORE1
-ADD1 -20
-MORE2
-ADD2 -18
-MORE3
-ADD3 -16
-PAIR 4928,4928
-ADD0 -14
-MORE1
-ADD1 -12
-ADD2 -10
-ADD3 -8
-PAIR 7168,8064
-MORE0
-ADD0 -6
-ADD1 -4
-MORE2
-ADD2 -2
-ADD3 0
-PAIR 9856,11200
-MORE0
-ADD0 2
-ADD1 4
-ADD2 6
-ADD3 8
-PAIR 12992,13888
-MORE0
-ADD0 10
-MORE1
-ADD1 12
-MORE2
-ADD2 14
-MORE3
-ADD3 16
-PAIR 15232,15680
-MORE0
-ADD0 18
-ADD1 20
-MORE2
-ADD2 22
-ADD3 24
-PAIR 16128,17920
-ADD0 26
-ADD1 28
-ADD2 30
-MORE3
-ADD3 32
-PAIR 18816,19712
-MORE0
-ADD0 34
-MORE1
-ADD1 36
-ADD2 38
-ADD3 40
-PAIR 21056,21952
-MORE0
-ADD0 42
-MORE1
-ADD1 44
-MORE2
-ADD2 46
-MORE3
-ADD3 48
-PAIR 22400,23296
-ADD0 50
-ADD1 52
-MORE2
-ADD2 54
-ADD3 56
-PAIR 23744,9408
-ADD0 58
-ADD1 60
-ADD2 62
-ADD3 64
-PAIR 24640,25088
-MORE0
-ADD0 66
-MORE1
-ADD1 68
-MORE2
-ADD2 70
-MORE3
-ADD3 72
-PAIR 27776,10304
-ADD0 74
-MORE1
-ADD1 76
-ADD2 78
-MORE3
-ADD3 80
+ADD3 4
 vpsraw $8,%ymm4,%ymm0
 vpaddw 0(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm4,%ymm4
@@ -2265,7 +2239,6 @@ vextracti128 $1,%ymm7,%xmm0
 vmovdqu %xmm7,7728(%rsi)
 vmovdqu %xmm0,7792(%rsi)
 vpsraw $8,%ymm8,%ymm0
-vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
 vpunpcklwd %ymm0,%ymm8,%ymm1
 vpunpckhwd %ymm0,%ymm8,%ymm8
@@ -2278,7 +2251,6 @@ vextracti128 $1,%ymm8,%xmm0
 vmovdqu %xmm8,15376(%rsi)
 vmovdqu %xmm0,15440(%rsi)
 vpsraw $8,%ymm9,%ymm0
-vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
 vpunpcklwd %ymm0,%ymm9,%ymm1
 vpunpckhwd %ymm0,%ymm9,%ymm9
@@ -2323,12 +2295,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_1f0fe324381625ec_l058_g7,.-peristyle_1f0fe324381625ec_l058_g7
-.globl peristyle_1f0fe324381625ec_l058_g8
-.hidden peristyle_1f0fe324381625ec_l058_g8
-.type peristyle_1f0fe324381625ec_l058_g8,@function
+.size peristyle_39a6d3e896f13162_l058_g7,.-peristyle_39a6d3e896f13162_l058_g7
+.globl peristyle_39a6d3e896f13162_l058_g8
+.hidden peristyle_39a6d3e896f13162_l058_g8
+.type peristyle_39a6d3e896f13162_l058_g8,@function
 .p2align 6
-peristyle_1f0fe324381625ec_l058_g8:
+peristyle_39a6d3e896f13162_l058_g8:
 push %rbp
 mov %rsp,%rbp
 sub $64,%rsp
@@ -2430,5 +2402,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_1f0fe324381625ec_l058_g8,.-peristyle_1f0fe324381625ec_l058_g8
+.size peristyle_39a6d3e896f13162_l058_g8,.-peristyle_39a6d3e896f13162_l058_g8
 .section .note.GNU-stack,"",@progbits
