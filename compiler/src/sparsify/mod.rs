@@ -9,6 +9,7 @@ pub mod distill;
 mod error;
 pub mod images;
 pub mod network;
+mod product;
 pub mod progress;
 pub mod prune;
 pub mod quantize;

@@ -2,10 +2,10 @@
 //! known and before its results are.
 
 use super::network::activate;
+use super::product::{Rows, RowsMut, multiply};
 use super::prune::moments::{Map, columns};
 use crate::interp;
 use crate::ir::{Activation, ConvGeometry, Graph, Op, Tensor, ValueId};
-use ndarray::{ArrayView2, ArrayViewMut2, linalg::general_mat_mul};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -152,17 +152,16 @@ fn convolved(x: &Tensor, weight: &[f32], bias: &[f32], geometry: &ConvGeometry, 
     // The constant 1 at the end of a window meets the bias.
     let rows: Vec<f32> =
         weight.chunks_exact(inputs).zip(bias).flat_map(|(row, b)| row.iter().copied().chain([*b])).collect();
-    let rows = ArrayView2::from_shape((outputs, inputs + 1), &rows).expect("a row per output");
+    let rows = Rows::dense(&rows, outputs, inputs + 1);
     let total = out[0] * out[1];
     let mut y = vec![0.0f32; outputs * total];
-    let mut result = ArrayViewMut2::from_shape((outputs, total), &mut y).expect("a row per output");
     let lines = (PIXELS / out[1]).max(1);
     for from in (0..out[0]).step_by(lines) {
         let to = (from + lines).min(out[0]);
         let x = columns(map_of(x), geometry, out[1], [from, to]);
-        let x = ArrayView2::from_shape((inputs + 1, (to - from) * out[1]), &x).expect("a column per pixel");
-        let mut part = result.slice_mut(ndarray::s![.., from * out[1]..to * out[1]]);
-        general_mat_mul(1.0, &rows, &x, 0.0, &mut part);
+        let pixels = (to - from) * out[1];
+        let part = RowsMut { elements: &mut y[from * out[1]..], rows: outputs, columns: pixels, stride: total };
+        multiply(part, rows, Rows::dense(&x, inputs + 1, pixels));
     }
     Tensor::f32(shape, y)
 }

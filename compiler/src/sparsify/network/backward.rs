@@ -2,9 +2,9 @@
 
 use super::columns::{Columns, Window};
 use super::convolution::Weights;
-use super::product::{Rows, RowsMut, add_by_transposed, multiply_transposed};
 use super::{Convolution, MapId, Network, Shape, Step, Workspace, pointwise, pool};
 use crate::ir::Residual;
+use crate::sparsify::product::{Rows, RowsMut, add_by_transposed, multiply_transposed};
 
 /// Derivatives of a loss by the parameters of a network.
 #[derive(Clone, Debug)]

@@ -2,9 +2,9 @@
 
 use super::columns::{Columns, Window};
 use super::convolution::Weights;
-use super::product::{Rows, RowsMut, multiply};
 use super::{Convolution, MapId, Network, Shape, Step, Workspace, pointwise, pool};
 use crate::ir::{Activation, Residual};
+use crate::sparsify::product::{Rows, RowsMut, multiply};
 
 impl Network {
     /// Computes every map of `workspace` from `image`.

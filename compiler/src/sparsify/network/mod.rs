@@ -34,7 +34,6 @@ mod error;
 mod forward;
 mod pointwise;
 mod pool;
-mod product;
 mod quantise;
 mod shape;
 mod workspace;

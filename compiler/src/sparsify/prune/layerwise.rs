@@ -6,8 +6,8 @@ use super::obs::{Inverse, Trace, Workspace, trace};
 use crate::ir::Tensor;
 use crate::sparsify::Error;
 use crate::sparsify::dense::Layer;
+use crate::sparsify::product::{Rows, RowsMut, multiply_by_transposed};
 use crate::sparsify::walk::{Parameters, map_of};
-use ndarray::{ArrayView2, ArrayViewMut2, linalg::general_mat_mul};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -20,14 +20,13 @@ const PIXELS: usize = 3072;
 pub fn moments(layer: &Layer, dense: &[Arc<Tensor>], seen: &[Arc<Tensor>], out: [usize; 2]) -> Moments {
     let (inputs, outputs) = (layer.inputs() + 1, layer.shape[0]);
     let rows = with_bias(&layer.weight, &layer.bias);
-    let rows = ArrayView2::from_shape((outputs, inputs), &rows).expect("a row per output");
+    let rows = Rows::dense(&rows, outputs, inputs);
     let of_image = |image: usize| {
         let pixels = sample(out[0] * out[1], PIXELS, image as u64);
         let wanted = windows(map_of(&dense[image]), &layer.geometry, out, &pixels);
         let mut answers = vec![0.0f32; pixels.len() * outputs];
-        let mut product = ArrayViewMut2::from_shape((pixels.len(), outputs), &mut answers).expect("whole rows");
-        let x = ArrayView2::from_shape((pixels.len(), inputs), &wanted).expect("whole rows");
-        general_mat_mul(1.0, &x, &rows.t(), 0.0, &mut product);
+        let product = RowsMut::dense(&mut answers, pixels.len(), outputs);
+        multiply_by_transposed(product, Rows::dense(&wanted, pixels.len(), inputs), rows);
         if Arc::ptr_eq(&dense[image], &seen[image]) {
             return Moments::of(&wanted, &answers, inputs, outputs);
         }

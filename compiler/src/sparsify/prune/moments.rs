@@ -2,7 +2,7 @@
 
 use super::cholesky::{Cholesky, dot};
 use crate::ir::ConvGeometry;
-use ndarray::{ArrayView2, ArrayViewMut2, linalg::general_mat_mul, s};
+use crate::sparsify::product::{Rows, RowsMut, multiply_transposed};
 
 /// Columns of a block of the symmetric product.
 const BLOCK: usize = 192;
@@ -124,18 +124,15 @@ impl Moments {
     pub fn of(windows: &[f32], answers: &[f32], inputs: usize, outputs: usize) -> Self {
         let pixels = windows.len() / inputs;
         let mut moments = Self::new(inputs, outputs);
-        let x = ArrayView2::from_shape((pixels, inputs), windows).expect("whole rows");
-        let y = ArrayView2::from_shape((pixels, outputs), answers).expect("whole rows");
+        let (x, y) = (Rows::dense(windows, pixels, inputs), Rows::dense(answers, pixels, outputs));
         let mut xx = vec![0.0f32; inputs * inputs];
-        let mut product = ArrayViewMut2::from_shape((inputs, inputs), &mut xx).expect("a square");
         for from in (0..inputs).step_by(BLOCK) {
             let to = (from + BLOCK).min(inputs);
-            let lower = x.slice(s![.., from..to]);
-            general_mat_mul(1.0, &lower.t(), &x.slice(s![.., ..to]), 0.0, &mut product.slice_mut(s![from..to, ..to]));
+            let part = RowsMut { elements: &mut xx[from * inputs..], rows: to - from, columns: to, stride: inputs };
+            multiply_transposed(part, false, x.columns(from..to), x.columns(0..to));
         }
         let mut yx = vec![0.0f32; outputs * inputs];
-        let mut product = ArrayViewMut2::from_shape((outputs, inputs), &mut yx).expect("a rectangle");
-        general_mat_mul(1.0, &y.t(), &x, 0.0, &mut product);
+        multiply_transposed(RowsMut::dense(&mut yx, outputs, inputs), false, y, x);
         moments.xx = xx.into_iter().map(f64::from).collect();
         moments.yx = yx.into_iter().map(f64::from).collect();
         for row in answers.chunks_exact(outputs) {
