@@ -3,6 +3,9 @@
 use super::Row;
 use std::collections::BTreeMap;
 
+/// Sets, an even number, that are compared with each other: the comparisons of all would be the square of their number.
+const WINDOW: usize = 2048;
+
 /// Groups of `group` outputs, a power of two, of which the last may have fewer: outputs join in twos, and those again,
 /// those first that have most rows in common. Outputs that have all rows in common stay in order.
 pub fn alike<W>(rows: &[Row<W>], group: usize) -> Vec<Vec<usize>> {
@@ -26,9 +29,10 @@ impl Set {
         self.bits.iter().zip(&other.bits).map(|(a, b)| (a & b).count_ones()).sum()
     }
 
-    fn join(&mut self, other: Set) {
+    fn with(mut self, other: Set) -> Set {
         self.outputs.extend(other.outputs);
         self.bits.iter_mut().zip(other.bits).for_each(|(a, b)| *a |= b);
+        self
     }
 }
 
@@ -53,28 +57,37 @@ fn twos(sets: Vec<Set>) -> Vec<Set> {
     let whole = sets.len() / 2 * 2;
     let odd = sets.len() != whole || sets.windows(2).any(|two| two[0].outputs.len() != two[1].outputs.len());
     let free = if odd { sets.len() - 1 } else { sets.len() };
-    let mut candidates: Vec<(u32, usize, usize)> = (0..free)
-        .flat_map(|a| (a + 1..free).map(move |b| (a, b)))
-        .map(|(a, b)| (sets[a].in_common(&sets[b]), a, b))
-        .collect();
-    candidates.sort_by_key(|&(common, a, b)| (std::cmp::Reverse(common), a, b));
     let mut sets: Vec<Option<Set>> = sets.into_iter().map(Some).collect();
     let mut joined = Vec::new();
-    for (_, a, b) in candidates {
-        if sets[a].is_some() && sets[b].is_some() {
-            let (first, second) = (sets[a].take(), sets[b].take());
-            let mut set = first.expect("it was there");
-            set.join(second.expect("it was there"));
-            joined.push(set);
+    for window in sets[..free].chunks_mut(WINDOW) {
+        for [a, b] in matches(window) {
+            let [first, second] = [a, b].map(|at| window[at].take().expect("a set is matched once"));
+            joined.push(first.with(second));
         }
     }
     // Memory is written in the order of groups: channels that follow each other soon after each other.
     joined.sort_by_key(|set| set.outputs[0]);
-    joined.extend(sets.into_iter().flatten().reduce(|mut all, set| {
-        all.join(set);
-        all
-    }));
+    joined.extend(sets.into_iter().flatten().reduce(Set::with));
     joined
+}
+
+/// Pairs of sets, those first that have most rows in common; one may be left over.
+fn matches(sets: &[Option<Set>]) -> Vec<[usize; 2]> {
+    let sets: Vec<&Set> = sets.iter().flatten().collect();
+    let mut candidates: Vec<(u32, usize, usize)> = (0..sets.len())
+        .flat_map(|a| (a + 1..sets.len()).map(move |b| (a, b)))
+        .map(|(a, b)| (sets[a].in_common(sets[b]), a, b))
+        .collect();
+    candidates.sort_by_key(|&(common, a, b)| (std::cmp::Reverse(common), a, b));
+    let mut matched = vec![false; sets.len()];
+    let mut matches = Vec::new();
+    for (_, a, b) in candidates {
+        if !matched[a] && !matched[b] {
+            (matched[a], matched[b]) = (true, true);
+            matches.push([a, b]);
+        }
+    }
+    matches
 }
 
 #[cfg(test)]

@@ -221,12 +221,12 @@ impl Conv {
                 }
             }
             let last = end.min(first + count * tile);
-            for (g, group) in groups.iter().enumerate() {
+            for g in 0..groups.len() {
                 let scratch = epilogue::Scratch {
                     accumulators: scratch.add(g * bytes_per_group),
                     bytes: scratch.add(outputs * stride * 4),
                 };
-                self.epilogue.run(isa, self, group, groups.get(g + 1), scratch, arena, first..last);
+                self.epilogue.run(isa, self, &groups[g..], scratch, arena, first..last);
             }
         }
     }

@@ -62,8 +62,7 @@ impl Epilogue {
     pub(super) unsafe fn run_fused(
         &self,
         conv: &Conv,
-        group: &Group,
-        next: Option<&Group>,
+        groups: &[Group],
         scratch: Scratch,
         arena: *mut u8,
         pixels: Range<usize>,
@@ -79,11 +78,10 @@ impl Epilogue {
         let only_floats = only(DType::F32).filter(|_| !requantised);
         let only_bytes = only(DType::U8);
         let row_of_floats = only_floats.is_none() && (requantised || stores(DType::F32).next().is_some());
-        let following = group.outputs.iter().skip(1).chain(next.and_then(|next| next.outputs.first()));
-        let mut following = following.map(|&channel| usize::from(channel));
-        for (j, &channel) in group.outputs.iter().enumerate() {
+        let mut following = groups.iter().flat_map(|group| group.outputs.iter()).skip(1);
+        for (j, &channel) in groups[0].outputs.iter().enumerate() {
             let channel = usize::from(channel);
-            let following = following.next();
+            let following = following.next().map(|&channel| usize::from(channel));
             // SAFETY: the row of output `j` holds the chunk's accumulators; a row behind those of accumulators holds
             // quantised values and their two halves. Only stores have the rows of the run, as has the residual.
             unsafe {

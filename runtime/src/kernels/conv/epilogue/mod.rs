@@ -74,8 +74,8 @@ pub(super) struct Scratch {
 }
 
 impl Epilogue {
-    /// Finishes the accumulators of `group` for the linear input positions `pixels`. `next` is the group that will be
-    /// finished after it, if any.
+    /// Finishes the accumulators of the first of `groups` for the linear input positions `pixels`. The others are those that
+    /// will be finished after it.
     ///
     /// # Safety
     /// As for [`Conv::run_unit`].
@@ -83,8 +83,7 @@ impl Epilogue {
         &self,
         isa: Isa,
         conv: &Conv,
-        group: &Group,
-        next: Option<&Group>,
+        groups: &[Group],
         scratch: Scratch,
         arena: *mut u8,
         pixels: Range<usize>,
@@ -94,9 +93,9 @@ impl Epilogue {
             match isa {
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx2 if self.is_fused(conv, &pixels) => {
-                    self.run_fused(conv, group, next, scratch, arena, pixels);
+                    self.run_fused(conv, groups, scratch, arena, pixels);
                 }
-                _ => self.run_plain(isa, conv, group, scratch, arena, pixels),
+                _ => self.run_plain(isa, conv, &groups[0], scratch, arena, pixels),
             }
         }
     }

@@ -185,12 +185,12 @@ impl Panels {
                 }
             }
             let last = end.min(first + count * tile);
-            for (g, group) in groups.iter().enumerate() {
+            for g in 0..groups.len() {
                 let scratch = epilogue::Scratch {
                     accumulators: scratch.add(g * bytes_per_group),
                     bytes: scratch.add(groups.len() * bytes_per_group),
                 };
-                conv.epilogue.run(isa, conv, group, groups.get(g + 1), scratch, arena, first..last);
+                conv.epilogue.run(isa, conv, &groups[g..], scratch, arena, first..last);
             }
         }
     }

@@ -261,13 +261,13 @@ impl Winograd {
             unit.transform(isa);
             unit.multiply(isa);
             let pixels = first * conv.input.row..(end - 1) * conv.input.row + conv.out_width;
-            for (g, group) in unit.groups.iter().enumerate() {
+            for g in 0..unit.groups.len() {
                 unit.results(isa, g);
                 let scratch = epilogue::Scratch {
                     accumulators: accumulators.cast(),
                     bytes: accumulators.add(GROUP * stride).cast(),
                 };
-                conv.epilogue.run(isa, conv, group, unit.groups.get(g + 1), scratch, arena, pixels.clone());
+                conv.epilogue.run(isa, conv, &unit.groups[g..], scratch, arena, pixels.clone());
             }
         }
     }

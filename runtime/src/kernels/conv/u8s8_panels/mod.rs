@@ -180,12 +180,12 @@ pub(super) unsafe fn run_unit(
             }
         }
         let last = end.min(first + tiles * tile);
-        for (g, group) in groups.iter().enumerate() {
+        for g in 0..groups.len() {
             let scratch = epilogue::Scratch {
                 accumulators: scratch.add(g * GROUP * stride * 4),
                 bytes: scratch.add(conv.blocking.outputs * stride * 4),
             };
-            conv.epilogue.run(isa, conv, group, groups.get(g + 1), scratch, arena, first..last);
+            conv.epilogue.run(isa, conv, &groups[g..], scratch, arena, first..last);
         }
     }
 }

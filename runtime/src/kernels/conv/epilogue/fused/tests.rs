@@ -66,7 +66,7 @@ fn run(isa: Isa, conv: &Conv, bytes: usize, pixels: std::ops::Range<usize>) -> V
     // SAFETY: the arena holds all maps and the scratch four rows of accumulators and one of bytes with its halves.
     unsafe {
         let scratch = Scratch { accumulators, bytes };
-        conv.epilogue.run(isa, conv, &conv.table.groups[0], None, scratch, arena.as_mut_ptr().cast(), pixels);
+        conv.epilogue.run(isa, conv, &conv.table.groups[..1], scratch, arena.as_mut_ptr().cast(), pixels);
     }
     arena.iter().map(|&w| if f32::from_bits(w).is_nan() { f32::NAN.to_bits() } else { w }).collect()
 }
