@@ -20,9 +20,9 @@ use std::time::{Duration, Instant};
 pub enum Emit {
     /// The detector: one static program.
     Bin,
-    /// `libNAME.a` and `NAME.h` for C and C++.
+    /// `libNAME.a` and `NAME.h` for C and C++, and a bill of materials, `NAME.cdx.json`.
     Staticlib,
-    /// `libNAME.so` and `NAME.h`.
+    /// `libNAME.so` and the same.
     Cdylib,
     /// A Python package, `NAME-VERSION-py3-none-PLATFORM.whl`, of one or several models.
     Wheel,
@@ -39,8 +39,7 @@ pub struct Args {
     more: Vec<PathBuf>,
 
     /// The binary to write [default: the crate's name, in this folder]; of a library `DIR/NAME`, which gives
-    /// DIR/libNAME.a or DIR/libNAME.so, and DIR/NAME.h; of a
-    /// wheel its folder, because a wheel's name is prescribed.
+    /// DIR/libNAME.a or DIR/libNAME.so, DIR/NAME.h and DIR/NAME.cdx.json; of a wheel its folder, because a wheel's name is prescribed.
     #[arg(short, long, value_name = "BINARY")]
     output: Option<PathBuf>,
 

@@ -68,7 +68,10 @@ pub fn build(dir: &Path, name: &str, artefact: Artefact, progress: &ProgressBar)
     let linked = match linked::list(&dir, &target, &target_dir, features) {
         Ok(list) => Some(list),
         Err(error) => {
-            progress.suspend(|| eprintln!("note: no versions for the bill of materials: {error:#}"));
+            progress.suspend(|| eprintln!(
+                    "note: cargo does not tell what is linked, so that the bill of materials has no versions or is missing: \
+                     {error:#}"
+                ));
             None
         }
     };

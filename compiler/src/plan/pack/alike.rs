@@ -54,8 +54,7 @@ fn bits<W>(rows: &[Row<W>]) -> Vec<Vec<u64>> {
 /// Joins sets in twos. One that is left over, or the smaller of two, comes last.
 fn twos(sets: Vec<Set>) -> Vec<Set> {
     // Only the last set may be smaller than the others: it takes what is left, so that no other is short of outputs.
-    let whole = sets.len() / 2 * 2;
-    let odd = sets.len() != whole || sets.windows(2).any(|two| two[0].outputs.len() != two[1].outputs.len());
+    let odd = !sets.len().is_multiple_of(2) || sets.windows(2).any(|two| two[0].outputs.len() != two[1].outputs.len());
     let free = if odd { sets.len() - 1 } else { sets.len() };
     let mut sets: Vec<Option<Set>> = sets.into_iter().map(Some).collect();
     let mut joined = Vec::new();

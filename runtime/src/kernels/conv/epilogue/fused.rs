@@ -83,10 +83,9 @@ impl Epilogue {
             let channel = usize::from(channel);
             let following = following.next().map(|&channel| usize::from(channel));
             // SAFETY: the row of output `j` holds the chunk's accumulators; a row behind those of accumulators holds
-            // quantised values and their two halves. Only stores have the rows of the run, as has the residual.
+            // quantised values. Only stores have the rows of the run, as has the residual.
             unsafe {
                 let row = scratch.accumulators.cast::<f32>().add(j * stride);
-                let halves = core::slice::from_raw_parts_mut(scratch.bytes.add(stride), 2 * stride);
                 let bias = self.bias[channel];
                 let pass = Pass {
                     from: row,
@@ -142,7 +141,7 @@ impl Epilogue {
                             if map.split[1] == 2 {
                                 store_byte_halves(&run, map, channel, arena, bytes);
                             } else {
-                                run.store_bytes(map, channel, arena, bytes, halves);
+                                run.store_bytes(map, channel, arena, bytes, &mut []);
                             }
                         }
                     }

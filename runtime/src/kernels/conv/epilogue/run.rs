@@ -103,7 +103,7 @@ impl Run {
         }
     }
 
-    /// Writes a run of bytes. `halves` is scratch of twice their length.
+    /// Writes a run of bytes. `halves` is scratch of twice their length, needed where the map has two column phases.
     ///
     /// # Safety
     /// `arena` is laid out for the map, which has the output's extents, and nobody else accesses the run but to write
