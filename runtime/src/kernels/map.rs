@@ -111,9 +111,19 @@ impl Map {
         if self.pad == [0; 4] && self.height.is_multiple_of(sh) && self.width.is_multiple_of(sw) {
             return;
         }
+        const LONG: isize = 8;
         // SAFETY: every row and column below lies within the plane's own extent, which the caller's contract gives us.
         unsafe {
-            let fill = |row: *mut T, from: isize, to: isize| (from..to).for_each(|i| row.offset(i).write(value));
+            let fill = |row: *mut T, from: isize, to: isize| {
+                if to - from >= LONG {
+                    core::slice::from_raw_parts_mut(row.offset(from), (to - from) as usize).fill(value);
+                    return;
+                }
+                for i in from..to {
+                    // Volatile, or the loop becomes a call to fill memory, for the one or two elements of most rows.
+                    row.offset(i).write_volatile(value);
+                }
+            };
             let base: *mut T = self.ptr(arena);
             for c in 0..self.channels {
                 for phase in 0..sh * sw {

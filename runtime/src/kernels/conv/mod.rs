@@ -221,13 +221,9 @@ impl Conv {
                 }
             }
             let last = end.min(first + count * tile);
-            for g in 0..groups.len() {
-                let scratch = epilogue::Scratch {
-                    accumulators: scratch.add(g * bytes_per_group),
-                    bytes: scratch.add(outputs * stride * 4),
-                };
-                self.epilogue.run(isa, self, &groups[g..], scratch, arena, first..last);
-            }
+            let bytes = scratch.add(outputs * stride * 4);
+            let sums = epilogue::Sums { groups, next: None, accumulators: scratch, pitch: bytes_per_group, bytes };
+            self.epilogue.run(isa, self, &sums, arena, first..last);
         }
     }
 }

@@ -1,10 +1,9 @@
 //! The epilogue for AVX2: one pass from accumulators to results, in registers, written where they belong if they can be.
 
 use super::run::Run;
-use super::{Epilogue, ResidualAt, Scratch};
+use super::{Epilogue, ResidualAt, StoreTo, Sums};
 use crate::engine::DType;
 use crate::kernels::Activation;
-use crate::kernels::conv::table::Group;
 use crate::kernels::conv::{Arithmetic, Conv};
 use crate::kernels::map::Map;
 use crate::simd::math::{Quantizer, avx2};
@@ -18,7 +17,6 @@ use core::arch::x86_64::{
     _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_storeu_si256,
 };
 use core::mem::transmute;
-use core::ops::Range;
 
 /// Elements computed at once, in four vectors.
 const LANES: usize = 32;
@@ -47,102 +45,128 @@ enum Sum {
     Integer { acc_bias: i32, scale: f32, bias: f32 },
 }
 
+/// Which stores of an epilogue are written at once: the only one of its type, if its rows are those of the run. A row in
+/// scratch serves several, or a map of other rows.
+struct Targets<'a> {
+    floats: Option<&'a StoreTo>,
+    bytes: Option<&'a StoreTo>,
+    /// That of the first byte store.
+    quantizer: Option<Quantizer>,
+    row_of_floats: bool,
+}
+
+impl<'a> Targets<'a> {
+    fn new(stores: &'a [StoreTo], run: &Run) -> Targets<'a> {
+        let of = |dtype: DType| stores.iter().filter(move |store| store.map.dtype == dtype);
+        let quantizer = of(DType::U8).next().map(|store| store.quantizer);
+        let requantised = of(DType::U8).any(|store| Some(store.quantizer) != quantizer);
+        let only = |dtype: DType| of(dtype).next().filter(|store| of(dtype).count() == 1 && run.same_rows(&store.map));
+        let floats = only(DType::F32).filter(|_| !requantised);
+        let row_of_floats = floats.is_none() && (requantised || of(DType::F32).next().is_some());
+        Targets { floats, bytes: only(DType::U8), quantizer, row_of_floats }
+    }
+}
+
 impl Epilogue {
-    /// Whether [`Epilogue::run_fused`] serves these pixels: a residual must lie as they do.
-    pub(super) fn is_fused(&self, conv: &Conv, pixels: &Range<usize>) -> bool {
-        let run = Run::new(conv, pixels.clone());
+    /// Whether [`Epilogue::run_fused`] serves a run: a residual must lie as it does.
+    pub(super) fn is_fused(&self, run: &Run) -> bool {
         self.residual.is_none_or(|residual| run.same_rows(&residual.map))
     }
 
-    /// As [`Epilogue::run`], for pixels of which [`Epilogue::is_fused`] holds.
+    /// As [`Epilogue::run`], for a run of which [`Epilogue::is_fused`] holds.
     ///
     /// # Safety
     /// As for [`Conv::run_unit`].
     #[target_feature(enable = "avx2,fma")]
-    pub(super) unsafe fn run_fused(
+    pub(super) unsafe fn run_fused(&self, conv: &Conv, sums: &Sums<'_>, arena: *mut u8, run: &Run) {
+        let stride = conv.accumulator_stride();
+        let targets = Targets::new(&self.stores, run);
+        for (g, group) in sums.groups.iter().enumerate() {
+            for (j, &channel) in group.outputs.iter().enumerate() {
+                let next = group.outputs.get(j + 1).or_else(|| sums.groups.get(g + 1).or(sums.next)?.outputs.first());
+                // SAFETY: the row of output `j` holds the chunk's accumulators, that of bytes quantised values.
+                unsafe {
+                    let row = sums.accumulators.add(g * sums.pitch).cast::<f32>().add(j * stride);
+                    let channels = (usize::from(channel), next.map(|&next| usize::from(next)));
+                    self.finish_fused(conv, &targets, run, channels, arena, (row, sums.bytes));
+                }
+            }
+        }
+    }
+
+    /// Finishes one output. The second of `channels` will be next.
+    ///
+    /// # Safety
+    /// As for [`Epilogue::run_fused`], with the output's accumulators and a row of bytes in `scratch`.
+    #[target_feature(enable = "avx2,fma")]
+    #[inline]
+    unsafe fn finish_fused(
         &self,
         conv: &Conv,
-        groups: &[Group],
-        scratch: Scratch,
+        targets: &Targets<'_>,
+        run: &Run,
+        (channel, next): (usize, Option<usize>),
         arena: *mut u8,
-        pixels: Range<usize>,
+        (row, bytes): (*mut f32, *mut u8),
     ) {
-        let stride = conv.accumulator_stride();
-        let run = Run::new(conv, pixels);
-        let stores = |dtype: DType| self.stores.iter().filter(move |store| store.map.dtype == dtype);
-        let quantizer = stores(DType::U8).next().map(|store| store.quantizer);
-        let requantised = stores(DType::U8).any(|store| Some(store.quantizer) != quantizer);
-        // An only store of its type is written at once; a row in scratch serves several, or a map of other rows.
-        let only =
-            |dtype: DType| stores(dtype).next().filter(|store| stores(dtype).count() == 1 && run.same_rows(&store.map));
-        let only_floats = only(DType::F32).filter(|_| !requantised);
-        let only_bytes = only(DType::U8);
-        let row_of_floats = only_floats.is_none() && (requantised || stores(DType::F32).next().is_some());
-        let mut following = groups.iter().flat_map(|group| group.outputs.iter()).skip(1);
-        for (j, &channel) in groups[0].outputs.iter().enumerate() {
-            let channel = usize::from(channel);
-            let following = following.next().map(|&channel| usize::from(channel));
-            // SAFETY: the row of output `j` holds the chunk's accumulators; a row behind those of accumulators holds
-            // quantised values. Only stores have the rows of the run, as has the residual.
-            unsafe {
-                let row = scratch.accumulators.cast::<f32>().add(j * stride);
-                let bias = self.bias[channel];
-                let pass = Pass {
-                    from: row,
-                    sum: match conv.arithmetic {
-                        Arithmetic::F32 => Sum::Float { bias },
-                        Arithmetic::U8S8 => {
-                            Sum::Integer { acc_bias: self.acc_bias[channel], scale: self.scale[channel], bias }
+        // SAFETY: by the contract; only stores have the rows of the run, as has the residual.
+        unsafe {
+            let bias = self.bias[channel];
+            let pass = Pass {
+                from: row,
+                sum: match conv.arithmetic {
+                    Arithmetic::F32 => Sum::Float { bias },
+                    Arithmetic::U8S8 => {
+                        Sum::Integer { acc_bias: self.acc_bias[channel], scale: self.scale[channel], bias }
+                    }
+                },
+                activation: self.activation,
+                residual: self.residual.map(|r| (run.linear::<f32>(&r.map, channel, arena).cast_const(), r.at)),
+                floats: match targets.floats {
+                    Some(store) => Some(run.linear(&store.map, channel, arena)),
+                    None => targets.row_of_floats.then_some(row),
+                },
+                next: targets.floats.zip(next).map(|(store, channel)| run.linear(&store.map, channel, arena)),
+                bytes: targets.quantizer.map(|quantizer| match targets.bytes {
+                    Some(store) => (run.linear(&store.map, channel, arena), quantizer),
+                    None => (bytes, quantizer),
+                }),
+            };
+            pass.run(run.len());
+            let floats = core::slice::from_raw_parts(row, run.len());
+            let mut quantised = targets.quantizer;
+            for store in self.stores.iter() {
+                let map = &store.map;
+                match map.dtype {
+                    DType::F32 if targets.floats.is_some() => run.restore_padding(map, channel, arena, 0.0f32),
+                    DType::F32 if map.split[1] == 2 => store_halves(run, map, channel, arena, floats),
+                    DType::F32 => run.store_floats(map, channel, arena, floats),
+                    DType::U8 if targets.bytes.is_some() => run.restore_padding(map, channel, arena, map.pad_value),
+                    DType::U8 => {
+                        let linear = run.same_rows(map);
+                        if quantised != Some(store.quantizer) {
+                            let to = if linear { run.linear(map, channel, arena) } else { bytes };
+                            Pass {
+                                from: row,
+                                sum: Sum::Final,
+                                activation: Activation::Identity,
+                                residual: None,
+                                floats: None,
+                                next: None,
+                                bytes: Some((to, store.quantizer)),
+                            }
+                            .run(run.len());
+                            if linear {
+                                run.restore_padding(map, channel, arena, map.pad_value);
+                                continue;
+                            }
+                            quantised = Some(store.quantizer);
                         }
-                    },
-                    activation: self.activation,
-                    residual: self.residual.map(|r| (run.linear::<f32>(&r.map, channel, arena).cast_const(), r.at)),
-                    floats: match only_floats {
-                        Some(store) => Some(run.linear(&store.map, channel, arena)),
-                        None => row_of_floats.then_some(row),
-                    },
-                    next: only_floats.zip(following).map(|(store, channel)| run.linear(&store.map, channel, arena)),
-                    bytes: quantizer.map(|quantizer| match only_bytes {
-                        Some(store) => (run.linear(&store.map, channel, arena), quantizer),
-                        None => (scratch.bytes, quantizer),
-                    }),
-                };
-                pass.run(run.len());
-                let floats = core::slice::from_raw_parts(row, run.len());
-                let mut quantised = quantizer;
-                for store in self.stores.iter() {
-                    let map = &store.map;
-                    match map.dtype {
-                        DType::F32 if only_floats.is_some() => run.restore_padding(map, channel, arena, 0.0f32),
-                        DType::F32 if map.split[1] == 2 => store_halves(&run, map, channel, arena, floats),
-                        DType::F32 => run.store_floats(map, channel, arena, floats),
-                        DType::U8 if only_bytes.is_some() => run.restore_padding(map, channel, arena, map.pad_value),
-                        DType::U8 => {
-                            let linear = run.same_rows(map);
-                            if quantised != Some(store.quantizer) {
-                                let to = if linear { run.linear(map, channel, arena) } else { scratch.bytes };
-                                Pass {
-                                    from: row,
-                                    sum: Sum::Final,
-                                    activation: Activation::Identity,
-                                    residual: None,
-                                    floats: None,
-                                    next: None,
-                                    bytes: Some((to, store.quantizer)),
-                                }
-                                .run(run.len());
-                                if linear {
-                                    run.restore_padding(map, channel, arena, map.pad_value);
-                                    continue;
-                                }
-                                quantised = Some(store.quantizer);
-                            }
-                            let bytes = core::slice::from_raw_parts(scratch.bytes, run.len());
-                            if map.split[1] == 2 {
-                                store_byte_halves(&run, map, channel, arena, bytes);
-                            } else {
-                                run.store_bytes(map, channel, arena, bytes, &mut []);
-                            }
+                        let bytes = core::slice::from_raw_parts(bytes, run.len());
+                        if map.split[1] == 2 {
+                            store_byte_halves(run, map, channel, arena, bytes);
+                        } else {
+                            run.store_bytes(map, channel, arena, bytes, &mut []);
                         }
                     }
                 }
@@ -247,6 +271,9 @@ impl Pass {
                     let to = if whole { to.add(at) } else { bytes.as_mut_ptr() };
                     _mm256_storeu_si256(to.cast(), quantizer.quantize_lanes(lanes));
                 }
+            }
+            if rest == 0 {
+                return;
             }
             if let Some(to) = self.floats {
                 floats.as_ptr().copy_to_nonoverlapping(to.add(len - rest), rest);

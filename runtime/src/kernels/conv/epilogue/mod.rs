@@ -66,36 +66,34 @@ pub struct StoreTo {
     pub quantizer: Quantizer,
 }
 
-/// Where a group's accumulators are, and a row of scratch.
+/// Groups that are finished at once, and a row of scratch.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Scratch {
+pub(super) struct Sums<'a> {
+    /// The groups.
+    pub groups: &'a [Group],
+    /// The group that will be finished after them.
+    pub next: Option<&'a Group>,
+    /// Accumulators of the first output of the first group; those of its other outputs follow.
     pub accumulators: *mut u8,
+    /// Bytes from the accumulators of a group to those of the next.
+    pub pitch: usize,
+    /// A row of bytes.
     pub bytes: *mut u8,
 }
 
 impl Epilogue {
-    /// Finishes the accumulators of the first of `groups` for the linear input positions `pixels`. The others are those that
-    /// will be finished after it.
+    /// Finishes the accumulators of groups for the linear input positions `pixels`.
     ///
     /// # Safety
     /// As for [`Conv::run_unit`].
-    pub(super) unsafe fn run(
-        &self,
-        isa: Isa,
-        conv: &Conv,
-        groups: &[Group],
-        scratch: Scratch,
-        arena: *mut u8,
-        pixels: Range<usize>,
-    ) {
+    pub(super) unsafe fn run(&self, isa: Isa, conv: &Conv, sums: &Sums<'_>, arena: *mut u8, pixels: Range<usize>) {
+        let run = Run::new(conv, pixels);
         // SAFETY: forwarded.
         unsafe {
             match isa {
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 if self.is_fused(conv, &pixels) => {
-                    self.run_fused(conv, groups, scratch, arena, pixels);
-                }
-                _ => self.run_plain(isa, conv, &groups[0], scratch, arena, pixels),
+                Isa::Avx2 if self.is_fused(&run) => self.run_fused(conv, sums, arena, &run),
+                _ => self.run_plain(isa, conv, sums, arena, &run),
             }
         }
     }
@@ -107,14 +105,7 @@ per_isa! {
         ///
         /// # Safety
         /// As for [`Conv::run_unit`].
-        unsafe fn run_plain(
-            &self,
-            conv: &Conv,
-            group: &Group,
-            scratch: Scratch,
-            arena: *mut u8,
-            pixels: Range<usize>,
-        ) => run_with
+        unsafe fn run_plain(&self, conv: &Conv, sums: &Sums<'_>, arena: *mut u8, run: &Run) => run_with
     }
 }
 
@@ -123,30 +114,29 @@ pub(super) const BLOCK: usize = 64;
 
 impl Epilogue {
     #[inline(always)]
-    unsafe fn run_with(&self, conv: &Conv, group: &Group, scratch: Scratch, arena: *mut u8, pixels: Range<usize>) {
-        let Scratch { accumulators, bytes } = scratch;
+    unsafe fn run_with(&self, conv: &Conv, sums: &Sums<'_>, arena: *mut u8, run: &Run) {
         let stride = conv.accumulator_stride();
-        let run = Run::new(conv, pixels);
         let blocks = run.len().div_ceil(BLOCK);
-        for (j, &channel) in group.outputs.iter().enumerate() {
-            let channel = usize::from(channel);
-            // SAFETY: the row of output `j` holds the chunk's accumulators, as `i32` or `f32`, in whole blocks; behind the
-            // run the last block may hold old numbers, whose results are not stored. A row behind those of accumulators
-            // holds quantised values and their two halves.
-            let (values, bytes, halves) = unsafe {
-                let values = accumulators.cast::<f32>().add(j * stride).cast::<[f32; BLOCK]>();
-                let halves = core::slice::from_raw_parts_mut(bytes.add(stride), 2 * stride);
-                let bytes = bytes.cast::<[u8; BLOCK]>();
-                (
-                    core::slice::from_raw_parts_mut(values, blocks),
-                    core::slice::from_raw_parts_mut(bytes, blocks),
-                    halves,
-                )
-            };
-            // SAFETY: forwarded.
-            unsafe {
-                self.finish(conv, channel, arena, &run, values.as_flattened_mut());
-                self.store(channel, arena, &run, values, bytes, halves);
+        for (g, group) in sums.groups.iter().enumerate() {
+            for (j, &channel) in group.outputs.iter().enumerate() {
+                let channel = usize::from(channel);
+                // SAFETY: the row of output `j` holds the chunk's accumulators, as `i32` or `f32`, in whole blocks; behind
+                // the run the last block may hold old numbers, whose results are not stored. A row behind those of
+                // accumulators holds quantised values and their two halves.
+                let (values, bytes, halves) = unsafe {
+                    let values = sums.accumulators.add(g * sums.pitch).cast::<f32>().add(j * stride);
+                    let halves = core::slice::from_raw_parts_mut(sums.bytes.add(stride), 2 * stride);
+                    (
+                        core::slice::from_raw_parts_mut(values.cast::<[f32; BLOCK]>(), blocks),
+                        core::slice::from_raw_parts_mut(sums.bytes.cast::<[u8; BLOCK]>(), blocks),
+                        halves,
+                    )
+                };
+                // SAFETY: forwarded.
+                unsafe {
+                    self.finish(conv, channel, arena, run, values.as_flattened_mut());
+                    self.store(channel, arena, run, values, bytes, halves);
+                }
             }
         }
     }

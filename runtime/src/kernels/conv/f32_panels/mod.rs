@@ -185,13 +185,9 @@ impl Panels {
                 }
             }
             let last = end.min(first + count * tile);
-            for g in 0..groups.len() {
-                let scratch = epilogue::Scratch {
-                    accumulators: scratch.add(g * bytes_per_group),
-                    bytes: scratch.add(groups.len() * bytes_per_group),
-                };
-                conv.epilogue.run(isa, conv, &groups[g..], scratch, arena, first..last);
-            }
+            let bytes = scratch.add(groups.len() * bytes_per_group);
+            let sums = epilogue::Sums { groups, next: None, accumulators: scratch, pitch: bytes_per_group, bytes };
+            conv.epilogue.run(isa, conv, &sums, arena, first..last);
         }
     }
 

@@ -263,11 +263,14 @@ impl Winograd {
             let pixels = first * conv.input.row..(end - 1) * conv.input.row + conv.out_width;
             for g in 0..unit.groups.len() {
                 unit.results(isa, g);
-                let scratch = epilogue::Scratch {
+                let sums = epilogue::Sums {
+                    groups: &unit.groups[g..=g],
+                    next: unit.groups.get(g + 1),
                     accumulators: accumulators.cast(),
+                    pitch: 0,
                     bytes: accumulators.add(GROUP * stride).cast(),
                 };
-                conv.epilogue.run(isa, conv, &unit.groups[g..], scratch, arena, pixels.clone());
+                conv.epilogue.run(isa, conv, &sums, arena, pixels.clone());
             }
         }
     }

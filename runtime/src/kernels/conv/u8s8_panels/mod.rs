@@ -180,13 +180,9 @@ pub(super) unsafe fn run_unit(
             }
         }
         let last = end.min(first + tiles * tile);
-        for g in 0..groups.len() {
-            let scratch = epilogue::Scratch {
-                accumulators: scratch.add(g * GROUP * stride * 4),
-                bytes: scratch.add(conv.blocking.outputs * stride * 4),
-            };
-            conv.epilogue.run(isa, conv, &groups[g..], scratch, arena, first..last);
-        }
+        let bytes = scratch.add(conv.blocking.outputs * stride * 4);
+        let sums = epilogue::Sums { groups, next: None, accumulators: scratch, pitch: GROUP * stride * 4, bytes };
+        conv.epilogue.run(isa, conv, &sums, arena, first..last);
     }
 }
 

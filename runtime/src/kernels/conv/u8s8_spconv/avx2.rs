@@ -14,8 +14,12 @@ pub unsafe fn run(table: &Table, group: &Group, x: *const u8, accumulators: *mut
     unsafe {
         let mut offsets = table.offsets.as_ptr().add(group.offset as usize);
         let mut weights = table.weights.as_ptr().add(group.weight as usize).cast::<[i8; 2]>();
-        for (index, part) in table.segments(group).chunks_exact(PAIR_SEGMENTS).enumerate() {
+        let mut parts = table.segments(group).chunks_exact(PAIR_SEGMENTS).enumerate();
+        while let Some((index, part)) = parts.next() {
             sums_2x64(part.as_ptr(), x, accumulators, stride * 4, passes, index, offsets, weights);
+            if parts.len() == 0 {
+                return;
+            }
             offsets = offsets.add(part.iter().map(|s| s.entries() * 2).sum());
             weights = weights.add(part.iter().map(Segment::slots).sum());
         }

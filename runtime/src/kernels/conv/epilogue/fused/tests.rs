@@ -2,7 +2,7 @@
 
 use crate::engine::DType;
 use crate::kernels::Activation;
-use crate::kernels::conv::epilogue::{Epilogue, Residual, ResidualAt, Scratch, StoreTo};
+use crate::kernels::conv::epilogue::{Epilogue, Residual, ResidualAt, StoreTo, Sums};
 use crate::kernels::conv::{Arithmetic, Blocking, Conv, Group, Table};
 use crate::kernels::map::Map;
 use crate::simd::Isa;
@@ -65,8 +65,8 @@ fn run(isa: Isa, conv: &Conv, bytes: usize, pixels: std::ops::Range<usize>) -> V
     let bytes = accumulators.wrapping_add(conv.accumulator_stride() * 4 * 4);
     // SAFETY: the arena holds all maps and the scratch four rows of accumulators and one of bytes with its halves.
     unsafe {
-        let scratch = Scratch { accumulators, bytes };
-        conv.epilogue.run(isa, conv, &conv.table.groups[..1], scratch, arena.as_mut_ptr().cast(), pixels);
+        let sums = Sums { groups: &conv.table.groups[..1], next: None, accumulators, pitch: 0, bytes };
+        conv.epilogue.run(isa, conv, &sums, arena.as_mut_ptr().cast(), pixels);
     }
     arena.iter().map(|&w| if f32::from_bits(w).is_nan() { f32::NAN.to_bits() } else { w }).collect()
 }
