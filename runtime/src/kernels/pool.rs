@@ -110,17 +110,24 @@ per_isa! {
 impl MaxPool {
     #[inline(always)]
     unsafe fn run_channel_with(&self, arena: *mut u8, scratch: *mut u8, channel: usize, rows: &Range<usize>) {
+        // Four vectors at a time.
         // SAFETY: forwarded.
         unsafe {
             match self.input.dtype {
-                DType::U8 => self.pool::<u8>(arena, scratch.cast(), channel, rows),
-                DType::F32 => self.pool::<f32>(arena, scratch.cast(), channel, rows),
+                DType::U8 => self.pool::<u8, 128>(arena, scratch.cast(), channel, rows),
+                DType::F32 => self.pool::<f32, 32>(arena, scratch.cast(), channel, rows),
             }
         }
     }
 
     #[inline(always)]
-    unsafe fn pool<T: Element>(&self, arena: *mut u8, scratch: *mut T, channel: usize, rows: &Range<usize>) {
+    unsafe fn pool<T: Element, const BLOCK: usize>(
+        &self,
+        arena: *mut u8,
+        scratch: *mut T,
+        channel: usize,
+        rows: &Range<usize>,
+    ) {
         let (input, output) = (&self.input, &self.output);
         let ([kernel_height, kernel_width], [step_y, step_x]) = (self.kernel, self.stride);
         let (pitch, plane) = (self.pitch(), self.scratch_plane());
@@ -139,21 +146,17 @@ impl MaxPool {
                 to.copy_from_slice(core::slice::from_raw_parts(row, to.len()));
             }
             // Column maxima of all rows, then maxima of those from left to right, over runs of whole planes.
-            maxima.fill(T::LOWEST);
-            for k in 0..kernel_height {
-                if step_y == 1 {
-                    larger(&mut maxima[..rows.len() * pitch], &wide[k * pitch..]);
-                } else {
-                    for y in 0..rows.len() {
-                        larger(&mut maxima[y * pitch..][..pitch], &wide[(y * step_y + k) * pitch..]);
-                    }
+            let (within, margin) = maxima.split_at_mut(rows.len() * pitch);
+            margin.fill(T::LOWEST);
+            if step_y == 1 {
+                largest::<T, BLOCK>(within, wide, pitch, kernel_height);
+            } else {
+                for (y, row) in within.chunks_exact_mut(pitch).enumerate() {
+                    largest::<T, BLOCK>(row, &wide[y * step_y * pitch..], pitch, kernel_height);
                 }
             }
             let results = &mut wide[..rows.len() * pitch];
-            results.copy_from_slice(&maxima[..rows.len() * pitch]);
-            for k in 1..kernel_width {
-                larger(results, &maxima[k..]);
-            }
+            largest::<T, BLOCK>(results, maxima, 1, kernel_width);
             for (y, results) in rows.clone().zip(results.chunks_exact(pitch)) {
                 let to = output.ptr::<T>(arena).add(output.index(channel, y, 0));
                 let to = core::slice::from_raw_parts_mut(to, output.width);
@@ -167,11 +170,25 @@ impl MaxPool {
     }
 }
 
-/// Replaces every element by the larger of itself and that of `others`.
+/// Every element of `to` becomes the largest of `count` elements that lie `step` apart, the first at its own place.
 #[inline(always)]
-fn larger<T: Element>(to: &mut [T], others: &[T]) {
-    for (to, &other) in to.iter_mut().zip(others) {
-        *to = to.larger(other);
+fn largest<T: Element, const BLOCK: usize>(to: &mut [T], from: &[T], step: usize, count: usize) {
+    // What is compared stays in registers: if it were what is stored, the compiler would store each element under a mask.
+    for (i, to) in to.chunks_mut(BLOCK).enumerate() {
+        let mut most = [T::LOWEST; BLOCK];
+        for k in 0..count {
+            let from = &from[i * BLOCK + k * step..];
+            match from.first_chunk::<BLOCK>() {
+                Some(from) if to.len() == BLOCK => {
+                    most.iter_mut().zip(from).for_each(|(most, &x)| *most = most.larger(x));
+                }
+                _ => most.iter_mut().zip(&from[..to.len()]).for_each(|(most, &x)| *most = most.larger(x)),
+            }
+        }
+        match to.first_chunk_mut::<BLOCK>() {
+            Some(to) => *to = most,
+            None => to.copy_from_slice(&most[..to.len()]),
+        }
     }
 }
 
