@@ -142,7 +142,6 @@ const ALL: &[(Columns, Isa, usize)] = &[
     (Columns::Rows(2), Isa::Portable, 2),
     (Columns::Rows(3), Isa::Avx2, 1),
     (Columns::Rows(5), Isa::Avx2, 2),
-    (Columns::Auto, Isa::Avx2, 2),
     (Columns::Off, Isa::Avx512, 1),
     (Columns::Rows(3), Isa::Avx512, 2),
 ];

@@ -186,8 +186,7 @@ fn unlimited(graph: &Graph, options: &Options) -> Result<Plan, PlanErrors> {
     let places = Places::new(graph, &mut errors);
     let drafts = draft::drafts(graph, &places);
     let sizes: Vec<usize> = places.buffers.iter().map(place::Buffer::bytes).collect();
-    let written: Vec<usize> = drafts.iter().map(|d| d.writes.iter().map(|&b| sizes[b]).max().unwrap_or(0)).collect();
-    let columns = column::columns(&drafts, options.columns, &written);
+    let columns = column::columns(&drafts, options.columns);
     let schedule = column::schedule(graph, &drafts, &columns);
     let layout = memory::layout(&sizes, &lives(&drafts, &schedule, sizes.len()));
     let candidates = lower::candidates(graph, &places, &drafts);

@@ -97,7 +97,7 @@ fn avx2(work: Work) -> f64 {
         Work::LoadedQuantised => 1.2,
         Work::Copied => 1.0,
         Work::PooledBytes => 0.2225,
-        Work::PooledFloats => 1.94,
+        Work::PooledFloats => 0.5,
         Work::Averaged => 1.0,
         Work::Resized => 0.55,
         Work::ResizedRow => 18.0,
