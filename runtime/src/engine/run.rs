@@ -340,7 +340,7 @@ impl Work {
         let rows = rows(step);
         match &layer.kind {
             Kind::Conv(conv) => conv.units(self.isa, &rows),
-            Kind::LoadInput(load) => load.stores[0].map.channels,
+            Kind::LoadInput(load) => load.units(&rows),
             Kind::CopyMap(copy) => copy.to.channels,
             Kind::MaxPool(pool) => pool.output.channels,
             Kind::AveragePool(pool) => pool.output.channels,
@@ -363,7 +363,7 @@ impl Work {
         unsafe {
             match &layer.kind {
                 Kind::Conv(conv) => conv.run_unit(self.isa, arena, scratch, &rows, unit),
-                Kind::LoadInput(load) => load.run_channel(self.isa, arena, buffers.input(load.input), unit, &rows),
+                Kind::LoadInput(load) => load.run_unit(self.isa, arena, buffers.input(load.input), unit, &rows),
                 Kind::CopyMap(copy) => copy.run_channel(arena, unit, &rows),
                 Kind::MaxPool(pool) => pool.run_channel(self.isa, arena, scratch, unit, &rows),
                 Kind::AveragePool(pool) => pool.run_channel(arena, unit, &rows),

@@ -3,8 +3,8 @@
 use super::conv::StoreTo;
 use super::conv::epilogue::write_row;
 use super::map::Map;
-use crate::engine::DType;
-use crate::simd::per_isa;
+use crate::engine::{DType, share};
+use crate::simd::{Isa, per_isa};
 use alloc::borrow::Cow;
 use core::ops::Range;
 
@@ -19,13 +19,38 @@ pub struct LoadInput {
     pub stores: Cow<'static, [StoreTo]>,
 }
 
+/// Bands of rows that threads share: an image has few channels.
+const BANDS: usize = 8;
+
+impl LoadInput {
+    /// Units of work in these rows: bands from top to bottom, and the channels of each.
+    pub fn units(&self, rows: &Range<usize>) -> usize {
+        BANDS.min(rows.len()) * self.channels()
+    }
+
+    fn channels(&self) -> usize {
+        self.stores.first().map_or(1, |store| store.map.channels)
+    }
+
+    /// Writes one unit.
+    ///
+    /// # Safety
+    /// `image` holds the whole input image; the rest as for the layer's `run_unit`.
+    pub unsafe fn run_unit(&self, isa: Isa, arena: *mut u8, image: *const u8, unit: usize, rows: &Range<usize>) {
+        let (band, channel) = (unit / self.channels(), unit % self.channels());
+        let part = share(rows.len(), band, BANDS.min(rows.len()));
+        // SAFETY: forwarded.
+        unsafe { self.run_channel(isa, arena, image, channel, &(rows.start + part.start..rows.start + part.end)) };
+    }
+}
+
 per_isa! {
     impl LoadInput {
         /// Writes rows of one channel.
         ///
         /// # Safety
-        /// `image` holds the whole input image; the rest as for the layer's `run_unit`.
-        pub unsafe fn run_channel(&self, arena: *mut u8, image: *const u8, channel: usize, rows: &Range<usize>) => load
+        /// As for [`LoadInput::run_unit`].
+        unsafe fn run_channel(&self, arena: *mut u8, image: *const u8, channel: usize, rows: &Range<usize>) => load
     }
 }
 

@@ -90,7 +90,7 @@ fn seconds(tally: &Tally, cpu: &Cpu, threads: usize, units: usize) -> f64 {
 fn units(layer: &Layer, isa: Isa, step: &Step) -> usize {
     match &layer.kind {
         Kind::Conv(conv) => conv.units(isa, &(step.first as usize..step.end as usize)),
-        Kind::LoadInput(load) => load.stores.first().map_or(1, |store| store.map.channels),
+        Kind::LoadInput(load) => load.units(&(step.first as usize..step.end as usize)),
         Kind::CopyMap(copy) => copy.to.channels,
         Kind::MaxPool(pool) => pool.output.channels,
         Kind::AveragePool(pool) => pool.output.channels,
