@@ -45,14 +45,16 @@ enum Sum {
     Integer { acc_bias: i32, scale: f32, bias: f32 },
 }
 
-/// Which stores of an epilogue are written at once: the only one of its type, if its rows are those of the run. A row in
-/// scratch serves several, or a map of other rows.
+/// Which stores of an epilogue are written at once: the first of its type whose rows are those of the run. The others
+/// are copied from it, or from a row in scratch when there is none; numbers that are quantised twice stay in scratch, where
+/// whole blocks can be read.
 struct Targets<'a> {
     floats: Option<&'a StoreTo>,
     bytes: Option<&'a StoreTo>,
     /// That of the first byte store.
     quantizer: Option<Quantizer>,
-    row_of_floats: bool,
+    /// Whether somebody needs numbers.
+    any_floats: bool,
 }
 
 impl<'a> Targets<'a> {
@@ -60,10 +62,13 @@ impl<'a> Targets<'a> {
         let of = |dtype: DType| stores.iter().filter(move |store| store.map.dtype == dtype);
         let quantizer = of(DType::U8).next().map(|store| store.quantizer);
         let requantised = of(DType::U8).any(|store| Some(store.quantizer) != quantizer);
-        let only = |dtype: DType| of(dtype).next().filter(|store| of(dtype).count() == 1 && run.same_rows(&store.map));
-        let floats = only(DType::F32).filter(|_| !requantised);
-        let row_of_floats = floats.is_none() && (requantised || of(DType::F32).next().is_some());
-        Targets { floats, bytes: only(DType::U8), quantizer, row_of_floats }
+        let linear = |dtype: DType| of(dtype).filter(|store| run.same_rows(&store.map));
+        Targets {
+            floats: linear(DType::F32).next().filter(|_| !requantised),
+            bytes: linear(DType::U8).find(|store| Some(store.quantizer) == quantizer),
+            quantizer,
+            any_floats: requantised || of(DType::F32).next().is_some(),
+        }
     }
 }
 
@@ -112,6 +117,8 @@ impl Epilogue {
         // SAFETY: by the contract; only stores have the rows of the run, as has the residual.
         unsafe {
             let bias = self.bias[channel];
+            let floats_at = targets.floats.map_or(row, |store| run.linear(&store.map, channel, arena));
+            let mut bytes_at = targets.bytes.map_or(bytes, |store| run.linear(&store.map, channel, arena));
             let pass = Pass {
                 from: row,
                 sum: match conv.arithmetic {
@@ -122,32 +129,27 @@ impl Epilogue {
                 },
                 activation: self.activation,
                 residual: self.residual.map(|r| (run.linear::<f32>(&r.map, channel, arena).cast_const(), r.at)),
-                floats: match targets.floats {
-                    Some(store) => Some(run.linear(&store.map, channel, arena)),
-                    None => targets.row_of_floats.then_some(row),
-                },
+                floats: targets.any_floats.then_some(floats_at),
                 next: targets.floats.zip(next).map(|(store, channel)| run.linear(&store.map, channel, arena)),
-                bytes: targets.quantizer.map(|quantizer| match targets.bytes {
-                    Some(store) => (run.linear(&store.map, channel, arena), quantizer),
-                    None => (bytes, quantizer),
-                }),
+                bytes: targets.quantizer.map(|quantizer| (bytes_at, quantizer)),
             };
             pass.run(run.len());
-            let floats = core::slice::from_raw_parts(row, run.len());
+            let is = |target: Option<&StoreTo>, store| target.is_some_and(|target| core::ptr::eq(target, store));
             let mut quantised = targets.quantizer;
             for store in self.stores.iter() {
                 let map = &store.map;
+                let floats = || core::slice::from_raw_parts(floats_at, run.len());
                 match map.dtype {
-                    DType::F32 if targets.floats.is_some() => run.restore_padding(map, channel, arena, 0.0f32),
-                    DType::F32 if map.split[1] == 2 => store_halves(run, map, channel, arena, floats),
-                    DType::F32 => run.store_floats(map, channel, arena, floats),
-                    DType::U8 if targets.bytes.is_some() => run.restore_padding(map, channel, arena, map.pad_value),
+                    DType::F32 if is(targets.floats, store) => run.restore_padding(map, channel, arena, 0.0f32),
+                    DType::F32 if map.split[1] == 2 => store_halves(run, map, channel, arena, floats()),
+                    DType::F32 => run.store_floats(map, channel, arena, floats()),
+                    DType::U8 if is(targets.bytes, store) => run.restore_padding(map, channel, arena, map.pad_value),
                     DType::U8 => {
                         let linear = run.same_rows(map);
                         if quantised != Some(store.quantizer) {
                             let to = if linear { run.linear(map, channel, arena) } else { bytes };
                             Pass {
-                                from: row,
+                                from: floats_at,
                                 sum: Sum::Final,
                                 activation: Activation::Identity,
                                 residual: None,
@@ -161,8 +163,9 @@ impl Epilogue {
                                 continue;
                             }
                             quantised = Some(store.quantizer);
+                            bytes_at = bytes;
                         }
-                        let bytes = core::slice::from_raw_parts(bytes, run.len());
+                        let bytes = core::slice::from_raw_parts(bytes_at, run.len());
                         if map.split[1] == 2 {
                             store_byte_halves(run, map, channel, arena, bytes);
                         } else {
