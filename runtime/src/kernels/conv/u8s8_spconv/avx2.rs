@@ -17,6 +17,7 @@ pub unsafe fn run(table: &Table, group: &Group, x: *const u8, accumulators: *mut
         let mut parts = table.segments(group).chunks_exact(PAIR_SEGMENTS).enumerate();
         while let Some((index, part)) = parts.next() {
             sums_2x64(part.as_ptr(), x, accumulators, stride * 4, passes, index, offsets, weights);
+            // Nearly every group has one part, and adding up what it took would be for nothing.
             if parts.len() == 0 {
                 return;
             }
