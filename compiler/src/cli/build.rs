@@ -39,7 +39,8 @@ pub struct Args {
     more: Vec<PathBuf>,
 
     /// The binary to write [default: the crate's name, in this folder]; of a library `DIR/NAME`, which gives
-    /// DIR/libNAME.a or DIR/libNAME.so, DIR/NAME.h and DIR/NAME.cdx.json; of a wheel its folder, because a wheel's name is prescribed.
+    /// DIR/libNAME.a or DIR/libNAME.so, DIR/NAME.h and DIR/NAME.cdx.json; of a wheel its folder, because a wheel's name
+    /// is prescribed.
     #[arg(short, long, value_name = "BINARY")]
     output: Option<PathBuf>,
 

@@ -84,16 +84,14 @@ impl Epilogue {
     /// As for [`Conv::run_unit`].
     #[target_feature(enable = "avx2,fma")]
     pub(super) unsafe fn run_fused(&self, conv: &Conv, sums: &Sums<'_>, arena: *mut u8, run: &Run) {
-        let stride = conv.accumulator_stride();
         let targets = Targets::new(&self.stores, run);
         for (g, group) in sums.groups.iter().enumerate() {
             for (j, &channel) in group.outputs.iter().enumerate() {
                 let next = group.outputs.get(j + 1).or_else(|| sums.groups.get(g + 1).or(sums.next)?.outputs.first());
                 // SAFETY: the row of output `j` holds the chunk's accumulators, that of bytes quantised values.
                 unsafe {
-                    let row = sums.accumulators.add(g * sums.pitch).cast::<f32>().add(j * stride);
                     let channels = (usize::from(channel), next.map(|&next| usize::from(next)));
-                    self.finish_fused(conv, &targets, run, channels, arena, (row, sums.bytes));
+                    self.finish_fused(conv, &targets, run, channels, arena, (sums.row(conv, g, j), sums.bytes));
                 }
             }
         }

@@ -81,6 +81,18 @@ pub(super) struct Sums<'a> {
     pub bytes: *mut u8,
 }
 
+impl Sums<'_> {
+    /// The accumulators of output `j` of group `g`.
+    ///
+    /// # Safety
+    /// There is such an output.
+    #[inline(always)]
+    unsafe fn row(&self, conv: &Conv, g: usize, j: usize) -> *mut f32 {
+        // SAFETY: by the contract.
+        unsafe { self.accumulators.add(g * self.pitch).cast::<f32>().add(j * conv.accumulator_stride()) }
+    }
+}
+
 impl Epilogue {
     /// Finishes the accumulators of groups for the linear input positions `pixels`.
     ///
@@ -124,7 +136,7 @@ impl Epilogue {
                 // the run the last block may hold old numbers, whose results are not stored. A row behind those of
                 // accumulators holds quantised values and their two halves.
                 let (values, bytes, halves) = unsafe {
-                    let values = sums.accumulators.add(g * sums.pitch).cast::<f32>().add(j * stride);
+                    let values = sums.row(conv, g, j);
                     let halves = core::slice::from_raw_parts_mut(sums.bytes.add(stride), 2 * stride);
                     (
                         core::slice::from_raw_parts_mut(values.cast::<[f32; BLOCK]>(), blocks),
