@@ -23,12 +23,13 @@ pub(crate) fn sigmoid_ratio<const N: usize>(xs: [__m256; N]) -> [__m256; N] {
     let mut x = xs;
     let mut square = xs;
     let mut p = [_mm256_set1_ps(SIGMOID_P[0]); N];
-    let mut q = [_mm256_set1_ps(SIGMOID_Q[0]); N];
+    let mut q = xs;
     for i in 0..N {
         // Of a NaN and a limit, the second operand wins: the lower limit, as in the definition.
         let above = _mm256_max_ps(x[i], _mm256_set1_ps(-SIGMOID_LIMIT));
         x[i] = _mm256_min_ps(above, _mm256_set1_ps(SIGMOID_LIMIT));
         square[i] = _mm256_mul_ps(x[i], x[i]);
+        q[i] = _mm256_add_ps(square[i], _mm256_set1_ps(SIGMOID_Q[0]));
     }
     for k in 1..SIGMOID_Q.len() {
         for i in 0..N {

@@ -46,33 +46,24 @@ pub fn exp(x: f32) -> f32 {
     f32::from_bits(y.to_bits().wrapping_add(shifted.to_bits() << 23))
 }
 
-/// Odd numerator and even denominator of a rational approximation of `sigmoid(x) - 0.5` on `[-18, 18]`, highest degree
-/// first: the coefficients that Eigen publishes and ONNX Runtime evaluates in this very order.
-#[allow(clippy::excessive_precision)]
-pub(crate) const SIGMOID_P: [f32; 5] =
-    [4.37031012579801e-11, 1.15627324459942e-07, 6.08574864600143e-05, 8.51377133304701e-03, 2.48287947061529e-01];
-#[allow(clippy::excessive_precision)]
-pub(crate) const SIGMOID_Q: [f32; 6] = [
-    6.10247389755681e-13,
-    5.76102136993427e-09,
-    6.29106785017040e-06,
-    1.70198817374094e-03,
-    1.16817656904453e-01,
-    9.93151921023180e-01,
-];
+/// Odd numerator and even denominator of a rational approximation of `sigmoid(x) - 0.5` that is minimax, within 6e-9, up to
+/// [`SIGMOID_LIMIT`]: coefficients of powers of `x * x`, highest first. The first one of the denominator is 1.
+pub(crate) const SIGMOID_P: [f32; 4] = [-235_706.34, -182_851_540.0, -28_945_340_000.0, -872_376_400_000.0];
+pub(crate) const SIGMOID_Q: [f32; 5] =
+    [-6_876.379_4, -16_475_124.0, -5_533_363_000.0, -406_573_300_000.0, -3_489_505_700_000.0];
 /// Beyond this the sigmoid is 0 or 1 to within its error.
-pub(crate) const SIGMOID_LIMIT: f32 = 18.0;
+pub(crate) const SIGMOID_LIMIT: f32 = 16.6;
 
 /// `1 / (1 + exp(-x))` within 2e-7, never below 0.
 #[inline]
 pub fn sigmoid(x: f32) -> f32 {
     let x = clamp(x, -SIGMOID_LIMIT, SIGMOID_LIMIT);
     let square = x * x;
-    let mut p = SIGMOID_P[0];
-    for c in &SIGMOID_P[1..] {
-        p = p.mul_add(square, *c);
+    let [mut p, p_rest @ ..] = SIGMOID_P;
+    for c in p_rest {
+        p = p.mul_add(square, c);
     }
-    let mut q = SIGMOID_Q[0];
+    let mut q = square + SIGMOID_Q[0];
     for c in &SIGMOID_Q[1..] {
         q = q.mul_add(square, *c);
     }
