@@ -241,27 +241,106 @@ impl Resize {
         // SAFETY: forwarded.
         unsafe {
             match self.input.dtype {
-                DType::U8 => self.enlarge::<u8>(arena, channel, rows),
-                DType::F32 => self.enlarge::<f32>(arena, channel, rows),
+                DType::U8 => self.enlarge::<u8, 16>(arena, channel, rows),
+                DType::F32 => self.enlarge::<f32, 8>(arena, channel, rows),
             }
         }
     }
 
+    /// Writes every row of the input as often as it is repeated among `rows`, in blocks of `N` elements.
+    ///
+    /// # Safety
+    /// As for [`Resize::run_channel`].
     #[inline(always)]
-    unsafe fn enlarge<T: Copy>(&self, arena: *mut u8, channel: usize, rows: &Range<usize>) {
+    unsafe fn enlarge<T: Copy, const N: usize>(&self, arena: *mut u8, channel: usize, rows: &Range<usize>) {
         let (input, output) = (&self.input, &self.output);
         let [scale_y, scale_x] = self.scale;
-        for y in rows.clone() {
-            // SAFETY: rows lie inside the maps.
-            let (from, to) = unsafe {
-                let from = input.ptr::<T>(arena).add(input.index(channel, y / scale_y, 0));
-                let to = output.ptr::<T>(arena).add(output.index(channel, y, 0));
-                (core::slice::from_raw_parts(from, input.width), core::slice::from_raw_parts_mut(to, output.width))
-            };
-            if scale_x == 2 {
-                to.as_chunks_mut::<2>().0.iter_mut().zip(from).for_each(|(to, &x)| *to = [x; 2]);
-            } else {
-                to.chunks_exact_mut(scale_x).zip(from).for_each(|(to, &x)| to.fill(x));
+        // SAFETY: rows lie inside the maps.
+        unsafe {
+            let from = input.ptr::<T>(arena).add(input.index(channel, 0, 0)).cast_const();
+            let to = output.ptr::<T>(arena).add(output.index(channel, 0, 0));
+            let mut y = rows.start;
+            while y < rows.end {
+                let (from, end) = (from.add(y / scale_y * input.row), rows.end.min((y / scale_y + 1) * scale_y));
+                if scale_x == 2 {
+                    for y in (y..end).step_by(2) {
+                        let to = [to.add(y * output.row), to.add((y + 1).min(end - 1) * output.row)];
+                        double::<T, N>(from, to, input.width);
+                    }
+                } else {
+                    for y in y..end {
+                        let to = core::slice::from_raw_parts_mut(to.add(y * output.row), output.width);
+                        let from = core::slice::from_raw_parts(from, input.width);
+                        to.chunks_exact_mut(scale_x).zip(from).for_each(|(to, &x)| to.fill(x));
+                    }
+                }
+                y = end;
+            }
+        }
+    }
+}
+
+/// Writes every element of a row twice, to both of two rows; of `N` at once, the last of which may overlap those before.
+///
+/// # Safety
+/// `from` has `width` elements, and each row of `to`, which may be the same one, has room for twice as many.
+#[inline(always)]
+unsafe fn double<T: Copy, const N: usize>(from: *const T, to: [*mut T; 2], width: usize) {
+    // SAFETY: by the contract; blocks end at the last element at most.
+    unsafe {
+        if width < N {
+            for x in 0..width {
+                to.iter().for_each(|to| to.add(2 * x).cast::<[T; 2]>().write([*from.add(x); 2]));
+            }
+            return;
+        }
+        let last = width - N;
+        for x in (0..last).step_by(N).chain(core::iter::once(last)) {
+            let pairs = from.add(x).cast::<[T; N]>().read().map(|value| [value; 2]);
+            to.iter().for_each(|to| to.add(2 * x).cast::<[[T; 2]; N]>().write(pairs));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(dtype: DType, offset: usize, height: usize, width: usize) -> Map {
+        let (row, split, pad) = (width + 3, [1, 1], [0; 4]);
+        Map { dtype, offset, channels: 2, height, width, split, row, plane: height * row + 5, pad, pad_value: 0 }
+    }
+
+    /// Whole arenas must be equal: nothing but the rows asked for is written.
+    #[test]
+    fn every_pixel_is_repeated() {
+        let widths = [1, 7, 8, 9, 15, 16, 17, 20, 40, 50];
+        for (dtype, width) in [DType::U8, DType::F32].into_iter().flat_map(|dtype| widths.map(|width| (dtype, width))) {
+            for scale in [[2, 2], [1, 2], [3, 2], [2, 3], [1, 1]] {
+                for rows in [0..5 * scale[0], 1..4 * scale[0], 2..3] {
+                    let size = dtype.size();
+                    let input = map(dtype, 64, 5, width);
+                    let output = map(dtype, 64 + 2 * input.plane * size, 5 * scale[0], width * scale[1]);
+                    let bytes = output.offset + 2 * output.plane * size + 64;
+                    let mut arena: Vec<u64> =
+                        (0..bytes as u64 / 8 + 1).map(|i| i.wrapping_mul(0x9e37_79b9_97f4)).collect();
+                    // SAFETY: words are bytes.
+                    let bytes_of = |arena: &[u64]| unsafe {
+                        core::slice::from_raw_parts(arena.as_ptr().cast::<u8>(), arena.len() * 8).to_vec()
+                    };
+                    let mut expected = bytes_of(&arena);
+                    for (y, x) in rows.clone().flat_map(|y| (0..output.width).map(move |x| (y, x))) {
+                        let from = input.offset + input.index(1, y / scale[0], x / scale[1]) * size;
+                        let to = output.offset + output.index(1, y, x) * size;
+                        expected.copy_within(from..from + size, to);
+                    }
+                    // SAFETY: the arena holds both maps.
+                    unsafe {
+                        let resize = Resize { input, output, scale };
+                        resize.run_channel(crate::simd::Isa::detect(), arena.as_mut_ptr().cast(), 1, &rows);
+                    }
+                    assert_eq!(bytes_of(&arena), expected, "{dtype:?} {width} {scale:?} {rows:?}");
+                }
             }
         }
     }
