@@ -20,6 +20,8 @@ use core::mem::transmute;
 
 /// Elements computed at once, in four vectors.
 const LANES: usize = 32;
+/// Most byte stores that are quantised at once, besides the first.
+const MORE: usize = 2;
 
 /// What is computed of a row of numbers, and where it goes.
 #[derive(Clone, Copy)]
@@ -32,6 +34,8 @@ struct Pass {
     /// Where the next row of floats goes, which is asked for meanwhile.
     next: Option<*mut f32>,
     bytes: Option<(*mut u8, Quantizer)>,
+    /// As `bytes`.
+    more: [Option<(*mut u8, Quantizer)>; MORE],
 }
 
 /// What a row of numbers is.
@@ -45,14 +49,16 @@ enum Sum {
     Integer { acc_bias: i32, scale: f32, bias: f32 },
 }
 
-/// Which stores of an epilogue are written at once: the first of its type whose rows are those of the run. The others
-/// are copied from it, or from a row in scratch when there is none; numbers that are quantised twice stay in scratch, where
-/// whole blocks can be read.
+/// Which stores of an epilogue are written at once: the first of its type whose rows are those of the run, and byte
+/// stores of other quantisers whose rows are those of the run. The others are copied from the first, or from a row in
+/// scratch when there is none; numbers that are quantised later stay in scratch, where whole blocks can be read.
 struct Targets<'a> {
     floats: Option<&'a StoreTo>,
     bytes: Option<&'a StoreTo>,
     /// That of the first byte store.
     quantizer: Option<Quantizer>,
+    /// Byte stores of other quantisers.
+    more: [Option<&'a StoreTo>; MORE],
     /// Whether somebody needs numbers.
     any_floats: bool,
 }
@@ -61,9 +67,13 @@ impl<'a> Targets<'a> {
     fn new(stores: &'a [StoreTo], run: &Run) -> Targets<'a> {
         let of = |dtype: DType| stores.iter().filter(move |store| store.map.dtype == dtype);
         let quantizer = of(DType::U8).next().map(|store| store.quantizer);
-        let requantised = of(DType::U8).any(|store| Some(store.quantizer) != quantizer);
+        let others = || of(DType::U8).filter(|store| Some(store.quantizer) != quantizer);
         let linear = |dtype: DType| of(dtype).filter(|store| run.same_rows(&store.map));
+        let mut linear_others = others().filter(|store| run.same_rows(&store.map));
+        let more = core::array::from_fn(|_| linear_others.next());
+        let requantised = others().count() > more.iter().flatten().count();
         Targets {
+            more,
             floats: linear(DType::F32).next().filter(|_| !requantised),
             bytes: linear(DType::U8).find(|store| Some(store.quantizer) == quantizer),
             quantizer,
@@ -130,10 +140,12 @@ impl Epilogue {
                 floats: targets.any_floats.then_some(floats_at),
                 next: targets.floats.zip(next).map(|(store, channel)| run.linear(&store.map, channel, arena)),
                 bytes: targets.quantizer.map(|quantizer| (bytes_at, quantizer)),
+                more: targets.more.map(|store| Some((run.linear(&store?.map, channel, arena), store?.quantizer))),
             };
             pass.run(run.len());
             let is = |target: Option<&StoreTo>, store| target.is_some_and(|target| core::ptr::eq(target, store));
             let mut quantised = targets.quantizer;
+            let written = |store| is(targets.bytes, store) || targets.more.iter().any(|&target| is(target, store));
             for store in self.stores.iter() {
                 let map = &store.map;
                 let floats = || core::slice::from_raw_parts(floats_at, run.len());
@@ -141,7 +153,7 @@ impl Epilogue {
                     DType::F32 if is(targets.floats, store) => run.restore_padding(map, channel, arena, 0.0f32),
                     DType::F32 if map.split[1] == 2 => store_halves(run, map, channel, arena, floats()),
                     DType::F32 => run.store_floats(map, channel, arena, floats()),
-                    DType::U8 if is(targets.bytes, store) => run.restore_padding(map, channel, arena, map.pad_value),
+                    DType::U8 if written(store) => run.restore_padding(map, channel, arena, map.pad_value),
                     DType::U8 => {
                         let linear = run.same_rows(map);
                         if quantised != Some(store.quantizer) {
@@ -154,6 +166,7 @@ impl Epilogue {
                                 floats: None,
                                 next: None,
                                 bytes: Some((to, store.quantizer)),
+                                more: [None; MORE],
                             }
                             .run(run.len());
                             if linear {
@@ -193,11 +206,14 @@ impl Pass {
         // SAFETY: forwarded.
         unsafe {
             match self.activation {
-                Activation::Identity => self.blocks::<false>(len, |x| x, |_, y| y),
-                Activation::Silu => {
-                    self.blocks::<true>(len, |x| avx2::sigmoid_ratio(x), |x, y| avx2::silu_of_ratio(x, y))
+                Activation::Identity => self.blocks::<false, true>(len, |x| x, |_, y| y),
+                Activation::Silu if self.more == [None; MORE] => {
+                    self.blocks::<true, false>(len, |x| avx2::sigmoid_ratio(x), |x, y| avx2::silu_of_ratio(x, y))
                 }
-                _ => self.blocks::<false>(len, plain, |_, y| y),
+                Activation::Silu => {
+                    self.blocks::<true, true>(len, |x| avx2::sigmoid_ratio(x), |x, y| avx2::silu_of_ratio(x, y))
+                }
+                _ => self.blocks::<false, true>(len, plain, |_, y| y),
             }
         }
     }
@@ -205,20 +221,22 @@ impl Pass {
     /// Computes `len` elements, block by block; the activation of `x` is `end(x, begin(x))`.
     ///
     /// The chain of operations of a block is longer than what a processor sees ahead of it. `PIPED` begins a block
-    /// before it ends the one before, by way of memory, so that the two chains run side by side.
+    /// before it ends the one before, by way of memory, so that the two chains run side by side. `ALL` writes more than one
+    /// store of bytes.
     ///
     /// # Safety
     /// As for [`Pass::run`].
     #[target_feature(enable = "avx2,fma")]
     #[inline]
-    unsafe fn blocks<const PIPED: bool>(
+    unsafe fn blocks<const PIPED: bool, const ALL: bool>(
         self,
         len: usize,
         begin: impl Fn([__m256; 4]) -> [__m256; 4],
         end: impl Fn([__m256; 4], [__m256; 4]) -> [__m256; 4],
     ) {
         // Of the last block, a part of one, these stand in for what must not be accessed behind a row.
-        let (mut addends, mut floats, mut bytes) = ([0f32; LANES], [0f32; LANES], [0u8; LANES]);
+        let (mut addends, mut floats) = ([0f32; LANES], [0f32; LANES]);
+        let (mut bytes, mut more) = ([0u8; LANES], [[0u8; LANES]; MORE]);
         let (blocks, rest) = (len.div_ceil(LANES), len % LANES);
         let mut begun = [[[_mm256_setzero_ps(); 4]; 2]; 2];
         // SAFETY: whole blocks lie within the rows, `rest` elements of each are left at `len - rest`.
@@ -272,6 +290,12 @@ impl Pass {
                     let to = if whole { to.add(at) } else { bytes.as_mut_ptr() };
                     _mm256_storeu_si256(to.cast(), quantizer.quantize_lanes(lanes));
                 }
+                if ALL {
+                    for ((to, quantizer), bytes) in self.more.iter().flatten().zip(&mut more) {
+                        let to = if whole { to.add(at) } else { bytes.as_mut_ptr() };
+                        _mm256_storeu_si256(to.cast(), quantizer.quantize_lanes(lanes));
+                    }
+                }
             }
             if rest == 0 {
                 return;
@@ -280,6 +304,9 @@ impl Pass {
                 floats.as_ptr().copy_to_nonoverlapping(to.add(len - rest), rest);
             }
             if let Some((to, _)) = self.bytes {
+                bytes.as_ptr().copy_to_nonoverlapping(to.add(len - rest), rest);
+            }
+            for ((to, _), bytes) in self.more.iter().flatten().zip(&more) {
                 bytes.as_ptr().copy_to_nonoverlapping(to.add(len - rest), rest);
             }
         }

@@ -77,9 +77,9 @@ fn fused_is_the_definition() {
         eprintln!("skipped: this machine lacks AVX2");
         return;
     }
-    let quantizers = [Quantizer::new(0.05, 12), Quantizer::new(0.031, 0)];
+    let quantizers = [(0.05, 12), (0.031, 0), (0.044, 9), (0.06, 255)].map(|(scale, zero)| Quantizer::new(scale, zero));
     for arithmetic in [Arithmetic::U8S8, Arithmetic::F32] {
-        for (case, activation) in (0..7).flat_map(|case| ACTIVATIONS.map(|activation| (case, activation))) {
+        for (case, activation) in (0..9).flat_map(|case| ACTIVATIONS.map(|activation| (case, activation))) {
             let mut bytes = 0;
             let (u8, f32) = (DType::U8, DType::F32);
             let input = map(&mut bytes, if arithmetic == Arithmetic::F32 { f32 } else { u8 }, ROW, [1, 1]);
@@ -94,7 +94,12 @@ fn fused_is_the_definition() {
                 3 => vec![to(u8, 30, [2, 2], 0)],
                 4 => vec![to(u8, ROW + 3, [1, 1], 0), to(u8, ROW, [1, 1], 1), to(f32, ROW + 1, [1, 1], 0)],
                 5 => vec![to(f32, ROW, [1, 1], 0), to(u8, ROW, [1, 1], 0), to(u8, 30, [2, 2], 0)],
-                _ => vec![to(f32, ROW, [1, 1], 0), to(f32, ROW + 2, [1, 1], 0)],
+                6 => vec![to(f32, ROW, [1, 1], 0), to(f32, ROW + 2, [1, 1], 0)],
+                7 => vec![to(u8, 30, [2, 2], 0), to(u8, ROW, [1, 1], 1), to(u8, ROW, [1, 1], 2)],
+                _ => {
+                    let linear = [0, 1, 2, 3].map(|quantizer| to(u8, ROW, [1, 1], quantizer));
+                    linear.into_iter().chain([to(u8, 30, [2, 2], 2)]).collect()
+                }
             };
             let residual = Map { offset: bytes + 4096, ..map(&mut bytes, f32, ROW, [1, 1]) };
             bytes += 8192;
