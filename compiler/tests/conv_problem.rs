@@ -291,6 +291,7 @@ fn panels() -> impl Iterator<Item = ConvProblem> {
     let weights = [
         Weights::Sparse(0),
         Weights::Sparse(12),
+        Weights::Sparse(40),
         Weights::Sparse(60),
         Weights::Sparse(90),
         Weights::Blocks,
@@ -403,7 +404,7 @@ fn every_kernel_agrees_with_the_interpreter() {
         eprintln!("SKIPPED: unrolled and AVX2 kernels; this machine has no AVX2");
         None
     };
-    let (mut panelled_layers, mut several_blocks, mut point_layers) = ([0; 3], [0; 3], 0);
+    let (mut panelled_layers, mut several_blocks, mut point_layers) = ([0; 4], [0; 4], 0);
     for (index, (problem, (plan, inputs, expected))) in problems.iter().zip(plans).enumerate() {
         let linked = library.as_ref().map(|library| {
             let again = plan::build(&problem.graph(), &options).expect("planned before");
@@ -419,11 +420,10 @@ fn every_kernel_agrees_with_the_interpreter() {
         let panelled = panelled.expect("planned before").leak();
         for layer in panelled.layers.iter() {
             if let Kind::Conv(conv) = &layer.kind
-                && let Some(Panels { rows, dense }) = conv.panels
+                && let Some(Panels { rows, tile }) = conv.panels
             {
-                let kind = if problem.quantised { 2 } else { usize::from(dense) };
-                panelled_layers[kind] += 1;
-                several_blocks[kind] += usize::from(conv.packed.len() > rows);
+                panelled_layers[tile as usize] += 1;
+                several_blocks[tile as usize] += usize::from(conv.packed.len() > rows);
             }
         }
         for isa in [Isa::Portable, Isa::Avx2, Isa::Avx512].into_iter().filter(|&isa| isa <= Isa::detect()) {
@@ -444,10 +444,7 @@ fn every_kernel_agrees_with_the_interpreter() {
             eprintln!("SKIPPED: AVX-512 kernels; this machine has no AVX-512");
         }
     }
-    assert!(
-        panelled_layers.iter().all(|&n| n > 10),
-        "sparse, dense and quantised layers from panels: {panelled_layers:?}"
-    );
+    assert!(panelled_layers.iter().all(|&n| n > 10), "layers of all tiles of panels: {panelled_layers:?}");
     assert!(point_layers > 20, "layers by points: {point_layers}");
     assert!(several_blocks.iter().all(|&n| n > 4), "layers of several blocks of rows: {several_blocks:?}");
 }

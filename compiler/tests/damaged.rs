@@ -2,20 +2,40 @@
 
 mod models;
 
+use peristyle_compiler::ir::{Data, Graph};
 use peristyle_compiler::passes;
 use peristyle_compiler::plan::{self, KernelUse, Options};
 use peristyle_runtime::engine::{Engine, Kind, Layer, Program, Step};
-use peristyle_runtime::kernels::conv::{Conv, Segment};
+use peristyle_runtime::kernels::conv::{Conv, PanelTile, Segment};
 use peristyle_runtime::kernels::strided::Base;
+use std::sync::Arc;
 
 fn program(case: &str) -> &'static Program {
     planned(case, KernelUse::Never)
 }
 
 fn planned(case: &str, panels: KernelUse) -> &'static Program {
+    built(graph(case), panels)
+}
+
+/// The case with panels, and zeros for weights of convolutions with these numbers.
+fn thinned(case: &str, is_zero: impl Fn(usize) -> bool) -> &'static Program {
+    let mut graph = graph(case);
+    for value in &mut graph.values {
+        let Some(tensor) = value.constant.as_mut().filter(|tensor| tensor.shape.len() == 4) else { continue };
+        let Data::F32(weights) = &mut Arc::make_mut(tensor).data else { continue };
+        weights.iter_mut().enumerate().filter(|(i, _)| is_zero(*i)).for_each(|(_, weight)| *weight = 0.0);
+    }
+    built(graph, KernelUse::Possible)
+}
+
+fn graph(case: &str) -> Graph {
     let corpus = models::corpus();
     let (_, graph) = corpus.iter().find(|(name, _)| name == case).expect("the case is in the corpus");
-    let mut graph = graph.clone();
+    graph.clone()
+}
+
+fn built(mut graph: Graph, panels: KernelUse) -> &'static Program {
     passes::run(&mut graph).unwrap_or_else(|e| panic!("{e}"));
     let options = Options { panels, ..Options::default() };
     plan::build(&graph, &options).unwrap_or_else(|e| panic!("{e}")).leak()
@@ -108,6 +128,53 @@ fn blocks_of_quads_stay_in_their_panels() {
         (conv(|c| c.blocking.outputs = 512), "its units are too large for panels"),
     ] {
         assert!(error.starts_with("the compiled model is damaged: layer ") && error.ends_with(expected), "{error}");
+    }
+}
+
+#[test]
+fn rows_stay_in_their_panels() {
+    let sound = planned("silu_bottleneck", KernelUse::Possible);
+    Engine::new(sound, 1).expect("the program is sound");
+    let conv = |damage: fn(&mut Conv)| damaged(sound, |layer| conv(layer, damage));
+    for (error, expected) in [
+        (conv(|c| c.packed.to_mut().clear()), "its panels have no rows"),
+        (conv(|c| c.panels.as_mut().expect("panels").rows = 0), "its panels have no rows"),
+        (conv(|c| c.panels.as_mut().expect("panels").rows = 342), "its panels have no rows"),
+        (conv(|c| c.panels.as_mut().expect("panels").tile = PanelTile::Quads1x64), "those of another arithmetic"),
+        (conv(|c| c.blocking.pass_tiles = 4), "its panels have no rows"),
+        (conv(|c| c.packed.to_mut()[0] = i32::MAX - 3), "its weights reach outside the arena"),
+        (conv(|c| c.table.group = 1), "a group has too many outputs"),
+        (conv(|c| c.table.groups.to_mut()[0].outputs.to_mut().truncate(1)), ""),
+        (conv(|c| c.table.groups.to_mut()[0].weight = u32::MAX), "a panel lacks weights"),
+        (conv(|c| c.table.groups.to_mut()[0].segments.0 = u32::MAX), "a panel lacks segments"),
+        (conv(|c| c.table.segments.to_mut().clear()), "a panel lacks segments"),
+        (conv(|c| c.table.segments.to_mut()[0].mask = 128), "a segment has impossible steps"),
+        (conv(|c| c.table.segments.to_mut()[0].count = u16::MAX), "a panel lacks weights"),
+        (conv(|c| c.table.weights.to_mut().truncate(1)), "a panel lacks weights"),
+        (conv(|c| c.panels.as_mut().expect("panels").tile = PanelTile::Sparse2x48), "are not those of its panels"),
+        (conv(|c| c.panels.as_mut().expect("panels").tile = PanelTile::Sparse4x24), ""),
+    ] {
+        assert!(error.starts_with("the compiled model is damaged: layer ") && error.ends_with(expected), "{error}");
+    }
+}
+
+#[test]
+fn offsets_of_rows_stay_in_their_panel() {
+    for (zeros, tile) in [(7, PanelTile::Sparse2x48), (4, PanelTile::Sparse4x24)] {
+        // Of every ten weights in turn so many are zero.
+        let sound = thinned("spatial_pyramid", |i| i * 7 % 10 < zeros);
+        Engine::new(sound, 1).expect("the program is sound");
+        for damage in [|offset: &mut i32| *offset = 1, |offset: &mut i32| *offset = 0xffff] {
+            let error = damaged(sound, |layer| {
+                let Kind::Conv(conv) = &mut layer.kind else { return false };
+                let is = conv.panels.is_some_and(|panels| panels.tile == tile);
+                if is {
+                    damage(&mut conv.table.offsets.to_mut()[0]);
+                }
+                is
+            });
+            assert!(error.ends_with("a segment has rows of another panel"), "{error}");
+        }
     }
 }
 

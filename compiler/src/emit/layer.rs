@@ -143,7 +143,7 @@ fn kind(
                 imports.insert("{declare_unrolled, unrolled}");
             }
             if conv.panels.is_some() {
-                imports.insert("kernels::conv::Panels");
+                imports.extend(["kernels::conv::PanelTile", "kernels::conv::Panels"]);
             }
             if conv.winograd.is_some() {
                 imports.insert("kernels::conv::Winograd");
@@ -290,9 +290,10 @@ fn conv(conv: &Conv, symbol: Option<Symbol<'_>>, name: &str, package: &mut Packa
         Arithmetic::U8S8 => quote!(Arithmetic::U8S8),
     };
     let panels = match conv.panels {
-        Some(Panels { rows, dense }) => {
+        Some(Panels { rows, tile }) => {
             let rows = size(rows);
-            quote!(Some(Panels { rows: #rows, dense: #dense }))
+            let tile = format_ident!("{tile:?}");
+            quote!(Some(Panels { rows: #rows, tile: PanelTile::#tile }))
         }
         None => quote!(None),
     };

@@ -4,7 +4,7 @@ use super::blocking::shared_evenly;
 use super::kernel::{Candidate, Choice, KernelUse};
 use peristyle_runtime::kernels::conv::f32_panels::{PASS, PASS_TILES};
 use peristyle_runtime::kernels::conv::u8s8_panels::{self, QUAD};
-use peristyle_runtime::kernels::conv::{Arithmetic, Blocking, MAX_GROUP, Panels};
+use peristyle_runtime::kernels::conv::{Arithmetic, Blocking, MAX_GROUP, PanelTile, Panels};
 
 /// Quads of a panel: it and what streams past it share the first-level cache, and whole ones are whole long blocks.
 const QUADS: usize = 96;
@@ -17,6 +17,10 @@ const PAIRED_CYCLES: f64 = 2.5;
 const ROWS: usize = 128;
 /// Density from which multiplying by zeros costs less than skipping them.
 const DENSE: f64 = 0.85;
+/// Density from which steps of four outputs need few enough zeros to be faster than two outputs at a time, and the rows
+/// that make their counts even enough.
+const STEPS: f64 = 0.48;
+const STEP_ROWS: usize = 96;
 /// Products that a packed row should serve for every pixel, or copying it costs more than it saves.
 const REUSE: f64 = 12.0;
 /// As `REUSE`, for dense layers, whose tables are short.
@@ -76,7 +80,7 @@ fn bytes(candidate: &Candidate, always: bool) -> Option<Choice> {
             ..cut(candidate, u8s8_panels::GROUP)
         },
         packed: true,
-        panels: Some(Panels { rows: QUADS * QUAD, dense: false }),
+        panels: Some(Panels { rows: QUADS * QUAD, tile: PanelTile::Quads1x64 }),
         winograd: None,
         reason,
     })
@@ -89,19 +93,26 @@ fn floats(candidate: &Candidate, always: bool) -> Option<Choice> {
     if !always && !faster {
         return None;
     }
-    let panels = Panels { rows: ROWS, dense: density >= DENSE };
-    let reason = if panels.dense {
-        "dense: panels of packed rows stay in the first-level cache for all outputs".to_string()
-    } else {
-        format!(
-            "sparse: panels of packed rows stay in the first-level cache, and each row serves {reuse:.0} products a pixel"
-        )
+    let tile = match density {
+        DENSE.. => PanelTile::Dense4x24,
+        STEPS.. if always || candidate.rows >= STEP_ROWS => PanelTile::Sparse4x24,
+        _ => PanelTile::Sparse2x48,
+    };
+    let panels = Panels { rows: ROWS, tile };
+    let stay = "panels of packed rows stay in the first-level cache";
+    let reason = match tile {
+        PanelTile::Dense4x24 => format!("dense: {stay} for all outputs"),
+        PanelTile::Sparse4x24 => format!(
+            "sparse: {stay}, each row serves {reuse:.0} products a pixel, and enough outputs use each to complement each \
+             other in steps of four"
+        ),
+        _ => format!("sparse: {stay}, and each row serves {reuse:.0} products a pixel"),
     };
     Some(Choice {
         arithmetic: candidate.arithmetic,
-        group: panels.group(),
+        group: tile.group(),
         unrolled: false,
-        blocking: cut(candidate, panels.group()),
+        blocking: cut(candidate, tile.group()),
         packed: true,
         panels: Some(panels),
         winograd: None,

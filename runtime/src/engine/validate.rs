@@ -6,7 +6,7 @@
 use super::program::{Kind, Program, Step};
 use super::spec::{DType, TensorSpec};
 use crate::kernels::conv::u8s8_spconv::{PAIR_BLOCKS, PAIR_MASKS, PAIR_SEGMENTS, PAIRS_GROUP};
-use crate::kernels::conv::{Arithmetic, Conv, MAX_GROUP, Segment, Table};
+use crate::kernels::conv::{Arithmetic, Conv, MAX_GROUP, PanelTile, Segment, Table};
 use crate::kernels::detect_head::DetectHead;
 use crate::kernels::map::Map;
 use crate::kernels::strided::{AXES, Base, MatMul, UnaryFn, View};
@@ -246,8 +246,11 @@ impl Memory<'_> {
             outputs(&residual.map)?;
             ensure(residual.map.dtype == DType::F32 && !residual.map.is_split(), "its residual has the wrong form")?;
         }
-        let quads = integer && conv.panels.is_some();
-        let mut reach = if quads {
+        let tiles = [PanelTile::Dense4x24, PanelTile::Sparse2x48, PanelTile::Sparse4x24];
+        let panels = if integer { &[PanelTile::Quads1x64][..] } else { &tiles };
+        let known = conv.panels.is_none_or(|own| panels.contains(&own.tile));
+        ensure(known, "its panels are those of another arithmetic")?;
+        let mut reach = if conv.panels.is_some() {
             outputs_of_groups(&conv.table, channels)?;
             (0, 0)
         } else {
@@ -257,7 +260,7 @@ impl Memory<'_> {
             let (low, high) = table(quads, QUAD, channels, dtype.size())?;
             reach = (reach.0.min(low), reach.1.max(high));
         }
-        if integer && !quads {
+        if integer && conv.panels.is_none() {
             parts(&conv.table)?;
         }
         if let Some(unrolled) = &conv.unrolled {
@@ -268,7 +271,8 @@ impl Memory<'_> {
             winograd.fault(conv).map_or(Ok(()), Err)?;
         }
         ensure(conv.panels.is_none() || !conv.packed.is_empty(), "its panels have no rows")?;
-        ensure(!quads || (conv.quads.is_none() && conv.unrolled.is_none()), "it has other tables than its panels")?;
+        let alone = conv.quads.is_none() && conv.unrolled.is_none();
+        ensure(conv.panels.is_none() || alone, "it has other tables than its panels")?;
         let tile = conv.arithmetic.tile();
         let past = TILES_PAST_END.max(conv.blocking.pass_tiles);
         if !conv.packed.is_empty() {

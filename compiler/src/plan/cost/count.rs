@@ -7,7 +7,7 @@ use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::family::Form;
 use peristyle_runtime::kernels::conv::u8s8_panels::{self, BLOCKS, QUAD};
 use peristyle_runtime::kernels::conv::u8s8_spconv::PAIRS_TILES;
-use peristyle_runtime::kernels::conv::{Arithmetic, Conv, Segment, Table, f32_panels, f32_winograd};
+use peristyle_runtime::kernels::conv::{Arithmetic, Conv, PanelTile, Segment, Table, f32_panels, f32_winograd};
 use peristyle_runtime::kernels::strided::UnaryFn;
 use std::ops::Range;
 
@@ -145,10 +145,11 @@ fn conv(conv: &Conv, form: Form, rows: &Range<usize>, tally: &mut Tally) {
         Form::Quads => dots(table, cut.runs(2), tally),
         Form::Panels if conv.arithmetic == Arithmetic::U8S8 => quad_panels(conv, &cut, tally),
         Form::Panels => float_panels(conv, &cut, tally),
+        Form::StepPanels => step_panels(conv, &cut, tally),
         Form::DensePanels => dense_panels(conv, &cut, tally),
         Form::Points => points(conv, rows, tally),
     }
-    let panels = matches!(form, Form::Panels | Form::DensePanels);
+    let panels = matches!(form, Form::Panels | Form::StepPanels | Form::DensePanels);
     if !conv.packed.is_empty() && !panels {
         let lines = conv.packed.len() * conv.pass_bytes() / 64 * cut.blocks;
         tally.add(Work::LinePacked, lines as f64 * cut.passes());
@@ -224,8 +225,19 @@ fn float_panels(conv: &Conv, cut: &Cut, tally: &mut Tally) {
         let work = if segment.mask.count_ones() > 1 { Work::PanelForBoth } else { Work::PanelForOne };
         tally.add(work, segment.entries() as f64 * runs);
     }
-    tally.add(Work::PanelGroup, (conv.table.segments.len() / f32_panels::SEGMENTS) as f64 * runs);
+    let kinds = PanelTile::Sparse2x48.steps().len();
+    tally.add(Work::PanelGroup, (conv.table.segments.len() / kinds) as f64 * runs);
     tally.add(Work::FloatPacked, (conv.packed.len() * cut.blocks) as f64 * runs);
+}
+
+fn step_panels(conv: &Conv, cut: &Cut, tally: &mut Tally) {
+    let kinds = PanelTile::Sparse4x24.steps();
+    for (segment, rows) in conv.table.segments.iter().zip(kinds.iter().cycle()) {
+        let work = if rows.len() > 2 { Work::PanelStepOfFour } else { Work::PanelStep };
+        tally.add(work, segment.entries() as f64 * cut.runs(1));
+    }
+    tally.add(Work::PanelStepGroup, (conv.table.segments.len() / kinds.len()) as f64 * cut.runs(1));
+    tally.add(Work::FloatPacked, (conv.packed.len() * cut.blocks) as f64 * cut.runs(f32_panels::PASS_TILES));
 }
 
 fn dense_panels(conv: &Conv, cut: &Cut, tally: &mut Tally) {

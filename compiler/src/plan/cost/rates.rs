@@ -31,6 +31,8 @@ pub fn bound(work: Work) -> Bound {
         | Work::FloatCodedProduct
         | Work::PanelForBoth
         | Work::PanelForOne
+        | Work::PanelStep
+        | Work::PanelStepOfFour
         | Work::DenseProduct
         | Work::PointProduct => Bound::Multiply,
         Work::FarBytes | Work::WrittenBytes => Bound::Memory,
@@ -73,6 +75,9 @@ fn avx2(work: Work) -> f64 {
         Work::PanelForBoth => 6.1,
         Work::PanelForOne => 4.63,
         Work::PanelGroup => 27.0,
+        Work::PanelStep => 6.3,
+        Work::PanelStepOfFour => 9.9,
+        Work::PanelStepGroup => 60.0,
         Work::DenseProduct => 1.45,
         Work::DenseGroup => 84.0,
         Work::FloatPacked => 16.5,

@@ -11,7 +11,7 @@ use crate::plan::pack::{
 use crate::plan::{ConvNote, PlanError};
 use peristyle_runtime::engine::Kind;
 use peristyle_runtime::kernels::conv::u8s8_panels::QUAD;
-use peristyle_runtime::kernels::conv::{Arithmetic, Conv, Epilogue, Residual, ResidualAt};
+use peristyle_runtime::kernels::conv::{Arithmetic, Conv, Epilogue, PanelTile, Residual, ResidualAt};
 use peristyle_runtime::kernels::map::Map;
 
 /// Most outputs of a convolution; tables number them in 16 bits.
@@ -41,14 +41,14 @@ impl Lowering<'_> {
             (Arithmetic::F32, _) if choice.winograd.is_some() => (pack_winograd(weights), None, None),
             (Arithmetic::F32, panels) => {
                 let w = weights.as_f32().expect("float convolutions have f32 weights");
-                let zeros = panels.is_some_and(|panels| panels.dense);
+                let zeros = panels.is_some_and(|panels| panels.tile == PanelTile::Dense4x24);
                 let weight = |i: usize| (zeros || w[i] != 0.0).then_some(w[i]);
                 let mut rows = rows(&input, conv, weights, weight).ok_or_else(too_far)?;
                 if choice.packed {
                     packed = side_by_side(&mut rows, choice.blocking.pass_tiles * choice.arithmetic.tile() * 4);
                 }
                 let table = match panels {
-                    Some(panels) => pack_panels(&rows, panels, choice.blocking.pass_tiles, packed.len()),
+                    Some(panels) => pack_panels(&rows, panels, choice.blocking.outputs, packed.len()),
                     None => pack_f32(&rows, choice.group),
                 };
                 (table, None, None)

@@ -1,7 +1,7 @@
 //! The kernels that accumulate convolutions, in one table.
 
 use super::u8s8_spconv::PAIRS_GROUP;
-use super::{Arithmetic, Conv, MAX_GROUP, Panels, Winograd};
+use super::{Arithmetic, Conv, MAX_GROUP, PanelTile, Panels, Winograd};
 use crate::simd::Isa;
 
 /// How a kernel gets at its nonzeros.
@@ -15,8 +15,10 @@ pub enum Form {
     Pairs,
     /// A walk over tables of four rows at a time.
     Quads,
-    /// A walk over tables of the rows of a panel.
+    /// A walk over tables of the rows of a panel, for few outputs, or of its quads.
     Panels,
+    /// A walk over tables of steps of rows of a panel.
+    StepPanels,
     /// A loop over all rows of a panel.
     DensePanels,
     /// A loop over all channels of a point.
@@ -46,7 +48,7 @@ const _: () = assert!(MAX_GROUP == 4 && PAIRS_GROUP == 2, "the names say how man
 
 /// Every kernel. A convolution runs the first one of its arithmetic and its machine's instruction set whose form it was
 /// compiled for.
-pub static KERNELS: [Kernel; 20] = [
+pub static KERNELS: [Kernel; 23] = [
     kernel("f32_spconv_4x96_rows", Isa::Avx512, Arithmetic::F32, Form::Rows, 96),
     kernel("f32_spconv_4x24_unrolled", Isa::Avx2, Arithmetic::F32, Form::Unrolled, 24),
     kernel("f32_spconv_4x24_rows", Isa::Avx2, Arithmetic::F32, Form::Rows, 24),
@@ -54,6 +56,9 @@ pub static KERNELS: [Kernel; 20] = [
     kernel("f32_panels_2x48_zmm", Isa::Avx512, Arithmetic::F32, Form::Panels, 48),
     kernel("f32_panels_2x48", Isa::Avx2, Arithmetic::F32, Form::Panels, 48),
     kernel("f32_panels_portable", Isa::Portable, Arithmetic::F32, Form::Panels, 48),
+    kernel("f32_panels_4x48_sparse", Isa::Avx512, Arithmetic::F32, Form::StepPanels, 48),
+    kernel("f32_panels_4x24_sparse", Isa::Avx2, Arithmetic::F32, Form::StepPanels, 24),
+    kernel("f32_panels_portable", Isa::Portable, Arithmetic::F32, Form::StepPanels, 48),
     kernel("f32_panels_4x48", Isa::Avx512, Arithmetic::F32, Form::DensePanels, 48),
     kernel("f32_panels_4x24", Isa::Avx2, Arithmetic::F32, Form::DensePanels, 24),
     kernel("f32_panels_portable", Isa::Portable, Arithmetic::F32, Form::DensePanels, 48),
@@ -89,15 +94,26 @@ pub fn find(
 ) -> &'static Kernel {
     let form = |form| match (panels, winograd) {
         (_, Some(_)) => form == Form::Points,
-        (Some(Panels { dense, .. }), None) => form == if dense { Form::DensePanels } else { Form::Panels },
+        (Some(panels), None) => form == panels.tile.form(),
         (None, None) => match form {
-            Form::Panels | Form::DensePanels | Form::Points => false,
+            Form::Panels | Form::StepPanels | Form::DensePanels | Form::Points => false,
             Form::Unrolled => unrolled,
             Form::Rows | Form::Pairs | Form::Quads => true,
         },
     };
     let serves = |k: &&Kernel| k.isa == isa && k.arithmetic == arithmetic && form(k.form);
     KERNELS.iter().find(serves).expect("there is a table kernel for every instruction set and arithmetic")
+}
+
+impl PanelTile {
+    /// The form of the kernels that compute it.
+    pub const fn form(self) -> Form {
+        match self {
+            PanelTile::Quads1x64 | PanelTile::Sparse2x48 => Form::Panels,
+            PanelTile::Sparse4x24 => Form::StepPanels,
+            PanelTile::Dense4x24 => Form::DensePanels,
+        }
+    }
 }
 
 impl Conv {
@@ -116,8 +132,9 @@ mod tests {
     fn every_kernel_is_found() {
         for kernel in &KERNELS {
             let unrolled = kernel.form == Form::Unrolled;
-            let dense = kernel.form == Form::DensePanels;
-            let panels = (dense || kernel.form == Form::Panels).then_some(Panels { rows: 1, dense });
+            let tiles = [PanelTile::Dense4x24, PanelTile::Sparse2x48, PanelTile::Sparse4x24];
+            let tile = tiles.into_iter().find(|tile| tile.form() == kernel.form);
+            let panels = tile.map(|tile| Panels { rows: 1, tile });
             let winograd = (kernel.form == Form::Points).then_some(Winograd { tile_rows: 1, pad: [1, 1] });
             assert_eq!(find(kernel.isa, kernel.arithmetic, unrolled, panels, winograd), kernel);
         }

@@ -17,7 +17,7 @@ pub mod u8s8_panels;
 pub mod u8s8_spconv;
 
 pub use epilogue::{Epilogue, Residual, ResidualAt, StoreTo};
-pub use f32_panels::Panels;
+pub use f32_panels::{PanelTile, Panels};
 pub use f32_winograd::Winograd;
 pub use table::{Aligned, Group, Segment, Table, Unrolled};
 
@@ -122,7 +122,7 @@ impl Conv {
             return winograd.scratch_bytes(self);
         }
         let packed = match &self.panels {
-            Some(panels) => panels.scratch_bytes(self),
+            Some(panels) => panels.scratch_bytes(),
             None => self.packed.len() * self.pass_bytes(),
         };
         self.packed_at() + packed

@@ -25,8 +25,8 @@ pub struct Table {
     pub groups: Cow<'static, [Group]>,
     /// Runs of entries that share a mask.
     pub segments: Cow<'static, [Segment]>,
-    /// Signed byte offsets of input rows, little-endian `i32`; for panels of quads the first weight word of every part,
-    /// in the order of the segments.
+    /// Signed byte offsets of input rows, little-endian `i32`; for panels of rows their byte offsets in a panel, two in
+    /// every word; for panels of quads the first weight word of every part, in the order of the segments.
     pub offsets: Cow<'static, [i32]>,
     /// Weights in the machine's byte order: one word an entry and output for rows and quads, half a word for pairs, whose
     /// groups start at a whole word; for panels of quads the records of their blocks.
@@ -56,7 +56,7 @@ pub struct Segment {
     pub mask: u8,
     /// Entries of a block: after every block sums of pairs leave 16 bits. 1 for rows and quads.
     pub block: u8,
-    /// Blocks.
+    /// Blocks; for panels of rows steps.
     pub count: u16,
 }
 
@@ -90,6 +90,11 @@ impl Table {
     pub fn halves(&self) -> &[[i8; 2]] {
         // SAFETY: a word is two pairs of bytes, which have no invalid bit patterns and no alignment.
         unsafe { core::slice::from_raw_parts(self.weights.as_ptr().cast(), self.weights.len() * 2) }
+    }
+
+    /// One of the offsets that take half a word.
+    pub fn short_offset(&self, at: usize) -> u16 {
+        (self.offsets[at / 2] as u32 >> (at % 2 * 16)) as u16
     }
 
     /// Segments of a group.

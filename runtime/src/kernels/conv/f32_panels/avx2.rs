@@ -3,9 +3,9 @@
 //! Loops count: what a closure computes may be compiled without the instruction set, with its sums in memory.
 #![allow(clippy::needless_range_loop)]
 
-use super::{DENSE_GROUP, PASS, Pass, SEGMENTS, SPARSE_GROUP, f32_spconv};
+use super::{PASS, PITCH, PanelTile, Pass, Segment, f32_spconv};
 use crate::kernels::conv::f32_tile::add_rows;
-use crate::simd::{prefetch, prefetch_second_level};
+use crate::simd::{prefetch_second_level, prefetch_to_write};
 use core::arch::x86_64::*;
 
 const TILE: usize = f32_spconv::TILE;
@@ -13,17 +13,12 @@ const TILE: usize = f32_spconv::TILE;
 /// # Safety
 /// As for [`super::pack`]; the machine must have AVX2.
 #[target_feature(enable = "avx2")]
-pub unsafe fn pack(offsets: &[i32], x: *const u8, to: *mut f32, ask_for_next: bool) {
+pub unsafe fn pack(offsets: &[i32], x: *const u8, to: *mut f32) {
     let mut to = to;
     for &offset in offsets {
         // SAFETY: forwarded.
         unsafe {
             let row = x.offset(offset as isize).cast::<f32>();
-            if ask_for_next {
-                for at in (PASS..2 * PASS).step_by(16) {
-                    prefetch_second_level(row.wrapping_add(at).cast());
-                }
-            }
             for t in 0..PASS / 8 {
                 _mm256_store_ps(to.add(t * 8), _mm256_loadu_ps(row.add(t * 8)));
             }
@@ -32,100 +27,133 @@ pub unsafe fn pack(offsets: &[i32], x: *const u8, to: *mut f32, ask_for_next: bo
     }
 }
 
-/// # Safety
-/// As for [`super::Panels::run_pass`]; the layer is sparse.
-#[target_feature(enable = "avx2,fma")]
-pub unsafe fn sparse(pass: &Pass<'_>) {
-    // SAFETY: forwarded.
-    unsafe {
-        match pass.tiles {
-            1 => sparse_vectors::<3>(pass),
-            _ => sparse_vectors::<6>(pass),
+/// Asks for pixels of the next pass. They come from far, and while a group is multiplied they cost least.
+#[inline(always)]
+pub(super) fn ask_for_next(pass: &Pass<'_>, lines: Option<&[i32]>) {
+    for &line in lines.unwrap_or_default() {
+        prefetch_second_level(pass.x.wrapping_offset(line as isize));
+    }
+}
+
+/// Asks for the accumulators of the group after `g`, of `outputs` outputs, when they are added to.
+#[inline(always)]
+fn ask_for_sums(pass: &Pass<'_>, g: usize, outputs: usize) {
+    if pass.add {
+        for j in 0..outputs {
+            let row = pass.accumulators.wrapping_add(((g + 1) * outputs + j) * pass.stride);
+            for line in (0..PITCH).step_by(64) {
+                prefetch_to_write(row.cast::<u8>().wrapping_add(line));
+            }
         }
     }
 }
 
-/// Two outputs by `V` vectors.
+/// # Safety
+/// As for [`super::run_pass`].
+pub unsafe fn sparse_2x48(pass: &Pass<'_>) {
+    // SAFETY: forwarded.
+    unsafe { sparse::<{ PanelTile::Sparse2x48.group() }>(pass, rows_2x48) }
+}
+
+/// # Safety
+/// As for [`super::run_pass`].
+pub unsafe fn sparse_4x24(pass: &Pass<'_>) {
+    // SAFETY: forwarded.
+    unsafe { sparse::<{ PanelTile::Sparse4x24.group() }>(pass, steps_4x24) }
+}
+
+/// Groups of `OUTPUTS` outputs.
 ///
 /// # Safety
-/// As for [`sparse`].
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn sparse_vectors<const V: usize>(pass: &Pass<'_>) {
-    let panel = pass.panel.cast::<u8>().wrapping_sub(pass.base);
-    for (g, (group, &[offset, weight])) in pass.groups.iter().zip(pass.cursors).enumerate() {
-        let first = group.segments.0 as usize + pass.block * SEGMENTS;
-        // SAFETY: by the contract: a group has its segments for every block, their entries lie in the tables, rows of
-        // the block in the panel, and two outputs of `V` vectors in the accumulators.
+/// As for [`super::run_pass`].
+#[inline(always)]
+unsafe fn sparse<const OUTPUTS: usize>(pass: &Pass<'_>, kernel: Kernel) {
+    let mut at = Cursor { offset: pass.offsets, weight: pass.weights };
+    let mut lines = pass.lines_beside();
+    for (g, group) in pass.groups.iter().enumerate() {
+        ask_for_next(pass, lines.next());
+        ask_for_sums(pass, g, OUTPUTS);
+        // A second output that a group lacks has no rows; scratch has room for the last two of four.
+        let pitch = if group.outputs.len() > 1 { pass.stride * size_of::<f32>() } else { 0 };
+        let pitch = if OUTPUTS == 2 { pitch } else { pass.stride * size_of::<f32>() };
+        // SAFETY: by the contract: entries of all segments lie in the tables, rows of the block in the panel, and the
+        // outputs of a group in the accumulators.
         unsafe {
-            let segments = pass.table.segments.get_unchecked(first..first + SEGMENTS);
-            let counts = [segments[0].count, segments[1].count, segments[2].count];
-            let mut offset = pass.table.offsets.as_ptr().add(offset as usize);
-            let mut weight = pass.table.weights.as_ptr().add(weight as usize).cast::<f32>();
-            if let Some(&[offset, weight]) = pass.cursors.get(g + 1) {
-                prefetch(pass.table.offsets.as_ptr().wrapping_add(offset as usize).cast());
-                prefetch(pass.table.weights.as_ptr().wrapping_add(weight as usize).cast());
-            }
-            let to = pass.accumulators.add(g * SPARSE_GROUP * pass.stride);
-            let to = [to, to.add((group.outputs.len() - 1) * pass.stride)];
-            let mut sums = [[_mm256_setzero_ps(); V]; SPARSE_GROUP];
-            if pass.block > 0 {
-                for j in 0..SPARSE_GROUP {
-                    for t in 0..V {
-                        sums[j][t] = _mm256_loadu_ps(to[j].add(t * 8));
-                    }
-                }
-            }
-            macro_rules! single {
-                ($j:literal) => {
-                    let end = offset.add(usize::from(counts[$j]));
-                    while offset < end {
-                        let row = panel.wrapping_add(*offset as usize).cast::<f32>();
-                        let w = _mm256_broadcast_ss(&*weight);
-                        for t in 0..V {
-                            sums[$j][t] = _mm256_fmadd_ps(w, _mm256_load_ps(row.add(t * 8)), sums[$j][t]);
-                        }
-                        offset = offset.add(1);
-                        weight = weight.add(1);
-                    }
-                };
-            }
-            single!(0);
-            single!(1);
-            let end = offset.add(usize::from(counts[2]));
-            while offset < end {
-                let row = panel.wrapping_add(*offset as usize).cast::<f32>();
-                let w = [_mm256_broadcast_ss(&*weight), _mm256_broadcast_ss(&*weight.add(1))];
-                for t in 0..V {
-                    let x = _mm256_load_ps(row.add(t * 8));
-                    sums[0][t] = _mm256_fmadd_ps(w[0], x, sums[0][t]);
-                    sums[1][t] = _mm256_fmadd_ps(w[1], x, sums[1][t]);
-                }
-                offset = offset.add(1);
-                weight = weight.add(2);
-            }
-            // A group of one output has nothing in its second, and the first is stored last.
-            for j in (0..SPARSE_GROUP).rev() {
-                for t in 0..V {
-                    _mm256_storeu_ps(to[j].add(t * 8), sums[j][t]);
-                }
-            }
+            let segments = pass.segments_of(g).as_ptr();
+            let to = pass.accumulators.add(g * OUTPUTS * pass.stride);
+            at = kernel(segments, at.offset, at.weight, pass.panel, to, pitch, pass.tiles, usize::from(pass.add));
         }
     }
 }
 
+const _: () = assert!(PITCH == 192 && TILE == 24 && size_of::<Segment>() == 4);
+
+/// The next offset and weight.
+#[repr(C)]
+struct Cursor {
+    offset: *const u16,
+    weight: *const f32,
+}
+
+/// Sums of a group, `pitch` bytes from one output to the next, by `tiles` tiles, added to what is there unless `add` is 0.
+type Kernel = unsafe extern "sysv64" fn(
+    segments: *const Segment,
+    offsets: *const u16,
+    weights: *const f32,
+    panel: *const f32,
+    sums: *mut f32,
+    pitch: usize,
+    tiles: usize,
+    add: usize,
+) -> Cursor;
+
 /// # Safety
-/// As for [`super::Panels::run_pass`]; the layer is dense.
+/// As for [`sparse`]; there is a tile.
+#[allow(clippy::too_many_arguments)]
+#[unsafe(naked)]
+unsafe extern "sysv64" fn rows_2x48(
+    segments: *const Segment,
+    offsets: *const u16,
+    weights: *const f32,
+    panel: *const f32,
+    sums: *mut f32,
+    pitch: usize,
+    tiles: usize,
+    add: usize,
+) -> Cursor {
+    core::arch::naked_asm!(include_str!("rows.s"), options(att_syntax, raw))
+}
+
+/// # Safety
+/// As for [`sparse`]; there is a tile.
+#[allow(clippy::too_many_arguments)]
+#[unsafe(naked)]
+unsafe extern "sysv64" fn steps_4x24(
+    segments: *const Segment,
+    offsets: *const u16,
+    weights: *const f32,
+    panel: *const f32,
+    sums: *mut f32,
+    pitch: usize,
+    tiles: usize,
+    add: usize,
+) -> Cursor {
+    core::arch::naked_asm!(include_str!("steps.s"), options(att_syntax, raw))
+}
+
+/// # Safety
+/// As for [`super::run_pass`].
 #[target_feature(enable = "avx2,fma")]
 pub unsafe fn dense(pass: &Pass<'_>) {
-    for (g, (group, &[_, weight])) in pass.groups.iter().zip(pass.cursors).enumerate() {
+    const OUTPUTS: usize = PanelTile::Dense4x24.group();
+    let mut weights = pass.weights;
+    let mut lines = pass.lines_beside();
+    for (g, group) in pass.groups.iter().enumerate() {
+        ask_for_next(pass, lines.next());
+        ask_for_sums(pass, g, OUTPUTS);
         // SAFETY: by the contract: a block has a weight for every row and output.
         unsafe {
-            let weights = pass.table.weights.as_ptr().add(weight as usize).cast::<f32>();
-            if let Some(&[_, weight]) = pass.cursors.get(g + 1) {
-                prefetch(pass.table.weights.as_ptr().wrapping_add(weight as usize).cast());
-            }
-            let to = pass.accumulators.add(g * DENSE_GROUP * pass.stride);
+            let to = pass.accumulators.add(g * OUTPUTS * pass.stride);
             for tile in 0..pass.tiles {
                 let (panel, to) = (pass.panel.add(tile * TILE), to.add(tile * TILE));
                 match group.outputs.len() {
@@ -135,6 +163,7 @@ pub unsafe fn dense(pass: &Pass<'_>) {
                     _ => dense_tile::<4>(pass, weights, panel, to),
                 }
             }
+            weights = weights.add(pass.rows * group.outputs.len());
         }
     }
 }
@@ -149,7 +178,7 @@ unsafe fn dense_tile<const G: usize>(pass: &Pass<'_>, weights: *const f32, panel
     // SAFETY: forwarded.
     unsafe {
         let mut sums = [[_mm256_setzero_ps(); TILE / 8]; G];
-        if pass.block > 0 {
+        if pass.add {
             for j in 0..G {
                 for t in 0..TILE / 8 {
                     sums[j][t] = _mm256_loadu_ps(to.add(j * pass.stride + t * 8));

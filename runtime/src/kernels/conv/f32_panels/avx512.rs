@@ -3,35 +3,36 @@
 //! Loops count: what a closure computes may be compiled without the instruction set, with its sums in memory.
 #![allow(clippy::needless_range_loop)]
 
-use super::{DENSE_GROUP, PASS, PASS_TILES, Pass, SEGMENTS, SPARSE_GROUP, avx2};
+use super::{PASS, PASS_TILES, PanelTile, Pass, avx2};
 use core::arch::x86_64::*;
 
 /// Vectors of a pass.
 const V: usize = PASS / 16;
 
 /// # Safety
-/// As for [`super::Panels::run_pass`]; the layer is sparse.
+/// As for [`super::run_pass`].
 #[target_feature(enable = "avx512f,avx2,fma")]
-pub unsafe fn sparse(pass: &Pass<'_>) {
+pub unsafe fn sparse_2x48(pass: &Pass<'_>) {
     if pass.tiles < PASS_TILES {
         // SAFETY: forwarded.
-        return unsafe { avx2::sparse(pass) };
+        return unsafe { avx2::sparse_2x48(pass) };
     }
-    let panel = pass.panel.cast::<u8>().wrapping_sub(pass.base);
-    for (g, (group, &[offset, weight])) in pass.groups.iter().zip(pass.cursors).enumerate() {
-        let first = group.segments.0 as usize + pass.block * SEGMENTS;
-        // SAFETY: as in `avx2::sparse`.
+    const OUTPUTS: usize = PanelTile::Sparse2x48.group();
+    let (mut offset, mut weight) = (pass.offsets, pass.weights);
+    let panel = pass.panel.cast::<u8>();
+    let mut lines = pass.lines_beside();
+    for (g, group) in pass.groups.iter().enumerate() {
+        avx2::ask_for_next(pass, lines.next());
+        // SAFETY: as in `avx2::sparse_2x48`.
         unsafe {
-            let segments = pass.table.segments.get_unchecked(first..first + SEGMENTS);
+            let segments = pass.segments_of(g);
             let counts = [segments[0].count, segments[1].count, segments[2].count];
-            let mut offset = pass.table.offsets.as_ptr().add(offset as usize);
-            let mut weight = pass.table.weights.as_ptr().add(weight as usize).cast::<f32>();
-            let to = pass.accumulators.add(g * SPARSE_GROUP * pass.stride);
+            let to = pass.accumulators.add(g * OUTPUTS * pass.stride);
             let to = [to, to.add((group.outputs.len() - 1) * pass.stride)];
             // Rows add to two sets of sums in turn, or the three sums of one output would wait for each other.
-            let mut sums = [[[_mm512_setzero_ps(); V]; SPARSE_GROUP]; 2];
-            if pass.block > 0 {
-                for j in 0..SPARSE_GROUP {
+            let mut sums = [[[_mm512_setzero_ps(); V]; OUTPUTS]; 2];
+            if pass.add {
+                for j in 0..OUTPUTS {
                     for t in 0..V {
                         sums[0][j][t] = _mm512_loadu_ps(to[j].add(t * 16));
                     }
@@ -39,7 +40,7 @@ pub unsafe fn sparse(pass: &Pass<'_>) {
             }
             macro_rules! add {
                 ($set:literal, $($j:literal)*) => {{
-                    let row = panel.wrapping_add(*offset as usize).cast::<f32>();
+                    let row = panel.add(usize::from(*offset)).cast::<f32>();
                     let x = [_mm512_load_ps(row), _mm512_load_ps(row.add(16)), _mm512_load_ps(row.add(32))];
                     $({
                         let w = _mm512_set1_ps(*weight);
@@ -65,7 +66,7 @@ pub unsafe fn sparse(pass: &Pass<'_>) {
             segment!(0, 0);
             segment!(1, 1);
             segment!(2, 0 1);
-            for j in (0..SPARSE_GROUP).rev() {
+            for j in (0..OUTPUTS).rev() {
                 for t in 0..V {
                     _mm512_storeu_ps(to[j].add(t * 16), _mm512_add_ps(sums[0][j][t], sums[1][j][t]));
                 }
@@ -75,24 +76,90 @@ pub unsafe fn sparse(pass: &Pass<'_>) {
 }
 
 /// # Safety
-/// As for [`super::Panels::run_pass`]; the layer is dense.
+/// As for [`super::run_pass`].
+#[target_feature(enable = "avx512f,avx2,fma")]
+pub unsafe fn sparse_4x48(pass: &Pass<'_>) {
+    if pass.tiles < PASS_TILES {
+        // SAFETY: forwarded.
+        return unsafe { avx2::sparse_4x24(pass) };
+    }
+    const OUTPUTS: usize = PanelTile::Sparse4x24.group();
+    let (mut offset, mut weight) = (pass.offsets, pass.weights);
+    let panel = pass.panel.cast::<u8>();
+    let mut lines = pass.lines_beside();
+    for g in 0..pass.groups.len() {
+        avx2::ask_for_next(pass, lines.next());
+        // SAFETY: as in `avx2::sparse_4x24`.
+        unsafe {
+            let segments = pass.segments_of(g);
+            let to = pass.accumulators.add(g * OUTPUTS * pass.stride);
+            let mut sums = [[_mm512_setzero_ps(); V]; OUTPUTS];
+            if pass.add {
+                for j in 0..OUTPUTS {
+                    for t in 0..V {
+                        sums[j][t] = _mm512_loadu_ps(to.add(j * pass.stride + t * 16));
+                    }
+                }
+            }
+            // The outputs that use each row of a step.
+            macro_rules! steps {
+                ($kind:literal: $([$($j:literal)*])*) => {
+                    for _ in 0..segments[$kind].count {
+                        $(
+                            let row = panel.add(usize::from(*offset)).cast::<f32>();
+                            let x = [_mm512_load_ps(row), _mm512_load_ps(row.add(16)), _mm512_load_ps(row.add(32))];
+                            offset = offset.add(1);
+                            $(
+                                let w = _mm512_set1_ps(*weight);
+                                weight = weight.add(1);
+                                for t in 0..V {
+                                    sums[$j][t] = _mm512_fmadd_ps(w, x[t], sums[$j][t]);
+                                }
+                            )*
+                        )*
+                    }
+                };
+            }
+            steps!(0: [0] [1 2 3]);
+            steps!(1: [1] [0 2 3]);
+            steps!(2: [2] [0 1 3]);
+            steps!(3: [3] [0 1 2]);
+            steps!(4: [0 1] [2 3]);
+            steps!(5: [0 2] [1 3]);
+            steps!(6: [0 3] [1 2]);
+            steps!(7: [0 1 2 3]);
+            steps!(8: [0] [1] [2] [3]);
+            for j in 0..OUTPUTS {
+                for t in 0..V {
+                    _mm512_storeu_ps(to.add(j * pass.stride + t * 16), sums[j][t]);
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As for [`super::run_pass`].
 #[target_feature(enable = "avx512f,avx2,fma")]
 pub unsafe fn dense(pass: &Pass<'_>) {
     if pass.tiles < PASS_TILES {
         // SAFETY: forwarded.
         return unsafe { avx2::dense(pass) };
     }
-    for (g, (group, &[_, weight])) in pass.groups.iter().zip(pass.cursors).enumerate() {
+    let mut weights = pass.weights;
+    let mut lines = pass.lines_beside();
+    for (g, group) in pass.groups.iter().enumerate() {
+        avx2::ask_for_next(pass, lines.next());
         // SAFETY: as in `avx2::dense`.
         unsafe {
-            let weights = pass.table.weights.as_ptr().add(weight as usize).cast::<f32>();
-            let to = pass.accumulators.add(g * DENSE_GROUP * pass.stride);
+            let to = pass.accumulators.add(g * PanelTile::Dense4x24.group() * pass.stride);
             match group.outputs.len() {
                 1 => dense_pass::<1>(pass, weights, to),
                 2 => dense_pass::<2>(pass, weights, to),
                 3 => dense_pass::<3>(pass, weights, to),
                 _ => dense_pass::<4>(pass, weights, to),
             }
+            weights = weights.add(pass.rows * group.outputs.len());
         }
     }
 }
@@ -107,7 +174,7 @@ unsafe fn dense_pass<const G: usize>(pass: &Pass<'_>, weights: *const f32, to: *
     // SAFETY: forwarded.
     unsafe {
         let mut sums = [[_mm512_setzero_ps(); V]; G];
-        if pass.block > 0 {
+        if pass.add {
             for j in 0..G {
                 for t in 0..V {
                     sums[j][t] = _mm512_loadu_ps(to.add(j * pass.stride + t * 16));

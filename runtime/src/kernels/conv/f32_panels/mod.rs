@@ -5,9 +5,15 @@
 //! products with them to its accumulators, which wait in scratch for the next block. Every loaded vector then lies within
 //! one cache line, and what streams from the second-level cache is the table: a few bytes per nonzero and pass.
 //!
-//! - `f32_panels_2x48`, sparse: two outputs share the loads of the rows that both use. Per block a group has three
-//!   segments: rows of the first output, of the second, and of both, however many each has.
+//! - `f32_panels_2x48`, sparse: two outputs share the loads of the rows that both use. Bound by loads: a row that one
+//!   output uses takes seven for six products.
+//! - `f32_panels_4x24_sparse`, for more than about half of the weights: four outputs by half of the pixels. A step takes
+//!   rows whose outputs complement each other, so that every step is twelve products on as many sums, and none waits for
+//!   the one before. What finds no complement is multiplied by some zeros.
 //! - `f32_panels_4x24`, dense: four outputs by three vectors; every row is used by all, so only weights are read.
+//!
+//! Tables are streams: segments, offsets and weights of all groups of a unit follow each other block by block, as the
+//! kernels read them. Every block of a group has a segment for each kind of step, whose count is that of the steps.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -15,8 +21,8 @@ mod avx2;
 mod avx512;
 mod portable;
 
-use super::table::{Group, Segment, Table};
-use super::{Arithmetic, Conv, epilogue, f32_spconv, u8s8_panels};
+use super::table::{Group, Segment};
+use super::{Conv, MAX_GROUP, epilogue, f32_spconv, u8s8_panels};
 use crate::simd::Isa;
 use core::ops::Range;
 
@@ -24,107 +30,218 @@ use core::ops::Range;
 pub const PASS_TILES: usize = 2;
 /// Pixels of a pass, and elements between the rows of a panel.
 pub const PASS: usize = PASS_TILES * f32_spconv::TILE;
-/// Outputs of a group of a sparse layer.
-pub const SPARSE_GROUP: usize = 2;
-/// Outputs of a group of a dense layer.
-pub const DENSE_GROUP: usize = 4;
+/// Bytes between the rows of a panel.
+pub const PITCH: usize = PASS * size_of::<f32>();
 
-/// How a convolution is computed from panels.
-///
-/// The rows of [`Conv::packed`] are taken in blocks, and every group of [`Conv::table`] has its segments by block.
+/// What a kernel of panels computes at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PanelTile {
+    /// One output by 64 pixels of bytes; see [`u8s8_panels`].
+    Quads1x64,
+    /// Four outputs by 24 pixels that use every row.
+    Dense4x24,
+    /// Two outputs by 48 pixels that use some rows.
+    Sparse2x48,
+    /// Four outputs by 24 pixels that use some rows.
+    Sparse4x24,
+}
+
+impl PanelTile {
+    /// Outputs of a group; the last one may have fewer.
+    pub const fn group(self) -> usize {
+        match self {
+            PanelTile::Sparse2x48 => 2,
+            PanelTile::Quads1x64 | PanelTile::Dense4x24 | PanelTile::Sparse4x24 => MAX_GROUP,
+        }
+    }
+
+    /// Kinds of steps, in the order of the segments of a block: the outputs that use each row of a step, a bit each. Outputs
+    /// that a dense group lacks have no weights; in the other groups every bit has one.
+    pub const fn steps(self) -> &'static [&'static [u8]] {
+        match self {
+            PanelTile::Quads1x64 => &[],
+            PanelTile::Dense4x24 => &[&[15]],
+            PanelTile::Sparse2x48 => &[&[1], &[2], &[3]],
+            PanelTile::Sparse4x24 => {
+                &[&[1, 14], &[2, 13], &[4, 11], &[8, 7], &[3, 12], &[5, 10], &[9, 6], &[15], &[1, 2, 4, 8]]
+            }
+        }
+    }
+}
+
+/// How a convolution is computed from panels: the rows of [`Conv::packed`] are taken in blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Panels {
     /// Rows of a block; the last one may have fewer.
     pub rows: usize,
-    /// Whether every output uses every row: then a group has one segment per block, and otherwise [`SEGMENTS`].
-    pub dense: bool,
+    /// What is computed at once.
+    pub tile: PanelTile,
 }
 
-/// Segments of a block of a sparse group: rows of the first output, of the second, of both.
-pub const SEGMENTS: usize = 3;
-
-/// First offset and first weight word of a group in the block that is computed.
-type Cursor = [u32; 2];
+/// Where the tables of a block start.
+#[derive(Clone, Copy)]
+struct Start {
+    segment: usize,
+    /// In offsets of two bytes.
+    offset: usize,
+    weight: usize,
+}
 
 /// What a kernel computes: one block of rows for one pass of pixels and all groups of a unit.
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 struct Pass<'a> {
-    table: &'a Table,
+    tile: PanelTile,
     groups: &'a [Group],
-    /// One per group.
-    cursors: &'a [Cursor],
-    block: usize,
+    /// Those of the block, group by group.
+    segments: &'a [Segment],
+    /// Byte offsets of rows in the panel, two bytes each, of all groups; none for a dense layer.
+    offsets: *const u16,
+    weights: *const f32,
     /// Rows of the block.
     rows: usize,
     /// The packed rows of the block.
     panel: *const f32,
-    /// From the panel to where the first row of all blocks would be, in bytes.
-    base: usize,
     /// Accumulators of the first output; those of the outputs of all groups follow, `stride` elements apart.
     accumulators: *mut f32,
     stride: usize,
     /// Tiles, at most [`PASS_TILES`].
     tiles: usize,
+    /// Whether the accumulators are added to.
+    add: bool,
+    /// The first pixel.
+    x: *const u8,
+    /// Where the pixels of the pass after this one are that should be asked for, from there.
+    lines: &'a [i32],
+}
+
+impl Pass<'_> {
+    /// The segments of a group.
+    ///
+    /// # Safety
+    /// There is such a group.
+    #[inline(always)]
+    unsafe fn segments_of(&self, g: usize) -> &[Segment] {
+        let count = self.tile.steps().len();
+        // SAFETY: by the contract.
+        unsafe { self.segments.get_unchecked(g * count..(g + 1) * count) }
+    }
+
+    /// What is asked for beside each group: where lines of the next pass are, from the first pixel.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn lines_beside(&self) -> core::slice::Chunks<'_, i32> {
+        self.lines.chunks(self.lines.len().div_ceil(self.groups.len()).max(1))
+    }
+}
+
+/// Most cache lines that a row of a pass lies in.
+const LINES: usize = PITCH / 64 + 1;
+
+/// Notes where the cache lines of the pass after that at `x` are, from `x` on, and returns how many. Of rows that share
+/// theirs, as the taps of a window do, the last one is enough: this pass reads the first line of the others.
+fn lines_of_next(offsets: &[i32], x: *const u8, lines: &mut [[i32; LINES]]) -> usize {
+    const LINE: i32 = 64;
+    let lines = lines.as_flattened_mut();
+    let mut count = 0;
+    for (k, &offset) in offsets.iter().enumerate() {
+        if offsets.get(k + 1).is_some_and(|next| next - offset < LINE) {
+            continue;
+        }
+        let before = (x.addr() as i32).wrapping_add(offset).rem_euclid(LINE);
+        for at in (PITCH as i32 - before..2 * PITCH as i32).step_by(LINE as usize) {
+            lines[count] = offset.wrapping_add(at);
+            count += 1;
+        }
+    }
+    count
 }
 
 impl Panels {
-    /// Outputs of a group; the last one may have fewer.
-    pub const fn group(&self) -> usize {
-        if self.dense { DENSE_GROUP } else { SPARSE_GROUP }
-    }
-
-    const fn segments(&self) -> usize {
-        if self.dense { 1 } else { SEGMENTS }
-    }
-
-    /// Bytes of scratch behind the accumulators: a panel and the cursors.
-    pub(super) const fn scratch_bytes(&self, conv: &Conv) -> usize {
-        if matches!(conv.arithmetic, Arithmetic::U8S8) {
-            return u8s8_panels::scratch_bytes(self);
+    /// Bytes of scratch behind the accumulators: a panel, and where the next one comes from.
+    pub(super) const fn scratch_bytes(&self) -> usize {
+        match self.tile {
+            PanelTile::Quads1x64 => u8s8_panels::scratch_bytes(self),
+            _ => self.rows * (PITCH + size_of::<[i32; LINES]>()),
         }
-        self.rows * PASS * 4 + conv.blocking.outputs / self.group() * size_of::<Cursor>()
     }
 
-    /// What keeps kernels from reading the tables of a layer, whose indices are known to lie within them.
+    /// Groups of a unit.
+    const fn unit(&self, conv: &Conv) -> usize {
+        conv.blocking.outputs / self.tile.group()
+    }
+
+    /// What keeps kernels from reading the tables of a layer.
     pub(crate) fn fault(&self, conv: &Conv) -> Option<&'static str> {
-        if conv.arithmetic == Arithmetic::U8S8 {
+        if self.tile == PanelTile::Quads1x64 {
             return u8s8_panels::fault(self, conv);
         }
-        let rows = conv.packed.len();
-        if self.rows == 0 || rows == 0 || self.rows > 1 << 16 || conv.blocking.pass_tiles != PASS_TILES {
+        let (rows, table, unit) = (conv.packed.len(), &conv.table, self.unit(conv));
+        let sizes = (1..=usize::from(u16::MAX) / PITCH).contains(&self.rows) && rows > 0;
+        if !sizes || conv.blocking.pass_tiles != PASS_TILES {
             return Some("its panels have no rows");
         }
-        let pitch = conv.pass_bytes();
-        for (g, group) in conv.table.groups.iter().enumerate() {
-            let whole = g + 1 == conv.table.groups.len() || group.outputs.len() == self.group();
-            let segments = conv.table.segments(group);
-            if !whole
-                || group.outputs.len() > self.group()
-                || segments.len() != rows.div_ceil(self.rows) * self.segments()
-            {
-                return Some("a group has other segments than its panels");
+        if table.group != self.tile.group() || unit == 0 {
+            return Some("its groups are not those of its panels");
+        }
+        for (number, groups) in table.groups.chunks(unit).enumerate() {
+            let mut start = self.start(groups);
+            let last = (number + 1) * unit >= table.groups.len();
+            let whole =
+                |(g, group): (usize, &Group)| group.outputs.len() == table.group || (last && g + 1 == groups.len());
+            if !groups.iter().enumerate().all(whole) {
+                return Some("a group lacks outputs");
             }
-            let mut at = group.offset as usize;
-            for (block, segments) in segments.chunks(self.segments()).enumerate() {
-                let range = block * self.rows..rows.min((block + 1) * self.rows);
-                for (kind, segment) in segments.iter().enumerate() {
-                    let count = usize::from(segment.count);
-                    let mask = if self.dense { (1 << group.outputs.len()) - 1 } else { kind + 1 };
-                    let offsets = &conv.table.offsets[at..at + count];
-                    at += count;
-                    let inside = |&offset: &i32| {
-                        offset >= 0
-                            && (offset as usize).is_multiple_of(pitch)
-                            && range.contains(&(offset as usize / pitch))
-                    };
-                    let all = !self.dense || count == range.len();
-                    if !all || (count > 0 && usize::from(segment.mask) != mask) || !offsets.iter().all(inside) {
-                        return Some("a segment has rows of another panel");
-                    }
+            for block in (0..rows).step_by(self.rows) {
+                let count = groups.len() * self.tile.steps().len();
+                let segments = table.segments.get(start.segment..).and_then(|segments| segments.get(..count));
+                let Some(segments) = segments else { return Some("a panel lacks segments") };
+                let Some(end) = self.end(start, segments) else { return Some("a segment has impossible steps") };
+                let held = end.offset <= table.offsets.len() * 2 && end.weight <= table.weights.len();
+                if !held {
+                    return Some("a panel lacks weights");
                 }
+                let in_block = rows.min(block + self.rows) - block;
+                let inside = |at: usize| {
+                    let offset = usize::from(table.short_offset(at));
+                    offset.is_multiple_of(PITCH) && offset / PITCH < in_block
+                };
+                let dense = self.tile == PanelTile::Dense4x24;
+                let (of_groups, mut segments) = (groups.iter().map(|group| group.outputs.len()), segments.iter());
+                let all = |outputs: usize, segment: &Segment| {
+                    segment.mask == (1 << outputs) - 1 && usize::from(segment.count) == in_block
+                };
+                if dense && !of_groups.zip(&mut segments).all(|(outputs, segment)| all(outputs, segment))
+                    || !(start.offset..end.offset).all(inside)
+                {
+                    return Some("a segment has rows of another panel");
+                }
+                start = end;
             }
         }
         None
+    }
+
+    /// Where the tables of a unit start.
+    fn start(&self, groups: &[Group]) -> Start {
+        let first = &groups[0];
+        Start { segment: first.segments.0 as usize, offset: first.offset as usize, weight: first.weight as usize }
+    }
+
+    /// Where those behind the segments of a block do; `None` when a segment is not one of its kind of steps.
+    fn end(&self, mut start: Start, segments: &[Segment]) -> Option<Start> {
+        let steps = self.tile.steps();
+        for (segment, rows) in segments.iter().zip(steps.iter().cycle()) {
+            let known = rows.iter().fold(0, |mask, row| mask | row);
+            let count = usize::from(segment.count);
+            match self.tile {
+                PanelTile::Dense4x24 if segment.mask & !known == 0 => {}
+                _ if segment.mask == known && segment.block == 1 => start.offset += count * rows.len(),
+                _ => return None,
+            }
+            start.weight += count * segment.mask.count_ones() as usize;
+        }
+        start.segment += segments.len();
+        Some(start)
     }
 
     /// Computes one unit.
@@ -140,7 +257,7 @@ impl Panels {
         rows: &Range<usize>,
         unit: usize,
     ) {
-        if conv.arithmetic == Arithmetic::U8S8 {
+        if self.tile == PanelTile::Quads1x64 {
             // SAFETY: forwarded.
             return unsafe { u8s8_panels::run_unit(self, conv, isa, arena, scratch, rows, unit) };
         }
@@ -151,38 +268,37 @@ impl Panels {
         let first = begin + chunk * conv.blocking.chunk_tiles * tile;
         let count = conv.blocking.chunk_tiles.min(tiles - chunk * conv.blocking.chunk_tiles);
         let stride = conv.accumulator_stride();
-        let bytes_per_group = stride * self.group() * 4;
-        // SAFETY: as in `Conv::run_unit`; the scratch holds a panel and a cursor for every group behind the accumulators.
+        let bytes_per_group = stride * self.tile.group() * 4;
+        let mut start = self.start(groups);
+        // SAFETY: as in `Conv::run_unit`; the scratch holds a panel and lines behind the accumulators; `fault` knows the tables.
         unsafe {
             let x = arena.add(conv.input.offset + first * 4).cast_const();
             let panel = scratch.add(conv.packed_at());
-            let cursors =
-                core::slice::from_raw_parts_mut(panel.add(self.rows * PASS * 4).cast::<Cursor>(), groups.len());
-            cursors.iter_mut().zip(groups).for_each(|(cursor, group)| *cursor = [group.offset, group.weight]);
+            let lines = core::slice::from_raw_parts_mut(panel.add(self.rows * PITCH).cast::<[i32; LINES]>(), self.rows);
             for (block, offsets) in conv.packed.chunks(self.rows).enumerate() {
+                let segments = &table.segments[start.segment..][..groups.len() * self.tile.steps().len()];
+                let asked = if conv.blocking.prefetch { lines_of_next(offsets, x, lines) } else { 0 };
                 for pass in (0..count).step_by(PASS_TILES) {
-                    let tiles = PASS_TILES.min(count - pass);
-                    pack(isa, offsets, x.add(pass * tile * 4), panel.cast(), conv.blocking.prefetch);
+                    let at = x.add(pass * tile * 4);
+                    pack(isa, offsets, at, panel.cast());
                     let pass = Pass {
-                        table,
+                        tile: self.tile,
                         groups,
-                        cursors,
-                        block,
+                        segments,
+                        offsets: table.offsets.as_ptr().cast::<u16>().wrapping_add(start.offset),
+                        weights: table.weights.as_ptr().cast::<f32>().wrapping_add(start.weight),
                         rows: offsets.len(),
                         panel: panel.cast_const().cast(),
-                        base: block * self.rows * PASS * 4,
                         accumulators: scratch.cast::<f32>().add(pass * tile),
                         stride,
-                        tiles,
+                        tiles: PASS_TILES.min(count - pass),
+                        add: block > 0,
+                        x: at,
+                        lines: &lines.as_flattened()[..asked],
                     };
-                    self.run_pass(isa, &pass);
+                    run_pass(isa, &pass);
                 }
-                for (cursor, group) in cursors.iter_mut().zip(groups) {
-                    for segment in self.block_segments(table, group, block) {
-                        cursor[0] += u32::from(segment.count);
-                        cursor[1] += u32::from(segment.count) * segment.mask.count_ones();
-                    }
-                }
+                start = self.end(start, segments).expect("tables were checked");
             }
             let last = end.min(first + count * tile);
             let bytes = scratch.add(groups.len() * bytes_per_group);
@@ -190,44 +306,41 @@ impl Panels {
             conv.epilogue.run(isa, conv, &sums, arena, first..last);
         }
     }
+}
 
-    #[inline(always)]
-    fn block_segments<'a>(&self, table: &'a Table, group: &Group, block: usize) -> &'a [Segment] {
-        let first = group.segments.0 as usize + block * self.segments();
-        &table.segments[first..first + self.segments()]
-    }
-
-    /// # Safety
-    /// The pass lies within the scratch and the table, and the machine has `isa`.
-    unsafe fn run_pass(&self, isa: Isa, pass: &Pass<'_>) {
-        // SAFETY: forwarded.
-        unsafe {
-            match (isa, self.dense) {
-                #[cfg(target_arch = "x86_64")]
-                (Isa::Avx2, false) => avx2::sparse(pass),
-                #[cfg(target_arch = "x86_64")]
-                (Isa::Avx2, true) => avx2::dense(pass),
-                #[cfg(target_arch = "x86_64")]
-                (Isa::Avx512, false) => avx512::sparse(pass),
-                #[cfg(target_arch = "x86_64")]
-                (Isa::Avx512, true) => avx512::dense(pass),
-                _ => portable::run(self, pass),
-            }
+/// # Safety
+/// The pass lies within the scratch and the table, and the machine has `isa`.
+unsafe fn run_pass(isa: Isa, pass: &Pass<'_>) {
+    // SAFETY: forwarded.
+    unsafe {
+        match (isa, pass.tile) {
+            #[cfg(target_arch = "x86_64")]
+            (Isa::Avx2, PanelTile::Sparse2x48) => avx2::sparse_2x48(pass),
+            #[cfg(target_arch = "x86_64")]
+            (Isa::Avx512, PanelTile::Sparse2x48) => avx512::sparse_2x48(pass),
+            #[cfg(target_arch = "x86_64")]
+            (Isa::Avx2, PanelTile::Sparse4x24) => avx2::sparse_4x24(pass),
+            #[cfg(target_arch = "x86_64")]
+            (Isa::Avx512, PanelTile::Sparse4x24) => avx512::sparse_4x48(pass),
+            #[cfg(target_arch = "x86_64")]
+            (Isa::Avx2, PanelTile::Dense4x24) => avx2::dense(pass),
+            #[cfg(target_arch = "x86_64")]
+            (Isa::Avx512, PanelTile::Dense4x24) => avx512::dense(pass),
+            _ => portable::run(pass),
         }
     }
 }
 
-/// Copies the pixels of a pass at `x` of every row side by side, and may ask for those of the next pass.
+/// Copies the pixels of a pass at `x` of every row side by side.
 ///
 /// # Safety
 /// A pass from every offset must be readable, and `to` have room for all, aligned to a cache line.
-#[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
-unsafe fn pack(isa: Isa, offsets: &[i32], x: *const u8, to: *mut f32, ask_for_next: bool) {
+unsafe fn pack(isa: Isa, offsets: &[i32], x: *const u8, to: *mut f32) {
     // SAFETY: forwarded.
     unsafe {
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 | Isa::Avx512 => avx2::pack(offsets, x, to, ask_for_next),
+            Isa::Avx2 | Isa::Avx512 => avx2::pack(offsets, x, to),
             _ => {
                 for (k, &offset) in offsets.iter().enumerate() {
                     let row = x.offset(offset as isize).cast::<[f32; PASS]>();

@@ -1,33 +1,56 @@
 //! Panels in plain Rust.
 
-use super::{PASS, Panels, Pass, f32_spconv};
+use super::{PITCH, PanelTile, Pass, f32_spconv};
 
 /// # Safety
-/// As for [`Panels::run_pass`].
-pub unsafe fn run(panels: &Panels, pass: &Pass<'_>) {
+/// As for [`super::run_pass`].
+pub unsafe fn run(pass: &Pass<'_>) {
     let pixels = pass.tiles * f32_spconv::TILE;
-    for (g, (group, &[offset, weight])) in pass.groups.iter().zip(pass.cursors).enumerate() {
-        let (mut offset, mut weight) = (offset as usize, weight as usize);
+    let (mut offset, mut weight) = (pass.offsets, pass.weights);
+    for (g, group) in pass.groups.iter().enumerate() {
+        let outputs = group.outputs.len();
         // SAFETY: by the contract.
         let sums = |j: usize| unsafe {
-            let first = pass.accumulators.add((g * panels.group() + j) * pass.stride);
+            let first = pass.accumulators.add((g * pass.tile.group() + j) * pass.stride);
             core::slice::from_raw_parts_mut(first, pixels)
         };
-        if pass.block == 0 {
-            (0..group.outputs.len()).for_each(|j| sums(j).fill(0.0));
+        if !pass.add {
+            (0..outputs).for_each(|j| sums(j).fill(0.0));
         }
-        for segment in panels.block_segments(pass.table, group, pass.block) {
-            for _ in 0..segment.count {
-                let row = (pass.table.offsets[offset] as usize - pass.base) / (PASS * 4);
-                offset += 1;
-                // SAFETY: rows of the block lie in the panel.
-                let row = unsafe { core::slice::from_raw_parts(pass.panel.add(row * PASS), pixels) };
-                for j in (0..group.outputs.len()).filter(|j| segment.mask & (1 << j) != 0) {
-                    let w = f32::from_bits(pass.table.weights[weight]);
-                    weight += 1;
-                    sums(j).iter_mut().zip(row).for_each(|(sum, x)| *sum += w * x);
+        // SAFETY: by the contract: rows of the block lie in the panel, those of dense layers in order.
+        unsafe {
+            for (segment, rows) in pass.segments_of(g).iter().zip(pass.tile.steps()) {
+                for step in 0..usize::from(segment.count) {
+                    for &mask in *rows {
+                        let at = match pass.tile {
+                            PanelTile::Dense4x24 => step * PITCH,
+                            _ => usize::from(short(&mut offset)),
+                        };
+                        let row = core::slice::from_raw_parts(pass.panel.byte_add(at), pixels);
+                        for j in (0..8).filter(|j| segment.mask & mask & (1 << j) != 0) {
+                            let w = *weight;
+                            weight = weight.add(1);
+                            // A group that lacks outputs has zeros for them.
+                            if j < outputs {
+                                sums(j).iter_mut().zip(row).for_each(|(sum, x)| *sum += w * x);
+                            }
+                        }
+                    }
                 }
             }
         }
+    }
+}
+
+/// The next offset.
+///
+/// # Safety
+/// There is one.
+unsafe fn short(offset: &mut *const u16) -> u16 {
+    // SAFETY: by the contract.
+    unsafe {
+        let value = **offset;
+        *offset = offset.add(1);
+        value
     }
 }
