@@ -138,10 +138,10 @@ fn rows_stay_in_their_panels() {
     let conv = |damage: fn(&mut Conv)| damaged(sound, |layer| conv(layer, damage));
     for (error, expected) in [
         (conv(|c| c.packed.to_mut().clear()), "its panels have no rows"),
-        (conv(|c| c.panels.as_mut().expect("panels").rows = 0), "its panels have no rows"),
-        (conv(|c| c.panels.as_mut().expect("panels").rows = 342), "its panels have no rows"),
+        (conv(|c| c.panels.as_mut().expect("panels").rows = 0), "its panels have impossible extents"),
+        (conv(|c| c.panels.as_mut().expect("panels").rows = 342), "its panels have impossible extents"),
         (conv(|c| c.panels.as_mut().expect("panels").tile = PanelTile::Quads1x64), "those of another arithmetic"),
-        (conv(|c| c.blocking.pass_tiles = 4), "its panels have no rows"),
+        (conv(|c| c.blocking.pass_tiles = 4), "its panels have impossible extents"),
         (conv(|c| c.packed.to_mut()[0] = i32::MAX - 3), "its weights reach outside the arena"),
         (conv(|c| c.table.group = 1), "a group has too many outputs"),
         (conv(|c| c.table.groups.to_mut()[0].outputs.to_mut().truncate(1)), ""),
@@ -175,6 +175,20 @@ fn offsets_of_rows_stay_in_their_panel() {
             });
             assert!(error.ends_with("a segment has rows of another panel"), "{error}");
         }
+    }
+}
+
+#[test]
+fn enlarged_rows_have_the_width_of_their_map() {
+    let sound = program("detector_decoded");
+    Engine::new(sound, 1).expect("the program is sound");
+    for damage in [|width: &mut usize| *width -= 1, |width: &mut usize| *width = 1] {
+        let error = damaged(sound, |layer| {
+            let Kind::Resize(resize) = &mut layer.kind else { return false };
+            damage(&mut resize.output.width);
+            true
+        });
+        assert!(error.ends_with("the maps differ"), "{error}");
     }
 }
 

@@ -178,8 +178,9 @@ impl Memory<'_> {
                 self.unsplit(&resize.output)?;
                 let ([rows, columns], to) = (resize.scale, &resize.output);
                 let rows = resize.input.height.checked_mul(rows).is_some_and(|rows| to.height <= rows);
+                let columns = resize.input.width.checked_mul(columns) == Some(to.width) && columns > 0;
                 let fits = resize.input.dtype == to.dtype && to.channels <= resize.input.channels;
-                ensure(rows && columns > 0 && fits, "the maps differ")
+                ensure(rows && columns && fits, "the maps differ")
             }
             Kind::Unary(unary) => {
                 let (x, y) = match unary.function {

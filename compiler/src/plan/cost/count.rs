@@ -150,7 +150,10 @@ fn conv(conv: &Conv, form: Form, rows: &Range<usize>, tally: &mut Tally) {
         Form::Points => points(conv, rows, tally),
     }
     let panels = matches!(form, Form::Panels | Form::StepPanels | Form::DensePanels);
-    if !conv.packed.is_empty() && !panels {
+    if panels && conv.arithmetic == Arithmetic::F32 {
+        let rows = (conv.packed.len() * cut.blocks) as f64;
+        tally.add(Work::FloatPacked, rows * cut.runs(f32_panels::PASS_TILES));
+    } else if !conv.packed.is_empty() && !panels {
         let lines = conv.packed.len() * conv.pass_bytes() / 64 * cut.blocks;
         tally.add(Work::LinePacked, lines as f64 * cut.passes());
     }
@@ -227,7 +230,6 @@ fn float_panels(conv: &Conv, cut: &Cut, tally: &mut Tally) {
     }
     let kinds = PanelTile::Sparse2x48.steps().len();
     tally.add(Work::PanelGroup, (conv.table.segments.len() / kinds) as f64 * runs);
-    tally.add(Work::FloatPacked, (conv.packed.len() * cut.blocks) as f64 * runs);
 }
 
 fn step_panels(conv: &Conv, cut: &Cut, tally: &mut Tally) {
@@ -237,14 +239,12 @@ fn step_panels(conv: &Conv, cut: &Cut, tally: &mut Tally) {
         tally.add(work, segment.entries() as f64 * cut.runs(1));
     }
     tally.add(Work::PanelStepGroup, (conv.table.segments.len() / kinds.len()) as f64 * cut.runs(1));
-    tally.add(Work::FloatPacked, (conv.packed.len() * cut.blocks) as f64 * cut.runs(f32_panels::PASS_TILES));
 }
 
 fn dense_panels(conv: &Conv, cut: &Cut, tally: &mut Tally) {
     let slots: usize = conv.table.segments.iter().map(Segment::slots).sum();
     tally.add(Work::DenseProduct, slots as f64 * cut.runs(1));
     tally.add(Work::DenseGroup, conv.table.segments.len() as f64 * cut.runs(1));
-    tally.add(Work::FloatPacked, (conv.packed.len() * cut.blocks) as f64 * cut.runs(f32_panels::PASS_TILES));
 }
 
 fn points(conv: &Conv, rows: &Range<usize>, tally: &mut Tally) {

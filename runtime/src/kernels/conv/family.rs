@@ -15,7 +15,7 @@ pub enum Form {
     Pairs,
     /// A walk over tables of four rows at a time.
     Quads,
-    /// A walk over tables of the rows of a panel, for few outputs, or of its quads.
+    /// A walk over tables of the rows of a panel, for two outputs, or of its quads, for one.
     Panels,
     /// A walk over tables of steps of rows of a panel.
     StepPanels,

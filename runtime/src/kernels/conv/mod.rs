@@ -95,8 +95,8 @@ pub struct Conv {
     /// `U8S8`: the same as straight-line code for AVX2, if the planner chose so. Only its groups and weights are read.
     pub unrolled: Option<Table>,
     /// Byte offsets of the input rows that a pass copies side by side, aligned, before it is computed: the offsets of
-    /// the tables then count from the copy, where row `k` starts at `k` times the bytes of a pass. Empty when the tables
-    /// read the map.
+    /// the tables then count from the copy, where row `k` starts at `k` times the bytes of a pass, or from the panel of their
+    /// block. Empty when the tables read the map.
     pub packed: Cow<'static, [i32]>,
     /// How the packed rows are taken in blocks, when they are.
     pub panels: Option<Panels>,

@@ -17,6 +17,9 @@ pub type Unrolled = unsafe extern "C" fn(*const u8, *mut u8, *const u8, usize);
 /// A group's entries follow each other in `offsets` and `weights` in the order of its segments. An entry is one row
 /// (`F32`), a pair of rows or a quad of rows (`U8S8`): one offset per row, and per output in the mask, lowest output
 /// first, one `f32` weight, or the two or four `i8` weights.
+///
+/// Panels have orders of their own, which [`f32_panels`](super::f32_panels) and [`u8s8_panels`](super::u8s8_panels) tell: their
+/// entries are not those of one group after the other.
 #[derive(Clone, Debug)]
 pub struct Table {
     /// Outputs of a group, a divisor of [`MAX_GROUP`](super::MAX_GROUP); the last group may have fewer.
@@ -97,7 +100,7 @@ impl Table {
         (self.offsets[at / 2] as u32 >> (at % 2 * 16)) as u16
     }
 
-    /// Segments of a group.
+    /// Segments of a group; for panels those of its first block.
     pub fn segments(&self, group: &Group) -> &[Segment] {
         &self.segments[group.segments.0 as usize..][..group.segments.1 as usize]
     }

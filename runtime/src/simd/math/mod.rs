@@ -46,8 +46,8 @@ pub fn exp(x: f32) -> f32 {
     f32::from_bits(y.to_bits().wrapping_add(shifted.to_bits() << 23))
 }
 
-/// Odd numerator and even denominator of a rational approximation of `sigmoid(x) - 0.5` that is minimax, within 6e-9, up to
-/// [`SIGMOID_LIMIT`]: coefficients of powers of `x * x`, highest first. The first one of the denominator is 1.
+/// Odd numerator and even denominator of a rational approximation of `sigmoid(x) - 0.5`, minimax up to [`SIGMOID_LIMIT`] and
+/// within 2e-8 as rounded: coefficients of powers of `x * x`, highest first. The highest of the denominator is 1 and left out.
 pub(crate) const SIGMOID_P: [f32; 4] = [-235_706.34, -182_851_540.0, -28_945_340_000.0, -872_376_400_000.0];
 pub(crate) const SIGMOID_Q: [f32; 5] =
     [-6_876.379_4, -16_475_124.0, -5_533_363_000.0, -406_573_300_000.0, -3_489_505_700_000.0];

@@ -57,7 +57,7 @@ struct Targets<'a> {
     bytes: Option<&'a StoreTo>,
     /// That of the first byte store.
     quantizer: Option<Quantizer>,
-    /// Byte stores of other quantisers.
+    /// Byte stores of other quantisers whose rows are those of the run.
     more: [Option<&'a StoreTo>; MORE],
     /// Whether somebody needs numbers.
     any_floats: bool,

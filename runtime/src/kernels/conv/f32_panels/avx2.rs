@@ -70,14 +70,12 @@ pub unsafe fn sparse_4x24(pass: &Pass<'_>) {
 unsafe fn sparse<const OUTPUTS: usize>(pass: &Pass<'_>, kernel: Kernel) {
     let mut at = Cursor { offset: pass.offsets, weight: pass.weights };
     let mut lines = pass.lines_beside();
-    for (g, group) in pass.groups.iter().enumerate() {
+    let pitch = pass.stride * size_of::<f32>();
+    for g in 0..pass.groups.len() {
         ask_for_next(pass, lines.next());
         ask_for_sums(pass, g, OUTPUTS);
-        // A second output that a group lacks has no rows; scratch has room for the last two of four.
-        let pitch = if group.outputs.len() > 1 { pass.stride * size_of::<f32>() } else { 0 };
-        let pitch = if OUTPUTS == 2 { pitch } else { pass.stride * size_of::<f32>() };
-        // SAFETY: by the contract: entries of all segments lie in the tables, rows of the block in the panel, and the
-        // outputs of a group in the accumulators.
+        // SAFETY: by the contract: entries of all segments lie in the tables, rows of the block in the panel, and as many
+        // outputs as groups have in the accumulators, which have room for those that the last one lacks.
         unsafe {
             let segments = pass.segments_of(g).as_ptr();
             let to = pass.accumulators.add(g * OUTPUTS * pass.stride);

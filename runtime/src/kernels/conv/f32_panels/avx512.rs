@@ -21,14 +21,14 @@ pub unsafe fn sparse_2x48(pass: &Pass<'_>) {
     let (mut offset, mut weight) = (pass.offsets, pass.weights);
     let panel = pass.panel.cast::<u8>();
     let mut lines = pass.lines_beside();
-    for (g, group) in pass.groups.iter().enumerate() {
+    for g in 0..pass.groups.len() {
         avx2::ask_for_next(pass, lines.next());
         // SAFETY: as in `avx2::sparse_2x48`.
         unsafe {
             let segments = pass.segments_of(g);
             let counts = [segments[0].count, segments[1].count, segments[2].count];
             let to = pass.accumulators.add(g * OUTPUTS * pass.stride);
-            let to = [to, to.add((group.outputs.len() - 1) * pass.stride)];
+            let to = [to, to.add(pass.stride)];
             // Rows add to two sets of sums in turn, or the three sums of one output would wait for each other.
             let mut sums = [[[_mm512_setzero_ps(); V]; OUTPUTS]; 2];
             if pass.add {
@@ -66,7 +66,7 @@ pub unsafe fn sparse_2x48(pass: &Pass<'_>) {
             segment!(0, 0);
             segment!(1, 1);
             segment!(2, 0 1);
-            for j in (0..OUTPUTS).rev() {
+            for j in 0..OUTPUTS {
                 for t in 0..V {
                     _mm512_storeu_ps(to[j].add(t * 16), _mm512_add_ps(sums[0][j][t], sums[1][j][t]));
                 }

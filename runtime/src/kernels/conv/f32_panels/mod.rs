@@ -6,14 +6,16 @@
 //! one cache line, and what streams from the second-level cache is the table: a few bytes per nonzero and pass.
 //!
 //! - `f32_panels_2x48`, sparse: two outputs share the loads of the rows that both use. Bound by loads: a row that one
-//!   output uses takes seven for six products.
+//!   output uses takes one of its weight and six of vectors for six products.
 //! - `f32_panels_4x24_sparse`, for more than about half of the weights: four outputs by half of the pixels. A step takes
 //!   rows whose outputs complement each other, so that every step is twelve products on as many sums, and none waits for
 //!   the one before. What finds no complement is multiplied by some zeros.
 //! - `f32_panels_4x24`, dense: four outputs by three vectors; every row is used by all, so only weights are read.
 //!
 //! Tables are streams: segments, offsets and weights of all groups of a unit follow each other block by block, as the
-//! kernels read them. Every block of a group has a segment for each kind of step, whose count is that of the steps.
+//! kernels read them. Every block of a group has a segment for each kind of step ([`PanelTile::steps`]), whose count is that
+//! of the steps. A group names the first of its segments, offsets (which take half a word) and weights in the first
+//! block; where the others are follows from the counts.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -87,6 +89,14 @@ struct Start {
     weight: usize,
 }
 
+impl Start {
+    /// Where those of a unit start.
+    fn of(groups: &[Group]) -> Start {
+        let first = &groups[0];
+        Start { segment: first.segments.0 as usize, offset: first.offset as usize, weight: first.weight as usize }
+    }
+}
+
 /// What a kernel computes: one block of rows for one pass of pixels and all groups of a unit.
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 struct Pass<'a> {
@@ -137,14 +147,15 @@ impl Pass<'_> {
 /// Most cache lines that a row of a pass lies in.
 const LINES: usize = PITCH / 64 + 1;
 
-/// Notes where the cache lines of the pass after that at `x` are, from `x` on, and returns how many. Of rows that share
-/// theirs, as the taps of a window do, the last one is enough: this pass reads the first line of the others.
+/// Notes where the cache lines of the pass after that at `x` are, from `x` on, and returns how many. Offsets ascend: of rows
+/// that share their lines, as the taps of a window do, the last one is enough, for this pass reads the first line of the
+/// others.
 fn lines_of_next(offsets: &[i32], x: *const u8, lines: &mut [[i32; LINES]]) -> usize {
     const LINE: i32 = 64;
     let lines = lines.as_flattened_mut();
     let mut count = 0;
     for (k, &offset) in offsets.iter().enumerate() {
-        if offsets.get(k + 1).is_some_and(|next| next - offset < LINE) {
+        if offsets.get(k + 1).is_some_and(|next| next.wrapping_sub(offset) < LINE) {
             continue;
         }
         let before = (x.addr() as i32).wrapping_add(offset).rem_euclid(LINE);
@@ -176,15 +187,14 @@ impl Panels {
             return u8s8_panels::fault(self, conv);
         }
         let (rows, table, unit) = (conv.packed.len(), &conv.table, self.unit(conv));
-        let sizes = (1..=usize::from(u16::MAX) / PITCH).contains(&self.rows) && rows > 0;
-        if !sizes || conv.blocking.pass_tiles != PASS_TILES {
-            return Some("its panels have no rows");
+        if !(1..=usize::from(u16::MAX) / PITCH).contains(&self.rows) || conv.blocking.pass_tiles != PASS_TILES {
+            return Some("its panels have impossible extents");
         }
-        if table.group != self.tile.group() || unit == 0 {
+        if table.group != self.tile.group() {
             return Some("its groups are not those of its panels");
         }
         for (number, groups) in table.groups.chunks(unit).enumerate() {
-            let mut start = self.start(groups);
+            let mut start = Start::of(groups);
             let last = (number + 1) * unit >= table.groups.len();
             let whole =
                 |(g, group): (usize, &Group)| group.outputs.len() == table.group || (last && g + 1 == groups.len());
@@ -205,26 +215,17 @@ impl Panels {
                     let offset = usize::from(table.short_offset(at));
                     offset.is_multiple_of(PITCH) && offset / PITCH < in_block
                 };
-                let dense = self.tile == PanelTile::Dense4x24;
-                let (of_groups, mut segments) = (groups.iter().map(|group| group.outputs.len()), segments.iter());
-                let all = |outputs: usize, segment: &Segment| {
-                    segment.mask == (1 << outputs) - 1 && usize::from(segment.count) == in_block
+                let is_whole = |(group, segment): (&Group, &Segment)| {
+                    segment.mask == (1 << group.outputs.len()) - 1 && usize::from(segment.count) == in_block
                 };
-                if dense && !of_groups.zip(&mut segments).all(|(outputs, segment)| all(outputs, segment))
-                    || !(start.offset..end.offset).all(inside)
-                {
+                let whole = self.tile != PanelTile::Dense4x24 || groups.iter().zip(segments).all(is_whole);
+                if !whole || !(start.offset..end.offset).all(inside) {
                     return Some("a segment has rows of another panel");
                 }
                 start = end;
             }
         }
         None
-    }
-
-    /// Where the tables of a unit start.
-    fn start(&self, groups: &[Group]) -> Start {
-        let first = &groups[0];
-        Start { segment: first.segments.0 as usize, offset: first.offset as usize, weight: first.weight as usize }
     }
 
     /// Where those behind the segments of a block do; `None` when a segment is not one of its kind of steps.
@@ -235,10 +236,10 @@ impl Panels {
             let count = usize::from(segment.count);
             match self.tile {
                 PanelTile::Dense4x24 if segment.mask & !known == 0 => {}
-                _ if segment.mask == known && segment.block == 1 => start.offset += count * rows.len(),
+                _ if segment.mask == known => start.offset = start.offset.checked_add(count * rows.len())?,
                 _ => return None,
             }
-            start.weight += count * segment.mask.count_ones() as usize;
+            start.weight = start.weight.checked_add(count * segment.mask.count_ones() as usize)?;
         }
         start.segment += segments.len();
         Some(start)
@@ -269,7 +270,7 @@ impl Panels {
         let count = conv.blocking.chunk_tiles.min(tiles - chunk * conv.blocking.chunk_tiles);
         let stride = conv.accumulator_stride();
         let bytes_per_group = stride * self.tile.group() * 4;
-        let mut start = self.start(groups);
+        let mut start = Start::of(groups);
         // SAFETY: as in `Conv::run_unit`; the scratch holds a panel and lines behind the accumulators; `fault` knows the tables.
         unsafe {
             let x = arena.add(conv.input.offset + first * 4).cast_const();

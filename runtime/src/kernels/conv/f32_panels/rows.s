@@ -2,7 +2,7 @@
 #
 # rdi segments: four bytes for the rows of the first output, of the second, of both, their count in the upper two
 # rsi offsets of the rows in the panel, two bytes each, rdx weights, one of every row and output
-# rcx panel: rows of 192 bytes, r8 sums of the first output, r9 bytes from those to those of the second, 0 if there is none
+# rcx panel: rows of 192 bytes, r8 sums of the first output, r9 bytes from those to those of the second
 # stack: tiles (1 or 2); nonzero: add to the sums
 # returns the next offset and the next weight
 #
@@ -112,7 +112,6 @@
     PERISTYLE_ROWS 0 1 PERISTYLE_ALL_FIRST
     PERISTYLE_ROWS 1 1 PERISTYLE_ALL_SECOND
     PERISTYLE_ROWS 2 2 PERISTYLE_ALL_TWO
-    # A group of one output has nothing in its second, and the first is stored last.
     PERISTYLE_STORE %r11 3 9
     PERISTYLE_STORE %r11 4 10
     PERISTYLE_STORE %r11 5 11
