@@ -63,7 +63,7 @@ fn groups<W>(rows: &[Row<W>], group: usize) -> impl Iterator<Item = (Vec<usize>,
 }
 
 /// The rows that any output uses, ascending, with the weight of each output.
-fn merge<W: Copy>(outputs: &[&Row<W>]) -> Vec<(i32, Vec<Option<W>>)> {
+fn merge<W: Copy>(outputs: &[&Row<W>]) -> Vec<MergedRow<W>> {
     let mut at = vec![0; outputs.len()];
     let mut merged = Vec::new();
     while let Some(offset) = outputs.iter().zip(&at).filter_map(|(o, &i)| o.get(i).map(|e| e.0)).min() {
@@ -83,7 +83,8 @@ fn mask<W>(weights: &[Option<W>]) -> u8 {
     weights.iter().enumerate().filter(|(_, w)| w.is_some()).fold(0, |m, (j, _)| m | 1 << j)
 }
 
-type MergedRow = (i32, Vec<Option<i8>>);
+/// The offset of a row that any output of a group uses, and the weight of each.
+type MergedRow<W = i8> = (i32, Vec<Option<W>>);
 
 /// Runs of equal masks.
 fn runs(entries: &[Entry]) -> Vec<Segment> {

@@ -247,10 +247,8 @@ impl Memory<'_> {
             outputs(&residual.map)?;
             ensure(residual.map.dtype == DType::F32 && !residual.map.is_split(), "its residual has the wrong form")?;
         }
-        let tiles = [PanelTile::Dense4x24, PanelTile::Sparse2x48, PanelTile::Sparse4x24];
-        let panels = if integer { &[PanelTile::Quads1x64][..] } else { &tiles };
-        let known = conv.panels.is_none_or(|own| panels.contains(&own.tile));
-        ensure(known, "its panels are those of another arithmetic")?;
+        let own = conv.panels.is_none_or(|panels| (panels.tile == PanelTile::Quads1x64) == integer);
+        ensure(own, "its panels are those of another arithmetic")?;
         let mut reach = if conv.panels.is_some() {
             outputs_of_groups(&conv.table, channels)?;
             (0, 0)

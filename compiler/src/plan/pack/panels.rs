@@ -1,14 +1,8 @@
 //! Packing by blocks of packed rows.
 
-use super::{Row, groups, merge, numbers};
+use super::{MergedRow, Row, groups, mask, merge, numbers};
 use peristyle_runtime::kernels::conv::f32_panels::PITCH;
 use peristyle_runtime::kernels::conv::{Group, PanelTile, Panels, Segment, Table};
-
-/// A row of a block, and the weight of every output of a group.
-struct BlockRow {
-    offset: u16,
-    weights: Vec<Option<f32>>,
-}
 
 /// Some outputs that use a row, a bit each; no row where zeros fill a step up.
 type Part = (Option<usize>, u8);
@@ -17,16 +11,16 @@ type Part = (Option<usize>, u8);
 /// outputs: the segments, offsets and weights of a unit by block, group and kind of step.
 pub fn pack_panels(rows: &[Row<f32>], panels: Panels, outputs: usize, packed: usize) -> Table {
     let Panels { rows: in_block, tile } = panels;
-    let groups: Vec<(Vec<usize>, Vec<&Row<f32>>)> = groups(rows, tile.group()).collect();
+    let groups: Vec<(Vec<usize>, Vec<MergedRow<f32>>)> =
+        groups(rows, tile.group()).map(|(outputs, rows)| (outputs, merge(&rows))).collect();
+    let index = |n: usize| u32::try_from(n).expect("tables have fewer than 2^32 entries");
+    let dense = tile == PanelTile::Dense4x24;
     let (mut segments, mut offsets, mut weights) = (Vec::new(), Vec::new(), Vec::new());
     let mut packed_groups = Vec::new();
     for unit in groups.chunks(outputs / tile.group()) {
-        let merged: Vec<_> = unit.iter().map(|(_, rows)| merge(rows)).collect();
-        for block in 0..packed.div_ceil(in_block) {
-            let first = block * in_block;
-            for ((outputs, _), merged) in unit.iter().zip(&merged) {
-                if block == 0 {
-                    let index = |n: usize| u32::try_from(n).expect("tables have fewer than 2^32 entries");
+        for first in (0..packed).step_by(in_block) {
+            for (outputs, rows) in unit {
+                if first == 0 {
                     packed_groups.push(Group {
                         outputs: numbers(outputs.iter().copied()),
                         segments: (index(segments.len()), index(tile.steps().len())),
@@ -35,28 +29,22 @@ pub fn pack_panels(rows: &[Row<f32>], panels: Panels, outputs: usize, packed: us
                         unrolled: None,
                     });
                 }
-                let number = |offset: i32| offset as usize / PITCH;
-                let rows = &merged[merged.partition_point(|row| number(row.0) < first)..];
-                let rows = rows.iter().take_while(|row| number(row.0) < first + in_block);
-                let rows: Vec<BlockRow> = rows
-                    .map(|(offset, weights)| BlockRow {
-                        offset: u16::try_from(*offset as usize - first * PITCH)
-                            .expect("panels are smaller than 64 KiB"),
-                        weights: weights.clone(),
-                    })
-                    .collect();
+                let before = |end: usize| rows.partition_point(|row| (row.0 as usize) < end * PITCH);
+                let rows = &rows[before(first)..before(first + in_block)];
+                let in_panel = |row: &MergedRow<f32>| {
+                    u16::try_from(row.0 as usize - first * PITCH).expect("panels are smaller than 64 KiB")
+                };
                 let all = (1u8 << outputs.len()) - 1;
-                for (kind, steps) in tile.steps().iter().zip(steps(tile, all, &rows)) {
-                    let dense = tile == PanelTile::Dense4x24;
+                for (kind, steps) in tile.steps().iter().zip(steps(tile, all, rows)) {
                     let mask = kind.iter().fold(0, |mask, part| mask | part) & if dense { all } else { u8::MAX };
                     let count = u16::try_from(steps.len()).expect("blocks have fewer than 2^16 rows");
                     segments.push(Segment { mask, block: 1, count });
                     for (row, part) in steps.iter().flatten() {
                         let row = row.map(|row| &rows[row]);
                         if !dense {
-                            offsets.push(row.map_or(0, |row| row.offset));
+                            offsets.push(row.map_or(0, in_panel));
                         }
-                        let of = |j: usize| row.and_then(|row| *row.weights.get(j)?).unwrap_or(0.0).to_bits();
+                        let of = |j: usize| row.and_then(|row| *row.1.get(j)?).unwrap_or(0.0).to_bits();
                         weights.extend((0..8).filter(|j| part & mask & (1 << j) != 0).map(of));
                     }
                 }
@@ -74,11 +62,10 @@ pub fn pack_panels(rows: &[Row<f32>], panels: Panels, outputs: usize, packed: us
 }
 
 /// The steps of a group in a block by their kind.
-fn steps(tile: PanelTile, all: u8, rows: &[BlockRow]) -> Vec<Vec<Vec<Part>>> {
+fn steps(tile: PanelTile, all: u8, rows: &[MergedRow<f32>]) -> Vec<Vec<Vec<Part>>> {
     let mut by_mask: Vec<Vec<usize>> = vec![Vec::new(); 16];
-    for (number, row) in rows.iter().enumerate() {
-        let used = row.weights.iter().enumerate().filter(|(_, w)| w.is_some());
-        by_mask[usize::from(used.fold(0u8, |mask, (j, _)| mask | 1 << j))].push(number);
+    for (number, (_, weights)) in rows.iter().enumerate() {
+        by_mask[usize::from(mask(weights))].push(number);
     }
     if tile == PanelTile::Sparse4x24 {
         return complementing(by_mask);

@@ -105,39 +105,30 @@ type Kernel = unsafe extern "sysv64" fn(
     add: usize,
 ) -> Cursor;
 
-/// # Safety
-/// As for [`sparse`]; there is a tile.
-#[allow(clippy::too_many_arguments)]
-#[unsafe(naked)]
-unsafe extern "sysv64" fn rows_2x48(
-    segments: *const Segment,
-    offsets: *const u16,
-    weights: *const f32,
-    panel: *const f32,
-    sums: *mut f32,
-    pitch: usize,
-    tiles: usize,
-    add: usize,
-) -> Cursor {
-    core::arch::naked_asm!(include_str!("rows.s"), options(att_syntax, raw))
+/// Declares the [`Kernel`] that is written in a file.
+macro_rules! kernel {
+    ($name:ident, $file:literal) => {
+        /// # Safety
+        /// As for [`sparse`]; there is a tile.
+        #[allow(clippy::too_many_arguments)]
+        #[unsafe(naked)]
+        unsafe extern "sysv64" fn $name(
+            segments: *const Segment,
+            offsets: *const u16,
+            weights: *const f32,
+            panel: *const f32,
+            sums: *mut f32,
+            pitch: usize,
+            tiles: usize,
+            add: usize,
+        ) -> Cursor {
+            core::arch::naked_asm!(include_str!($file), options(att_syntax, raw))
+        }
+    };
 }
 
-/// # Safety
-/// As for [`sparse`]; there is a tile.
-#[allow(clippy::too_many_arguments)]
-#[unsafe(naked)]
-unsafe extern "sysv64" fn steps_4x24(
-    segments: *const Segment,
-    offsets: *const u16,
-    weights: *const f32,
-    panel: *const f32,
-    sums: *mut f32,
-    pitch: usize,
-    tiles: usize,
-    add: usize,
-) -> Cursor {
-    core::arch::naked_asm!(include_str!("steps.s"), options(att_syntax, raw))
-}
+kernel!(rows_2x48, "rows.s");
+kernel!(steps_4x24, "steps.s");
 
 /// # Safety
 /// As for [`super::run_pass`].

@@ -9,6 +9,40 @@ use core::arch::x86_64::*;
 /// Vectors of a pass.
 const V: usize = PASS / 16;
 
+/// What the sums of `G` outputs are added to.
+///
+/// # Safety
+/// The accumulators of the outputs lie at `to`, and the machine has AVX-512F.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn begin<const G: usize>(pass: &Pass<'_>, to: *const f32) -> [[__m512; V]; G] {
+    let mut sums = [[_mm512_setzero_ps(); V]; G];
+    if pass.add {
+        for j in 0..G {
+            for t in 0..V {
+                // SAFETY: by the contract.
+                sums[j][t] = unsafe { _mm512_loadu_ps(to.add(j * pass.stride + t * 16)) };
+            }
+        }
+    }
+    sums
+}
+
+/// Stores the sums of `G` outputs.
+///
+/// # Safety
+/// As for [`begin`].
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn end<const G: usize>(pass: &Pass<'_>, to: *mut f32, sums: &[[__m512; V]; G]) {
+    for j in 0..G {
+        for t in 0..V {
+            // SAFETY: by the contract.
+            unsafe { _mm512_storeu_ps(to.add(j * pass.stride + t * 16), sums[j][t]) };
+        }
+    }
+}
+
 /// # Safety
 /// As for [`super::run_pass`].
 #[target_feature(enable = "avx512f,avx2,fma")]
@@ -28,16 +62,8 @@ pub unsafe fn sparse_2x48(pass: &Pass<'_>) {
             let segments = pass.segments_of(g);
             let counts = [segments[0].count, segments[1].count, segments[2].count];
             let to = pass.accumulators.add(g * OUTPUTS * pass.stride);
-            let to = [to, to.add(pass.stride)];
             // Rows add to two sets of sums in turn, or the three sums of one output would wait for each other.
-            let mut sums = [[[_mm512_setzero_ps(); V]; OUTPUTS]; 2];
-            if pass.add {
-                for j in 0..OUTPUTS {
-                    for t in 0..V {
-                        sums[0][j][t] = _mm512_loadu_ps(to[j].add(t * 16));
-                    }
-                }
-            }
+            let mut sums = [begin(pass, to), [[_mm512_setzero_ps(); V]; OUTPUTS]];
             macro_rules! add {
                 ($set:literal, $($j:literal)*) => {{
                     let row = panel.add(usize::from(*offset)).cast::<f32>();
@@ -66,11 +92,13 @@ pub unsafe fn sparse_2x48(pass: &Pass<'_>) {
             segment!(0, 0);
             segment!(1, 1);
             segment!(2, 0 1);
+            let [mut sums, more] = sums;
             for j in 0..OUTPUTS {
                 for t in 0..V {
-                    _mm512_storeu_ps(to[j].add(t * 16), _mm512_add_ps(sums[0][j][t], sums[1][j][t]));
+                    sums[j][t] = _mm512_add_ps(sums[j][t], more[j][t]);
                 }
             }
+            end(pass, to, &sums);
         }
     }
 }
@@ -93,14 +121,7 @@ pub unsafe fn sparse_4x48(pass: &Pass<'_>) {
         unsafe {
             let segments = pass.segments_of(g);
             let to = pass.accumulators.add(g * OUTPUTS * pass.stride);
-            let mut sums = [[_mm512_setzero_ps(); V]; OUTPUTS];
-            if pass.add {
-                for j in 0..OUTPUTS {
-                    for t in 0..V {
-                        sums[j][t] = _mm512_loadu_ps(to.add(j * pass.stride + t * 16));
-                    }
-                }
-            }
+            let mut sums: [[__m512; V]; OUTPUTS] = begin(pass, to);
             // The outputs that use each row of a step.
             macro_rules! steps {
                 ($kind:literal: $([$($j:literal)*])*) => {
@@ -129,11 +150,7 @@ pub unsafe fn sparse_4x48(pass: &Pass<'_>) {
             steps!(6: [0 3] [1 2]);
             steps!(7: [0 1 2 3]);
             steps!(8: [0] [1] [2] [3]);
-            for j in 0..OUTPUTS {
-                for t in 0..V {
-                    _mm512_storeu_ps(to.add(j * pass.stride + t * 16), sums[j][t]);
-                }
-            }
+            end(pass, to, &sums);
         }
     }
 }
@@ -173,14 +190,7 @@ pub unsafe fn dense(pass: &Pass<'_>) {
 unsafe fn dense_pass<const G: usize>(pass: &Pass<'_>, weights: *const f32, to: *mut f32) {
     // SAFETY: forwarded.
     unsafe {
-        let mut sums = [[_mm512_setzero_ps(); V]; G];
-        if pass.add {
-            for j in 0..G {
-                for t in 0..V {
-                    sums[j][t] = _mm512_loadu_ps(to.add(j * pass.stride + t * 16));
-                }
-            }
-        }
+        let mut sums: [[__m512; V]; G] = begin(pass, to);
         let (mut weights, mut panel) = (weights, pass.panel);
         for _ in 0..pass.rows {
             let x = [_mm512_load_ps(panel), _mm512_load_ps(panel.add(16)), _mm512_load_ps(panel.add(32))];
@@ -193,10 +203,6 @@ unsafe fn dense_pass<const G: usize>(pass: &Pass<'_>, weights: *const f32, to: *
             panel = panel.add(PASS);
             weights = weights.add(G);
         }
-        for j in 0..G {
-            for t in 0..V {
-                _mm512_storeu_ps(to.add(j * pass.stride + t * 16), sums[j][t]);
-            }
-        }
+        end(pass, to, &sums);
     }
 }

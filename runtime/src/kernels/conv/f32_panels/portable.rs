@@ -24,7 +24,11 @@ pub unsafe fn run(pass: &Pass<'_>) {
                     for &mask in *rows {
                         let at = match pass.tile {
                             PanelTile::Dense4x24 => step * PITCH,
-                            _ => usize::from(short(&mut offset)),
+                            _ => {
+                                let at = usize::from(*offset);
+                                offset = offset.add(1);
+                                at
+                            }
                         };
                         let row = core::slice::from_raw_parts(pass.panel.byte_add(at), pixels);
                         for j in (0..8).filter(|j| segment.mask & mask & (1 << j) != 0) {
@@ -39,18 +43,5 @@ pub unsafe fn run(pass: &Pass<'_>) {
                 }
             }
         }
-    }
-}
-
-/// The next offset.
-///
-/// # Safety
-/// There is one.
-unsafe fn short(offset: &mut *const u16) -> u16 {
-    // SAFETY: by the contract.
-    unsafe {
-        let value = **offset;
-        *offset = offset.add(1);
-        value
     }
 }
