@@ -96,9 +96,8 @@ pub fn prefetch_second_level(at: *const u8) {
 pub fn prefetch_to_write(at: *const u8) {
     #[cfg(target_arch = "x86_64")]
     {
-        use core::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-        // SAFETY: as in `prefetch`; processors that lack the hint ignore it.
-        unsafe { _mm_prefetch::<_MM_HINT_ET0>(at.cast()) };
+        // SAFETY: as in `prefetch`; every x86-64 processor has the instruction or skips it.
+        unsafe { core::arch::asm!("prefetchw [{}]", in(reg) at, options(nomem, nostack, preserves_flags)) };
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = at;

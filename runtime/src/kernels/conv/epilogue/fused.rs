@@ -21,7 +21,7 @@ use core::mem::transmute;
 /// Elements computed at once, in four vectors.
 const LANES: usize = 32;
 /// Most byte stores that are quantised at once, besides the first.
-const MORE: usize = 2;
+const MORE: usize = 3;
 
 /// What is computed of a row of numbers, and where it goes.
 #[derive(Clone, Copy)]
@@ -33,9 +33,18 @@ struct Pass {
     floats: Option<*mut f32>,
     /// Where the next row of floats goes, which is asked for meanwhile.
     next: Option<*mut f32>,
-    bytes: Option<(*mut u8, Quantizer)>,
+    bytes: Option<Bytes>,
     /// As `bytes`.
-    more: [Option<(*mut u8, Quantizer)>; MORE],
+    more: [Option<Bytes>; MORE],
+}
+
+/// Where a row of bytes goes.
+#[derive(Clone, Copy, PartialEq)]
+struct Bytes {
+    to: *mut u8,
+    quantizer: Quantizer,
+    /// Bytes from there to where the next row goes, which is asked for meanwhile.
+    next: usize,
 }
 
 /// What a row of numbers is.
@@ -127,6 +136,8 @@ impl Epilogue {
             let bias = self.bias[channel];
             let floats_at = targets.floats.map_or(row, |store| run.linear(&store.map, channel, arena));
             let mut bytes_at = targets.bytes.map_or(bytes, |store| run.linear(&store.map, channel, arena));
+            // Rows of the next output lie as far behind those of this one as its channel does.
+            let away = |map: &Map| next.map_or(0, |next| next.wrapping_sub(channel).wrapping_mul(map.plane));
             let pass = Pass {
                 from: row,
                 sum: match conv.arithmetic {
@@ -139,8 +150,14 @@ impl Epilogue {
                 residual: self.residual.map(|r| (run.linear::<f32>(&r.map, channel, arena).cast_const(), r.at)),
                 floats: targets.any_floats.then_some(floats_at),
                 next: targets.floats.zip(next).map(|(store, channel)| run.linear(&store.map, channel, arena)),
-                bytes: targets.quantizer.map(|quantizer| (bytes_at, quantizer)),
-                more: targets.more.map(|store| Some((run.linear(&store?.map, channel, arena), store?.quantizer))),
+                bytes: targets.quantizer.map(|quantizer| {
+                    let next = targets.bytes.map_or(0, |store| away(&store.map));
+                    Bytes { to: bytes_at, quantizer, next }
+                }),
+                more: targets.more.map(|store| {
+                    let StoreTo { map, quantizer } = store?;
+                    Some(Bytes { to: run.linear(map, channel, arena), quantizer: *quantizer, next: away(map) })
+                }),
             };
             pass.run(run.len());
             let is = |target: Option<&StoreTo>, store| target.is_some_and(|target| core::ptr::eq(target, store));
@@ -165,7 +182,7 @@ impl Epilogue {
                                 residual: None,
                                 floats: None,
                                 next: None,
-                                bytes: Some((to, store.quantizer)),
+                                bytes: Some(Bytes { to, quantizer: store.quantizer, next: 0 }),
                                 more: [None; MORE],
                             }
                             .run(run.len());
@@ -286,12 +303,14 @@ impl Pass {
                         _mm256_storeu_ps(to.add(i * 8), *x);
                     }
                 }
-                if let Some((to, quantizer)) = &self.bytes {
+                if let Some(Bytes { to, quantizer, next }) = &self.bytes {
+                    prefetch_to_write(to.wrapping_add(at.wrapping_add(*next)));
                     let to = if whole { to.add(at) } else { bytes.as_mut_ptr() };
                     _mm256_storeu_si256(to.cast(), quantizer.quantize_lanes(lanes));
                 }
                 if ALL {
-                    for ((to, quantizer), bytes) in self.more.iter().flatten().zip(&mut more) {
+                    for (Bytes { to, quantizer, next }, bytes) in self.more.iter().flatten().zip(&mut more) {
+                        prefetch_to_write(to.wrapping_add(at.wrapping_add(*next)));
                         let to = if whole { to.add(at) } else { bytes.as_mut_ptr() };
                         _mm256_storeu_si256(to.cast(), quantizer.quantize_lanes(lanes));
                     }
@@ -303,10 +322,10 @@ impl Pass {
             if let Some(to) = self.floats {
                 floats.as_ptr().copy_to_nonoverlapping(to.add(len - rest), rest);
             }
-            if let Some((to, _)) = self.bytes {
+            if let Some(Bytes { to, .. }) = self.bytes {
                 bytes.as_ptr().copy_to_nonoverlapping(to.add(len - rest), rest);
             }
-            for ((to, _), bytes) in self.more.iter().flatten().zip(&more) {
+            for (Bytes { to, .. }, bytes) in self.more.iter().flatten().zip(&more) {
                 bytes.as_ptr().copy_to_nonoverlapping(to.add(len - rest), rest);
             }
         }
@@ -378,11 +397,14 @@ unsafe fn store_byte_halves(run: &Run, map: &Map, channel: usize, arena: *mut u8
             let base = map.ptr::<u8>(arena);
             let first = base.add(map.index(channel, y, x));
             let second = base.add(map.index(channel, y, x + 1));
+            let next = map.split[0] * map.split[1] * map.plane;
             let block_of_32 = |at: usize| {
                 let v = _mm256_shuffle_epi8(_mm256_loadu_si256(from.add(at).cast()), parted_twice);
                 let v = _mm256_permute4x64_epi64::<0b11_01_10_00>(v);
                 _mm_storeu_si128(first.add(at / 2).cast(), _mm256_castsi256_si128(v));
                 _mm_storeu_si128(second.add(at / 2).cast(), _mm256_extracti128_si256::<1>(v));
+                prefetch_to_write(first.wrapping_add(at / 2 + next));
+                prefetch_to_write(second.wrapping_add(at / 2 + next));
             };
             let block_of_16 = |at: usize| {
                 let v = _mm_shuffle_epi8(_mm_loadu_si128(from.add(at).cast()), parted);
