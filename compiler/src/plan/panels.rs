@@ -17,10 +17,6 @@ const PAIRED_CYCLES: f64 = 2.5;
 const ROWS: usize = 128;
 /// Density from which multiplying by zeros costs less than skipping them.
 const DENSE: f64 = 0.85;
-/// Density from which steps of four outputs need few enough zeros to be faster than two outputs at a time, and the rows
-/// that make their counts even enough.
-const STEPS: f64 = 0.48;
-const STEP_ROWS: usize = 96;
 /// Products that a packed row should serve for every pixel, or copying it costs more than it saves.
 const REUSE: f64 = 12.0;
 /// As `REUSE`, for dense layers, whose tables are short.
@@ -29,12 +25,13 @@ const DENSE_REUSE: f64 = 24.0;
 const PIXELS: usize = PASS / 2;
 /// Most outputs of a unit: a block of their weights stays in the second-level cache from one pass to the next.
 const OUTPUTS: usize = 128;
-/// Accumulators of a unit: half of a second-level cache.
-const ACCUMULATORS: usize = 480 * OUTPUTS;
+/// Accumulators of a unit. They wait in the third-level cache and stream; what they cost there is less than what longer
+/// units save, which read a block of tables from far less often and repeat its loops until their ends are foreseen.
+const ACCUMULATORS: usize = 1920 * OUTPUTS;
 /// Most and fewest pixels of a unit.
-const PIXELS_OF_UNIT: [usize; 2] = [1920, 192];
+const PIXELS_OF_UNIT: [usize; 2] = [6400, 192];
 /// Tiles that a unit costs beside its own.
-const UNIT: usize = 1;
+const UNIT: usize = 8;
 /// Bytes of input from which a pass asks for that of the next.
 const LARGE_BYTES: usize = 512 << 10;
 
@@ -93,21 +90,14 @@ fn floats(candidate: &Candidate, always: bool) -> Option<Choice> {
     if !always && !faster {
         return None;
     }
-    let tile = match density {
-        DENSE.. => PanelTile::Dense4x24,
-        STEPS.. if always || candidate.rows >= STEP_ROWS => PanelTile::Sparse4x24,
-        _ => PanelTile::Sparse2x48,
+    let stay = "panels of packed rows stay in the first-level cache";
+    let (tile, reason) = if density >= DENSE {
+        (PanelTile::Dense4x24, format!("dense: {stay} for all outputs"))
+    } else {
+        let served = format!("sparse: {stay}, and each row serves {reuse:.0} products a pixel");
+        (PanelTile::Sparse2x48, served)
     };
     let panels = Panels { rows: ROWS, tile };
-    let stay = "panels of packed rows stay in the first-level cache";
-    let reason = match tile {
-        PanelTile::Dense4x24 => format!("dense: {stay} for all outputs"),
-        PanelTile::Sparse4x24 => format!(
-            "sparse: {stay}, each row serves {reuse:.0} products a pixel, and enough outputs use each to complement each \
-             other in steps of four"
-        ),
-        _ => format!("sparse: {stay}, and each row serves {reuse:.0} products a pixel"),
-    };
     Some(Choice {
         arithmetic: candidate.arithmetic,
         group: tile.group(),

@@ -96,8 +96,9 @@ pub fn prefetch_second_level(at: *const u8) {
 pub fn prefetch_to_write(at: *const u8) {
     #[cfg(target_arch = "x86_64")]
     {
-        // SAFETY: as in `prefetch`; every x86-64 processor has the instruction or skips it.
-        unsafe { core::arch::asm!("prefetchw [{}]", in(reg) at, options(nomem, nostack, preserves_flags)) };
+        // The intrinsic asks for a line to read where `prfchw` is not known to exist. Processors without it skip it.
+        // SAFETY: as in `prefetch`.
+        unsafe { core::arch::asm!("prefetchw [{}]", in(reg) at.addr(), options(nomem, nostack, preserves_flags)) };
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = at;

@@ -145,11 +145,10 @@ fn conv(conv: &Conv, form: Form, rows: &Range<usize>, tally: &mut Tally) {
         Form::Quads => dots(table, cut.runs(2), tally),
         Form::Panels if conv.arithmetic == Arithmetic::U8S8 => quad_panels(conv, &cut, tally),
         Form::Panels => float_panels(conv, &cut, tally),
-        Form::StepPanels => step_panels(conv, &cut, tally),
         Form::DensePanels => dense_panels(conv, &cut, tally),
         Form::Points => points(conv, rows, tally),
     }
-    let panels = matches!(form, Form::Panels | Form::StepPanels | Form::DensePanels);
+    let panels = matches!(form, Form::Panels | Form::DensePanels);
     if panels && conv.arithmetic == Arithmetic::F32 {
         let rows = (conv.packed.len() * cut.blocks) as f64;
         tally.add(Work::FloatPacked, rows * cut.runs(f32_panels::PASS_TILES));
@@ -224,21 +223,12 @@ fn quad_panels(conv: &Conv, cut: &Cut, tally: &mut Tally) {
 
 fn float_panels(conv: &Conv, cut: &Cut, tally: &mut Tally) {
     let runs = cut.runs(f32_panels::PASS_TILES);
-    for segment in conv.table.segments.iter() {
-        let work = if segment.mask.count_ones() > 1 { Work::PanelForBoth } else { Work::PanelForOne };
-        tally.add(work, segment.entries() as f64 * runs);
-    }
-    let kinds = PanelTile::Sparse2x48.steps().len();
-    tally.add(Work::PanelGroup, (conv.table.segments.len() / kinds) as f64 * runs);
-}
-
-fn step_panels(conv: &Conv, cut: &Cut, tally: &mut Tally) {
-    let kinds = PanelTile::Sparse4x24.steps();
+    let kinds = PanelTile::Sparse2x48.steps();
     for (segment, rows) in conv.table.segments.iter().zip(kinds.iter().cycle()) {
-        let work = if rows.len() > 2 { Work::PanelStepOfFour } else { Work::PanelStep };
-        tally.add(work, segment.entries() as f64 * cut.runs(1));
+        let work = if rows[0].count_ones() > 1 { Work::PanelForBoth } else { Work::PanelForOne };
+        tally.add(work, (segment.entries() * rows.len()) as f64 * runs);
     }
-    tally.add(Work::PanelStepGroup, (conv.table.segments.len() / kinds.len()) as f64 * cut.runs(1));
+    tally.add(Work::PanelGroup, (conv.table.segments.len() / kinds.len()) as f64 * runs);
 }
 
 fn dense_panels(conv: &Conv, cut: &Cut, tally: &mut Tally) {

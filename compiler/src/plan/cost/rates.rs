@@ -31,8 +31,6 @@ pub fn bound(work: Work) -> Bound {
         | Work::FloatCodedProduct
         | Work::PanelForBoth
         | Work::PanelForOne
-        | Work::PanelStep
-        | Work::PanelStepOfFour
         | Work::DenseProduct
         | Work::PointProduct => Bound::Multiply,
         Work::FarBytes | Work::WrittenBytes => Bound::Memory,
@@ -74,11 +72,8 @@ fn avx2(work: Work) -> f64 {
         Work::FloatLoop => 25.0,
         Work::FloatGroup => 36.0,
         Work::PanelForBoth => 6.1,
-        Work::PanelForOne => 4.5,
+        Work::PanelForOne => 3.8,
         Work::PanelGroup => 27.0,
-        Work::PanelStep => 6.2,
-        Work::PanelStepOfFour => 9.9,
-        Work::PanelStepGroup => 60.0,
         Work::DenseProduct => 1.45,
         Work::DenseGroup => 84.0,
         Work::FloatPacked => 14.0,

@@ -64,12 +64,6 @@ works! {
     PanelForOne,
     /// A group of outputs of a sparse panel: 48 pixels.
     PanelGroup,
-    /// A step of one or two rows for four outputs: 24 pixels.
-    PanelStep,
-    /// A step of a row for each of four outputs: 24 pixels.
-    PanelStepOfFour,
-    /// Four outputs that take steps: 24 pixels.
-    PanelStepGroup,
     /// A row of a panel for an output of a dense group: 24 pixels.
     DenseProduct,
     /// A group of outputs of a dense panel: 24 pixels.

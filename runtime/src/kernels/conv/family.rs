@@ -17,8 +17,6 @@ pub enum Form {
     Quads,
     /// A walk over tables of the rows of a panel, for two outputs, or of its quads, for one.
     Panels,
-    /// A walk over tables of steps of rows of a panel.
-    StepPanels,
     /// A loop over all rows of a panel.
     DensePanels,
     /// A loop over all channels of a point.
@@ -48,7 +46,7 @@ const _: () = assert!(MAX_GROUP == 4 && PAIRS_GROUP == 2, "the names say how man
 
 /// Every kernel. A convolution runs the first one of its arithmetic and its machine's instruction set whose form it was
 /// compiled for.
-pub static KERNELS: [Kernel; 23] = [
+pub static KERNELS: [Kernel; 20] = [
     kernel("f32_spconv_4x96_rows", Isa::Avx512, Arithmetic::F32, Form::Rows, 96),
     kernel("f32_spconv_4x24_unrolled", Isa::Avx2, Arithmetic::F32, Form::Unrolled, 24),
     kernel("f32_spconv_4x24_rows", Isa::Avx2, Arithmetic::F32, Form::Rows, 24),
@@ -56,9 +54,6 @@ pub static KERNELS: [Kernel; 23] = [
     kernel("f32_panels_2x48_zmm", Isa::Avx512, Arithmetic::F32, Form::Panels, 48),
     kernel("f32_panels_2x48", Isa::Avx2, Arithmetic::F32, Form::Panels, 48),
     kernel("f32_panels_portable", Isa::Portable, Arithmetic::F32, Form::Panels, 48),
-    kernel("f32_panels_4x48_sparse", Isa::Avx512, Arithmetic::F32, Form::StepPanels, 48),
-    kernel("f32_panels_4x24_sparse", Isa::Avx2, Arithmetic::F32, Form::StepPanels, 24),
-    kernel("f32_panels_portable", Isa::Portable, Arithmetic::F32, Form::StepPanels, 48),
     kernel("f32_panels_4x48", Isa::Avx512, Arithmetic::F32, Form::DensePanels, 48),
     kernel("f32_panels_4x24", Isa::Avx2, Arithmetic::F32, Form::DensePanels, 24),
     kernel("f32_panels_portable", Isa::Portable, Arithmetic::F32, Form::DensePanels, 48),
@@ -96,7 +91,7 @@ pub fn find(
         (_, Some(_)) => form == Form::Points,
         (Some(panels), None) => form == panels.tile.form(),
         (None, None) => match form {
-            Form::Panels | Form::StepPanels | Form::DensePanels | Form::Points => false,
+            Form::Panels | Form::DensePanels | Form::Points => false,
             Form::Unrolled => unrolled,
             Form::Rows | Form::Pairs | Form::Quads => true,
         },
@@ -110,7 +105,6 @@ impl PanelTile {
     pub const fn form(self) -> Form {
         match self {
             PanelTile::Quads1x64 | PanelTile::Sparse2x48 => Form::Panels,
-            PanelTile::Sparse4x24 => Form::StepPanels,
             PanelTile::Dense4x24 => Form::DensePanels,
         }
     }
@@ -132,7 +126,7 @@ mod tests {
     fn every_kernel_is_found() {
         for kernel in &KERNELS {
             let unrolled = kernel.form == Form::Unrolled;
-            let tiles = [PanelTile::Dense4x24, PanelTile::Sparse2x48, PanelTile::Sparse4x24];
+            let tiles = [PanelTile::Dense4x24, PanelTile::Sparse2x48];
             let tile = tiles.into_iter().find(|tile| tile.form() == kernel.form);
             let panels = tile.map(|tile| Panels { rows: 1, tile });
             let winograd = (kernel.form == Form::Points).then_some(Winograd { tile_rows: 1, pad: [1, 1] });

@@ -50,24 +50,8 @@ fn ask_for_sums(pass: &Pass<'_>, g: usize, outputs: usize) {
 
 /// # Safety
 /// As for [`super::run_pass`].
-pub unsafe fn sparse_2x48(pass: &Pass<'_>) {
-    // SAFETY: forwarded.
-    unsafe { sparse::<{ PanelTile::Sparse2x48.group() }>(pass, rows_2x48) }
-}
-
-/// # Safety
-/// As for [`super::run_pass`].
-pub unsafe fn sparse_4x24(pass: &Pass<'_>) {
-    // SAFETY: forwarded.
-    unsafe { sparse::<{ PanelTile::Sparse4x24.group() }>(pass, steps_4x24) }
-}
-
-/// Groups of `OUTPUTS` outputs.
-///
-/// # Safety
-/// As for [`super::run_pass`].
-#[inline(always)]
-unsafe fn sparse<const OUTPUTS: usize>(pass: &Pass<'_>, kernel: Kernel) {
+pub unsafe fn sparse(pass: &Pass<'_>) {
+    const OUTPUTS: usize = PanelTile::Sparse2x48.group();
     let mut at = Cursor { offset: pass.offsets, weight: pass.weights };
     let mut lines = pass.lines_beside();
     let pitch = pass.stride * size_of::<f32>();
@@ -79,7 +63,8 @@ unsafe fn sparse<const OUTPUTS: usize>(pass: &Pass<'_>, kernel: Kernel) {
         unsafe {
             let segments = pass.segments_of(g).as_ptr();
             let to = pass.accumulators.add(g * OUTPUTS * pass.stride);
-            at = kernel(segments, at.offset, at.weight, pass.panel, to, pitch, pass.tiles, usize::from(pass.add));
+            let add = usize::from(pass.add);
+            at = steps(segments, at.offset, at.weight, pass.panel, to, pitch, pass.tiles, add);
         }
     }
 }
@@ -94,7 +79,12 @@ struct Cursor {
 }
 
 /// Sums of a group, `pitch` bytes from one output to the next, by `tiles` tiles, added to what is there unless `add` is 0.
-type Kernel = unsafe extern "sysv64" fn(
+///
+/// # Safety
+/// As for [`sparse`]; there is a tile.
+#[allow(clippy::too_many_arguments)]
+#[unsafe(naked)]
+unsafe extern "sysv64" fn steps(
     segments: *const Segment,
     offsets: *const u16,
     weights: *const f32,
@@ -103,32 +93,9 @@ type Kernel = unsafe extern "sysv64" fn(
     pitch: usize,
     tiles: usize,
     add: usize,
-) -> Cursor;
-
-/// Declares the [`Kernel`] that is written in a file.
-macro_rules! kernel {
-    ($name:ident, $file:literal) => {
-        /// # Safety
-        /// As for [`sparse`]; there is a tile.
-        #[allow(clippy::too_many_arguments)]
-        #[unsafe(naked)]
-        unsafe extern "sysv64" fn $name(
-            segments: *const Segment,
-            offsets: *const u16,
-            weights: *const f32,
-            panel: *const f32,
-            sums: *mut f32,
-            pitch: usize,
-            tiles: usize,
-            add: usize,
-        ) -> Cursor {
-            core::arch::naked_asm!(include_str!($file), options(att_syntax, raw))
-        }
-    };
+) -> Cursor {
+    core::arch::naked_asm!(include_str!("steps.s"), options(att_syntax, raw))
 }
-
-kernel!(rows_2x48, "rows.s");
-kernel!(steps_4x24, "steps.s");
 
 /// # Safety
 /// As for [`super::run_pass`].

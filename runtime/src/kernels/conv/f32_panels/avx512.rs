@@ -46,10 +46,10 @@ unsafe fn end<const G: usize>(pass: &Pass<'_>, to: *mut f32, sums: &[[__m512; V]
 /// # Safety
 /// As for [`super::run_pass`].
 #[target_feature(enable = "avx512f,avx2,fma")]
-pub unsafe fn sparse_2x48(pass: &Pass<'_>) {
+pub unsafe fn sparse(pass: &Pass<'_>) {
     if pass.tiles < PASS_TILES {
         // SAFETY: forwarded.
-        return unsafe { avx2::sparse_2x48(pass) };
+        return unsafe { avx2::sparse(pass) };
     }
     const OUTPUTS: usize = PanelTile::Sparse2x48.group();
     let (mut offset, mut weight) = (pass.offsets, pass.weights);
@@ -57,74 +57,15 @@ pub unsafe fn sparse_2x48(pass: &Pass<'_>) {
     let mut lines = pass.lines_beside();
     for g in 0..pass.groups.len() {
         avx2::ask_for_next(pass, lines.next());
-        // SAFETY: as in `avx2::sparse_2x48`.
+        // SAFETY: as in `avx2::sparse`.
         unsafe {
             let segments = pass.segments_of(g);
-            let counts = [segments[0].count, segments[1].count, segments[2].count];
             let to = pass.accumulators.add(g * OUTPUTS * pass.stride);
             // Rows add to two sets of sums in turn, or the three sums of one output would wait for each other.
             let mut sums = [begin(pass, to), [[_mm512_setzero_ps(); V]; OUTPUTS]];
-            macro_rules! add {
-                ($set:literal, $($j:literal)*) => {{
-                    let row = panel.add(usize::from(*offset)).cast::<f32>();
-                    let x = [_mm512_load_ps(row), _mm512_load_ps(row.add(16)), _mm512_load_ps(row.add(32))];
-                    $({
-                        let w = _mm512_set1_ps(*weight);
-                        for t in 0..V {
-                            sums[$set][$j][t] = _mm512_fmadd_ps(w, x[t], sums[$set][$j][t]);
-                        }
-                        weight = weight.add(1);
-                    })*
-                    offset = offset.add(1);
-                }};
-            }
-            macro_rules! segment {
-                ($s:literal, $($j:literal)*) => {
-                    for _ in 0..counts[$s] / 2 {
-                        add!(0, $($j)*);
-                        add!(1, $($j)*);
-                    }
-                    if counts[$s] % 2 > 0 {
-                        add!(0, $($j)*);
-                    }
-                };
-            }
-            segment!(0, 0);
-            segment!(1, 1);
-            segment!(2, 0 1);
-            let [mut sums, more] = sums;
-            for j in 0..OUTPUTS {
-                for t in 0..V {
-                    sums[j][t] = _mm512_add_ps(sums[j][t], more[j][t]);
-                }
-            }
-            end(pass, to, &sums);
-        }
-    }
-}
-
-/// # Safety
-/// As for [`super::run_pass`].
-#[target_feature(enable = "avx512f,avx2,fma")]
-pub unsafe fn sparse_4x48(pass: &Pass<'_>) {
-    if pass.tiles < PASS_TILES {
-        // SAFETY: forwarded.
-        return unsafe { avx2::sparse_4x24(pass) };
-    }
-    const OUTPUTS: usize = PanelTile::Sparse4x24.group();
-    let (mut offset, mut weight) = (pass.offsets, pass.weights);
-    let panel = pass.panel.cast::<u8>();
-    let mut lines = pass.lines_beside();
-    for g in 0..pass.groups.len() {
-        avx2::ask_for_next(pass, lines.next());
-        // SAFETY: as in `avx2::sparse_4x24`.
-        unsafe {
-            let segments = pass.segments_of(g);
-            let to = pass.accumulators.add(g * OUTPUTS * pass.stride);
-            let mut sums: [[__m512; V]; OUTPUTS] = begin(pass, to);
-            // The outputs that use each row of a step.
+            // The set and the outputs of each row of a step.
             macro_rules! steps {
-                ($kind:literal: $([$($j:literal)*])*) => {
+                ($kind:literal: $([$set:literal: $($j:literal)*])*) => {
                     for _ in 0..segments[$kind].count {
                         $(
                             let row = panel.add(usize::from(*offset)).cast::<f32>();
@@ -134,22 +75,24 @@ pub unsafe fn sparse_4x48(pass: &Pass<'_>) {
                                 let w = _mm512_set1_ps(*weight);
                                 weight = weight.add(1);
                                 for t in 0..V {
-                                    sums[$j][t] = _mm512_fmadd_ps(w, x[t], sums[$j][t]);
+                                    sums[$set][$j][t] = _mm512_fmadd_ps(w, x[t], sums[$set][$j][t]);
                                 }
                             )*
                         )*
                     }
                 };
             }
-            steps!(0: [0] [1 2 3]);
-            steps!(1: [1] [0 2 3]);
-            steps!(2: [2] [0 1 3]);
-            steps!(3: [3] [0 1 2]);
-            steps!(4: [0 1] [2 3]);
-            steps!(5: [0 2] [1 3]);
-            steps!(6: [0 3] [1 2]);
-            steps!(7: [0 1 2 3]);
-            steps!(8: [0] [1] [2] [3]);
+            steps!(0: [0: 0] [0: 1] [1: 0] [1: 1]);
+            steps!(1: [0: 0]);
+            steps!(2: [0: 1]);
+            steps!(3: [0: 0 1] [1: 0 1]);
+            steps!(4: [0: 0 1]);
+            let [mut sums, more] = sums;
+            for j in 0..OUTPUTS {
+                for t in 0..V {
+                    sums[j][t] = _mm512_add_ps(sums[j][t], more[j][t]);
+                }
+            }
             end(pass, to, &sums);
         }
     }

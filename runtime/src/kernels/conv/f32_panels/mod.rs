@@ -5,11 +5,9 @@
 //! products with them to its accumulators, which wait in scratch for the next block. Every loaded vector then lies within
 //! one cache line, and what streams from the second-level cache is the table: a few bytes per nonzero and pass.
 //!
-//! - `f32_panels_2x48`, sparse: two outputs share the loads of the rows that both use. Bound by loads: a row that one
-//!   output uses takes one of its weight and six of vectors for six products.
-//! - `f32_panels_4x24_sparse`, for more than about half of the weights: four outputs by half of the pixels. A step takes
-//!   rows whose outputs complement each other, so that every step is twelve products on as many sums, and none waits for
-//!   the one before. What finds no complement is multiplied by some zeros.
+//! - `f32_panels_2x48`, sparse: two outputs share the loads of the rows that both use. A row that one output uses is bound
+//!   by loads, six of vectors for six products, so a step takes four such rows, two of either output, whose weights and
+//!   offsets are loaded at once.
 //! - `f32_panels_4x24`, dense: four outputs by three vectors; every row is used by all, so only weights are read.
 //!
 //! Tables are streams: segments, offsets and weights of all groups of a unit follow each other block by block, as the
@@ -44,8 +42,6 @@ pub enum PanelTile {
     Dense4x24,
     /// Two outputs by 48 pixels that use some rows.
     Sparse2x48,
-    /// Four outputs by 24 pixels that use some rows.
-    Sparse4x24,
 }
 
 impl PanelTile {
@@ -53,7 +49,7 @@ impl PanelTile {
     pub const fn group(self) -> usize {
         match self {
             PanelTile::Sparse2x48 => 2,
-            PanelTile::Quads1x64 | PanelTile::Dense4x24 | PanelTile::Sparse4x24 => MAX_GROUP,
+            PanelTile::Quads1x64 | PanelTile::Dense4x24 => MAX_GROUP,
         }
     }
 
@@ -63,10 +59,7 @@ impl PanelTile {
         match self {
             PanelTile::Quads1x64 => &[],
             PanelTile::Dense4x24 => &[&[15]],
-            PanelTile::Sparse2x48 => &[&[1], &[2], &[3]],
-            PanelTile::Sparse4x24 => {
-                &[&[1, 14], &[2, 13], &[4, 11], &[8, 7], &[3, 12], &[5, 10], &[9, 6], &[15], &[1, 2, 4, 8]]
-            }
+            PanelTile::Sparse2x48 => &[&[1, 2, 1, 2], &[1], &[2], &[3, 3], &[3]],
         }
     }
 }
@@ -239,7 +232,8 @@ impl Panels {
                 _ if segment.mask == known => start.offset = start.offset.checked_add(count * rows.len())?,
                 _ => return None,
             }
-            start.weight = start.weight.checked_add(count * segment.mask.count_ones() as usize)?;
+            let weights: u32 = rows.iter().map(|row| (row & segment.mask).count_ones()).sum();
+            start.weight = start.weight.checked_add(count * weights as usize)?;
         }
         start.segment += segments.len();
         Some(start)
@@ -316,13 +310,9 @@ unsafe fn run_pass(isa: Isa, pass: &Pass<'_>) {
     unsafe {
         match (isa, pass.tile) {
             #[cfg(target_arch = "x86_64")]
-            (Isa::Avx2, PanelTile::Sparse2x48) => avx2::sparse_2x48(pass),
+            (Isa::Avx2, PanelTile::Sparse2x48) => avx2::sparse(pass),
             #[cfg(target_arch = "x86_64")]
-            (Isa::Avx512, PanelTile::Sparse2x48) => avx512::sparse_2x48(pass),
-            #[cfg(target_arch = "x86_64")]
-            (Isa::Avx2, PanelTile::Sparse4x24) => avx2::sparse_4x24(pass),
-            #[cfg(target_arch = "x86_64")]
-            (Isa::Avx512, PanelTile::Sparse4x24) => avx512::sparse_4x48(pass),
+            (Isa::Avx512, PanelTile::Sparse2x48) => avx512::sparse(pass),
             #[cfg(target_arch = "x86_64")]
             (Isa::Avx2, PanelTile::Dense4x24) => avx2::dense(pass),
             #[cfg(target_arch = "x86_64")]

@@ -34,10 +34,7 @@ pub unsafe fn run(pass: &Pass<'_>) {
                         for j in (0..8).filter(|j| segment.mask & mask & (1 << j) != 0) {
                             let w = *weight;
                             weight = weight.add(1);
-                            // A group that lacks outputs has zeros for them.
-                            if j < outputs {
-                                sums(j).iter_mut().zip(row).for_each(|(sum, x)| *sum += w * x);
-                            }
+                            sums(j).iter_mut().zip(row).for_each(|(sum, x)| *sum += w * x);
                         }
                     }
                 }

@@ -1,180 +1,193 @@
-# Sums of four outputs by one or two tiles of 24 pixels, from the steps of a group. AT&T syntax.
+# Sums of two outputs by one or two tiles of 24 pixels, from the steps of a group. AT&T syntax.
 #
 # rdi segments: four bytes for every kind of step, its count in the upper two
-# rsi offsets of the rows in the panel, two bytes each, rdx weights, four of every step
-# rcx panel: rows of 192 bytes, r8 sums of the first output, r9 bytes from those of an output to those of the next
+# rsi offsets of the rows in the panel, two bytes each, rdx weights, one of every row and output
+# rcx panel: rows of 192 bytes, r8 sums of the first output, r9 bytes from those to those of the second
 # stack: tiles (1 or 2); nonzero: add to the sums
 # returns the next offset and the next weight
 #
-# ymm0-11 sums, three vectors of each output; ymm12-14 a row; ymm15 a weight
-# r11, rbx offsets and weights of the group; r12 tiles that are left
+# A row that one output uses is bound by loads, six of vectors for six products: of four such rows weights are loaded at
+# once and spread in registers, and so are offsets.
+#
+# ymm0-5 sums of the first output, ymm6-11 of the second; ymm12-15 weights and pixels; r11 sums of the second output
+# rax an offset, r9 those that follow it
 
-.macro PERISTYLE_ADD j w
-    vbroadcastss \w*4(%rdx),%ymm15
-    .if \j == 0
-    vfmadd231ps %ymm12,%ymm15,%ymm0
-    vfmadd231ps %ymm13,%ymm15,%ymm1
-    vfmadd231ps %ymm14,%ymm15,%ymm2
-    .elseif \j == 1
-    vfmadd231ps %ymm12,%ymm15,%ymm3
-    vfmadd231ps %ymm13,%ymm15,%ymm4
-    vfmadd231ps %ymm14,%ymm15,%ymm5
-    .elseif \j == 2
-    vfmadd231ps %ymm12,%ymm15,%ymm6
-    vfmadd231ps %ymm13,%ymm15,%ymm7
-    vfmadd231ps %ymm14,%ymm15,%ymm8
-    .else
-    vfmadd231ps %ymm12,%ymm15,%ymm9
-    vfmadd231ps %ymm13,%ymm15,%ymm10
-    vfmadd231ps %ymm14,%ymm15,%ymm11
+.macro PERISTYLE_FIRST w vectors
+    vfmadd231ps (%rcx,%rax),%ymm\w,%ymm0
+    vfmadd231ps 32(%rcx,%rax),%ymm\w,%ymm1
+    vfmadd231ps 64(%rcx,%rax),%ymm\w,%ymm2
+    .if \vectors == 6
+    vfmadd231ps 96(%rcx,%rax),%ymm\w,%ymm3
+    vfmadd231ps 128(%rcx,%rax),%ymm\w,%ymm4
+    vfmadd231ps 160(%rcx,%rax),%ymm\w,%ymm5
     .endif
 .endm
 
-# A row that one output uses
-.macro PERISTYLE_ONE row w j
-    movzwl \row*2(%rsi),%eax
-    vbroadcastss \w*4(%rdx),%ymm15
-    .if \j == 0
-    vfmadd231ps (%rcx,%rax),%ymm15,%ymm0
-    vfmadd231ps 32(%rcx,%rax),%ymm15,%ymm1
-    vfmadd231ps 64(%rcx,%rax),%ymm15,%ymm2
-    .elseif \j == 1
-    vfmadd231ps (%rcx,%rax),%ymm15,%ymm3
-    vfmadd231ps 32(%rcx,%rax),%ymm15,%ymm4
-    vfmadd231ps 64(%rcx,%rax),%ymm15,%ymm5
-    .elseif \j == 2
-    vfmadd231ps (%rcx,%rax),%ymm15,%ymm6
-    vfmadd231ps 32(%rcx,%rax),%ymm15,%ymm7
-    vfmadd231ps 64(%rcx,%rax),%ymm15,%ymm8
-    .else
-    vfmadd231ps (%rcx,%rax),%ymm15,%ymm9
-    vfmadd231ps 32(%rcx,%rax),%ymm15,%ymm10
-    vfmadd231ps 64(%rcx,%rax),%ymm15,%ymm11
+.macro PERISTYLE_SECOND w vectors
+    vfmadd231ps (%rcx,%rax),%ymm\w,%ymm6
+    vfmadd231ps 32(%rcx,%rax),%ymm\w,%ymm7
+    vfmadd231ps 64(%rcx,%rax),%ymm\w,%ymm8
+    .if \vectors == 6
+    vfmadd231ps 96(%rcx,%rax),%ymm\w,%ymm9
+    vfmadd231ps 128(%rcx,%rax),%ymm\w,%ymm10
+    vfmadd231ps 160(%rcx,%rax),%ymm\w,%ymm11
     .endif
 .endm
 
-# A row that several outputs use
-.macro PERISTYLE_ROW row
-    movzwl \row*2(%rsi),%eax
-    vmovaps (%rcx,%rax),%ymm12
-    vmovaps 32(%rcx,%rax),%ymm13
-    vmovaps 64(%rcx,%rax),%ymm14
+.macro PERISTYLE_VECTOR at v j
+    vmovaps \v*32(%rcx,%rax),%ymm\at
+    vfmadd231ps %ymm\at,%ymm12,%ymm\v
+    vfmadd231ps %ymm\at,%ymm13,%ymm\j
 .endm
 
-.macro PERISTYLE_ONE_THREE a b c d
-    PERISTYLE_ONE 0 0 \a
-    PERISTYLE_ROW 1
-    PERISTYLE_ADD \b 1
-    PERISTYLE_ADD \c 2
-    PERISTYLE_ADD \d 3
+# A row of both outputs
+.macro PERISTYLE_BOTH weight vectors
+    vbroadcastss \weight*4(%rdx),%ymm12
+    vbroadcastss \weight*4+4(%rdx),%ymm13
+    PERISTYLE_VECTOR 14 0 6
+    PERISTYLE_VECTOR 15 1 7
+    PERISTYLE_VECTOR 14 2 8
+    .if \vectors == 6
+    PERISTYLE_VECTOR 15 3 9
+    PERISTYLE_VECTOR 14 4 10
+    PERISTYLE_VECTOR 15 5 11
+    .endif
 .endm
 
-.macro PERISTYLE_TWO_TWO a b c d
-    PERISTYLE_ROW 0
-    PERISTYLE_ADD \a 0
-    PERISTYLE_ADD \b 1
-    PERISTYLE_ROW 1
-    PERISTYLE_ADD \c 2
-    PERISTYLE_ADD \d 3
+# Kinds of steps
+
+.macro PERISTYLE_STEP_EACH vectors
+    vbroadcastf128 (%rdx),%ymm13
+    movq (%rsi),%r9
+    movzwl %r9w,%eax
+    shrq $16,%r9
+    vpermilps $0x00,%ymm13,%ymm12
+    PERISTYLE_FIRST 12 \vectors
+    movzwl %r9w,%eax
+    shrq $16,%r9
+    vpermilps $0x55,%ymm13,%ymm14
+    PERISTYLE_SECOND 14 \vectors
+    movzwl %r9w,%eax
+    shrq $16,%r9
+    vpermilps $0xaa,%ymm13,%ymm15
+    PERISTYLE_FIRST 15 \vectors
+    movl %r9d,%eax
+    vpermilps $0xff,%ymm13,%ymm12
+    PERISTYLE_SECOND 12 \vectors
 .endm
 
-.macro PERISTYLE_FOUR a b c d
-    PERISTYLE_ROW 0
-    PERISTYLE_ADD \a 0
-    PERISTYLE_ADD \b 1
-    PERISTYLE_ADD \c 2
-    PERISTYLE_ADD \d 3
+.macro PERISTYLE_STEP_FIRST vectors
+    movzwl (%rsi),%eax
+    vbroadcastss (%rdx),%ymm12
+    PERISTYLE_FIRST 12 \vectors
 .endm
 
-.macro PERISTYLE_EACH a b c d
-    PERISTYLE_ONE 0 0 \a
-    PERISTYLE_ONE 1 1 \b
-    PERISTYLE_ONE 2 2 \c
-    PERISTYLE_ONE 3 3 \d
+.macro PERISTYLE_STEP_SECOND vectors
+    movzwl (%rsi),%eax
+    vbroadcastss (%rdx),%ymm12
+    PERISTYLE_SECOND 12 \vectors
 .endm
 
-.macro PERISTYLE_STEPS kind rows step a b c d
+.macro PERISTYLE_STEP_TWO vectors
+    movl (%rsi),%r9d
+    movzwl %r9w,%eax
+    PERISTYLE_BOTH 0 \vectors
+    shrl $16,%r9d
+    movl %r9d,%eax
+    PERISTYLE_BOTH 2 \vectors
+.endm
+
+.macro PERISTYLE_STEP_ONE vectors
+    movzwl (%rsi),%eax
+    PERISTYLE_BOTH 0 \vectors
+.endm
+
+.macro PERISTYLE_STEPS kind step rows weights vectors
     movzwl \kind*4+2(%rdi),%r10d
     test %r10d,%r10d
     jz 4f
     .p2align 5
 3:
-    \step \a \b \c \d
-    add $\rows*2,%rsi
-    add $16,%rdx
+    \step \vectors
+    add $2*\rows,%rsi
+    add $4*\weights,%rdx
     dec %r10d
     jnz 3b
 4:
 .endm
 
-.macro PERISTYLE_SUMS load at a b c
-    .if \load
-    vmovups (\at),%ymm\a
-    vmovups 32(\at),%ymm\b
-    vmovups 64(\at),%ymm\c
-    .else
-    vmovups %ymm\a,(\at)
-    vmovups %ymm\b,32(\at)
-    vmovups %ymm\c,64(\at)
-    .endif
+.macro PERISTYLE_ALL_STEPS vectors
+    PERISTYLE_STEPS 0 PERISTYLE_STEP_EACH 4 4 \vectors
+    PERISTYLE_STEPS 1 PERISTYLE_STEP_FIRST 1 1 \vectors
+    PERISTYLE_STEPS 2 PERISTYLE_STEP_SECOND 1 1 \vectors
+    PERISTYLE_STEPS 3 PERISTYLE_STEP_TWO 2 4 \vectors
+    PERISTYLE_STEPS 4 PERISTYLE_STEP_ONE 1 2 \vectors
 .endm
 
-.macro PERISTYLE_ALL_SUMS load
-    PERISTYLE_SUMS \load %r8 0 1 2
-    lea (%r8,%r9),%rax
-    PERISTYLE_SUMS \load %rax 3 4 5
-    add %r9,%rax
-    PERISTYLE_SUMS \load %rax 6 7 8
-    add %r9,%rax
-    PERISTYLE_SUMS \load %rax 9 10 11
+.macro PERISTYLE_LOAD at v j
+    vmovups \v*32(\at),%ymm\j
 .endm
 
-    push %rbx
-    push %r12
-    mov %rsi,%r11
-    mov %rdx,%rbx
-    mov 24(%rsp),%r12
+.macro PERISTYLE_STORE at v j
+    vmovups %ymm\j,\v*32(\at)
+.endm
+
+    lea (%r8,%r9),%r11
+    cmpq $0,16(%rsp)
+    je 1f
+    PERISTYLE_LOAD %r8 0 0
+    PERISTYLE_LOAD %r8 1 1
+    PERISTYLE_LOAD %r8 2 2
+    PERISTYLE_LOAD %r11 0 6
+    PERISTYLE_LOAD %r11 1 7
+    PERISTYLE_LOAD %r11 2 8
+    cmpq $2,8(%rsp)
+    jne 5f
+    PERISTYLE_LOAD %r8 3 3
+    PERISTYLE_LOAD %r8 4 4
+    PERISTYLE_LOAD %r8 5 5
+    PERISTYLE_LOAD %r11 3 9
+    PERISTYLE_LOAD %r11 4 10
+    PERISTYLE_LOAD %r11 5 11
+    jmp 2f
 1:
-    cmpq $0,32(%rsp)
-    je 2f
-    PERISTYLE_ALL_SUMS 1
-    jmp 5f
-2:
     .irp v,0,1,2,3,4,5,6,7,8,9,10,11
     vxorps %xmm\v,%xmm\v,%xmm\v
     .endr
+    cmpq $2,8(%rsp)
+    jne 5f
+2:
+    PERISTYLE_ALL_STEPS 6
+    PERISTYLE_STORE %r11 3 9
+    PERISTYLE_STORE %r11 4 10
+    PERISTYLE_STORE %r11 5 11
+    PERISTYLE_STORE %r8 3 3
+    PERISTYLE_STORE %r8 4 4
+    PERISTYLE_STORE %r8 5 5
+    jmp 6f
 5:
-    PERISTYLE_STEPS 0 2 PERISTYLE_ONE_THREE 0 1 2 3
-    PERISTYLE_STEPS 1 2 PERISTYLE_ONE_THREE 1 0 2 3
-    PERISTYLE_STEPS 2 2 PERISTYLE_ONE_THREE 2 0 1 3
-    PERISTYLE_STEPS 3 2 PERISTYLE_ONE_THREE 3 0 1 2
-    PERISTYLE_STEPS 4 2 PERISTYLE_TWO_TWO 0 1 2 3
-    PERISTYLE_STEPS 5 2 PERISTYLE_TWO_TWO 0 2 1 3
-    PERISTYLE_STEPS 6 2 PERISTYLE_TWO_TWO 0 3 1 2
-    PERISTYLE_STEPS 7 1 PERISTYLE_FOUR 0 1 2 3
-    PERISTYLE_STEPS 8 4 PERISTYLE_EACH 0 1 2 3
-    PERISTYLE_ALL_SUMS 0
-    dec %r12
-    jz 6f
-    mov %r11,%rsi
-    mov %rbx,%rdx
-    add $96,%r8
-    add $96,%rcx
-    jmp 1b
+    PERISTYLE_ALL_STEPS 3
 6:
+    PERISTYLE_STORE %r11 0 6
+    PERISTYLE_STORE %r11 1 7
+    PERISTYLE_STORE %r11 2 8
+    PERISTYLE_STORE %r8 0 0
+    PERISTYLE_STORE %r8 1 1
+    PERISTYLE_STORE %r8 2 2
     mov %rsi,%rax
     vzeroupper
-    pop %r12
-    pop %rbx
     ret
 
-.purgem PERISTYLE_ADD
-.purgem PERISTYLE_ONE
-.purgem PERISTYLE_ROW
-.purgem PERISTYLE_ONE_THREE
-.purgem PERISTYLE_TWO_TWO
-.purgem PERISTYLE_FOUR
-.purgem PERISTYLE_EACH
+.purgem PERISTYLE_FIRST
+.purgem PERISTYLE_SECOND
+.purgem PERISTYLE_VECTOR
+.purgem PERISTYLE_BOTH
+.purgem PERISTYLE_STEP_EACH
+.purgem PERISTYLE_STEP_FIRST
+.purgem PERISTYLE_STEP_SECOND
+.purgem PERISTYLE_STEP_TWO
+.purgem PERISTYLE_STEP_ONE
 .purgem PERISTYLE_STEPS
-.purgem PERISTYLE_SUMS
-.purgem PERISTYLE_ALL_SUMS
+.purgem PERISTYLE_ALL_STEPS
+.purgem PERISTYLE_LOAD
+.purgem PERISTYLE_STORE
