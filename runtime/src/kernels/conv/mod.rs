@@ -52,7 +52,8 @@ impl Arithmetic {
 ///
 /// A unit of work is a chunk of register tiles for a block of outputs. In it all groups compute one pass of tiles after
 /// the other, so the input of a pass is read from the first-level cache by all groups but the first; the accumulators
-/// stay in the second-level cache until the epilogue of the unit reads them. A pass may be the whole chunk.
+/// wait for the epilogue of the unit, in the second-level cache but for long units of panels. A pass may be the whole
+/// chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blocking {
     /// Tiles of a unit, a multiple of 4, or of 2 where panels are computed.
