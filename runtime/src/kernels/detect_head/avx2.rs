@@ -2,7 +2,7 @@
 
 use super::{Cells, DetectHead};
 use crate::engine::Buffers;
-use crate::simd::math::avx2::sigmoid;
+use crate::simd::math::vector::sigmoid;
 use crate::simd::prefetch;
 use core::arch::x86_64::{
     __m256, _mm256_add_ps, _mm256_loadu_ps, _mm256_mul_ps, _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_setr_ps,

@@ -5,11 +5,11 @@
 //! The vector forms and the compiler's interpreter follow these definitions exactly; that is what makes
 //! int8 results equal on every machine.
 
-#[cfg(target_arch = "x86_64")]
-pub(crate) mod avx2;
 #[cfg(not(feature = "std"))]
 mod float;
 mod quantizer;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod vector;
 
 #[cfg(not(feature = "std"))]
 pub(crate) use float::Float;

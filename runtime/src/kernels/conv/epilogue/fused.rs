@@ -1,25 +1,19 @@
-//! The epilogue for AVX2: one pass from accumulators to results, in registers, written where they belong if they can be.
+//! The epilogue for AVX2 and AVX-512: one pass from accumulators to results, in registers, written where they belong if
+//! they can be.
 
 use super::run::Run;
-use super::{Epilogue, ResidualAt, StoreTo, Sums};
+use super::{BLOCK, Epilogue, ResidualAt, StoreTo, Sums};
 use crate::engine::DType;
 use crate::kernels::Activation;
 use crate::kernels::conv::{Arithmetic, Conv};
 use crate::kernels::map::Map;
-use crate::simd::math::{Quantizer, avx2};
-use crate::simd::prefetch_to_write;
-use core::arch::x86_64::{
-    __m256, _mm_loadu_si128, _mm_setr_epi8, _mm_shuffle_epi8, _mm_storel_epi64, _mm_storeu_ps, _mm_storeu_si128,
-    _mm_unpackhi_epi64, _mm256_add_epi32, _mm256_add_ps, _mm256_broadcastsi128_si256, _mm256_castpd_ps,
-    _mm256_castps_pd, _mm256_castps_si256, _mm256_castps256_ps128, _mm256_castsi256_si128, _mm256_cvtepi32_ps,
-    _mm256_extracti128_si256, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_permute4x64_epi64,
-    _mm256_permute4x64_pd, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps, _mm256_shuffle_epi8,
-    _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_storeu_si256,
-};
-use core::mem::transmute;
+use crate::simd::math::Quantizer;
+use crate::simd::math::vector::{Vector, sigmoid_ratio, silu_of_ratio};
+use crate::simd::{Isa, prefetch_to_write};
+use core::arch::x86_64::*;
 
-/// Elements computed at once, in four vectors.
-const LANES: usize = 32;
+/// Vectors computed at once.
+const VECTORS: usize = 4;
 /// Most byte stores that are quantised at once, besides the first.
 const MORE: usize = 3;
 
@@ -62,6 +56,8 @@ enum Sum {
 /// stores of other quantisers whose rows are those of the run. The others are copied from the first, or from a row in
 /// scratch when there is none; numbers that are quantised later stay in scratch, where whole blocks can be read.
 struct Targets<'a> {
+    /// What they are computed with.
+    isa: Isa,
     floats: Option<&'a StoreTo>,
     bytes: Option<&'a StoreTo>,
     /// That of the first byte store.
@@ -73,7 +69,7 @@ struct Targets<'a> {
 }
 
 impl<'a> Targets<'a> {
-    fn new(stores: &'a [StoreTo], run: &Run) -> Targets<'a> {
+    fn new(isa: Isa, stores: &'a [StoreTo], run: &Run) -> Targets<'a> {
         let of = |dtype: DType| stores.iter().filter(move |store| store.map.dtype == dtype);
         let quantizer = of(DType::U8).next().map(|store| store.quantizer);
         let others = || of(DType::U8).filter(|store| Some(store.quantizer) != quantizer);
@@ -82,6 +78,7 @@ impl<'a> Targets<'a> {
         let more = core::array::from_fn(|_| linear_others.next());
         let requantised = others().count() > more.iter().flatten().count();
         Targets {
+            isa,
             more,
             floats: linear(DType::F32).next().filter(|_| !requantised),
             bytes: linear(DType::U8).find(|store| Some(store.quantizer) == quantizer),
@@ -102,8 +99,8 @@ impl Epilogue {
     /// # Safety
     /// As for [`Conv::run_unit`].
     #[target_feature(enable = "avx2,fma")]
-    pub(super) unsafe fn run_fused(&self, conv: &Conv, sums: &Sums<'_>, arena: *mut u8, run: &Run) {
-        let targets = Targets::new(&self.stores, run);
+    pub(super) unsafe fn run_fused(&self, isa: Isa, conv: &Conv, sums: &Sums<'_>, arena: *mut u8, run: &Run) {
+        let targets = Targets::new(isa, &self.stores, run);
         for (g, group) in sums.groups.iter().enumerate() {
             for (j, &channel) in group.outputs.iter().enumerate() {
                 let next = group.outputs.get(j + 1).or_else(|| sums.groups.get(g + 1).or(sums.next)?.outputs.first());
@@ -159,7 +156,7 @@ impl Epilogue {
                     Some(Bytes { to: run.linear(map, channel, arena), quantizer: *quantizer, next: away(map) })
                 }),
             };
-            pass.run(run.len());
+            pass.run(targets.isa, run.len());
             let is = |target: Option<&StoreTo>, store| target.is_some_and(|target| core::ptr::eq(target, store));
             let mut quantised = targets.quantizer;
             let written = |store| is(targets.bytes, store) || targets.more.iter().any(|&target| is(target, store));
@@ -185,7 +182,7 @@ impl Epilogue {
                                 bytes: Some(Bytes { to, quantizer: store.quantizer, next: 0 }),
                                 more: [None; MORE],
                             }
-                            .run(run.len());
+                            .run(targets.isa, run.len());
                             if linear {
                                 run.restore_padding(map, channel, arena, map.pad_value);
                                 continue;
@@ -210,85 +207,74 @@ impl Pass {
     /// Computes `len` elements.
     ///
     /// # Safety
-    /// Whole blocks must be readable at `from`; the rest must have `len` elements.
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn run(self, len: usize) {
-        let plain = |lanes: [__m256; 4]| {
-            // SAFETY: arrays and vectors of floats have the same layout.
-            let mut xs = unsafe { transmute::<[__m256; 4], [f32; LANES]>(lanes) };
-            self.activation.apply(&mut xs, |x| x);
-            // SAFETY: as above.
-            unsafe { transmute::<[f32; LANES], [__m256; 4]>(xs) }
-        };
+    /// Whole blocks of the epilogue must be readable at `from`; the rest must have `len` elements. The machine has AVX2 or,
+    /// if `isa` says so, AVX-512.
+    unsafe fn run(self, isa: Isa, len: usize) {
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn avx2(pass: Pass, len: usize) {
+            // SAFETY: forwarded.
+            unsafe { pass.run_with::<__m256, { VECTORS * <__m256 as Vector>::LANES }>(len) }
+        }
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+        unsafe fn avx512(pass: Pass, len: usize) {
+            // SAFETY: forwarded.
+            unsafe { pass.run_with::<__m512, { VECTORS * <__m512 as Vector>::LANES }>(len) }
+        }
         // SAFETY: forwarded.
         unsafe {
-            match self.activation {
-                Activation::Identity => self.blocks::<false, true>(len, |x| x, |_, y| y),
-                Activation::Silu if self.more == [None; MORE] => {
-                    self.blocks::<true, false>(len, |x| avx2::sigmoid_ratio(x), |x, y| avx2::silu_of_ratio(x, y))
-                }
-                Activation::Silu => {
-                    self.blocks::<true, true>(len, |x| avx2::sigmoid_ratio(x), |x, y| avx2::silu_of_ratio(x, y))
-                }
-                _ => self.blocks::<false, true>(len, plain, |_, y| y),
+            match isa {
+                Isa::Avx512 => avx512(self, len),
+                _ => avx2(self, len),
             }
         }
     }
 
-    /// Computes `len` elements, block by block; the activation of `x` is `end(x, begin(x))`.
+    /// # Safety
+    /// As for [`Pass::run`], inlined into what has the instruction set of the vectors.
+    #[inline(always)]
+    unsafe fn run_with<V: Vector, const LANES: usize>(self, len: usize) {
+        // SAFETY: forwarded.
+        unsafe {
+            match self.activation {
+                Activation::Silu if self.more == [None; MORE] => self.blocks::<V, LANES, true, false>(len),
+                Activation::Silu => self.blocks::<V, LANES, true, true>(len),
+                _ => self.blocks::<V, LANES, false, true>(len),
+            }
+        }
+    }
+
+    /// Computes `len` elements, block by block.
     ///
-    /// The chain of operations of a block is longer than what a processor sees ahead of it. `PIPED` begins a block
-    /// before it ends the one before, by way of memory, so that the two chains run side by side. `ALL` writes more than one
-    /// store of bytes.
+    /// The chain of operations of a `SILU` block is longer than what a processor sees ahead of it: a block is begun before the
+    /// one before it is ended, by way of memory, so that the two chains run side by side. `ALL` writes more than one store of bytes.
     ///
     /// # Safety
-    /// As for [`Pass::run`].
-    #[target_feature(enable = "avx2,fma")]
-    #[inline]
-    unsafe fn blocks<const PIPED: bool, const ALL: bool>(
-        self,
-        len: usize,
-        begin: impl Fn([__m256; 4]) -> [__m256; 4],
-        end: impl Fn([__m256; 4], [__m256; 4]) -> [__m256; 4],
-    ) {
+    /// As for [`Pass::run_with`].
+    #[inline(always)]
+    unsafe fn blocks<V: Vector, const LANES: usize, const SILU: bool, const ALL: bool>(self, len: usize) {
+        const { assert!(LANES == VECTORS * V::LANES && BLOCK.is_multiple_of(LANES)) };
         // Of the last block, a part of one, these stand in for what must not be accessed behind a row.
         let (mut addends, mut floats) = ([0f32; LANES], [0f32; LANES]);
         let (mut bytes, mut more) = ([0u8; LANES], [[0u8; LANES]; MORE]);
         let (blocks, rest) = (len.div_ceil(LANES), len % LANES);
-        let mut begun = [[[_mm256_setzero_ps(); 4]; 2]; 2];
         // SAFETY: whole blocks lie within the rows, `rest` elements of each are left at `len - rest`.
         unsafe {
             if let Some((from, _)) = self.residual {
                 from.add(len - rest).copy_to_nonoverlapping(addends.as_mut_ptr(), rest);
             }
-            for step in 0..blocks + usize::from(PIPED) {
+            let mut begun = [[[V::splat(0.0); VECTORS]; 2]; 2];
+            for step in 0..blocks + usize::from(SILU) {
                 if step < blocks {
-                    let at = step * LANES;
-                    let mut x = load(self.from.add(at));
-                    for x in &mut x {
-                        match self.sum {
-                            Sum::Final => {}
-                            Sum::Float { bias } => *x = _mm256_add_ps(*x, _mm256_set1_ps(bias)),
-                            Sum::Integer { acc_bias, scale, bias } => {
-                                let sum = _mm256_add_epi32(_mm256_castps_si256(*x), _mm256_set1_epi32(acc_bias));
-                                let (scale, bias) = (_mm256_set1_ps(scale), _mm256_set1_ps(bias));
-                                *x = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), scale, bias);
-                            }
-                        }
-                    }
-                    if let Some((from, ResidualAt::BeforeActivation)) = self.residual {
-                        x = add(x, load(if at + LANES <= len { from.add(at) } else { addends.as_ptr() }));
-                    }
-                    begun[step % 2] = [x, begin(x)];
+                    begun[step % 2] = self.start::<V, LANES, SILU>(step, len, &addends);
                 }
-                if PIPED && step == 0 {
+                if SILU && step == 0 {
                     continue;
                 }
-                let step = step - usize::from(PIPED);
+                let step = step - usize::from(SILU);
                 let at = step * LANES;
                 let whole = at + LANES <= len;
                 let [x, y] = begun[step % 2];
-                let mut lanes = end(x, y);
+                let mut lanes = if SILU { silu_of_ratio(x, y) } else { self.activate::<V, LANES>(x) };
                 if let Some((from, ResidualAt::AfterActivation)) = self.residual {
                     lanes = add(lanes, load(if whole { from.add(at) } else { addends.as_ptr() }));
                 }
@@ -298,21 +284,16 @@ impl Pass {
                     }
                 }
                 if let Some(to) = self.floats {
-                    let to = if whole { to.add(at) } else { floats.as_mut_ptr() };
-                    for (i, x) in lanes.iter().enumerate() {
-                        _mm256_storeu_ps(to.add(i * 8), *x);
-                    }
+                    store(lanes, if whole { to.add(at) } else { floats.as_mut_ptr() });
                 }
                 if let Some(Bytes { to, quantizer, next }) = &self.bytes {
                     prefetch_to_write(to.wrapping_add(at.wrapping_add(*next)));
-                    let to = if whole { to.add(at) } else { bytes.as_mut_ptr() };
-                    _mm256_storeu_si256(to.cast(), quantizer.quantize_lanes(lanes));
+                    quantizer.quantize_to(lanes, if whole { to.add(at) } else { bytes.as_mut_ptr() });
                 }
                 if ALL {
                     for (Bytes { to, quantizer, next }, bytes) in self.more.iter().flatten().zip(&mut more) {
                         prefetch_to_write(to.wrapping_add(at.wrapping_add(*next)));
-                        let to = if whole { to.add(at) } else { bytes.as_mut_ptr() };
-                        _mm256_storeu_si256(to.cast(), quantizer.quantize_lanes(lanes));
+                        quantizer.quantize_to(lanes, if whole { to.add(at) } else { bytes.as_mut_ptr() });
                     }
                 }
             }
@@ -328,6 +309,56 @@ impl Pass {
             for (Bytes { to, .. }, bytes) in self.more.iter().flatten().zip(&more) {
                 bytes.as_ptr().copy_to_nonoverlapping(to.add(len - rest), rest);
             }
+        }
+    }
+
+    /// A block before its activation, and what SiLU begins with.
+    ///
+    /// # Safety
+    /// As for [`Pass::run_with`]; `addends` stand in for a last block's.
+    #[inline(always)]
+    unsafe fn start<V: Vector, const LANES: usize, const SILU: bool>(
+        &self,
+        block: usize,
+        len: usize,
+        addends: &[f32; LANES],
+    ) -> [[V; VECTORS]; 2] {
+        let at = block * LANES;
+        // SAFETY: forwarded.
+        unsafe {
+            let mut x = load::<V>(self.from.add(at));
+            for x in &mut x {
+                match self.sum {
+                    Sum::Final => {}
+                    Sum::Float { bias } => *x = x.add(V::splat(bias)),
+                    Sum::Integer { acc_bias, scale, bias } => {
+                        let sum = x.integer_sum(V::splat_integer(acc_bias));
+                        *x = sum.mul_add(V::splat(scale), V::splat(bias));
+                    }
+                }
+            }
+            if let Some((from, ResidualAt::BeforeActivation)) = self.residual {
+                x = add(x, load(if at + LANES <= len { from.add(at) } else { addends.as_ptr() }));
+            }
+            [x, if SILU { sigmoid_ratio(x) } else { x }]
+        }
+    }
+
+    /// The activation of a block, when it is not SiLU.
+    ///
+    /// # Safety
+    /// As for [`Pass::run_with`].
+    #[inline(always)]
+    unsafe fn activate<V: Vector, const LANES: usize>(&self, x: [V; VECTORS]) -> [V; VECTORS] {
+        if self.activation == Activation::Identity {
+            return x;
+        }
+        let mut xs = [0f32; LANES];
+        // SAFETY: there are as many elements.
+        unsafe {
+            store(x, xs.as_mut_ptr());
+            self.activation.apply(&mut xs, |x| x);
+            load(xs.as_ptr())
         }
     }
 }
@@ -429,21 +460,32 @@ unsafe fn store_byte_halves(run: &Run, map: &Map, channel: usize, arena: *mut u8
     }
 }
 
-#[target_feature(enable = "avx2,fma")]
-#[inline]
-unsafe fn load(from: *const f32) -> [__m256; 4] {
-    // SAFETY: the caller has `LANES` elements there.
-    unsafe {
-        let [a, b, c, d] = [0, 8, 16, 24].map(|at| from.add(at));
-        [_mm256_loadu_ps(a), _mm256_loadu_ps(b), _mm256_loadu_ps(c), _mm256_loadu_ps(d)]
+/// # Safety
+/// As for [`Vector`].
+#[inline(always)]
+unsafe fn load<V: Vector>(from: *const f32) -> [V; VECTORS] {
+    let at = |i| from.wrapping_add(i * V::LANES);
+    // SAFETY: forwarded.
+    unsafe { [V::load(at(0)), V::load(at(1)), V::load(at(2)), V::load(at(3))] }
+}
+
+/// # Safety
+/// As for [`Vector`].
+#[inline(always)]
+unsafe fn store<V: Vector>(lanes: [V; VECTORS], to: *mut f32) {
+    for (i, x) in lanes.into_iter().enumerate() {
+        // SAFETY: forwarded.
+        unsafe { x.store(to.add(i * V::LANES)) };
     }
 }
 
-#[target_feature(enable = "avx2,fma")]
-#[inline]
-fn add(mut xs: [__m256; 4], ys: [__m256; 4]) -> [__m256; 4] {
+/// # Safety
+/// As for [`Vector`].
+#[inline(always)]
+unsafe fn add<V: Vector>(mut xs: [V; VECTORS], ys: [V; VECTORS]) -> [V; VECTORS] {
     for (x, y) in xs.iter_mut().zip(ys) {
-        *x = _mm256_add_ps(*x, y);
+        // SAFETY: forwarded.
+        *x = unsafe { x.add(y) };
     }
     xs
 }

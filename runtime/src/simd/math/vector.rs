@@ -1,0 +1,358 @@
+//! Vector forms of the functions that epilogues and heads spend their time in: the operations of the definitions, in
+//! their order, on a vector of numbers at once.
+
+use super::{Quantizer, SIGMOID_LIMIT, SIGMOID_P, SIGMOID_Q};
+use core::arch::x86_64::*;
+
+/// A vector of `f32`.
+///
+/// Functions over vectors are compiled for the instruction set of what they are inlined into.
+///
+/// # Safety
+/// Of every method: the machine has the instruction set of the vector, which is AVX2 and FMA, or AVX-512 F and BW; and
+/// pointers are valid for as many elements as the vector has.
+pub(crate) trait Vector: Copy {
+    /// Elements.
+    const LANES: usize;
+    /// As many 32-bit integers.
+    type Integers: Copy;
+
+    unsafe fn splat(x: f32) -> Self;
+    unsafe fn load(from: *const f32) -> Self;
+    unsafe fn store(self, to: *mut f32);
+    unsafe fn add(self, other: Self) -> Self;
+    unsafe fn mul(self, other: Self) -> Self;
+    unsafe fn div(self, other: Self) -> Self;
+    /// `self * by + plus`, rounded once.
+    unsafe fn mul_add(self, by: Self, plus: Self) -> Self;
+    /// `plus - self * by`, rounded once.
+    unsafe fn neg_mul_add(self, by: Self, plus: Self) -> Self;
+    /// `other` where either is a NaN.
+    unsafe fn max(self, other: Self) -> Self;
+    /// `other` where either is a NaN.
+    unsafe fn min(self, other: Self) -> Self;
+    unsafe fn splat_integer(x: i32) -> Self::Integers;
+    /// The bits as integers, with an integer added to them, which may wrap, as numbers.
+    unsafe fn integer_sum(self, other: Self::Integers) -> Self;
+    /// The nearest integers, ties to even, saturated to 16 bits, plus `zero`, saturated to bytes; a NaN becomes the least.
+    /// Written in the order of the elements.
+    unsafe fn store_bytes(xs: [Self; 4], zero: u8, to: *mut u8);
+}
+
+/// [`Vector`] by the intrinsics of an instruction set; its last function stays to be written.
+macro_rules! vector {
+    ($vector:ty, $integers:ty, $lanes:literal: $set1:ident $load:ident $store:ident $add:ident $mul:ident $div:ident
+     $fmadd:ident $fnmadd:ident $max:ident $min:ident $set1_integer:ident $add_integer:ident $cast:ident $convert:ident
+     $($store_bytes:tt)*) => {
+        // SAFETY (all blocks): by the contract of the trait.
+        #[allow(clippy::undocumented_unsafe_blocks)]
+        impl Vector for $vector {
+            const LANES: usize = $lanes;
+            type Integers = $integers;
+
+            #[inline(always)]
+            unsafe fn splat(x: f32) -> Self {
+                unsafe { $set1(x) }
+            }
+            #[inline(always)]
+            unsafe fn load(from: *const f32) -> Self {
+                unsafe { $load(from) }
+            }
+            #[inline(always)]
+            unsafe fn store(self, to: *mut f32) {
+                unsafe { $store(to, self) }
+            }
+            #[inline(always)]
+            unsafe fn add(self, other: Self) -> Self {
+                unsafe { $add(self, other) }
+            }
+            #[inline(always)]
+            unsafe fn mul(self, other: Self) -> Self {
+                unsafe { $mul(self, other) }
+            }
+            #[inline(always)]
+            unsafe fn div(self, other: Self) -> Self {
+                unsafe { $div(self, other) }
+            }
+            #[inline(always)]
+            unsafe fn mul_add(self, by: Self, plus: Self) -> Self {
+                unsafe { $fmadd(self, by, plus) }
+            }
+            #[inline(always)]
+            unsafe fn neg_mul_add(self, by: Self, plus: Self) -> Self {
+                unsafe { $fnmadd(self, by, plus) }
+            }
+            #[inline(always)]
+            unsafe fn max(self, other: Self) -> Self {
+                unsafe { $max(self, other) }
+            }
+            #[inline(always)]
+            unsafe fn min(self, other: Self) -> Self {
+                unsafe { $min(self, other) }
+            }
+            #[inline(always)]
+            unsafe fn splat_integer(x: i32) -> $integers {
+                unsafe { $set1_integer(x) }
+            }
+            #[inline(always)]
+            unsafe fn integer_sum(self, other: $integers) -> Self {
+                unsafe { $convert($add_integer($cast(self), other)) }
+            }
+            $($store_bytes)*
+        }
+    };
+}
+
+vector! {
+    __m256, __m256i, 8: _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_mul_ps _mm256_div_ps
+    _mm256_fmadd_ps _mm256_fnmadd_ps _mm256_max_ps _mm256_min_ps _mm256_set1_epi32 _mm256_add_epi32
+    _mm256_castps_si256 _mm256_cvtepi32_ps
+
+    #[inline(always)]
+    unsafe fn store_bytes([a, b, c, d]: [Self; 4], zero: u8, to: *mut u8) {
+        unsafe {
+            let zero = _mm256_set1_epi16(i16::from(zero));
+            let ab = _mm256_packs_epi32(_mm256_cvtps_epi32(a), _mm256_cvtps_epi32(b));
+            let cd = _mm256_packs_epi32(_mm256_cvtps_epi32(c), _mm256_cvtps_epi32(d));
+            let bytes = _mm256_packus_epi16(_mm256_adds_epi16(ab, zero), _mm256_adds_epi16(cd, zero));
+            // Packing works in halves of a vector: four bytes of a, b, c, d, and the other four of each.
+            let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+            _mm256_storeu_si256(to.cast(), _mm256_permutevar8x32_epi32(bytes, order));
+        }
+    }
+}
+
+vector! {
+    __m512, __m512i, 16: _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_mul_ps _mm512_div_ps
+    _mm512_fmadd_ps _mm512_fnmadd_ps _mm512_max_ps _mm512_min_ps _mm512_set1_epi32 _mm512_add_epi32
+    _mm512_castps_si512 _mm512_cvtepi32_ps
+
+    #[inline(always)]
+    unsafe fn store_bytes([a, b, c, d]: [Self; 4], zero: u8, to: *mut u8) {
+        unsafe {
+            let zero = _mm512_set1_epi16(i16::from(zero));
+            let ab = _mm512_packs_epi32(_mm512_cvtps_epi32(a), _mm512_cvtps_epi32(b));
+            let cd = _mm512_packs_epi32(_mm512_cvtps_epi32(c), _mm512_cvtps_epi32(d));
+            let bytes = _mm512_packus_epi16(_mm512_adds_epi16(ab, zero), _mm512_adds_epi16(cd, zero));
+            // As above, in quarters.
+            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            _mm512_storeu_si512(to.cast(), _mm512_permutexvar_epi32(order, bytes));
+        }
+    }
+}
+
+/// [`sigmoid`](super::sigmoid) of `N` vectors, whose chains of operations overlap.
+///
+/// # Safety
+/// As for [`Vector`].
+#[inline(always)]
+pub(crate) unsafe fn sigmoid<V: Vector, const N: usize>(xs: [V; N]) -> [V; N] {
+    // SAFETY: forwarded.
+    unsafe { sigmoid_of_ratio(sigmoid_ratio(xs)) }
+}
+
+/// The first part of [`sigmoid`], up to the quotient.
+///
+/// # Safety
+/// As for [`Vector`].
+#[inline(always)]
+pub(crate) unsafe fn sigmoid_ratio<V: Vector, const N: usize>(xs: [V; N]) -> [V; N] {
+    // SAFETY: forwarded.
+    unsafe {
+        let mut x = xs;
+        let mut square = xs;
+        let mut p = [V::splat(SIGMOID_P[0]); N];
+        let mut q = xs;
+        for i in 0..N {
+            // A NaN becomes the lower limit, as in the definition.
+            x[i] = x[i].max(V::splat(-SIGMOID_LIMIT)).min(V::splat(SIGMOID_LIMIT));
+            square[i] = x[i].mul(x[i]);
+            q[i] = square[i].add(V::splat(SIGMOID_Q[0]));
+        }
+        for k in 1..SIGMOID_Q.len() {
+            for i in 0..N {
+                if k < SIGMOID_P.len() {
+                    p[i] = p[i].mul_add(square[i], V::splat(SIGMOID_P[k]));
+                }
+            }
+            for i in 0..N {
+                q[i] = q[i].mul_add(square[i], V::splat(SIGMOID_Q[k]));
+            }
+        }
+        for i in 0..N {
+            x[i] = p[i].mul(x[i]).div(q[i]);
+        }
+        x
+    }
+}
+
+/// The second part of [`sigmoid`].
+///
+/// # Safety
+/// As for [`Vector`].
+#[inline(always)]
+unsafe fn sigmoid_of_ratio<V: Vector, const N: usize>(mut ratios: [V; N]) -> [V; N] {
+    for y in &mut ratios {
+        // SAFETY: forwarded.
+        *y = unsafe { y.add(V::splat(0.5)).max(V::splat(0.0)) };
+    }
+    ratios
+}
+
+/// [`silu`](super::silu) of `N` vectors, of their [`sigmoid_ratio`].
+///
+/// # Safety
+/// As for [`Vector`].
+#[inline(always)]
+pub(crate) unsafe fn silu_of_ratio<V: Vector, const N: usize>(xs: [V; N], ratios: [V; N]) -> [V; N] {
+    // SAFETY: forwarded.
+    unsafe {
+        let mut ys = sigmoid_of_ratio(ratios);
+        for i in 0..N {
+            ys[i] = xs[i].mul(ys[i]);
+        }
+        ys
+    }
+}
+
+impl Quantizer {
+    /// [`Quantizer::quantize`] of four vectors of consecutive numbers, written to `to`.
+    ///
+    /// What lies below the lower bound saturates when it is packed, and so does a NaN, which is converted to the least
+    /// integer: the result is that of the definition, which clamps first.
+    ///
+    /// # Safety
+    /// As for [`Vector`].
+    #[inline(always)]
+    pub(crate) unsafe fn quantize_to<V: Vector>(&self, mut xs: [V; 4], to: *mut u8) {
+        // SAFETY: forwarded.
+        unsafe {
+            let (scale, inverse) = (V::splat(self.scale), V::splat(self.inverse));
+            for x in &mut xs {
+                let bounded = V::splat(self.high).min(*x);
+                let q = bounded.mul(inverse);
+                let rest = q.neg_mul_add(scale, bounded);
+                *x = rest.mul_add(inverse, q);
+            }
+            V::store_bytes(xs, self.zero, to);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::Isa;
+    use crate::simd::math;
+    use std::mem::{size_of, transmute_copy};
+
+    /// Every sign and exponent with mantissas at both ends and in between, so NaN, infinities and subnormals too.
+    fn numbers() -> Vec<f32> {
+        let mut state = 0x9e37_79b9u32;
+        let mut numbers = Vec::new();
+        for high in 0..512u32 {
+            for mantissa in [0, 1, 0x40_0000, 0x7f_ffff] {
+                numbers.push(f32::from_bits(high << 23 | mantissa));
+            }
+            for _ in 0..(if (118..134).contains(&(high % 256)) { 20_000 } else { 60 }) {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                numbers.push(f32::from_bits(high << 23 | state >> 9));
+            }
+        }
+        numbers.resize(numbers.len().next_multiple_of(64), 0.0);
+        numbers
+    }
+
+    /// Runs a check with the vectors of this machine.
+    macro_rules! on_vectors {
+        ($check:ident($($arg:expr),*)) => {{
+            let isa = Isa::detect();
+            // SAFETY: the machine has the instruction set.
+            unsafe {
+                if isa >= Isa::Avx2 {
+                    $check::<__m256, { 4 * 8 }>($($arg),*);
+                }
+                if isa >= Isa::Avx512 {
+                    $check::<__m512, { 4 * 16 }>($($arg),*);
+                }
+            }
+        }};
+    }
+
+    fn tell_what_is_skipped() {
+        for isa in [Isa::Avx2, Isa::Avx512] {
+            if Isa::detect() < isa {
+                eprintln!("skipped: this machine lacks {}", isa.name());
+            }
+        }
+    }
+
+    /// Four vectors of numbers.
+    ///
+    /// # Safety
+    /// As for [`Vector`].
+    unsafe fn vectors<V: Vector, const N: usize>(xs: &[f32; N]) -> [V; 4] {
+        assert_eq!(size_of::<[V; 4]>(), size_of::<[f32; N]>());
+        // SAFETY: arrays and vectors of floats have the same layout.
+        unsafe { transmute_copy(xs) }
+    }
+
+    /// Equal bits, or both not a number.
+    fn same(a: f32, b: f32) -> bool {
+        a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan()
+    }
+
+    unsafe fn check_silu<V: Vector, const N: usize>(numbers: &[f32]) {
+        for xs in numbers.as_chunks::<N>().0 {
+            // SAFETY: forwarded; as in `vectors`.
+            let (sigmoids, silus) = unsafe {
+                let lanes = vectors::<V, N>(xs);
+                let (sigmoids, silus) = (sigmoid(lanes), silu_of_ratio(lanes, sigmoid_ratio(lanes)));
+                (transmute_copy::<_, [f32; N]>(&sigmoids), transmute_copy::<_, [f32; N]>(&silus))
+            };
+            for (i, &x) in xs.iter().enumerate() {
+                assert!(same(sigmoids[i], math::sigmoid(x)), "sigmoid({x:e})");
+                assert!(same(silus[i], math::silu(x)), "silu({x:e})");
+            }
+        }
+    }
+
+    #[test]
+    fn sigmoid_and_silu_are_their_definitions() {
+        tell_what_is_skipped();
+        let numbers = numbers();
+        on_vectors!(check_silu(&numbers));
+    }
+
+    unsafe fn check_quantizer<V: Vector, const N: usize>(quantizer: &Quantizer, numbers: &[f32]) {
+        for xs in numbers.as_chunks::<N>().0 {
+            let mut bytes = [0u8; N];
+            // SAFETY: forwarded.
+            unsafe { quantizer.quantize_to(vectors::<V, N>(xs), bytes.as_mut_ptr()) };
+            for (i, &x) in xs.iter().enumerate() {
+                assert_eq!(bytes[i], quantizer.quantize(x), "{x:e} ({:08x}) by {quantizer:?}", x.to_bits());
+            }
+        }
+    }
+
+    #[test]
+    fn quantising_lanes_is_the_definition() {
+        tell_what_is_skipped();
+        let numbers = numbers();
+        for scale in [1e-30, 3.1e-6, 0.017, 0.034_567, 0.1, 1.0, 3.0, 1e9, 1e30] {
+            for zero in [0, 1, 10, 114, 128, 254, 255] {
+                let quantizer = Quantizer::new(scale, zero);
+                // Every tie and every integer, from beyond one bound to beyond the other, and the numbers beside them.
+                let mut near: Vec<f32> = (-1100..=1100)
+                    .flat_map(|half| {
+                        let x = half as f32 * 0.5 * scale;
+                        [x, x.next_up(), x.next_down(), (f64::from(half) * 0.5 * f64::from(scale)) as f32]
+                    })
+                    .chain(numbers.iter().copied())
+                    .collect();
+                near.resize(near.len().next_multiple_of(64), 0.0);
+                on_vectors!(check_quantizer(&quantizer, &near));
+            }
+        }
+    }
+}
