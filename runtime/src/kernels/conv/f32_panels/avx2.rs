@@ -3,7 +3,7 @@
 //! Loops count: what a closure computes may be compiled without the instruction set, with its sums in memory.
 #![allow(clippy::needless_range_loop)]
 
-use super::{PASS, PITCH, PanelTile, Pass, Segment, f32_spconv};
+use super::{Cursor, PASS, PITCH, PanelTile, Pass, Segment, f32_spconv};
 use crate::kernels::conv::f32_tile::add_rows;
 use crate::simd::{prefetch_second_level, prefetch_to_write};
 use core::arch::x86_64::*;
@@ -50,9 +50,9 @@ fn ask_for_sums(pass: &Pass<'_>, g: usize, outputs: usize) {
 
 /// # Safety
 /// As for [`super::run_pass`].
-pub unsafe fn sparse(pass: &Pass<'_>) {
+pub unsafe fn sparse(pass: &Pass<'_>) -> Cursor {
     const OUTPUTS: usize = PanelTile::Sparse2x48.group();
-    let mut at = Cursor { offset: pass.offsets, weight: pass.weights };
+    let mut at = pass.tables;
     let mut lines = pass.lines_beside();
     let pitch = pass.stride * size_of::<f32>();
     for g in 0..pass.groups.len() {
@@ -67,16 +67,10 @@ pub unsafe fn sparse(pass: &Pass<'_>) {
             at = steps(segments, at.offset, at.weight, pass.panel, to, pitch, pass.tiles, add);
         }
     }
+    at
 }
 
 const _: () = assert!(PITCH == 192 && TILE == 24 && size_of::<Segment>() == 4);
-
-/// The next offset and weight.
-#[repr(C)]
-struct Cursor {
-    offset: *const u16,
-    weight: *const f32,
-}
 
 /// Sums of a group, `pitch` bytes from one output to the next, by `tiles` tiles, added to what is there unless `add` is 0.
 ///
@@ -100,9 +94,9 @@ unsafe extern "sysv64" fn steps(
 /// # Safety
 /// As for [`super::run_pass`].
 #[target_feature(enable = "avx2,fma")]
-pub unsafe fn dense(pass: &Pass<'_>) {
+pub unsafe fn dense(pass: &Pass<'_>) -> Cursor {
     const OUTPUTS: usize = PanelTile::Dense4x24.group();
-    let mut weights = pass.weights;
+    let Cursor { offset, weight: mut weights } = pass.tables;
     let mut lines = pass.lines_beside();
     for (g, group) in pass.groups.iter().enumerate() {
         ask_for_next(pass, lines.next());
@@ -122,6 +116,7 @@ pub unsafe fn dense(pass: &Pass<'_>) {
             weights = weights.add(pass.rows * group.outputs.len());
         }
     }
+    Cursor { offset, weight: weights }
 }
 
 /// `G` outputs by three vectors.

@@ -3,7 +3,7 @@
 //! Loops count: what a closure computes may be compiled without the instruction set, with its sums in memory.
 #![allow(clippy::needless_range_loop)]
 
-use super::{PASS, PASS_TILES, PanelTile, Pass, avx2};
+use super::{Cursor, PASS, PASS_TILES, PanelTile, Pass, avx2};
 use core::arch::x86_64::*;
 
 /// Vectors of a pass.
@@ -43,16 +43,25 @@ unsafe fn end<const G: usize>(pass: &Pass<'_>, to: *mut f32, sums: &[[__m512; V]
     }
 }
 
+/// The vector, of which the compiler knows no more where it comes from: it would load every part of it again.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn opaque(mut v: __m512) -> __m512 {
+    // SAFETY: nothing is computed.
+    unsafe { core::arch::asm!("/* {0} */", inout(zmm_reg) v, options(pure, nomem, nostack, preserves_flags)) };
+    v
+}
+
 /// # Safety
 /// As for [`super::run_pass`].
 #[target_feature(enable = "avx512f,avx2,fma")]
-pub unsafe fn sparse(pass: &Pass<'_>) {
+pub unsafe fn sparse(pass: &Pass<'_>) -> Cursor {
     if pass.tiles < PASS_TILES {
         // SAFETY: forwarded.
         return unsafe { avx2::sparse(pass) };
     }
     const OUTPUTS: usize = PanelTile::Sparse2x48.group();
-    let (mut offset, mut weight) = (pass.offsets, pass.weights);
+    let Cursor { mut offset, mut weight } = pass.tables;
     let panel = pass.panel.cast::<u8>();
     let mut lines = pass.lines_beside();
     for g in 0..pass.groups.len() {
@@ -82,7 +91,26 @@ pub unsafe fn sparse(pass: &Pass<'_>) {
                     }
                 };
             }
-            steps!(0: [0: 0] [0: 1] [1: 0] [1: 1]);
+            for _ in 0..segments[0].count {
+                let four = opaque(_mm512_broadcast_f32x4(_mm_loadu_ps(weight)));
+                let offsets = offset.cast::<u64>().read_unaligned();
+                macro_rules! row {
+                    ($k:literal: $set:literal $j:literal) => {
+                        let row = panel.add((offsets >> (16 * $k)) as usize & 0xffff).cast::<f32>();
+                        let w = _mm512_permute_ps::<{ $k * 0x55 }>(four);
+                        for t in 0..V {
+                            let x = _mm512_load_ps(row.add(t * 16));
+                            sums[$set][$j][t] = _mm512_fmadd_ps(w, x, sums[$set][$j][t]);
+                        }
+                    };
+                }
+                row!(0: 0 0);
+                row!(1: 0 1);
+                row!(2: 1 0);
+                row!(3: 1 1);
+                offset = offset.add(4);
+                weight = weight.add(4);
+            }
             steps!(1: [0: 0]);
             steps!(2: [0: 1]);
             steps!(3: [0: 0 1] [1: 0 1]);
@@ -96,17 +124,18 @@ pub unsafe fn sparse(pass: &Pass<'_>) {
             end(pass, to, &sums);
         }
     }
+    Cursor { offset, weight }
 }
 
 /// # Safety
 /// As for [`super::run_pass`].
 #[target_feature(enable = "avx512f,avx2,fma")]
-pub unsafe fn dense(pass: &Pass<'_>) {
+pub unsafe fn dense(pass: &Pass<'_>) -> Cursor {
     if pass.tiles < PASS_TILES {
         // SAFETY: forwarded.
         return unsafe { avx2::dense(pass) };
     }
-    let mut weights = pass.weights;
+    let Cursor { offset, weight: mut weights } = pass.tables;
     let mut lines = pass.lines_beside();
     for (g, group) in pass.groups.iter().enumerate() {
         avx2::ask_for_next(pass, lines.next());
@@ -122,6 +151,7 @@ pub unsafe fn dense(pass: &Pass<'_>) {
             weights = weights.add(pass.rows * group.outputs.len());
         }
     }
+    Cursor { offset, weight: weights }
 }
 
 /// `G` outputs by a whole pass.

@@ -90,6 +90,15 @@ impl Start {
     }
 }
 
+/// Where kernels are in the tables, which they read in order.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Cursor {
+    /// Byte offsets of rows in the panel, two bytes each; none for a dense layer.
+    offset: *const u16,
+    weight: *const f32,
+}
+
 /// What a kernel computes: one block of rows for one pass of pixels and all groups of a unit.
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 struct Pass<'a> {
@@ -97,9 +106,8 @@ struct Pass<'a> {
     groups: &'a [Group],
     /// Those of the block, group by group.
     segments: &'a [Segment],
-    /// Byte offsets of rows in the panel, two bytes each, of all groups; none for a dense layer.
-    offsets: *const u16,
-    weights: *const f32,
+    /// Where the tables of the block start.
+    tables: Cursor,
     /// Rows of the block.
     rows: usize,
     /// The packed rows of the block.
@@ -264,14 +272,20 @@ impl Panels {
         let count = conv.blocking.chunk_tiles.min(tiles - chunk * conv.blocking.chunk_tiles);
         let stride = conv.accumulator_stride();
         let bytes_per_group = stride * self.tile.group() * 4;
-        let mut start = Start::of(groups);
+        let start = Start::of(groups);
+        let mut segments = table.segments[start.segment..].chunks(groups.len() * self.tile.steps().len());
+        let mut tables = Cursor {
+            offset: table.offsets.as_ptr().cast::<u16>().wrapping_add(start.offset),
+            weight: table.weights.as_ptr().cast::<f32>().wrapping_add(start.weight),
+        };
         // SAFETY: as in `Conv::run_unit`; the scratch holds a panel and lines behind the accumulators; `fault` knows the tables.
         unsafe {
             let x = arena.add(conv.input.offset + first * 4).cast_const();
             let panel = scratch.add(conv.packed_at());
             let lines = core::slice::from_raw_parts_mut(panel.add(self.rows * PITCH).cast::<[i32; LINES]>(), self.rows);
             for (block, offsets) in conv.packed.chunks(self.rows).enumerate() {
-                let segments = &table.segments[start.segment..][..groups.len() * self.tile.steps().len()];
+                let segments = segments.next().expect("tables were checked");
+                let mut end = tables;
                 let asked = if conv.blocking.prefetch { lines_of_next(offsets, x, lines) } else { 0 };
                 for pass in (0..count).step_by(PASS_TILES) {
                     let at = x.add(pass * tile * 4);
@@ -280,8 +294,7 @@ impl Panels {
                         tile: self.tile,
                         groups,
                         segments,
-                        offsets: table.offsets.as_ptr().cast::<u16>().wrapping_add(start.offset),
-                        weights: table.weights.as_ptr().cast::<f32>().wrapping_add(start.weight),
+                        tables,
                         rows: offsets.len(),
                         panel: panel.cast_const().cast(),
                         accumulators: scratch.cast::<f32>().add(pass * tile),
@@ -291,9 +304,9 @@ impl Panels {
                         x: at,
                         lines: &lines.as_flattened()[..asked],
                     };
-                    run_pass(isa, &pass);
+                    end = run_pass(isa, &pass);
                 }
-                start = self.end(start, segments).expect("tables were checked");
+                tables = end;
             }
             let last = end.min(first + count * tile);
             let bytes = scratch.add(groups.len() * bytes_per_group);
@@ -303,9 +316,11 @@ impl Panels {
     }
 }
 
+/// Computes a pass, and returns where the tables of the next block start.
+///
 /// # Safety
 /// The pass lies within the scratch and the table, and the machine has `isa`.
-unsafe fn run_pass(isa: Isa, pass: &Pass<'_>) {
+unsafe fn run_pass(isa: Isa, pass: &Pass<'_>) -> Cursor {
     // SAFETY: forwarded.
     unsafe {
         match (isa, pass.tile) {

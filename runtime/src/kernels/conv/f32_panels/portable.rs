@@ -1,12 +1,12 @@
 //! Panels in plain Rust.
 
-use super::{PITCH, PanelTile, Pass, f32_spconv};
+use super::{Cursor, PITCH, PanelTile, Pass, f32_spconv};
 
 /// # Safety
 /// As for [`super::run_pass`].
-pub unsafe fn run(pass: &Pass<'_>) {
+pub unsafe fn run(pass: &Pass<'_>) -> Cursor {
     let pixels = pass.tiles * f32_spconv::TILE;
-    let (mut offset, mut weight) = (pass.offsets, pass.weights);
+    let Cursor { mut offset, mut weight } = pass.tables;
     for (g, group) in pass.groups.iter().enumerate() {
         let outputs = group.outputs.len();
         // SAFETY: by the contract.
@@ -41,4 +41,5 @@ pub unsafe fn run(pass: &Pass<'_>) {
             }
         }
     }
+    Cursor { offset, weight }
 }
