@@ -15,6 +15,8 @@ pub mod family;
 pub mod table;
 pub mod u8s8_panels;
 pub mod u8s8_spconv;
+#[cfg(target_arch = "x86_64")]
+mod wide;
 
 pub use epilogue::{Epilogue, Residual, ResidualAt, StoreTo};
 pub use f32_panels::{PanelTile, Panels};

@@ -4,6 +4,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::{Cursor, PASS, PASS_TILES, PanelTile, Pass, avx2};
+use crate::kernels::conv::wide::broadcast4;
 use core::arch::x86_64::*;
 
 /// Vectors of a pass.
@@ -41,15 +42,6 @@ unsafe fn end<const G: usize>(pass: &Pass<'_>, to: *mut f32, sums: &[[__m512; V]
             unsafe { _mm512_storeu_ps(to.add(j * pass.stride + t * 16), sums[j][t]) };
         }
     }
-}
-
-/// The vector, of which the compiler knows no more where it comes from: it would load every part of it again.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn opaque(mut v: __m512) -> __m512 {
-    // SAFETY: nothing is computed.
-    unsafe { core::arch::asm!("/* {0} */", inout(zmm_reg) v, options(pure, nomem, nostack, preserves_flags)) };
-    v
 }
 
 /// # Safety
@@ -92,7 +84,7 @@ pub unsafe fn sparse(pass: &Pass<'_>) -> Cursor {
                 };
             }
             for _ in 0..segments[0].count {
-                let four = opaque(_mm512_broadcast_f32x4(_mm_loadu_ps(weight)));
+                let four = broadcast4(weight);
                 let offsets = offset.cast::<u64>().read_unaligned();
                 macro_rules! row {
                     ($k:literal: $set:literal $j:literal) => {

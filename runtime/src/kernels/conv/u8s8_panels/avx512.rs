@@ -1,6 +1,7 @@
 //! Panels with AVX-512 VNNI.
 
 use super::{BLOCKS, PASS, Pass, QUAD_BYTES, record_words};
+use crate::kernels::conv::wide::broadcast4;
 use core::arch::x86_64::*;
 
 /// Vectors of a pass.
@@ -51,13 +52,23 @@ unsafe fn block<const N: usize, const RUN: bool>(
     // SAFETY: by the contract.
     unsafe {
         let numbers = weights.add(N);
-        for i in 0..N {
-            let w = _mm512_set1_epi32(*weights.add(i) as i32);
-            let number = if RUN { *numbers as usize + i } else { usize::from(*numbers.cast::<u8>().add(i)) };
-            let quad = panel.add(number * QUAD_BYTES);
-            for (t, sum) in sums.iter_mut().enumerate() {
-                *sum = _mm512_dpbusd_epi32(*sum, _mm512_load_si512(quad.add(t * 64).cast()), w);
+        for four in (0..N).step_by(4) {
+            let spread = _mm512_castps_si512(broadcast4(weights.add(four).cast()));
+            let listed = if RUN { 0 } else { *numbers.add(four / 4) as usize };
+            macro_rules! quad {
+                ($i:literal) => {
+                    let w = _mm512_shuffle_epi32::<{ $i * 0x55 }>(spread);
+                    let number = if RUN { *numbers as usize + four + $i } else { listed >> (8 * $i) & 0xff };
+                    let quad = panel.add(number * QUAD_BYTES);
+                    for (t, sum) in sums.iter_mut().enumerate() {
+                        *sum = _mm512_dpbusd_epi32(*sum, _mm512_load_si512(quad.add(t * 64).cast()), w);
+                    }
+                };
             }
+            quad!(0);
+            quad!(1);
+            quad!(2);
+            quad!(3);
         }
         weights.add(record_words(N, RUN))
     }
