@@ -10,6 +10,8 @@ use peristyle_runtime::kernels::conv::{Arithmetic, Blocking};
 
 /// Most pixels of a unit of work.
 const CHUNK_PIXELS: usize = 1920;
+/// Pixels of a map from which on units of integers have twice as many.
+const LARGE_MAP: usize = 25_600;
 /// Tiles of a chunk are a multiple of this.
 const CHUNK_STEP: usize = 4;
 /// Bytes of input that a pass may read and find in the first-level cache again.
@@ -62,7 +64,8 @@ pub fn shared_evenly(units: &[usize]) -> usize {
 /// Cuts a convolution for the caches.
 pub fn cut(candidate: &Candidate, group: usize) -> Blocking {
     let tile = candidate.arithmetic.tile();
-    let chunk_tiles = CHUNK_PIXELS / tile / CHUNK_STEP * CHUNK_STEP;
+    let long = candidate.arithmetic == Arithmetic::U8S8 && candidate.pixels >= LARGE_MAP;
+    let chunk_tiles = if long { 2 } else { 1 } * CHUNK_PIXELS / tile / CHUNK_STEP * CHUNK_STEP;
     let least = widest(candidate.arithmetic);
     let bytes = |tiles: usize| {
         let line = tiles * tile * candidate.element();

@@ -25,6 +25,8 @@ const DENSE_REUSE: f64 = 24.0;
 const PIXELS: usize = PASS / 2;
 /// Most outputs of a unit: a block of their weights stays in the second-level cache from one pass to the next.
 const OUTPUTS: usize = 128;
+/// As `OUTPUTS`, for sparse layers of numbers, where copying a row costs most beside the products with it.
+const SPARSE_OUTPUTS: usize = 256;
 /// Accumulators of a unit. They wait in the third-level cache and stream; what they cost there is less than what longer
 /// units save, which read a block of tables from far less often and repeat its loops until their ends are foreseen.
 const ACCUMULATORS: usize = 1920 * OUTPUTS;
@@ -74,7 +76,7 @@ fn bytes(candidate: &Candidate, always: bool) -> Option<Choice> {
         blocking: Blocking {
             pass_tiles: u8s8_panels::PASS_TILES,
             prefetch: false,
-            ..cut(candidate, u8s8_panels::GROUP)
+            ..cut(candidate, PanelTile::Quads1x64)
         },
         packed: true,
         panels: Some(Panels { rows: QUADS * QUAD, tile: PanelTile::Quads1x64 }),
@@ -102,7 +104,7 @@ fn floats(candidate: &Candidate, always: bool) -> Option<Choice> {
         arithmetic: candidate.arithmetic,
         group: tile.group(),
         unrolled: false,
-        blocking: cut(candidate, tile.group()),
+        blocking: cut(candidate, tile),
         packed: true,
         panels: Some(panels),
         winograd: None,
@@ -110,14 +112,16 @@ fn floats(candidate: &Candidate, always: bool) -> Option<Choice> {
     })
 }
 
-fn cut(candidate: &Candidate, group: usize) -> Blocking {
-    let tile = candidate.arithmetic.tile();
+fn cut(candidate: &Candidate, tile: PanelTile) -> Blocking {
+    let group = tile.group();
+    let width = candidate.arithmetic.tile();
     let all = candidate.outputs.div_ceil(group);
-    let blocks = candidate.outputs.div_ceil(OUTPUTS);
+    let most = if tile == PanelTile::Sparse2x48 { SPARSE_OUTPUTS } else { OUTPUTS };
+    let blocks = candidate.outputs.div_ceil(most);
     let groups = all.div_ceil(blocks);
-    let [most, fewest] = PIXELS_OF_UNIT.map(|pixels| pixels / tile / PASS_TILES * PASS_TILES);
-    let most = (ACCUMULATORS / (groups * group) / tile / PASS_TILES * PASS_TILES).clamp(fewest, most);
-    let tiles = (candidate.size[0] * candidate.input_row).div_ceil(tile);
+    let [most, fewest] = PIXELS_OF_UNIT.map(|pixels| pixels / width / PASS_TILES * PASS_TILES);
+    let most = (ACCUMULATORS / (groups * group) / width / PASS_TILES * PASS_TILES).clamp(fewest, most);
+    let tiles = (candidate.size[0] * candidate.input_row).div_ceil(width);
     let unit = |first: usize, chunk: usize| (tiles - first).min(chunk).next_multiple_of(PASS_TILES) + UNIT;
     let cost = |&chunk: &usize| {
         let units = (0..tiles).step_by(chunk).flat_map(|first| (0..blocks).map(move |_| unit(first, chunk)));

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_13c54ef1e3768ff1_l001_g0
-.hidden peristyle_13c54ef1e3768ff1_l001_g0
-.type peristyle_13c54ef1e3768ff1_l001_g0,@function
+.globl peristyle_c19d2a7bc473a84f_l001_g0
+.hidden peristyle_c19d2a7bc473a84f_l001_g0
+.type peristyle_c19d2a7bc473a84f_l001_g0,@function
 .p2align 6
-peristyle_13c54ef1e3768ff1_l001_g0:
+peristyle_c19d2a7bc473a84f_l001_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -401,11 +401,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,5120(%rsi)
-vmovdqu %xmm0,5184(%rsi)
+vmovdqu %xmm1,12800(%rsi)
+vmovdqu %xmm0,12864(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,5136(%rsi)
-vmovdqu %xmm0,5200(%rsi)
+vmovdqu %xmm6,12816(%rsi)
+vmovdqu %xmm0,12880(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -414,11 +414,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,5152(%rsi)
-vmovdqu %xmm0,5216(%rsi)
+vmovdqu %xmm1,12832(%rsi)
+vmovdqu %xmm0,12896(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,5168(%rsi)
-vmovdqu %xmm0,5232(%rsi)
+vmovdqu %xmm7,12848(%rsi)
+vmovdqu %xmm0,12912(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -427,11 +427,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10240(%rsi)
-vmovdqu %xmm0,10304(%rsi)
+vmovdqu %xmm1,25600(%rsi)
+vmovdqu %xmm0,25664(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,10256(%rsi)
-vmovdqu %xmm0,10320(%rsi)
+vmovdqu %xmm8,25616(%rsi)
+vmovdqu %xmm0,25680(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -440,11 +440,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10272(%rsi)
-vmovdqu %xmm0,10336(%rsi)
+vmovdqu %xmm1,25632(%rsi)
+vmovdqu %xmm0,25696(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,10288(%rsi)
-vmovdqu %xmm0,10352(%rsi)
+vmovdqu %xmm9,25648(%rsi)
+vmovdqu %xmm0,25712(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -453,11 +453,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,38400(%rsi)
+vmovdqu %xmm0,38464(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm10,38416(%rsi)
+vmovdqu %xmm0,38480(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -466,11 +466,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,38432(%rsi)
+vmovdqu %xmm0,38496(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm11,38448(%rsi)
+vmovdqu %xmm0,38512(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -478,12 +478,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_13c54ef1e3768ff1_l001_g0,.-peristyle_13c54ef1e3768ff1_l001_g0
-.globl peristyle_13c54ef1e3768ff1_l001_g1
-.hidden peristyle_13c54ef1e3768ff1_l001_g1
-.type peristyle_13c54ef1e3768ff1_l001_g1,@function
+.size peristyle_c19d2a7bc473a84f_l001_g0,.-peristyle_c19d2a7bc473a84f_l001_g0
+.globl peristyle_c19d2a7bc473a84f_l001_g1
+.hidden peristyle_c19d2a7bc473a84f_l001_g1
+.type peristyle_c19d2a7bc473a84f_l001_g1,@function
 .p2align 6
-peristyle_13c54ef1e3768ff1_l001_g1:
+peristyle_c19d2a7bc473a84f_l001_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -709,11 +709,11 @@ vpunpckhwd %ymm0,%ymm6,%ymm6
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm6,%ymm6
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,5120(%rsi)
-vmovdqu %xmm0,5184(%rsi)
+vmovdqu %xmm1,12800(%rsi)
+vmovdqu %xmm0,12864(%rsi)
 vextracti128 $1,%ymm6,%xmm0
-vmovdqu %xmm6,5136(%rsi)
-vmovdqu %xmm0,5200(%rsi)
+vmovdqu %xmm6,12816(%rsi)
+vmovdqu %xmm0,12880(%rsi)
 vpsraw $8,%ymm7,%ymm0
 vpaddw 96(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm7,%ymm7
@@ -722,11 +722,11 @@ vpunpckhwd %ymm0,%ymm7,%ymm7
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm7,%ymm7
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,5152(%rsi)
-vmovdqu %xmm0,5216(%rsi)
+vmovdqu %xmm1,12832(%rsi)
+vmovdqu %xmm0,12896(%rsi)
 vextracti128 $1,%ymm7,%xmm0
-vmovdqu %xmm7,5168(%rsi)
-vmovdqu %xmm0,5232(%rsi)
+vmovdqu %xmm7,12848(%rsi)
+vmovdqu %xmm0,12912(%rsi)
 vpsraw $8,%ymm8,%ymm0
 vpaddw 128(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm8,%ymm8
@@ -735,11 +735,11 @@ vpunpckhwd %ymm0,%ymm8,%ymm8
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm8,%ymm8
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10240(%rsi)
-vmovdqu %xmm0,10304(%rsi)
+vmovdqu %xmm1,25600(%rsi)
+vmovdqu %xmm0,25664(%rsi)
 vextracti128 $1,%ymm8,%xmm0
-vmovdqu %xmm8,10256(%rsi)
-vmovdqu %xmm0,10320(%rsi)
+vmovdqu %xmm8,25616(%rsi)
+vmovdqu %xmm0,25680(%rsi)
 vpsraw $8,%ymm9,%ymm0
 vpaddw 160(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm9,%ymm9
@@ -748,11 +748,11 @@ vpunpckhwd %ymm0,%ymm9,%ymm9
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm9,%ymm9
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,10272(%rsi)
-vmovdqu %xmm0,10336(%rsi)
+vmovdqu %xmm1,25632(%rsi)
+vmovdqu %xmm0,25696(%rsi)
 vextracti128 $1,%ymm9,%xmm0
-vmovdqu %xmm9,10288(%rsi)
-vmovdqu %xmm0,10352(%rsi)
+vmovdqu %xmm9,25648(%rsi)
+vmovdqu %xmm0,25712(%rsi)
 vpsraw $8,%ymm10,%ymm0
 vpaddw 192(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm10,%ymm10
@@ -761,11 +761,11 @@ vpunpckhwd %ymm0,%ymm10,%ymm10
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm10,%ymm10
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15360(%rsi)
-vmovdqu %xmm0,15424(%rsi)
+vmovdqu %xmm1,38400(%rsi)
+vmovdqu %xmm0,38464(%rsi)
 vextracti128 $1,%ymm10,%xmm0
-vmovdqu %xmm10,15376(%rsi)
-vmovdqu %xmm0,15440(%rsi)
+vmovdqu %xmm10,38416(%rsi)
+vmovdqu %xmm0,38480(%rsi)
 vpsraw $8,%ymm11,%ymm0
 vpaddw 224(%rsp),%ymm0,%ymm0
 vpsllw $8,%ymm11,%ymm11
@@ -774,11 +774,11 @@ vpunpckhwd %ymm0,%ymm11,%ymm11
 vpsrad $8,%ymm1,%ymm1
 vpsrad $8,%ymm11,%ymm11
 vextracti128 $1,%ymm1,%xmm0
-vmovdqu %xmm1,15392(%rsi)
-vmovdqu %xmm0,15456(%rsi)
+vmovdqu %xmm1,38432(%rsi)
+vmovdqu %xmm0,38496(%rsi)
 vextracti128 $1,%ymm11,%xmm0
-vmovdqu %xmm11,15408(%rsi)
-vmovdqu %xmm0,15472(%rsi)
+vmovdqu %xmm11,38448(%rsi)
+vmovdqu %xmm0,38512(%rsi)
 add $32,%rdi
 add $128,%rsi
 dec %rcx
@@ -786,5 +786,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_13c54ef1e3768ff1_l001_g1,.-peristyle_13c54ef1e3768ff1_l001_g1
+.size peristyle_c19d2a7bc473a84f_l001_g1,.-peristyle_c19d2a7bc473a84f_l001_g1
 .section .note.GNU-stack,"",@progbits

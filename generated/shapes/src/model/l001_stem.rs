@@ -19,7 +19,7 @@ use peristyle_runtime::kernels::conv::{
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(peristyle_13c54ef1e3768ff1_l001_g0 peristyle_13c54ef1e3768ff1_l001_g1);
+declare_unrolled!(peristyle_c19d2a7bc473a84f_l001_g0 peristyle_c19d2a7bc473a84f_l001_g1);
 static TABLE: &Aligned<[u8; 4224]> = &Aligned(*include_bytes!("l001_stem.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 3], (0, 9), 0, 0, None),
@@ -37,14 +37,14 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 52),
         0,
         0,
-        unrolled!(peristyle_13c54ef1e3768ff1_l001_g0),
+        unrolled!(peristyle_c19d2a7bc473a84f_l001_g0),
     ),
     Group::new(
         &[1, 2, 5, 7],
         (52, 48),
         104,
         61,
-        unrolled!(peristyle_13c54ef1e3768ff1_l001_g1),
+        unrolled!(peristyle_c19d2a7bc473a84f_l001_g1),
     ),
 ];
 /// The layer.
@@ -121,9 +121,9 @@ pub static LAYER: Layer = Layer {
         panels: None,
         winograd: None,
         blocking: Blocking {
-            chunk_tiles: 40,
-            pass_tiles: 40,
-            outputs: 8,
+            chunk_tiles: 100,
+            pass_tiles: 100,
+            outputs: 4,
             prefetch: false,
         },
         epilogue: Epilogue {
