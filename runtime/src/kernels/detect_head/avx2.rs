@@ -1,4 +1,4 @@
-//! The decode for AVX2: eight outputs of eight columns at a time, transposed in registers.
+//! The decode for AVX2, and for AVX-512 as well: eight outputs of eight columns at a time, transposed in registers.
 
 use super::{Cells, DetectHead};
 use crate::engine::Buffers;
