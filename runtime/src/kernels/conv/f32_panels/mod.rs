@@ -285,7 +285,7 @@ impl Panels {
             let lines = core::slice::from_raw_parts_mut(panel.add(self.rows * PITCH).cast::<[i32; LINES]>(), self.rows);
             for (block, offsets) in conv.packed.chunks(self.rows).enumerate() {
                 let segments = segments.next().expect("tables were checked");
-                let mut end = tables;
+                let mut next = tables;
                 let asked = if conv.blocking.prefetch { lines_of_next(offsets, x, lines) } else { 0 };
                 for pass in (0..count).step_by(PASS_TILES) {
                     let at = x.add(pass * tile * 4);
@@ -304,9 +304,9 @@ impl Panels {
                         x: at,
                         lines: &lines.as_flattened()[..asked],
                     };
-                    end = run_pass(isa, &pass);
+                    next = run_pass(isa, &pass);
                 }
-                tables = end;
+                tables = next;
             }
             let last = end.min(first + count * tile);
             let bytes = scratch.add(groups.len() * bytes_per_group);
