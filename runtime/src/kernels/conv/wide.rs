@@ -12,7 +12,7 @@ use core::arch::x86_64::*;
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) unsafe fn broadcast4(from: *const f32) -> __m512 {
-    // SAFETY: by the contract; nothing is computed by no instruction.
+    // SAFETY: by the contract; the template is a comment and computes nothing.
     unsafe {
         let mut words = _mm512_broadcast_f32x4(_mm_loadu_ps(from));
         core::arch::asm!("/* {0} */", inout(zmm_reg) words, options(pure, nomem, nostack, preserves_flags));

@@ -245,8 +245,9 @@ impl Pass {
 
     /// Computes `len` elements, block by block.
     ///
-    /// The chain of operations of a `SILU` block is longer than what a processor sees ahead of it: a block is begun before the
-    /// one before it is ended, by way of memory, so that the two chains run side by side. `ALL` writes more than one store of bytes.
+    /// The chain of operations of a `SILU` block is longer than what a processor sees ahead of it: a block is begun before
+    /// the one before it is ended, by way of memory, so that the two chains run side by side. `ALL` writes more than one
+    /// store of bytes.
     ///
     /// # Safety
     /// As for [`Pass::run_with`].

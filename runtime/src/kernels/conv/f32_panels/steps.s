@@ -12,26 +12,24 @@
 # ymm0-5 sums of the first output, ymm6-11 of the second; ymm12-15 weights and pixels; r11 sums of the second output
 # rax an offset, r9 those that follow it
 
-.macro PERISTYLE_FIRST w vectors
-    vfmadd231ps (%rcx,%rax),%ymm\w,%ymm0
-    vfmadd231ps 32(%rcx,%rax),%ymm\w,%ymm1
-    vfmadd231ps 64(%rcx,%rax),%ymm\w,%ymm2
+# A row of the output whose sums are a to f
+.macro PERISTYLE_ROW w vectors a b c d e f
+    vfmadd231ps (%rcx,%rax),%ymm\w,%ymm\a
+    vfmadd231ps 32(%rcx,%rax),%ymm\w,%ymm\b
+    vfmadd231ps 64(%rcx,%rax),%ymm\w,%ymm\c
     .if \vectors == 6
-    vfmadd231ps 96(%rcx,%rax),%ymm\w,%ymm3
-    vfmadd231ps 128(%rcx,%rax),%ymm\w,%ymm4
-    vfmadd231ps 160(%rcx,%rax),%ymm\w,%ymm5
+    vfmadd231ps 96(%rcx,%rax),%ymm\w,%ymm\d
+    vfmadd231ps 128(%rcx,%rax),%ymm\w,%ymm\e
+    vfmadd231ps 160(%rcx,%rax),%ymm\w,%ymm\f
     .endif
 .endm
 
+.macro PERISTYLE_FIRST w vectors
+    PERISTYLE_ROW \w \vectors 0 1 2 3 4 5
+.endm
+
 .macro PERISTYLE_SECOND w vectors
-    vfmadd231ps (%rcx,%rax),%ymm\w,%ymm6
-    vfmadd231ps 32(%rcx,%rax),%ymm\w,%ymm7
-    vfmadd231ps 64(%rcx,%rax),%ymm\w,%ymm8
-    .if \vectors == 6
-    vfmadd231ps 96(%rcx,%rax),%ymm\w,%ymm9
-    vfmadd231ps 128(%rcx,%rax),%ymm\w,%ymm10
-    vfmadd231ps 160(%rcx,%rax),%ymm\w,%ymm11
-    .endif
+    PERISTYLE_ROW \w \vectors 6 7 8 9 10 11
 .endm
 
 .macro PERISTYLE_VECTOR at v j
@@ -178,6 +176,7 @@
     vzeroupper
     ret
 
+.purgem PERISTYLE_ROW
 .purgem PERISTYLE_FIRST
 .purgem PERISTYLE_SECOND
 .purgem PERISTYLE_VECTOR
