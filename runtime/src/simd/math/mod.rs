@@ -9,6 +9,8 @@
 mod float;
 mod quantizer;
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod silu_bytes;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod vector;
 
 #[cfg(not(feature = "std"))]

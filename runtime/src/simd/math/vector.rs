@@ -1,6 +1,7 @@
 //! Vector forms of the functions that epilogues and heads spend their time in: the operations of the definitions, in
 //! their order, on a vector of numbers at once.
 
+use super::silu_bytes::{BASE, FRACTION};
 use super::{Quantizer, SIGMOID_LIMIT, SIGMOID_P, SIGMOID_Q};
 use core::arch::x86_64::*;
 
@@ -38,6 +39,11 @@ pub(crate) trait Vector: Copy {
     /// The nearest integers, ties to even, saturated to 16 bits, plus `zero`, saturated to bytes; a NaN becomes the least.
     /// Written in the order of the elements.
     unsafe fn store_bytes(xs: [Self; 4], zero: u8, to: *mut u8);
+    /// The bits less those of [`BASE`], without their low [`FRACTION`] ones, saturated to bytes. Written in the order of the
+    /// elements.
+    unsafe fn store_fixed_bytes(xs: [Self; 4], to: *mut u8);
+    /// Whether the bits of an element have none of those of `mask`.
+    unsafe fn any_zero(xs: [Self; 4], mask: Self::Integers) -> bool;
 }
 
 /// [`Vector`] by the intrinsics of an instruction set; its last function stays to be written.
@@ -115,10 +121,32 @@ vector! {
             let zero = _mm256_set1_epi16(i16::from(zero));
             let ab = _mm256_packs_epi32(_mm256_cvtps_epi32(a), _mm256_cvtps_epi32(b));
             let cd = _mm256_packs_epi32(_mm256_cvtps_epi32(c), _mm256_cvtps_epi32(d));
-            let bytes = _mm256_packus_epi16(_mm256_adds_epi16(ab, zero), _mm256_adds_epi16(cd, zero));
-            // Packing works in halves of a vector: four bytes of a, b, c, d, and the other four of each.
-            let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-            _mm256_storeu_si256(to.cast(), _mm256_permutevar8x32_epi32(bytes, order));
+            store_packed_256(_mm256_packus_epi16(_mm256_adds_epi16(ab, zero), _mm256_adds_epi16(cd, zero)), to);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_fixed_bytes(xs: [Self; 4], to: *mut u8) {
+        unsafe {
+            let base = _mm256_set1_epi32(BASE.to_bits() as i32);
+            let mut fixed = [base; 4];
+            for (fixed, x) in fixed.iter_mut().zip(xs) {
+                *fixed = _mm256_srai_epi32::<{ FRACTION as i32 }>(_mm256_sub_epi32(_mm256_castps_si256(x), base));
+            }
+            let [a, b, c, d] = fixed;
+            store_packed_256(_mm256_packus_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d)), to);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn any_zero(xs: [Self; 4], mask: __m256i) -> bool {
+        unsafe {
+            let mut least = mask;
+            for x in xs {
+                least = _mm256_min_epu32(least, _mm256_and_si256(_mm256_castps_si256(x), mask));
+            }
+            let zero = _mm256_cmpeq_epi32(least, _mm256_setzero_si256());
+            _mm256_movemask_ps(_mm256_castsi256_ps(zero)) != 0
         }
     }
 }
@@ -134,11 +162,58 @@ vector! {
             let zero = _mm512_set1_epi16(i16::from(zero));
             let ab = _mm512_packs_epi32(_mm512_cvtps_epi32(a), _mm512_cvtps_epi32(b));
             let cd = _mm512_packs_epi32(_mm512_cvtps_epi32(c), _mm512_cvtps_epi32(d));
-            let bytes = _mm512_packus_epi16(_mm512_adds_epi16(ab, zero), _mm512_adds_epi16(cd, zero));
-            // As above, in quarters.
-            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-            _mm512_storeu_si512(to.cast(), _mm512_permutexvar_epi32(order, bytes));
+            store_packed_512(_mm512_packus_epi16(_mm512_adds_epi16(ab, zero), _mm512_adds_epi16(cd, zero)), to);
         }
+    }
+
+    #[inline(always)]
+    unsafe fn store_fixed_bytes(xs: [Self; 4], to: *mut u8) {
+        unsafe {
+            let base = _mm512_set1_epi32(BASE.to_bits() as i32);
+            let mut fixed = [base; 4];
+            for (fixed, x) in fixed.iter_mut().zip(xs) {
+                *fixed = _mm512_srai_epi32::<FRACTION>(_mm512_sub_epi32(_mm512_castps_si512(x), base));
+            }
+            let [a, b, c, d] = fixed;
+            store_packed_512(_mm512_packus_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d)), to);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn any_zero(xs: [Self; 4], mask: __m512i) -> bool {
+        unsafe {
+            let mut zero = 0;
+            for x in xs {
+                zero |= _mm512_testn_epi32_mask(_mm512_castps_si512(x), mask);
+            }
+            zero != 0
+        }
+    }
+}
+
+/// Stores bytes that were packed in halves of a vector: four of each of four vectors, and the other four of each.
+///
+/// # Safety
+/// As for [`Vector`].
+#[inline(always)]
+unsafe fn store_packed_256(bytes: __m256i, to: *mut u8) {
+    // SAFETY: forwarded.
+    unsafe {
+        let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+        _mm256_storeu_si256(to.cast(), _mm256_permutevar8x32_epi32(bytes, order));
+    }
+}
+
+/// As [`store_packed_256`], in quarters.
+///
+/// # Safety
+/// As for [`Vector`].
+#[inline(always)]
+unsafe fn store_packed_512(bytes: __m512i, to: *mut u8) {
+    // SAFETY: forwarded.
+    unsafe {
+        let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+        _mm512_storeu_si512(to.cast(), _mm512_permutexvar_epi32(order, bytes));
     }
 }
 
