@@ -6,7 +6,7 @@ use peristyle_compiler::ir::{Data, Graph};
 use peristyle_compiler::passes;
 use peristyle_compiler::plan::{self, KernelUse, Options};
 use peristyle_runtime::engine::{Engine, Kind, Layer, Program, Step};
-use peristyle_runtime::kernels::conv::{Conv, PanelTile, Segment};
+use peristyle_runtime::kernels::conv::{Conv, PanelTile, Segment, Table};
 use peristyle_runtime::kernels::strided::Base;
 use std::sync::Arc;
 
@@ -109,6 +109,9 @@ fn blocks_of_quads_stay_in_their_panels() {
     let sound = planned("qdq_residual_concat", KernelUse::Possible);
     Engine::new(sound, 1).expect("the program is sound");
     let conv = |damage: fn(&mut Conv)| damaged(sound, |layer| conv(layer, damage));
+    let pairs = |damage: fn(&mut Table)| {
+        damaged(sound, |layer| self::conv(layer, |c| damage(c.quads.as_mut().expect("tables of dot products"))))
+    };
     for (error, expected) in [
         (conv(|c| c.packed.to_mut().truncate(3)), "its panels have no rows"),
         (conv(|c| c.panels.as_mut().expect("panels").rows = 4 * 257), "its panels have no rows"),
@@ -126,6 +129,15 @@ fn blocks_of_quads_stay_in_their_panels() {
             "a block has quads of another panel",
         ),
         (conv(|c| c.blocking.outputs = 512), "its units are too large for panels"),
+        (pairs(|t| t.groups.to_mut()[0].outputs.to_mut().swap(0, 1)), "in another order than its panels"),
+        (pairs(|t| t.group = 2), "in another order than its panels"),
+        (pairs(|t| t.segments.to_mut()[0].mask += 8), "a panel lacks an output of a pair"),
+        (pairs(|t| t.segments.to_mut()[1].mask = t.segments[0].mask), "an output is paired with itself"),
+        (pairs(|t| t.segments.to_mut().truncate(4)), "a panel lacks pairs of outputs"),
+        (pairs(|t| t.segments.to_mut()[3].count = u16::MAX), "a record has quads of another panel"),
+        (pairs(|t| t.weights.to_mut().truncate(1)), "a record has quads of another panel"),
+        (pairs(|t| t.offsets.to_mut()[1] += 1), "a record has quads of another panel"),
+        (pairs(|t| *t.weights.to_mut().last_mut().expect("numbers") = u32::MAX), "a record has quads of another panel"),
     ] {
         assert!(error.starts_with("the compiled model is damaged: layer ") && error.ends_with(expected), "{error}");
     }

@@ -1,6 +1,7 @@
 //! Packing the nonzeros of a convolution into the runtime's tables.
 
 mod alike;
+mod dot_panels;
 mod pairs;
 mod panels;
 mod quad_panels;
@@ -8,6 +9,7 @@ mod quads;
 mod shared;
 mod winograd;
 
+pub use dot_panels::pack_dot_panels;
 pub use pairs::pack_u8s8_pairs;
 pub use panels::pack_panels;
 pub use quad_panels::{Quads, pack_quad_panels};

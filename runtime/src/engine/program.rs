@@ -33,7 +33,7 @@ impl Program {
     /// AVX-512 lacks those of four rows.
     pub fn widest_isa(&self) -> Isa {
         let lacks = |layer: &&Layer| match &layer.kind {
-            Kind::Conv(conv) => conv.arithmetic == Arithmetic::U8S8 && conv.panels.is_none() && conv.quads.is_none(),
+            Kind::Conv(conv) => conv.arithmetic == Arithmetic::U8S8 && conv.quads.is_none(),
             _ => false,
         };
         if self.layers.iter().any(lacks) { Isa::Avx2 } else { Isa::Avx512 }

@@ -255,7 +255,7 @@ impl Memory<'_> {
         } else {
             table(&conv.table, entry, channels, dtype.size())?
         };
-        if let Some(quads) = &conv.quads {
+        if let Some(quads) = conv.quads.as_ref().filter(|_| conv.panels.is_none()) {
             let (low, high) = table(quads, QUAD, channels, dtype.size())?;
             reach = (reach.0.min(low), reach.1.max(high));
         }
@@ -270,7 +270,7 @@ impl Memory<'_> {
             winograd.fault(conv).map_or(Ok(()), Err)?;
         }
         ensure(conv.panels.is_none() || !conv.packed.is_empty(), "its panels have no rows")?;
-        let alone = conv.quads.is_none() && conv.unrolled.is_none();
+        let alone = (conv.quads.is_none() || integer) && conv.unrolled.is_none();
         ensure(conv.panels.is_none() || alone, "it has other tables than its panels")?;
         let tile = conv.arithmetic.tile();
         let past = TILES_PAST_END.max(conv.blocking.pass_tiles);

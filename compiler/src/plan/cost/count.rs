@@ -5,6 +5,7 @@ use super::work::{Tally, Work};
 use peristyle_runtime::engine::{DType, Kind, Layer};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::conv::family::Form;
+use peristyle_runtime::kernels::conv::table::STEPS_OF_TWO;
 use peristyle_runtime::kernels::conv::u8s8_panels::{self, BLOCKS, QUAD};
 use peristyle_runtime::kernels::conv::u8s8_spconv::PAIRS_TILES;
 use peristyle_runtime::kernels::conv::{Arithmetic, Conv, PanelTile, Segment, Table, f32_panels, f32_winograd};
@@ -134,7 +135,7 @@ impl Cut {
 fn conv(conv: &Conv, form: Form, rows: &Range<usize>, tally: &mut Tally) {
     let table = match form {
         Form::Unrolled => conv.unrolled.as_ref().unwrap_or(&conv.table),
-        Form::Quads => conv.quads.as_ref().unwrap_or(&conv.table),
+        Form::Quads | Form::DotPanels => conv.quads.as_ref().unwrap_or(&conv.table),
         _ => &conv.table,
     };
     let cut = Cut::new(conv, table, rows);
@@ -144,11 +145,13 @@ fn conv(conv: &Conv, form: Form, rows: &Range<usize>, tally: &mut Tally) {
         Form::Unrolled | Form::Rows => rows_of(table, form, cut.runs(1), tally),
         Form::Quads => dots(table, cut.runs(2), tally),
         Form::Panels if conv.arithmetic == Arithmetic::U8S8 => quad_panels(conv, &cut, tally),
+        Form::DotPanels if conv.quads.is_some() => dot_panels(conv, table, &cut, tally),
+        Form::DotPanels => quad_panels(conv, &cut, tally),
         Form::Panels => float_panels(conv, &cut, tally),
         Form::DensePanels => dense_panels(conv, &cut, tally),
         Form::Points => points(conv, rows, tally),
     }
-    let panels = matches!(form, Form::Panels | Form::DensePanels);
+    let panels = matches!(form, Form::Panels | Form::DotPanels | Form::DensePanels);
     if panels && conv.arithmetic == Arithmetic::F32 {
         let rows = (conv.packed.len() * cut.blocks) as f64;
         tally.add(Work::FloatPacked, rows * cut.runs(f32_panels::PASS_TILES));
@@ -221,12 +224,26 @@ fn quad_panels(conv: &Conv, cut: &Cut, tally: &mut Tally) {
     tally.add(Work::QuadPacked, (conv.packed.len() / QUAD * cut.blocks) as f64 * runs);
 }
 
+fn dot_panels(conv: &Conv, table: &Table, cut: &Cut, tally: &mut Tally) {
+    let runs = cut.runs(u8s8_panels::PASS_TILES);
+    for (segment, quads) in table.segments.iter().zip(STEPS_OF_TWO.iter().cycle()) {
+        for outputs in *quads {
+            let work = if outputs.count_ones() > 1 { Work::DotQuadForBoth } else { Work::DotQuadForOne };
+            tally.add(work, segment.entries() as f64 * runs);
+        }
+    }
+    tally.add(Work::DotPair, table.offsets.len() as f64 * runs);
+    tally.add(Work::QuadPacked, (conv.packed.len() / QUAD * cut.blocks) as f64 * runs);
+}
+
 fn float_panels(conv: &Conv, cut: &Cut, tally: &mut Tally) {
     let runs = cut.runs(f32_panels::PASS_TILES);
     let kinds = PanelTile::Sparse2x48.steps();
     for (segment, rows) in conv.table.segments.iter().zip(kinds.iter().cycle()) {
-        let work = if rows[0].count_ones() > 1 { Work::PanelForBoth } else { Work::PanelForOne };
-        tally.add(work, (segment.entries() * rows.len()) as f64 * runs);
+        for outputs in *rows {
+            let work = if outputs.count_ones() > 1 { Work::PanelForBoth } else { Work::PanelForOne };
+            tally.add(work, segment.entries() as f64 * runs);
+        }
     }
     tally.add(Work::PanelGroup, (conv.table.segments.len() / kinds.len()) as f64 * runs);
 }

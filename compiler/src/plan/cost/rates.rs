@@ -28,6 +28,8 @@ pub fn bound(isa: Isa, work: Work) -> Bound {
         | Work::ListedQuad
         | Work::QuadBlock
         | Work::DotEntry
+        | Work::DotQuadForBoth
+        | Work::DotQuadForOne
         | Work::FloatRow
         | Work::FloatProduct
         | Work::FloatCodedProduct
@@ -64,6 +66,9 @@ fn avx2(work: Work) -> f64 {
         Work::QuadBlock => END_COST as f64 / 4.0,
         Work::QuadKind => KIND_COST as f64 / 4.0,
         Work::QuadOutput => 12.0,
+        Work::DotQuadForBoth => 8.0,
+        Work::DotQuadForOne => 4.5,
+        Work::DotPair => 40.0,
         Work::QuadPacked => 16.0,
         Work::DotEntry => 1.0,
         Work::DotLoop => BUCKET_COST as f64 / 2.0,
@@ -115,13 +120,13 @@ fn avx2(work: Work) -> f64 {
 /// one instruction. Those of dot products fit profiles of Zen 4.
 fn wide(work: Work) -> f64 {
     match work {
-        Work::RunQuad | Work::ListedQuad => 0.42,
-        Work::QuadBlock | Work::QuadKind => 0.3,
+        Work::DotQuadForBoth | Work::DotQuadForOne => 0.57,
         Work::DotEntry => 1.15,
-        Work::DotLoop | Work::DotGroup => 1.0,
+        Work::DotLoop | Work::DotGroup | Work::DotPair => 1.0,
         Work::PointProduct | Work::PointData | Work::PointResult | Work::PointWeight => 1.0,
         _ if bound(Isa::Avx512, work) == Bound::Multiply => 0.5,
-        Work::Cheap | Work::Exponential | Work::Residual | Work::Quantise | Work::Moved | Work::Split => 0.7,
+        Work::Exponential | Work::Quantise => 0.58,
+        Work::Cheap | Work::Residual | Work::Moved | Work::Split => 0.7,
         _ => 1.0,
     }
 }

@@ -40,6 +40,12 @@ works! {
     QuadKind,
     /// An output of a panel of quads: 64 pixels.
     QuadOutput,
+    /// A quad of a panel, and its dot products for both outputs of a pair: 64 pixels.
+    DotQuadForBoth,
+    /// A quad of a panel, and its dot products for one output: 64 pixels.
+    DotQuadForOne,
+    /// A pair of outputs of a panel of quads: 64 pixels of dot products.
+    DotPair,
     /// A quad packed: 64 pixels.
     QuadPacked,
     /// A cycle of entries of four rows and their dot products: 64 pixels.

@@ -5,8 +5,8 @@ use crate::ir::{self, Node, Tensor};
 use crate::plan::halo::Taps;
 use crate::plan::kernel::{Choice, Sparsity};
 use crate::plan::pack::{
-    Quads, Row, pack_f32, pack_panels, pack_quad_panels, pack_u8s8_pairs, pack_u8s8_quads, pack_u8s8_shared,
-    pack_winograd,
+    Quads, Row, pack_dot_panels, pack_f32, pack_panels, pack_quad_panels, pack_u8s8_pairs, pack_u8s8_quads,
+    pack_u8s8_shared, pack_winograd,
 };
 use crate::plan::{ConvNote, PlanError};
 use peristyle_runtime::engine::Kind;
@@ -58,7 +58,9 @@ impl Lowering<'_> {
                 let outputs;
                 (packed, outputs) = self::quads(&input, conv, weights, w).ok_or_else(too_far)?;
                 let [panel, quads] = [panels.rows, packed.len()].map(|rows| rows / QUAD);
-                (pack_quad_panels(&outputs, panel, quads, choice.blocking.outputs), None, None)
+                let unit = choice.blocking.outputs;
+                let dots = pack_dot_panels(&outputs, panel, quads, unit);
+                (pack_quad_panels(&outputs, panel, quads, unit), Some(dots), None)
             }
             (Arithmetic::U8S8, None) => {
                 let w = weights.as_i8().expect("quantised convolutions have i8 weights");

@@ -34,7 +34,7 @@ pub fn pack_panels(rows: &[Row<f32>], panels: Panels, outputs: usize, packed: us
                 };
                 // A dense group has no weights of outputs that it lacks.
                 let all = if dense { (1u8 << outputs.len()) - 1 } else { u8::MAX };
-                for (kind, steps) in tile.steps().iter().zip(steps(tile, all, rows)) {
+                for (kind, steps) in tile.steps().iter().zip(steps(tile.steps(), all, rows)) {
                     let mask = kind.iter().fold(0, |mask, part| mask | part) & all;
                     let count = u16::try_from(steps.len()).expect("blocks have fewer than 2^16 rows");
                     segments.push(Segment { mask, block: 1, count });
@@ -60,7 +60,7 @@ pub fn pack_panels(rows: &[Row<f32>], panels: Panels, outputs: usize, packed: us
 
 /// The rows of the steps of a group in a block by the kind of step, of which only the outputs in `all` count. Every kind
 /// takes as many rows as it can.
-fn steps(tile: PanelTile, all: u8, rows: &[MergedRow<f32>]) -> Vec<Vec<Vec<usize>>> {
+pub(super) fn steps<W>(kinds: &[&[u8]], all: u8, rows: &[MergedRow<W>]) -> Vec<Vec<Vec<usize>>> {
     let mut by_mask: Vec<VecDeque<usize>> = vec![VecDeque::new(); 16];
     for (number, (_, weights)) in rows.iter().enumerate() {
         by_mask[usize::from(mask(weights))].push_back(number);
@@ -72,7 +72,7 @@ fn steps(tile: PanelTile, all: u8, rows: &[MergedRow<f32>]) -> Vec<Vec<Vec<usize
         let mut row = |&mask: &usize| by_mask[mask].pop_front().expect("there are as many");
         (0..count).map(|_| masks.iter().map(&mut row).collect()).collect()
     };
-    tile.steps().iter().map(of_kind).collect()
+    kinds.iter().map(of_kind).collect()
 }
 
 #[cfg(test)]

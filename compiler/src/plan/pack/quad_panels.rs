@@ -257,10 +257,10 @@ fn write(bins: &[Bin], place: u8, segments: &mut Vec<Segment>, weights: &mut Vec
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn random(outputs: usize, quads: usize, zeros: u32, largest: u32) -> Vec<Quads> {
+    pub(in crate::plan::pack) fn random(outputs: usize, quads: usize, zeros: u32, largest: u32) -> Vec<Quads> {
         let mut state = 7u32;
         let mut next = move || {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

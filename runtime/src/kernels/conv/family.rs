@@ -17,6 +17,8 @@ pub enum Form {
     Quads,
     /// A walk over tables of the rows of a panel, for two outputs, or of its quads, for one.
     Panels,
+    /// A walk over tables of the quads of a panel, for two outputs.
+    DotPanels,
     /// A loop over all rows of a panel.
     DensePanels,
     /// A loop over all channels of a point.
@@ -57,7 +59,7 @@ pub static KERNELS: [Kernel; 20] = [
     kernel("f32_panels_4x48", Isa::Avx512, Arithmetic::F32, Form::DensePanels, 48),
     kernel("f32_panels_4x24", Isa::Avx2, Arithmetic::F32, Form::DensePanels, 24),
     kernel("f32_panels_portable", Isa::Portable, Arithmetic::F32, Form::DensePanels, 48),
-    kernel("u8s8_panels_1x64_zmm", Isa::Avx512, Arithmetic::U8S8, Form::Panels, 64),
+    kernel("u8s8_panels_2x64", Isa::Avx512, Arithmetic::U8S8, Form::DotPanels, 64),
     kernel("u8s8_panels_1x64", Isa::Avx2, Arithmetic::U8S8, Form::Panels, 64),
     kernel("u8s8_panels_portable", Isa::Portable, Arithmetic::U8S8, Form::Panels, 64),
     kernel("f32_winograd_4x4_3x3", Isa::Avx512, Arithmetic::F32, Form::Points, 24),
@@ -89,9 +91,9 @@ pub fn find(
 ) -> &'static Kernel {
     let form = |form| match (panels, winograd) {
         (_, Some(_)) => form == Form::Points,
-        (Some(panels), None) => form == panels.tile.form(),
+        (Some(panels), None) => panels.tile.forms().contains(&form),
         (None, None) => match form {
-            Form::Panels | Form::DensePanels | Form::Points => false,
+            Form::Panels | Form::DotPanels | Form::DensePanels | Form::Points => false,
             Form::Unrolled => unrolled,
             Form::Rows | Form::Pairs | Form::Quads => true,
         },
@@ -101,11 +103,12 @@ pub fn find(
 }
 
 impl PanelTile {
-    /// The form of the kernels that compute it.
-    pub const fn form(self) -> Form {
+    /// The forms of the kernels that compute it.
+    pub const fn forms(self) -> &'static [Form] {
         match self {
-            PanelTile::Quads1x64 | PanelTile::Sparse2x48 => Form::Panels,
-            PanelTile::Dense4x24 => Form::DensePanels,
+            PanelTile::Quads1x64 => &[Form::Panels, Form::DotPanels],
+            PanelTile::Sparse2x48 => &[Form::Panels],
+            PanelTile::Dense4x24 => &[Form::DensePanels],
         }
     }
 }
@@ -126,8 +129,8 @@ mod tests {
     fn every_kernel_is_found() {
         for kernel in &KERNELS {
             let unrolled = kernel.form == Form::Unrolled;
-            let tiles = [PanelTile::Dense4x24, PanelTile::Sparse2x48];
-            let tile = tiles.into_iter().find(|tile| tile.form() == kernel.form);
+            let tiles = [PanelTile::Dense4x24, PanelTile::Sparse2x48, PanelTile::Quads1x64];
+            let tile = tiles.into_iter().find(|tile| tile.forms().contains(&kernel.form));
             let panels = tile.map(|tile| Panels { rows: 1, tile });
             let winograd = (kernel.form == Form::Points).then_some(Winograd { tile_rows: 1, pad: [1, 1] });
             assert_eq!(find(kernel.isa, kernel.arithmetic, unrolled, panels, winograd), kernel);

@@ -29,10 +29,10 @@ pub struct Table {
     /// Runs of entries that share a mask.
     pub segments: Cow<'static, [Segment]>,
     /// Signed byte offsets of input rows, little-endian `i32`; for panels of rows their byte offsets in a panel, two in
-    /// every word; for panels of quads the first weight word of every part, in the order of the segments.
+    /// every word; for panels of quads the first weight word of every record, in the order of the segments.
     pub offsets: Cow<'static, [i32]>,
     /// Weights in the machine's byte order: one word an entry and output for rows and quads, half a word for pairs, whose
-    /// groups start at a whole word; for panels of quads the records of their blocks.
+    /// groups start at a whole word; for panels of quads their records.
     pub weights: Cow<'static, [u32]>,
 }
 
@@ -51,11 +51,17 @@ pub struct Group {
     pub unrolled: Option<Unrolled>,
 }
 
+/// Kinds of steps that two outputs take through the rows, or quads, of a panel, in the order of their segments: which of
+/// the two every row of a step is for, a bit each. Rows for one output are bound by loads, and rows for both by products:
+/// they go together, and those for one output in fours, so that one load serves for their weights and one for their
+/// offsets.
+pub const STEPS_OF_TWO: [&[u8]; 6] = [&[1, 2, 1, 2, 3], &[1, 2, 1, 2], &[1], &[2], &[3, 3], &[3]];
+
 /// A run of entries with the same mask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Segment {
-    /// Bit `j` is set when output `j` of the group uses the rows; for panels of quads the place of the output in its unit.
+    /// Bit `j` is set when output `j` of the group uses the rows; for panels of quads the place of an output in its unit.
     pub mask: u8,
     /// Entries of a block: after every block sums of pairs leave 16 bits. 1 for rows and quads.
     pub block: u8,

@@ -1,5 +1,8 @@
 //! Panels with AVX-512: the whole pass at once. What is left of a run is computed with AVX2.
 //!
+//! A vector takes a load for as long as a product, so loads bind wherever a step has more of them: most weights are loaded
+//! by fours and spread in registers.
+//!
 //! Loops count: what a closure computes may be compiled without the instruction set, with its sums in memory.
 #![allow(clippy::needless_range_loop)]
 
@@ -64,49 +67,80 @@ pub unsafe fn sparse(pass: &Pass<'_>) -> Cursor {
             let to = pass.accumulators.add(g * OUTPUTS * pass.stride);
             // Rows add to two sets of sums in turn, or the three sums of one output would wait for each other.
             let mut sums = [begin(pass, to), [[_mm512_setzero_ps(); V]; OUTPUTS]];
-            // The set and the outputs of each row of a step.
-            macro_rules! steps {
-                ($kind:literal: $([$set:literal: $($j:literal)*])*) => {
-                    for _ in 0..segments[$kind].count {
-                        $(
-                            let row = panel.add(usize::from(*offset)).cast::<f32>();
-                            let x = [_mm512_load_ps(row), _mm512_load_ps(row.add(16)), _mm512_load_ps(row.add(32))];
-                            offset = offset.add(1);
-                            $(
-                                let w = _mm512_set1_ps(*weight);
-                                weight = weight.add(1);
-                                for t in 0..V {
-                                    sums[$set][$j][t] = _mm512_fmadd_ps(w, x[t], sums[$set][$j][t]);
-                                }
-                            )*
-                        )*
+            // Two rows of either output.
+            macro_rules! two_of_each {
+                () => {
+                    let four = broadcast4(weight);
+                    let offsets = offset.cast::<u64>().read_unaligned();
+                    two_of_each!(four offsets: [0 0 0] [1 0 1] [2 1 0] [3 1 1]);
+                    offset = offset.add(4);
+                    weight = weight.add(4);
+                };
+                ($four:ident $offsets:ident: $([$k:literal $set:literal $j:literal])*) => {$(
+                    let row = panel.add(($offsets >> (16 * $k)) as usize & 0xffff).cast::<f32>();
+                    let w = _mm512_permute_ps::<{ $k * 0x55 }>($four);
+                    for t in 0..V {
+                        let x = _mm512_load_ps(row.add(t * 16));
+                        sums[$set][$j][t] = _mm512_fmadd_ps(w, x, sums[$set][$j][t]);
+                    }
+                )*};
+            }
+            // A row of both outputs, for a set of their sums, with weights from these quarters of four.
+            macro_rules! both {
+                ($set:literal: $four:ident $first:literal) => {
+                    let row = panel.add(usize::from(*offset)).cast::<f32>();
+                    offset = offset.add(1);
+                    let w = [
+                        _mm512_permute_ps::<{ $first * 0x55 }>($four),
+                        _mm512_permute_ps::<{ ($first + 1) * 0x55 }>($four),
+                    ];
+                    for t in 0..V {
+                        let x = _mm512_load_ps(row.add(t * 16));
+                        for j in 0..OUTPUTS {
+                            sums[$set][j][t] = _mm512_fmadd_ps(w[j], x, sums[$set][j][t]);
+                        }
                     }
                 };
             }
-            for _ in 0..segments[0].count {
-                let four = broadcast4(weight);
-                let offsets = offset.cast::<u64>().read_unaligned();
-                macro_rules! row {
-                    ($k:literal: $set:literal $j:literal) => {
-                        let row = panel.add((offsets >> (16 * $k)) as usize & 0xffff).cast::<f32>();
-                        let w = _mm512_permute_ps::<{ $k * 0x55 }>(four);
+            // A row of these outputs.
+            macro_rules! row {
+                ($($j:literal)*) => {
+                    let row = panel.add(usize::from(*offset)).cast::<f32>();
+                    let x = [_mm512_load_ps(row), _mm512_load_ps(row.add(16)), _mm512_load_ps(row.add(32))];
+                    offset = offset.add(1);
+                    $(
+                        let w = _mm512_set1_ps(*weight);
+                        weight = weight.add(1);
                         for t in 0..V {
-                            let x = _mm512_load_ps(row.add(t * 16));
-                            sums[$set][$j][t] = _mm512_fmadd_ps(w, x, sums[$set][$j][t]);
+                            sums[0][$j][t] = _mm512_fmadd_ps(w, x[t], sums[0][$j][t]);
                         }
-                    };
-                }
-                row!(0: 0 0);
-                row!(1: 0 1);
-                row!(2: 1 0);
-                row!(3: 1 1);
-                offset = offset.add(4);
+                    )*
+                };
+            }
+            for _ in 0..segments[0].count {
+                let last = broadcast4(weight.add(2));
+                two_of_each!();
+                both!(0: last 2);
+                weight = weight.add(2);
+            }
+            for _ in 0..segments[1].count {
+                two_of_each!();
+            }
+            for _ in 0..segments[2].count {
+                row!(0);
+            }
+            for _ in 0..segments[3].count {
+                row!(1);
+            }
+            for _ in 0..segments[4].count {
+                let four = broadcast4(weight);
+                both!(0: four 0);
+                both!(1: four 2);
                 weight = weight.add(4);
             }
-            steps!(1: [0: 0]);
-            steps!(2: [0: 1]);
-            steps!(3: [0: 0 1] [1: 0 1]);
-            steps!(4: [0: 0 1]);
+            for _ in 0..segments[5].count {
+                row!(0 1);
+            }
             let [mut sums, more] = sums;
             for j in 0..OUTPUTS {
                 for t in 0..V {

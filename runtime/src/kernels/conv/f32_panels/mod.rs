@@ -6,8 +6,8 @@
 //! one cache line, and what streams from the second-level cache is the table: a few bytes per nonzero and pass.
 //!
 //! - `f32_panels_2x48`, sparse: two outputs share the loads of the rows that both use. A row that one output uses is bound
-//!   by loads, six of vectors for six products, so a step takes four such rows, two of either output, whose weights and
-//!   offsets are loaded at once.
+//!   by loads, a vector for every product, so a step takes four such rows, two of either output, whose weights and offsets
+//!   are loaded at once, and with them a row that both use, which is bound by products.
 //! - `f32_panels_4x24`, dense: four outputs by three vectors; every row is used by all, so only weights are read.
 //!
 //! Tables are streams: segments, offsets and weights of all groups of a unit follow each other block by block, as the
@@ -21,7 +21,7 @@ mod avx2;
 mod avx512;
 mod portable;
 
-use super::table::{Group, Segment};
+use super::table::{Group, STEPS_OF_TWO, Segment};
 use super::{Conv, MAX_GROUP, epilogue, f32_spconv, u8s8_panels};
 use crate::simd::Isa;
 use core::ops::Range;
@@ -36,7 +36,7 @@ pub const PITCH: usize = PASS * size_of::<f32>();
 /// What a kernel of panels computes at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PanelTile {
-    /// One output by 64 pixels of bytes; see [`u8s8_panels`].
+    /// One output by 64 pixels of bytes, or two with dot products; see [`u8s8_panels`].
     Quads1x64,
     /// Four outputs by 24 pixels that use every row.
     Dense4x24,
@@ -59,7 +59,7 @@ impl PanelTile {
         match self {
             PanelTile::Quads1x64 => &[],
             PanelTile::Dense4x24 => &[&[15]],
-            PanelTile::Sparse2x48 => &[&[1, 2, 1, 2], &[1], &[2], &[3, 3], &[3]],
+            PanelTile::Sparse2x48 => &STEPS_OF_TWO,
         }
     }
 }

@@ -7,7 +7,7 @@
 # returns the next offset and the next weight
 #
 # A row that one output uses is bound by loads, six of vectors for six products: of four such rows weights are loaded at
-# once and spread in registers, and so are offsets.
+# once and spread in registers, and so are offsets; and a row that both use, bound by products, goes with them.
 #
 # ymm0-5 sums of the first output, ymm6-11 of the second; ymm12-15 weights and pixels; r11 sums of the second output
 # rax an offset, r9 those that follow it
@@ -74,6 +74,12 @@
     PERISTYLE_SECOND 12 \vectors
 .endm
 
+.macro PERISTYLE_STEP_ALL vectors
+    PERISTYLE_STEP_EACH \vectors
+    movzwl 8(%rsi),%eax
+    PERISTYLE_BOTH 4 \vectors
+.endm
+
 .macro PERISTYLE_STEP_FIRST vectors
     movzwl (%rsi),%eax
     vbroadcastss (%rdx),%ymm12
@@ -115,11 +121,12 @@
 .endm
 
 .macro PERISTYLE_ALL_STEPS vectors
-    PERISTYLE_STEPS 0 PERISTYLE_STEP_EACH 4 4 \vectors
-    PERISTYLE_STEPS 1 PERISTYLE_STEP_FIRST 1 1 \vectors
-    PERISTYLE_STEPS 2 PERISTYLE_STEP_SECOND 1 1 \vectors
-    PERISTYLE_STEPS 3 PERISTYLE_STEP_TWO 2 4 \vectors
-    PERISTYLE_STEPS 4 PERISTYLE_STEP_ONE 1 2 \vectors
+    PERISTYLE_STEPS 0 PERISTYLE_STEP_ALL 5 6 \vectors
+    PERISTYLE_STEPS 1 PERISTYLE_STEP_EACH 4 4 \vectors
+    PERISTYLE_STEPS 2 PERISTYLE_STEP_FIRST 1 1 \vectors
+    PERISTYLE_STEPS 3 PERISTYLE_STEP_SECOND 1 1 \vectors
+    PERISTYLE_STEPS 4 PERISTYLE_STEP_TWO 2 4 \vectors
+    PERISTYLE_STEPS 5 PERISTYLE_STEP_ONE 1 2 \vectors
 .endm
 
 .macro PERISTYLE_LOAD at v j
@@ -182,6 +189,7 @@
 .purgem PERISTYLE_VECTOR
 .purgem PERISTYLE_BOTH
 .purgem PERISTYLE_STEP_EACH
+.purgem PERISTYLE_STEP_ALL
 .purgem PERISTYLE_STEP_FIRST
 .purgem PERISTYLE_STEP_SECOND
 .purgem PERISTYLE_STEP_TWO

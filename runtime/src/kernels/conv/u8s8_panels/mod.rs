@@ -10,21 +10,25 @@
 //! in 16 bits over a *block* of up to 16 quads, whose exactness the packer proves from the weights: in a block, the
 //! positive weights of either pair add up to [`BLOCK_SUM`] at most, and so do the magnitudes of the negative ones, so
 //! that no sum of bytes times weights leaves 16 bits. Then both sums of a word are added to the 32-bit sum of its pixel.
-//! With dot products (AVX-512 VNNI) blocks do not matter: the products of a quad are added to 32-bit sums.
 //!
 //! A block is a record of words: the four weights of every quad, then which quads of the panel these are. The quads of a
 //! *run* follow each other, and the number of the first one takes a word; of other blocks every number takes a byte.
 //! Runs are a tenth faster, and what an output has no weights for is multiplied by zeros. The records of all outputs
 //! of a unit follow each other panel by panel, in an order in which few outputs have other counts of blocks than the one
 //! before: a processor foresees the ends of loops that are as long as the last time.
+//!
+//! With dot products (AVX-512 VNNI) blocks do not matter, for the products of a quad are added to 32-bit sums, but loads do:
+//! a vector is a load and a product. There two outputs share the loads of the quads that both use, from tables of their own:
+//! [`dots`].
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+pub mod dots;
 mod portable;
 
-use super::table::{Group, Segment, Table};
+use super::table::{Group, STEPS_OF_TWO, Segment, Table};
 use super::{Conv, MAX_GROUP, Panels, epilogue, u8s8_spconv};
 use crate::simd::Isa;
 use alloc::vec::Vec;
@@ -58,7 +62,8 @@ pub const fn record_words(quads: usize, run: bool) -> usize {
 
 /// What a kernel computes: one panel for one pass of pixels and the outputs of a unit.
 struct Pass<'a> {
-    /// Those of the unit's outputs, [`BLOCKS`] for each, whose masks are the place of the output among the sums.
+    /// Those of the unit's outputs, [`BLOCKS`] for each, whose masks are the place of the output among the sums; or those of
+    /// its pairs of outputs, [`STEPS_OF_TWO`] for each.
     segments: &'a [Segment],
     /// The records of the first of them, which those of the others follow.
     weights: *const u32,
@@ -82,6 +87,11 @@ fn count(table: &Table) -> usize {
     table.groups.iter().map(|group| group.outputs.len()).sum()
 }
 
+/// Whether the outputs of all groups are in order.
+fn in_order(table: &Table) -> bool {
+    table.groups.iter().flat_map(|group| group.outputs.iter()).zip(0u16..).all(|(&o, at)| o == at)
+}
+
 /// What keeps kernels from reading the tables of a layer, whose indices are then known to lie within them.
 pub(crate) fn fault(panels: &Panels, conv: &Conv) -> Option<&'static str> {
     let rows = conv.packed.len();
@@ -90,8 +100,7 @@ pub(crate) fn fault(panels: &Panels, conv: &Conv) -> Option<&'static str> {
         return Some("its panels have no rows");
     }
     let table = &conv.table;
-    let in_order = table.groups.iter().flat_map(|group| group.outputs.iter()).zip(0u16..).all(|(&o, at)| o == at);
-    if table.group != GROUP || !in_order {
+    if table.group != GROUP || !in_order(table) {
         return Some("its outputs are in another order than its panels");
     }
     let (outputs, unit) = (count(table), conv.blocking.outputs);
@@ -135,7 +144,7 @@ pub(crate) fn fault(panels: &Panels, conv: &Conv) -> Option<&'static str> {
             }
         }
     }
-    None
+    conv.quads.as_ref().and_then(|quads| dots::fault(panels.rows, conv, quads))
 }
 
 /// Bytes of scratch behind the accumulators: a panel.
@@ -164,19 +173,25 @@ pub(super) unsafe fn run_unit(
     let first = begin + chunk * conv.blocking.chunk_tiles * tile;
     let tiles = conv.blocking.chunk_tiles.min(tiles - chunk * conv.blocking.chunk_tiles);
     let stride = conv.accumulator_stride();
+    // What records there are, and the segments of each: those of pairs of outputs, or of outputs.
+    let pairs = conv.quads.as_ref().filter(|_| isa == Isa::Avx512);
+    let records = |outputs: usize| if pairs.is_some() { dots::pairs(outputs) } else { outputs };
+    let kinds = if pairs.is_some() { STEPS_OF_TWO.len() } else { BLOCKS.len() };
+    let records_of = pairs.unwrap_or(table);
     // SAFETY: as in `Conv::run_unit`; the scratch holds a panel behind the accumulators, whose rows are whole passes, and
     // the tables are those that `fault` found right.
     unsafe {
         let x = arena.add(conv.input.offset + first).cast_const();
         let panel = scratch.add(conv.packed_at());
         for (block, offsets) in conv.packed.chunks(panels.rows).enumerate() {
-            let part = block * all + outputs.start;
-            let segments = &table.segments[part * BLOCKS.len()..][..outputs.len() * BLOCKS.len()];
-            let weights = table.weights.as_ptr().add(table.offsets[part] as usize);
+            let part = block * records(all) + records(outputs.start);
+            let segments = &records_of.segments[part * kinds..][..records(outputs.len()) * kinds];
+            let weights = records_of.weights.as_ptr().add(records_of.offsets[part] as usize);
             for pass in (0..tiles).step_by(PASS_TILES) {
                 pack(isa, offsets, x.add(pass * tile), panel);
                 let sums = scratch.cast::<i32>().add(pass * tile);
-                run_pass(isa, &Pass { segments, weights, panel, sums, stride, add: block > 0 });
+                let pass = Pass { segments, weights, panel, sums, stride, add: block > 0 };
+                if pairs.is_some() { run_pairs(&pass) } else { run_pass(isa, &pass) }
             }
         }
         let last = end.min(first + tiles * tile);
@@ -193,12 +208,22 @@ unsafe fn run_pass(isa: Isa, pass: &Pass<'_>) {
     unsafe {
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => avx2::run(pass),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => avx512::run(pass),
+            Isa::Avx2 | Isa::Avx512 => avx2::run(pass),
             _ => portable::run(pass),
         }
     }
+}
+
+/// # Safety
+/// As for [`run_pass`], with the records of pairs, and the machine has AVX-512.
+unsafe fn run_pairs(pass: &Pass<'_>) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: forwarded.
+    unsafe {
+        avx512::run(pass);
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    unreachable!("{:p} is computed on other machines", pass);
 }
 
 /// Interleaves the pixels of a pass at `x` of every four rows.
