@@ -6,7 +6,7 @@ use peristyle_compiler::ir::{Data, Graph};
 use peristyle_compiler::passes;
 use peristyle_compiler::plan::{self, KernelUse, Options};
 use peristyle_runtime::engine::{Engine, Kind, Layer, Program, Step};
-use peristyle_runtime::kernels::conv::{Conv, PanelTile, Segment, Table};
+use peristyle_runtime::kernels::conv::{Conv, Group, PanelTile, Segment, Table};
 use peristyle_runtime::kernels::strided::Base;
 use std::sync::Arc;
 
@@ -118,6 +118,14 @@ fn blocks_of_quads_stay_in_their_panels() {
         (conv(|c| c.packed.to_mut()[0] = i32::MAX - 3), "its weights reach outside the arena"),
         (conv(|c| c.table.groups.to_mut()[0].outputs.to_mut().swap(0, 1)), "in another order than its panels"),
         (conv(|c| c.table.group = 2), ""),
+        (
+            conv(|c| {
+                let groups = c.table.groups.to_mut();
+                let outputs = groups[0].outputs.to_mut().split_off(1);
+                groups.insert(1, Group { outputs: outputs.into(), ..groups[0].clone() });
+            }),
+            "in another order than its panels",
+        ),
         (conv(|c| c.table.segments.to_mut()[0].mask ^= 1), "a panel lacks an output"),
         (conv(|c| c.table.segments.to_mut().truncate(7)), "a panel lacks segments"),
         (conv(|c| c.table.segments.to_mut()[1].block = 16), "a panel lacks segments"),

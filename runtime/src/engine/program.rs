@@ -29,14 +29,9 @@ pub struct Program {
 }
 
 impl Program {
-    /// The best instruction set that every layer has its tables for: a model that is compiled for machines without
-    /// AVX-512 lacks those of four rows.
+    /// The best instruction set that every layer has its tables for.
     pub fn widest_isa(&self) -> Isa {
-        let lacks = |layer: &&Layer| match &layer.kind {
-            Kind::Conv(conv) => conv.arithmetic == Arithmetic::U8S8 && conv.quads.is_none(),
-            _ => false,
-        };
-        if self.layers.iter().any(lacks) { Isa::Avx2 } else { Isa::Avx512 }
+        self.layers.iter().map(|layer| layer.widest_isa()).min().unwrap_or(Isa::Avx512)
     }
 }
 
@@ -69,6 +64,17 @@ pub struct Layer {
     pub info: LayerInfo,
     /// What is computed.
     pub kind: Kind,
+}
+
+impl Layer {
+    /// The best instruction set that it has its tables for: integer layers that are compiled for machines without AVX-512
+    /// lack those for dot products.
+    pub fn widest_isa(&self) -> Isa {
+        match &self.kind {
+            Kind::Conv(conv) if conv.arithmetic == Arithmetic::U8S8 && conv.quads.is_none() => Isa::Avx2,
+            _ => Isa::Avx512,
+        }
+    }
 }
 
 /// What a layer computes. Most layers are convolutions, and all are statics: a box around the largest would save nothing.

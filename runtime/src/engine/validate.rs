@@ -33,7 +33,7 @@ const MAX: usize = 1 << 31;
 const TILES_PAST_END: usize = 4;
 /// Rows of an entry of pairs.
 const PAIR: usize = 2;
-/// Rows of an entry of [`Conv::quads`].
+/// Rows of an entry of [`Conv::quads`], when there are no panels.
 const QUAD: usize = 4;
 /// Columns that the head decode may read past the end of a row.
 const HEAD_BLOCK: usize = 16;

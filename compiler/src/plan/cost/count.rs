@@ -145,8 +145,7 @@ fn conv(conv: &Conv, form: Form, rows: &Range<usize>, tally: &mut Tally) {
         Form::Unrolled | Form::Rows => rows_of(table, form, cut.runs(1), tally),
         Form::Quads => dots(table, cut.runs(2), tally),
         Form::Panels if conv.arithmetic == Arithmetic::U8S8 => quad_panels(conv, &cut, tally),
-        Form::DotPanels if conv.quads.is_some() => dot_panels(conv, table, &cut, tally),
-        Form::DotPanels => quad_panels(conv, &cut, tally),
+        Form::DotPanels => dot_panels(conv, table, &cut, tally),
         Form::Panels => float_panels(conv, &cut, tally),
         Form::DensePanels => dense_panels(conv, &cut, tally),
         Form::Points => points(conv, rows, tally),
@@ -276,7 +275,10 @@ fn epilogue(conv: &Conv, pixels: usize, rows: &Range<usize>, tally: &mut Tally) 
     let outputs = epilogue.bias.len();
     let run = (outputs * pixels) as f64;
     let stored = (outputs * rows.len() * conv.out_width) as f64;
+    let bytes = epilogue.residual.is_none() && epilogue.stores.iter().all(|store| store.map.dtype == DType::U8);
+    let at_once = bytes && conv.arithmetic == Arithmetic::U8S8 && epilogue.activation == Activation::Silu;
     match epilogue.activation {
+        _ if at_once => tally.add(Work::SiluBytes, run),
         Activation::Identity => {}
         f if exponential(f) => tally.add(Work::Exponential, run),
         _ => tally.add(Work::Cheap, run),
@@ -291,7 +293,7 @@ fn epilogue(conv: &Conv, pixels: usize, rows: &Range<usize>, tally: &mut Tally) 
         let only = epilogue.stores.iter().filter(|s| s.map.dtype == map.dtype).count() == 1;
         if map.dtype == DType::U8 && !quantised.contains(&store.quantizer) {
             quantised.push(store.quantizer);
-            tally.add(Work::Quantise, run);
+            tally.add(Work::Quantise, if at_once && quantised.len() == 1 { 0.0 } else { run });
         }
         if map.is_split() {
             tally.add(Work::Split, stored);

@@ -42,6 +42,8 @@ pub struct Prediction {
 impl Prediction {
     /// Predicts what a plan takes on so many threads, which compute an image together.
     pub fn new(plan: &Plan, cpu: &Cpu, threads: usize) -> Prediction {
+        let isa = plan.layers.iter().map(Layer::widest_isa).fold(cpu.isa, Isa::min);
+        let cpu = &Cpu { isa, ..*cpu };
         let mut layers = vec![LayerCost::default(); plan.layers.len()];
         for step in &plan.schedule {
             let index = step.layer as usize;

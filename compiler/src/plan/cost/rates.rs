@@ -91,6 +91,7 @@ fn avx2(work: Work) -> f64 {
         Work::LinePacked => 5.9,
         Work::Cheap => 0.05,
         Work::Exponential => 0.22,
+        Work::SiluBytes => 0.72,
         Work::Residual => 0.05,
         Work::Quantise => 0.65,
         Work::Moved => 0.14,
@@ -125,8 +126,8 @@ fn wide(work: Work) -> f64 {
         Work::DotLoop | Work::DotGroup | Work::DotPair => 1.0,
         Work::PointProduct | Work::PointData | Work::PointResult | Work::PointWeight => 1.0,
         _ if bound(Isa::Avx512, work) == Bound::Multiply => 0.5,
-        Work::Exponential | Work::Quantise => 0.58,
-        Work::Cheap | Work::Residual | Work::Moved | Work::Split => 0.7,
+        Work::SiluBytes => 0.53,
+        Work::Cheap | Work::Exponential | Work::Residual | Work::Quantise | Work::Moved | Work::Split => 0.7,
         _ => 1.0,
     }
 }

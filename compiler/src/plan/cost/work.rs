@@ -92,6 +92,8 @@ works! {
     Cheap,
     /// An element of an activation with an exponential.
     Exponential,
+    /// An element of SiLU, quantised at once.
+    SiluBytes,
     /// An element of a residual.
     Residual,
     /// A `u8` quantised.

@@ -29,7 +29,8 @@ pub struct Table {
     /// Runs of entries that share a mask.
     pub segments: Cow<'static, [Segment]>,
     /// Signed byte offsets of input rows, little-endian `i32`; for panels of rows their byte offsets in a panel, two in
-    /// every word; for panels of quads the first weight word of every record, in the order of the segments.
+    /// every word; for panels of quads the first weight word of every output, or pair of outputs, of a panel, in the order of the
+    /// segments.
     pub offsets: Cow<'static, [i32]>,
     /// Weights in the machine's byte order: one word an entry and output for rows and quads, half a word for pairs, whose
     /// groups start at a whole word; for panels of quads their records.

@@ -26,10 +26,13 @@ pub(crate) struct Ratio {
     q: [f32; 3],
     /// Most that results of positive numbers differ from the definition, besides [`RELATIVE`] of it.
     error: f32,
-    /// Most that results of negative numbers do, which the definition has no more exactly.
+    /// Most that results of negative numbers down to `-limit` do, which the definition has no more exactly. Beyond, both
+    /// are less than half a step away from 0.
     below: f32,
 }
 
+/// SiLU of no number is further below 0.
+const LEAST: f32 = 0.28;
 /// Part of a result by which it may differ from the definition.
 const RELATIVE: f32 = 3.5e-7;
 /// For quantisers of results up to its limit, and of steps that are not small.
@@ -59,7 +62,8 @@ impl Ratio {
         for Quantizer { scale, .. } in quantizers {
             // The reciprocal and the definition's quotient are rounded, and so is the sum with the offset.
             let above = ratio.error / scale + 256.0 * (RELATIVE + f32::EPSILON);
-            served &= above.max(ratio.below / scale) + PART / 2.0 < DOUBT as f32 * PART;
+            let below = (ratio.below + LEAST * f32::EPSILON) / scale;
+            served &= above.max(below) + PART / 2.0 < DOUBT as f32 * PART;
         }
         served.then_some(ratio)
     }

@@ -46,7 +46,7 @@ pub(crate) trait Vector: Copy {
     unsafe fn any_zero(xs: [Self; 4], mask: Self::Integers) -> bool;
 }
 
-/// [`Vector`] by the intrinsics of an instruction set; its last function stays to be written.
+/// [`Vector`] by the intrinsics of an instruction set; what packs bytes or tests bits stays to be written.
 macro_rules! vector {
     ($vector:ty, $integers:ty, $lanes:literal: $set1:ident $load:ident $store:ident $add:ident $mul:ident $div:ident
      $fmadd:ident $fnmadd:ident $max:ident $min:ident $set1_integer:ident $add_integer:ident $cast:ident $convert:ident

@@ -1,7 +1,8 @@
 //! The tail of a convolution: bias, requantisation, activation, residual, stores.
 //!
 //! One definition in plain Rust over the functions of [`math`](crate::simd::math), compiled per instruction set, so
-//! that every machine stores the same bits; for AVX2 and AVX-512 the same operations written out in [`fused`].
+//! that every machine stores the same bits; for AVX2 and AVX-512 the same operations written out in [`fused`], where bytes
+//! of SiLU come from fewer operations if they are known to be the same.
 
 #[cfg(target_arch = "x86_64")]
 mod fused;

@@ -3,7 +3,7 @@
 //! Outputs of a unit are taken in *pairs*, those first that have most quads in common. For every panel, unit and pair there is
 //! a record: the weights of its [steps](STEPS_OF_TWO) in order, then the numbers of their quads, a byte each, filled up to a
 //! word. Its segments, one of every kind of step, count the steps; the masks of the first two are the places of the pair's
-//! outputs in the unit, which are the same where a unit has an odd number of them. Pairs with equal counts follow each
+//! outputs in the unit, which are equal for the one output that may be left over. Pairs with equal counts follow each
 //! other: a processor foresees the ends of loops that are as long as the last time.
 
 use super::{Conv, QUAD, count, in_order};

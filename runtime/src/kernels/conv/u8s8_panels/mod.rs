@@ -42,7 +42,7 @@ pub const PASS: usize = PASS_TILES * u8s8_spconv::TILE;
 pub const QUAD: usize = 4;
 /// Bytes of a quad in a panel.
 const QUAD_BYTES: usize = QUAD * PASS;
-/// Outputs of a group; they share nothing but a call of the epilogue.
+/// Outputs of a group; they share nothing but a call of the epilogue. Pairs are taken from a unit, not from its groups.
 pub const GROUP: usize = MAX_GROUP;
 /// Kinds of blocks, for the segments of an output in order: quads, and whether they are a run.
 pub const BLOCKS: [(usize, bool); 7] =
@@ -100,7 +100,8 @@ pub(crate) fn fault(panels: &Panels, conv: &Conv) -> Option<&'static str> {
         return Some("its panels have no rows");
     }
     let table = &conv.table;
-    if table.group != GROUP || !in_order(table) {
+    let whole = table.groups.split_last().is_none_or(|(_, groups)| groups.iter().all(|g| g.outputs.len() == GROUP));
+    if table.group != GROUP || !whole || !in_order(table) {
         return Some("its outputs are in another order than its panels");
     }
     let (outputs, unit) = (count(table), conv.blocking.outputs);
@@ -173,20 +174,20 @@ pub(super) unsafe fn run_unit(
     let first = begin + chunk * conv.blocking.chunk_tiles * tile;
     let tiles = conv.blocking.chunk_tiles.min(tiles - chunk * conv.blocking.chunk_tiles);
     let stride = conv.accumulator_stride();
-    // What records there are, and the segments of each: those of pairs of outputs, or of outputs.
+    // A panel has a part for every pair of outputs, or for every output.
     let pairs = conv.quads.as_ref().filter(|_| isa == Isa::Avx512);
-    let records = |outputs: usize| if pairs.is_some() { dots::pairs(outputs) } else { outputs };
+    let parts = |outputs: usize| if pairs.is_some() { dots::pairs(outputs) } else { outputs };
     let kinds = if pairs.is_some() { STEPS_OF_TWO.len() } else { BLOCKS.len() };
-    let records_of = pairs.unwrap_or(table);
+    let of_panels = pairs.unwrap_or(table);
     // SAFETY: as in `Conv::run_unit`; the scratch holds a panel behind the accumulators, whose rows are whole passes, and
     // the tables are those that `fault` found right.
     unsafe {
         let x = arena.add(conv.input.offset + first).cast_const();
         let panel = scratch.add(conv.packed_at());
         for (block, offsets) in conv.packed.chunks(panels.rows).enumerate() {
-            let part = block * records(all) + records(outputs.start);
-            let segments = &records_of.segments[part * kinds..][..records(outputs.len()) * kinds];
-            let weights = records_of.weights.as_ptr().add(records_of.offsets[part] as usize);
+            let part = block * parts(all) + parts(outputs.start);
+            let segments = &of_panels.segments[part * kinds..][..parts(outputs.len()) * kinds];
+            let weights = of_panels.weights.as_ptr().add(of_panels.offsets[part] as usize);
             for pass in (0..tiles).step_by(PASS_TILES) {
                 pack(isa, offsets, x.add(pass * tile), panel);
                 let sums = scratch.cast::<i32>().add(pass * tile);
@@ -223,7 +224,7 @@ unsafe fn run_pairs(pass: &Pass<'_>) {
         avx512::run(pass);
     }
     #[cfg(not(target_arch = "x86_64"))]
-    unreachable!("{:p} is computed on other machines", pass);
+    let _ = pass;
 }
 
 /// Interleaves the pixels of a pass at `x` of every four rows.
