@@ -9,6 +9,7 @@ use peristyle_runtime::kernels::conv::{
     Arithmetic, Blocking, Conv, Group, Panels, Residual, ResidualAt, Segment, Table, Winograd,
 };
 use peristyle_runtime::kernels::detect_head::DetectHead;
+use peristyle_runtime::simd::Isa;
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{format_ident, quote};
 use sha2::{Digest, Sha256};
@@ -56,8 +57,7 @@ pub fn emit(plan: &Plan, identity: &Identity, index: usize, name: &str, package:
     }
     let info = super::info::emit(&layer.info);
     let uses = uses(&identity.runtime, &imports);
-    let wide = !matches!(&layer.kind, Kind::Conv(conv) if conv.arithmetic == Arithmetic::U8S8 && conv.quads.is_none());
-    let docs = docs(layer, note, wide);
+    let docs = docs(layer, note, layer.widest_isa() == Isa::Avx512);
     let doc_lines = docs.iter().map(|d| quote!(#![doc = #d]));
     let tokens = quote! {
         #(#doc_lines)*

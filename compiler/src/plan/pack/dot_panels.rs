@@ -1,10 +1,11 @@
 //! Packing of quads by panels for dot products, in steps of two outputs.
 
 use super::panels::steps;
-use super::{MergedRow, Quads, Row, bare_groups, groups, merge};
+use super::quad_panels::quad_table;
+use super::{MergedRow, Quads, Row, groups, merge};
 use peristyle_runtime::kernels::conv::table::STEPS_OF_TWO;
+use peristyle_runtime::kernels::conv::u8s8_panels::QUAD;
 use peristyle_runtime::kernels::conv::u8s8_panels::dots::PAIR;
-use peristyle_runtime::kernels::conv::u8s8_panels::{GROUP, QUAD};
 use peristyle_runtime::kernels::conv::{Segment, Table};
 
 /// Outputs of a unit that share loads, and their quads.
@@ -38,13 +39,7 @@ pub fn pack_dot_panels(outputs: &[Quads], panel: usize, quads: usize, unit: usiz
             }
         }
     }
-    Table {
-        group: GROUP,
-        groups: bare_groups(outputs.len(), GROUP).into(),
-        segments: segments.into(),
-        offsets: offsets.into(),
-        weights: weights.into(),
-    }
+    quad_table(outputs.len(), segments, offsets, weights)
 }
 
 /// What one panel has for a pair of outputs.

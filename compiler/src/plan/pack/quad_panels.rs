@@ -40,9 +40,14 @@ pub fn pack_quad_panels(outputs: &[Quads], panel: usize, quads: usize, unit: usi
             }
         }
     }
+    quad_table(outputs.len(), segments, offsets, weights)
+}
+
+/// A table of panels of quads for so many outputs.
+pub(super) fn quad_table(outputs: usize, segments: Vec<Segment>, offsets: Vec<i32>, weights: Vec<u32>) -> Table {
     Table {
         group: GROUP,
-        groups: bare_groups(outputs.len(), GROUP).into(),
+        groups: bare_groups(outputs, GROUP).into(),
         segments: segments.into(),
         offsets: offsets.into(),
         weights: weights.into(),

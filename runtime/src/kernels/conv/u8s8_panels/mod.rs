@@ -192,7 +192,7 @@ pub(super) unsafe fn run_unit(
                 pack(isa, offsets, x.add(pass * tile), panel);
                 let sums = scratch.cast::<i32>().add(pass * tile);
                 let pass = Pass { segments, weights, panel, sums, stride, add: block > 0 };
-                if pairs.is_some() { run_pairs(&pass) } else { run_pass(isa, &pass) }
+                run_pass(isa, pairs.is_some(), &pass);
             }
         }
         let last = end.min(first + tiles * tile);
@@ -203,28 +203,19 @@ pub(super) unsafe fn run_unit(
 }
 
 /// # Safety
-/// The pass lies within the scratch and the table, and the machine has `isa`.
-unsafe fn run_pass(isa: Isa, pass: &Pass<'_>) {
+/// The pass lies within the scratch and the table, whose records are those of pairs if so said, which AVX-512 has; and the
+/// machine has `isa`.
+unsafe fn run_pass(isa: Isa, pairs: bool, pass: &Pass<'_>) {
     // SAFETY: forwarded.
     unsafe {
-        match isa {
+        match (isa, pairs) {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 | Isa::Avx512 => avx2::run(pass),
+            (Isa::Avx512, true) => avx512::run(pass),
+            #[cfg(target_arch = "x86_64")]
+            (Isa::Avx2 | Isa::Avx512, _) => avx2::run(pass),
             _ => portable::run(pass),
         }
     }
-}
-
-/// # Safety
-/// As for [`run_pass`], with the records of pairs, and the machine has AVX-512.
-unsafe fn run_pairs(pass: &Pass<'_>) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: forwarded.
-    unsafe {
-        avx512::run(pass);
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = pass;
 }
 
 /// Interleaves the pixels of a pass at `x` of every four rows.
