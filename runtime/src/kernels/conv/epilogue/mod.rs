@@ -73,6 +73,7 @@ pub(super) struct Sums<'a> {
     /// The groups.
     pub groups: &'a [Group],
     /// The group that will be finished after them.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub next: Option<&'a Group>,
     /// Accumulators of the first output of the first group; those of its other outputs follow.
     pub accumulators: *mut u8,
