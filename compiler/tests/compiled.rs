@@ -6,7 +6,7 @@ mod models;
 use peristyle_compiler::ir::{DType, Data, Graph, Op, Tensor};
 use peristyle_compiler::plan::{self, Columns, Options};
 use peristyle_compiler::{interp, passes};
-use peristyle_runtime::engine::{Engine, Infer, TensorMut, TensorRef};
+use peristyle_runtime::engine::{Engine, Infer, Needs, RunError, TensorMut, TensorRef};
 use peristyle_runtime::simd::Isa;
 
 /// Largest difference of float networks, relative to the largest magnitude of the output.
@@ -31,15 +31,11 @@ fn pseudo_random(graph: &Graph, seed: u32) -> Vec<Tensor> {
     graph.inputs.iter().map(tensor).collect()
 }
 
-fn run_compiled(
-    graph: &Graph,
-    options: &Options,
-    isa: Isa,
-    threads: usize,
-    inputs: &[Tensor],
-) -> Result<Vec<Tensor>, String> {
-    let program = plan::build(graph, options).map_err(|e| e.to_string())?.leak();
-    let mut engine = Engine::with_isa(program, threads, isa).expect("threads start");
+/// How an engine runs once.
+type Run<'a> = &'a dyn Fn(&mut Engine, &[TensorRef<'_>], &mut [TensorMut<'_>]) -> Result<(), RunError>;
+
+/// What a run of an engine makes of the inputs.
+fn run_with(graph: &Graph, engine: &mut Engine, run: Run<'_>, inputs: &[Tensor]) -> Vec<Tensor> {
     let mut outputs: Vec<Tensor> = graph
         .outputs
         .iter()
@@ -60,19 +56,34 @@ fn run_compiled(
             other => panic!("compiled inputs are f32 or u8, not {other:?}"),
         })
         .collect();
-    // Twice, so that what the first run leaves in the arena cannot hide a read of stale memory.
-    for _ in 0..2 {
-        let mut muts: Vec<TensorMut<'_>> = outputs
-            .iter_mut()
-            .map(|t| match &mut t.data {
-                Data::F32(v) => TensorMut::F32(v),
-                Data::U8(v) => TensorMut::U8(v),
-                other => panic!("compiled outputs are f32 or u8, not {other:?}"),
-            })
-            .collect();
-        engine.run(&refs, &mut muts).expect("tensors fit the spec");
-    }
-    Ok(outputs)
+    let mut muts: Vec<TensorMut<'_>> = outputs
+        .iter_mut()
+        .map(|t| match &mut t.data {
+            Data::F32(v) => TensorMut::F32(v),
+            Data::U8(v) => TensorMut::U8(v),
+            other => panic!("compiled outputs are f32 or u8, not {other:?}"),
+        })
+        .collect();
+    run(engine, &refs, &mut muts).expect("tensors fit the spec");
+    outputs
+}
+
+fn compiled(graph: &Graph, options: &Options, isa: Isa, threads: usize) -> Result<Engine, String> {
+    let program = plan::build(graph, options).map_err(|e| e.to_string())?.leak();
+    Ok(Engine::with_isa(program, threads, isa).expect("threads start"))
+}
+
+fn run_compiled(
+    graph: &Graph,
+    options: &Options,
+    isa: Isa,
+    threads: usize,
+    inputs: &[Tensor],
+) -> Result<Vec<Tensor>, String> {
+    let mut engine = compiled(graph, options, isa, threads)?;
+    // Of something else first, so that what that run leaves in the arena shows when stale memory is read.
+    run_with(graph, &mut engine, &Engine::run, &pseudo_random(graph, 8));
+    Ok(run_with(graph, &mut engine, &Engine::run, inputs))
 }
 
 /// Every convolution runs on integers and nothing else computes with rounding the two sides could order differently.
@@ -177,5 +188,42 @@ fn real_models_agree_with_the_interpreter() {
             &[(Columns::Off, Isa::Avx2, 2), (Columns::Rows(4), Isa::Avx512, 2), (Columns::Off, Isa::Portable, 2)],
         )
         .unwrap_or_else(|e| panic!("{e}"));
+    }
+}
+
+/// Every unit early, as soon as it may run, and every other one as late as it may: what that computes is the same.
+fn check_overlapped(case: &str, graph: &Graph) -> usize {
+    let inputs = pseudo_random(graph, 7);
+    let options = Options::default();
+    let mut overlapping = 0;
+    for isa in [Isa::Portable, Isa::Avx2, Isa::Avx512] {
+        let mut engine = compiled(graph, &options, isa, 1).unwrap_or_else(|e| panic!("{case}: {e}"));
+        overlapping = engine.program().schedule.iter().filter(|step| step.needs != Needs::All).count();
+        let expected = run_with(graph, &mut engine, &Engine::run, &inputs);
+        for first in 0..2 {
+            run_with(graph, &mut engine, &Engine::run, &pseudo_random(graph, 8));
+            let overlapped: Run<'_> = &|engine, inputs, outputs| engine.run_overlapped(inputs, outputs, first);
+            let got = run_with(graph, &mut engine, overlapped, &inputs);
+            for (output, (e, g)) in expected.iter().zip(&got).enumerate() {
+                assert!(e == g, "{case} {isa:?} from {first}: output {output} differs{}", first_difference(e, g));
+            }
+        }
+    }
+    overlapping
+}
+
+#[test]
+fn steps_that_overlap_compute_the_same() {
+    let mut overlapping = 0;
+    for (case, mut graph) in models::corpus() {
+        if passes::run(&mut graph).is_ok() && plan::build(&graph, &Options::default()).is_ok() {
+            overlapping += check_overlapped(&case, &graph);
+        }
+    }
+    assert!(overlapping > 10, "only {overlapping} steps overlap");
+    for (name, mut graph) in models::real(&["yolov5n-pruned65.onnx", "yolov5n-pruned65_quant.onnx"]) {
+        passes::run(&mut graph).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let overlapping = check_overlapped(&name, &graph);
+        assert!(overlapping > 40, "{name}: only {overlapping} steps overlap");
     }
 }

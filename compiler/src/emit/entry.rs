@@ -3,6 +3,7 @@
 use super::literal::{self, size};
 use super::{Detector, Identity, classes, info::pair};
 use crate::plan::{Plan, Port};
+use peristyle_runtime::engine::Needs;
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{format_ident, quote};
 
@@ -195,7 +196,15 @@ fn program(plan: &Plan, identity: &Identity, names: &[String]) -> TokenStream {
     });
     let steps = plan.schedule.iter().map(|step| {
         let [layer, first, end] = [step.layer, step.first, step.end].map(Literal::u32_unsuffixed);
-        quote!(Step::new(#layer, #first, #end))
+        let whole = quote!(Step::new(#layer, #first, #end));
+        match step.needs {
+            Needs::All => whole,
+            Needs::Rows { stride, above, below } => {
+                let [stride, above, below] = [stride, above, below].map(Literal::u32_unsuffixed);
+                quote!(#whole.after_rows(#stride, #above, #below))
+            }
+            Needs::Nothing => quote!(#whole.beside()),
+        }
     });
     quote! {
         /// Bytes of working memory per thread that computes whole images, and for all threads together else.

@@ -76,7 +76,7 @@ fn readers<'a>(
 
 /// The order of all work: columns striped, every other layer whole.
 pub fn schedule(graph: &Graph, drafts: &[Draft], columns: &[Column]) -> Vec<Step> {
-    let whole = |i: usize| Step { layer: i as u32, first: 0, end: drafts[i].rows.unwrap_or(1) as u32 };
+    let whole = |i: usize| Step::new(i as u32, 0, drafts[i].rows.unwrap_or(1) as u32);
     let mut steps = Vec::new();
     let mut next = 0;
     for column in columns {
@@ -109,7 +109,7 @@ fn stripes(graph: &Graph, drafts: &[Draft], column: &Column, steps: &mut Vec<Ste
         for i in column.layers.clone() {
             let at = i - column.layers.start;
             if target[at] > done[at] {
-                steps.push(Step { layer: i as u32, first: done[at] as u32, end: target[at] as u32 });
+                steps.push(Step::new(i as u32, done[at] as u32, target[at] as u32));
                 done[at] = target[at];
             }
         }

@@ -14,6 +14,7 @@ pub mod kernel;
 mod limit;
 mod lower;
 pub mod memory;
+mod needs;
 pub mod pack;
 mod panels;
 pub mod place;
@@ -187,8 +188,9 @@ fn unlimited(graph: &Graph, options: &Options) -> Result<Plan, PlanErrors> {
     let drafts = draft::drafts(graph, &places);
     let sizes: Vec<usize> = places.buffers.iter().map(place::Buffer::bytes).collect();
     let columns = column::columns(&drafts, options.columns);
-    let schedule = column::schedule(graph, &drafts, &columns);
-    let layout = memory::layout(&sizes, &lives(&drafts, &schedule, sizes.len()));
+    let mut schedule = column::schedule(graph, &drafts, &columns);
+    needs::set(graph, &drafts, &mut schedule);
+    let layout = memory::layout(&sizes, &needs::lives(&drafts, &schedule, sizes.len()));
     let candidates = lower::candidates(graph, &places, &drafts);
     let known: Vec<Candidate> = candidates.iter().flatten().copied().collect();
     let mut choices = kernel::choose(&known, options).into_iter();
@@ -232,21 +234,6 @@ pub fn written_values(graph: &Graph) -> Vec<ValueId> {
         }
     };
     draft::drafts(graph, &places).iter().map(written).collect()
-}
-
-/// For every buffer the steps from its first use to its last.
-fn lives(drafts: &[Draft], schedule: &[Step], buffers: usize) -> Vec<std::ops::Range<usize>> {
-    let mut lives = vec![0..0; buffers];
-    for (at, step) in schedule.iter().enumerate() {
-        let draft = &drafts[step.layer as usize];
-        for buffer in draft.writes.iter().copied().chain(draft.reads.iter().map(|r| r.0)) {
-            if lives[buffer].is_empty() {
-                lives[buffer] = at..at + 1;
-            }
-            lives[buffer].end = at + 1;
-        }
-    }
-    lives
 }
 
 impl Plan {

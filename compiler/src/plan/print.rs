@@ -1,7 +1,7 @@
 //! Text form of a plan.
 
 use super::{Plan, Port};
-use peristyle_runtime::engine::Kind;
+use peristyle_runtime::engine::{Kind, Needs};
 use std::fmt;
 
 impl fmt::Display for Plan {
@@ -48,6 +48,16 @@ impl fmt::Display for Plan {
             }
         }
         writeln!(f, "schedule")?;
-        self.schedule.iter().try_for_each(|s| writeln!(f, "     l{:03} rows {}..{}", s.layer, s.first, s.end))
+        self.schedule.iter().try_for_each(|step| {
+            write!(f, "     l{:03} rows {}..{}", step.layer, step.first, step.end)?;
+            match step.needs {
+                Needs::All => writeln!(f),
+                Needs::Rows { stride: 1, above: 0, below: 0 } => writeln!(f, ", each after that of the step before"),
+                Needs::Rows { stride, above, below } => {
+                    writeln!(f, ", row y after {stride}y-{above}..={stride}y+{below} of the step before")
+                }
+                Needs::Nothing => writeln!(f, ", beside the step before"),
+            }
+        })
     }
 }

@@ -11,12 +11,14 @@ pub mod golden;
 pub mod info;
 mod observe;
 pub mod program;
+mod progress;
 mod run;
 mod shares;
 pub mod spec;
 #[cfg_attr(not(feature = "std"), path = "alone.rs")]
 mod threads;
 mod validate;
+mod work;
 
 // Emitted code has its tables in it, with `std` and without.
 #[doc(hidden)]
@@ -24,7 +26,7 @@ pub use alloc::borrow::Cow;
 pub use class::UnknownClass;
 pub use error::StartError;
 pub use info::{LayerInfo, Shape, Window};
-pub use program::{Kind, Layer, Program, Step};
+pub use program::{Kind, Layer, Needs, Program, Step};
 pub use run::{Engine, cores};
 pub use shares::share;
 pub use spec::{DType, DetectorSpec, Head, ModelSpec, RawLevel, TensorSpec};

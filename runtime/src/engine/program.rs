@@ -21,7 +21,7 @@ pub struct Program {
     pub arena_bytes: usize,
     /// Layers, by index.
     pub layers: Cow<'static, [&'static Layer]>,
-    /// The order of the work. Each step starts when the one before is complete.
+    /// The order of the work.
     pub schedule: Cow<'static, [Step]>,
     /// What its layers must compute, as [`Golden::encode`](super::golden::Golden::encode) gives it; empty when nobody
     /// asked.
@@ -44,12 +44,45 @@ pub struct Step {
     pub first: u32,
     /// One past the last output row. Layers without rows have exactly the row 0.
     pub end: u32,
+    /// What it waits for.
+    pub needs: Needs,
+}
+
+/// What a step needs of the step before it. The steps before that one are complete when it starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// All of it.
+    All,
+    /// Both are convolutions: an output row `y` needs the rows from `y * stride - above` to `y * stride + below`, as far as
+    /// there are such rows.
+    Rows {
+        /// Rows from what an output row needs to what the next one needs.
+        stride: u32,
+        /// Rows before the first.
+        above: u32,
+        /// Rows after the first.
+        below: u32,
+    },
+    /// Nothing: neither reads or writes what the other one writes.
+    Nothing,
 }
 
 impl Step {
-    /// A step from its parts.
+    /// A step that needs all of the step before it.
     pub const fn new(layer: u32, first: u32, end: u32) -> Step {
-        Step { layer, first, end }
+        Step { layer, first, end, needs: Needs::All }
+    }
+
+    /// The step, when it needs only some rows of the step before it.
+    #[must_use]
+    pub const fn after_rows(self, stride: u32, above: u32, below: u32) -> Step {
+        Step { needs: Needs::Rows { stride, above, below }, ..self }
+    }
+
+    /// The step, when it needs nothing of the step before it.
+    #[must_use]
+    pub const fn beside(self) -> Step {
+        Step { needs: Needs::Nothing, ..self }
     }
 }
 

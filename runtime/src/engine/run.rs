@@ -3,15 +3,16 @@
 use super::arena::Arena;
 use super::clock::StepClock;
 use super::golden::Values;
-use super::program::{Kind, Program, Step};
-use super::shares::{Shares, share};
+use super::program::Program;
+use super::progress::Progress;
+use super::shares::Shares;
 use super::threads::{Barrier, Team};
 use super::validate::validate;
-use super::{Buffers, DType, Infer, ModelSpec, RunError, StartError, TensorMut, TensorRef, TensorSpec};
+use super::work::{Work, units};
+use super::{DType, Infer, ModelSpec, RunError, StartError, TensorMut, TensorRef, TensorSpec};
 use crate::simd::Isa;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::ops::Range;
 use core::sync::atomic::{AtomicU32, Ordering};
 #[cfg(feature = "std")]
 use core::time::Duration;
@@ -53,12 +54,16 @@ impl Engine {
         validate(program)?;
         let team = Team::new(threads)?;
         let scratch_bytes = program.layers.iter().map(|l| l.kind.scratch_bytes()).max().unwrap_or(0);
+        let isa = isa.min(Isa::detect()).min(program.widest_isa());
+        let steps = || program.schedule.iter();
         let work = Work {
             program,
-            isa: isa.min(Isa::detect()).min(program.widest_isa()),
+            isa,
             arenas: (0..team.len()).map(|_| Arena::new(program.arena_bytes)).collect::<Result<_, _>>()?,
             scratch: (0..team.len()).map(|_| Arena::new(scratch_bytes)).collect::<Result<_, _>>()?,
             shares: Shares::new(team.len(), program.schedule.len()),
+            pad_shares: Shares::new(team.len(), program.schedule.len()),
+            progress: Progress::new(steps().map(|step| units(program, isa, step))),
             next_image: AtomicU32::new(0),
             barrier: Barrier::default(),
             inputs: Vec::with_capacity(program.spec.inputs.len()),
@@ -135,8 +140,30 @@ impl Engine {
         Ok(())
     }
 
+    /// As [`Infer::run`] for one image on one thread, with steps that overlap as far as they may: of every other step,
+    /// the first or the second one on, all units are computed before those of the step before that they do not need.
+    ///
+    /// # Errors
+    /// As for [`Infer::run`].
+    #[doc(hidden)]
+    pub fn run_overlapped(
+        &mut self,
+        inputs: &[TensorRef<'_>],
+        outputs: &mut [TensorMut<'_>],
+        first: usize,
+    ) -> Result<(), RunError> {
+        check(self.work.program.spec, inputs, outputs)?;
+        self.work.set_tensors(inputs, outputs);
+        self.work.progress.reset();
+        // SAFETY: `check` proved that every tensor holds image 0; arenas and scratch belong to this engine alone.
+        unsafe { self.work.run_overlapped(|step| step % 2 == first % 2) };
+        Ok(())
+    }
+
     fn run_together(&mut self, image: usize, clock: Option<&StepClock>) {
         self.work.shares.reset();
+        self.work.pad_shares.reset();
+        self.work.progress.reset();
         self.work.barrier.reset();
         let (work, members) = (&self.work, self.team.len());
         // SAFETY: `check` proved that every tensor holds this image; arenas and scratch belong to this engine alone.
@@ -210,174 +237,4 @@ fn check(spec: &ModelSpec, inputs: &[TensorRef<'_>], outputs: &[TensorMut<'_>]) 
         }
     }
     Ok(images.unwrap_or(1))
-}
-
-/// What the members of the team share.
-struct Work {
-    program: &'static Program,
-    isa: Isa,
-    /// One per thread; the first also serves runs of all threads together.
-    arenas: Vec<Arena>,
-    scratch: Vec<Arena>,
-    /// Units of every step of the image that all threads compute together.
-    shares: Shares,
-    /// Next image of a batch that threads compute apart.
-    next_image: AtomicU32,
-    barrier: Barrier,
-    /// Tensor pointers of one call, here so that a run allocates nothing.
-    inputs: Vec<*const u8>,
-    outputs: Vec<*mut u8>,
-}
-
-// SAFETY: the tensor pointers are set at the start of a call and used within it.
-unsafe impl Send for Work {}
-// SAFETY: within a call inputs are only read, and members write disjoint parts of outputs and arenas.
-unsafe impl Sync for Work {}
-
-impl Work {
-    fn set_tensors(&mut self, inputs: &[TensorRef<'_>], outputs: &mut [TensorMut<'_>]) {
-        self.inputs.clear();
-        self.inputs.extend(inputs.iter().map(|t| match t {
-            TensorRef::F32(v) => v.as_ptr().cast::<u8>(),
-            TensorRef::U8(v) => v.as_ptr(),
-        }));
-        self.outputs.clear();
-        self.outputs.extend(outputs.iter_mut().map(|t| match t {
-            TensorMut::F32(v) => v.as_mut_ptr().cast::<u8>(),
-            TensorMut::U8(v) => v.as_mut_ptr(),
-        }));
-    }
-
-    fn buffers(&self, arena: usize, scratch: usize, image: usize) -> Buffers<'_> {
-        Buffers {
-            spec: self.program.spec,
-            arena: self.arenas[arena].as_ptr(),
-            scratch: self.scratch[scratch].as_ptr(),
-            inputs: &self.inputs,
-            outputs: &self.outputs,
-            image,
-        }
-    }
-
-    /// # Safety
-    /// Tensors hold image `image`; nobody else uses the member's arena and scratch.
-    unsafe fn run_alone(&self, member: usize, image: usize) {
-        // SAFETY: forwarded.
-        unsafe { self.run_steps(member, image, &mut |_, _| ()) };
-    }
-
-    /// As `run_alone`, with a call after every step.
-    ///
-    /// # Safety
-    /// As for `run_alone`.
-    unsafe fn run_steps(&self, member: usize, image: usize, done: &mut dyn FnMut(usize, &Buffers<'_>)) {
-        let buffers = self.buffers(member, member, image);
-        for (at, step) in self.program.schedule.iter().enumerate() {
-            for unit in 0..self.pad_units(step) {
-                // SAFETY: this thread is alone on the arena.
-                unsafe { self.run_pad_unit(&buffers, step, unit) };
-            }
-            for unit in 0..self.units(step) {
-                // SAFETY: steps before this one are complete; this thread is alone on the arena.
-                unsafe { self.run_unit(&buffers, step, unit) };
-            }
-            done(at, &buffers);
-        }
-    }
-
-    /// # Safety
-    /// As for `run_alone`, with all members on the first arena in the same call.
-    unsafe fn run_member(&self, member: usize, members: usize, image: usize, clock: Option<&StepClock>) {
-        let buffers = self.buffers(0, member, image);
-        let _guard = self.barrier.guard();
-        if let Some(clock) = clock {
-            // Members wake one after the other; that is no layer's time.
-            clock.arrive(0);
-            self.barrier.wait(members);
-        }
-        for (index, step) in self.program.schedule.iter().enumerate() {
-            let pads = self.pad_units(step);
-            if pads > 0 {
-                for unit in share(pads, member, members) {
-                    // SAFETY: no member computes the layer before all padding is written.
-                    unsafe { self.run_pad_unit(&buffers, step, unit) };
-                }
-                self.barrier.wait(members);
-            }
-            let units = self.units(step);
-            while let Some(unit) = self.shares.claim(index, units, member) {
-                // SAFETY: the barrier completes the steps before this one; each unit is claimed once.
-                unsafe { self.run_unit(&buffers, step, unit) };
-            }
-            if let Some(clock) = clock {
-                clock.arrive(index + 1);
-            }
-            self.barrier.wait(members);
-        }
-    }
-
-    /// Units of the padding that the first step of a layer writes: channels of its padded maps. Units of the layer
-    /// write into the same rows, so all padding is complete before they start.
-    fn pad_units(&self, step: &Step) -> usize {
-        let maps = if step.first == 0 { &self.program.layers[step.layer as usize].pads[..] } else { &[] };
-        maps.iter().map(|map| map.channels).sum()
-    }
-
-    /// # Safety
-    /// Nobody reads the padding or computes the step's layer, and nobody else writes this unit.
-    unsafe fn run_pad_unit(&self, buffers: &Buffers<'_>, step: &Step, mut unit: usize) {
-        for map in self.program.layers[step.layer as usize].pads.iter() {
-            if unit < map.channels {
-                // SAFETY: forwarded.
-                return unsafe { map.slice(unit, 1).fill_padding(buffers.arena) };
-            }
-            unit -= map.channels;
-        }
-    }
-
-    fn units(&self, step: &Step) -> usize {
-        let layer = self.program.layers[step.layer as usize];
-        let rows = rows(step);
-        match &layer.kind {
-            Kind::Conv(conv) => conv.units(self.isa, &rows),
-            Kind::LoadInput(load) => load.units(&rows),
-            Kind::CopyMap(copy) => copy.to.channels,
-            Kind::MaxPool(pool) => pool.output.channels,
-            Kind::AveragePool(pool) => pool.output.channels,
-            Kind::Resize(resize) => resize.output.channels,
-            Kind::Unary(unary) => unary.units(),
-            Kind::Binary(binary) => binary.units(),
-            Kind::Softmax(_) => 1,
-            Kind::MatMul(product) => product.units(),
-            Kind::DetectHead(head) => head.units(),
-        }
-    }
-
-    /// # Safety
-    /// The inputs of the step's layer are complete for its rows, and nobody else computes this unit.
-    unsafe fn run_unit(&self, buffers: &Buffers<'_>, step: &Step, unit: usize) {
-        let layer = self.program.layers[step.layer as usize];
-        let rows = rows(step);
-        let (arena, scratch) = (buffers.arena, buffers.scratch);
-        // SAFETY: forwarded.
-        unsafe {
-            match &layer.kind {
-                Kind::Conv(conv) => conv.run_unit(self.isa, arena, scratch, &rows, unit),
-                Kind::LoadInput(load) => load.run_unit(self.isa, arena, buffers.input(load.input), unit, &rows),
-                Kind::CopyMap(copy) => copy.run_channel(arena, unit, &rows),
-                Kind::MaxPool(pool) => pool.run_channel(self.isa, arena, scratch, unit, &rows),
-                Kind::AveragePool(pool) => pool.run_channel(arena, unit, &rows),
-                Kind::Resize(resize) => resize.run_channel(self.isa, arena, unit, &rows),
-                Kind::Unary(unary) => unary.run_unit(self.isa, buffers, unit),
-                Kind::Binary(binary) => binary.run_unit(buffers, unit),
-                Kind::Softmax(softmax) => softmax.run(buffers),
-                Kind::MatMul(product) => product.run_unit(buffers, unit),
-                Kind::DetectHead(head) => head.run_unit(self.isa, buffers, unit),
-            }
-        }
-    }
-}
-
-fn rows(step: &Step) -> Range<usize> {
-    step.first as usize..step.end as usize
 }

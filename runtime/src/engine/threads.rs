@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 /// Most members of a team: more threads than this exhaust what a process may map long before they help.
 pub const MAX_THREADS: usize = 1024;
 
-/// Spins this often on a barrier before giving the core away.
+/// Spins this often before giving the core away.
 const SPINS: u32 = 4_000;
 
 type Job = *const (dyn Fn(usize) + Sync);
@@ -196,8 +196,13 @@ impl Barrier {
             self.round.store(round.wrapping_add(1), Ordering::Release);
             return;
         }
+        self.wait_until(|| self.round.load(Ordering::Acquire) != round);
+    }
+
+    /// Waits until `ready`, which another member makes true. Unwinds when one of them panicked.
+    pub fn wait_until(&self, ready: impl Fn() -> bool) {
         let mut spins = 0;
-        while self.round.load(Ordering::Acquire) == round {
+        while !ready() {
             if spins < SPINS {
                 spins += 1;
                 std::hint::spin_loop();

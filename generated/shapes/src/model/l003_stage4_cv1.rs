@@ -161,7 +161,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 207360,
+                            offset: 630656,
                             channels: 8,
                             height: 80,
                             width: 80,

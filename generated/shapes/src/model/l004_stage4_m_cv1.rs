@@ -84,7 +84,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 207360,
+            offset: 630656,
             channels: 8,
             height: 80,
             width: 80,

@@ -292,7 +292,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 110656,
+                            offset: 312832,
                             channels: 32,
                             height: 40,
                             width: 40,

@@ -94,7 +94,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 110656,
+            offset: 312832,
             channels: 32,
             height: 40,
             width: 40,
@@ -204,7 +204,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::F32,
-                            offset: 0,
+                            offset: 110656,
                             channels: 16,
                             height: 40,
                             width: 40,
@@ -219,7 +219,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 165952,
+                            offset: 271424,
                             channels: 16,
                             height: 40,
                             width: 40,

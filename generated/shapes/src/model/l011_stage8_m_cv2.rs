@@ -95,7 +95,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 223360,
+            offset: 64,
             channels: 16,
             height: 40,
             width: 40,
@@ -202,7 +202,7 @@ pub static LAYER: Layer = Layer {
             residual: Some(Residual {
                 map: Map {
                     dtype: DType::F32,
-                    offset: 0,
+                    offset: 110656,
                     channels: 16,
                     height: 40,
                     width: 40,
@@ -219,7 +219,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 168000,
+                            offset: 216128,
                             channels: 16,
                             height: 40,
                             width: 40,

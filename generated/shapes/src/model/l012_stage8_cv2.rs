@@ -92,7 +92,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 110656,
+            offset: 312832,
             channels: 32,
             height: 40,
             width: 40,
@@ -202,7 +202,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 195648,
+                            offset: 243776,
                             channels: 16,
                             height: 40,
                             width: 40,

@@ -151,7 +151,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 168000,
+            offset: 216128,
             channels: 32,
             height: 40,
             width: 40,

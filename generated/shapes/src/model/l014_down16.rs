@@ -472,7 +472,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 168000,
+                            offset: 271424,
                             channels: 64,
                             height: 20,
                             width: 20,

@@ -136,7 +136,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 168000,
+            offset: 271424,
             channels: 64,
             height: 20,
             width: 20,
@@ -294,7 +294,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::F32,
-                            offset: 110592,
+                            offset: 168000,
                             channels: 32,
                             height: 20,
                             width: 20,
@@ -309,7 +309,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 215168,
+                            offset: 251968,
                             channels: 32,
                             height: 20,
                             width: 20,

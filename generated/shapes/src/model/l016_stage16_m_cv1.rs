@@ -119,7 +119,7 @@ pub static LAYER: Layer = Layer {
         &[
             Map {
                 dtype: DType::U8,
-                offset: 196736,
+                offset: 110656,
                 channels: 32,
                 height: 20,
                 width: 20,
@@ -149,7 +149,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 215168,
+            offset: 251968,
             channels: 32,
             height: 20,
             width: 20,
@@ -307,7 +307,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 196736,
+                            offset: 110656,
                             channels: 32,
                             height: 20,
                             width: 20,

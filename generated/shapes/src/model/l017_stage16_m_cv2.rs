@@ -139,7 +139,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 196736,
+            offset: 110656,
             channels: 32,
             height: 20,
             width: 20,
@@ -294,7 +294,7 @@ pub static LAYER: Layer = Layer {
             residual: Some(Residual {
                 map: Map {
                     dtype: DType::F32,
-                    offset: 110592,
+                    offset: 168000,
                     channels: 32,
                     height: 20,
                     width: 20,
@@ -311,7 +311,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 217152,
+                            offset: 223296,
                             channels: 32,
                             height: 20,
                             width: 20,

@@ -134,7 +134,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 168000,
+            offset: 271424,
             channels: 64,
             height: 20,
             width: 20,
@@ -292,7 +292,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 231488,
+                            offset: 237632,
                             channels: 32,
                             height: 20,
                             width: 20,

@@ -235,7 +235,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 217152,
+            offset: 223296,
             channels: 64,
             height: 20,
             width: 20,

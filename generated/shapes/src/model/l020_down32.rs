@@ -463,7 +463,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 241664,
+                            offset: 257088,
                             channels: 96,
                             height: 10,
                             width: 10,

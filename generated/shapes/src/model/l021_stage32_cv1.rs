@@ -178,7 +178,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 241664,
+            offset: 257088,
             channels: 96,
             height: 10,
             width: 10,
@@ -384,7 +384,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::F32,
-                            offset: 167936,
+                            offset: 217152,
                             channels: 48,
                             height: 10,
                             width: 10,
@@ -399,7 +399,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 198720,
+                            offset: 275520,
                             channels: 48,
                             height: 10,
                             width: 10,

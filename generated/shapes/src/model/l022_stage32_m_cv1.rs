@@ -163,7 +163,7 @@ pub static LAYER: Layer = Layer {
         &[
             Map {
                 dtype: DType::U8,
-                offset: 189504,
+                offset: 168000,
                 channels: 48,
                 height: 10,
                 width: 10,
@@ -193,7 +193,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 198720,
+            offset: 275520,
             channels: 48,
             height: 10,
             width: 10,
@@ -399,7 +399,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 189504,
+                            offset: 168000,
                             channels: 48,
                             height: 10,
                             width: 10,

@@ -88,7 +88,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 189504,
+            offset: 168000,
             channels: 48,
             height: 10,
             width: 10,
@@ -285,7 +285,7 @@ pub static LAYER: Layer = Layer {
             residual: Some(Residual {
                 map: Map {
                     dtype: DType::F32,
-                    offset: 167936,
+                    offset: 217152,
                     channels: 48,
                     height: 10,
                     width: 10,
@@ -302,7 +302,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 223232,
+                            offset: 238656,
                             channels: 48,
                             height: 10,
                             width: 10,

@@ -83,7 +83,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 241664,
+            offset: 257088,
             channels: 96,
             height: 10,
             width: 10,
@@ -283,7 +283,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 232448,
+                            offset: 247872,
                             channels: 48,
                             height: 10,
                             width: 10,

@@ -119,7 +119,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 223232,
+            offset: 238656,
             channels: 96,
             height: 10,
             width: 10,

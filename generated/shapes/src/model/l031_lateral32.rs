@@ -345,7 +345,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 167936,
+                            offset: 223232,
                             channels: 64,
                             height: 10,
                             width: 10,
@@ -360,7 +360,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 315520,
+                            offset: 370816,
                             channels: 64,
                             height: 10,
                             width: 10,

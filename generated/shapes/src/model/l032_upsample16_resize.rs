@@ -25,7 +25,7 @@ pub static LAYER: Layer = Layer {
     kind: Kind::Resize(Resize {
         input: Map {
             dtype: DType::U8,
-            offset: 167936,
+            offset: 223232,
             channels: 64,
             height: 10,
             width: 10,

@@ -292,7 +292,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 167936,
+                            offset: 186432,
                             channels: 32,
                             height: 20,
                             width: 20,

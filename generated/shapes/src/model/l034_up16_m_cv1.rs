@@ -119,7 +119,7 @@ pub static LAYER: Layer = Layer {
         &[
             Map {
                 dtype: DType::U8,
-                offset: 196672,
+                offset: 168000,
                 channels: 32,
                 height: 20,
                 width: 20,
@@ -149,7 +149,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 167936,
+            offset: 186432,
             channels: 32,
             height: 20,
             width: 20,
@@ -307,7 +307,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 196672,
+                            offset: 168000,
                             channels: 32,
                             height: 20,
                             width: 20,

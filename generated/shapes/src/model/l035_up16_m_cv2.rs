@@ -134,7 +134,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 196672,
+            offset: 168000,
             channels: 32,
             height: 20,
             width: 20,
@@ -292,7 +292,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 167936,
+                            offset: 251968,
                             channels: 32,
                             height: 20,
                             width: 20,

@@ -292,7 +292,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 182272,
+                            offset: 266304,
                             channels: 32,
                             height: 20,
                             width: 20,

@@ -218,7 +218,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 167936,
+            offset: 251968,
             channels: 64,
             height: 20,
             width: 20,
@@ -472,7 +472,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 110592,
+                            offset: 167936,
                             channels: 64,
                             height: 20,
                             width: 20,

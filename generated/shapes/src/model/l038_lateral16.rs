@@ -136,7 +136,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 110592,
+            offset: 167936,
             channels: 64,
             height: 20,
             width: 20,
@@ -294,7 +294,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 139264,
+                            offset: 110592,
                             channels: 32,
                             height: 20,
                             width: 20,
@@ -309,7 +309,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 180224,
+                            offset: 237632,
                             channels: 32,
                             height: 20,
                             width: 20,

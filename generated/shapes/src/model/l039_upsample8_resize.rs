@@ -25,7 +25,7 @@ pub static LAYER: Layer = Layer {
     kind: Kind::Resize(Resize {
         input: Map {
             dtype: DType::U8,
-            offset: 139264,
+            offset: 110592,
             channels: 32,
             height: 20,
             width: 20,

@@ -202,7 +202,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 110592,
+                            offset: 138304,
                             channels: 16,
                             height: 40,
                             width: 40,

@@ -77,7 +77,7 @@ pub static LAYER: Layer = Layer {
         &[
             Map {
                 dtype: DType::U8,
-                offset: 194624,
+                offset: 110656,
                 channels: 16,
                 height: 40,
                 width: 40,
@@ -107,7 +107,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 110592,
+            offset: 138304,
             channels: 16,
             height: 40,
             width: 40,
@@ -217,7 +217,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 194624,
+                            offset: 110656,
                             channels: 16,
                             height: 40,
                             width: 40,

@@ -202,7 +202,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 138240,
+                            offset: 195648,
                             channels: 16,
                             height: 40,
                             width: 40,

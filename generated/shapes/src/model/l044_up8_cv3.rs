@@ -119,7 +119,7 @@ pub static LAYER: Layer = Layer {
         &[
             Map {
                 dtype: DType::U8,
-                offset: 64,
+                offset: 110656,
                 channels: 32,
                 height: 40,
                 width: 40,
@@ -149,7 +149,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 110592,
+            offset: 168000,
             channels: 32,
             height: 40,
             width: 40,
@@ -307,7 +307,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 217536,
+                            offset: 274560,
                             channels: 32,
                             height: 40,
                             width: 40,
@@ -322,7 +322,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 64,
+                            offset: 110656,
                             channels: 32,
                             height: 40,
                             width: 40,

@@ -134,7 +134,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 64,
+            offset: 110656,
             channels: 32,
             height: 40,
             width: 40,
@@ -292,7 +292,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 165888,
+                            offset: 223296,
                             channels: 32,
                             height: 20,
                             width: 20,

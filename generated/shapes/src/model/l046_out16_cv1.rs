@@ -134,7 +134,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 165888,
+            offset: 223296,
             channels: 64,
             height: 20,
             width: 20,

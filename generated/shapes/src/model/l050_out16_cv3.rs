@@ -487,7 +487,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 274560,
+                            offset: 329856,
                             channels: 64,
                             height: 20,
                             width: 20,

@@ -343,7 +343,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 303232,
+                            offset: 358528,
                             channels: 64,
                             height: 10,
                             width: 10,

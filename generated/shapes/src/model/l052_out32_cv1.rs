@@ -83,7 +83,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 303232,
+            offset: 358528,
             channels: 128,
             height: 10,
             width: 10,
@@ -283,7 +283,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 0,
+                            offset: 49216,
                             channels: 48,
                             height: 10,
                             width: 10,

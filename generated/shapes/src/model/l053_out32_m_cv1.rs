@@ -66,7 +66,7 @@ pub static LAYER: Layer = Layer {
         &[
             Map {
                 dtype: DType::U8,
-                offset: 18496,
+                offset: 64,
                 channels: 48,
                 height: 10,
                 width: 10,
@@ -98,7 +98,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 0,
+            offset: 49216,
             channels: 48,
             height: 10,
             width: 10,
@@ -298,7 +298,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 18496,
+                            offset: 64,
                             channels: 48,
                             height: 10,
                             width: 10,

@@ -119,7 +119,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 0,
+            offset: 217536,
             channels: 96,
             height: 10,
             width: 10,
@@ -463,7 +463,7 @@ pub static LAYER: Layer = Layer {
                     StoreTo {
                         map: Map {
                             dtype: DType::U8,
-                            offset: 303232,
+                            offset: 383104,
                             channels: 96,
                             height: 10,
                             width: 10,

@@ -138,7 +138,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 217536,
+            offset: 274560,
             channels: 32,
             height: 40,
             width: 40,

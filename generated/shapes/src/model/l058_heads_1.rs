@@ -138,7 +138,7 @@ pub static LAYER: Layer = Layer {
         arithmetic: Arithmetic::U8S8,
         input: Map {
             dtype: DType::U8,
-            offset: 274560,
+            offset: 329856,
             channels: 64,
             height: 20,
             width: 20,

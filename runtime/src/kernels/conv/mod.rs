@@ -165,8 +165,44 @@ impl Conv {
             return winograd.units(self, rows);
         }
         let (_, _, tiles) = self.run(rows);
-        let table = self.table(isa);
-        tiles.div_ceil(self.blocking.chunk_tiles) * table.groups.len().div_ceil(self.blocking.outputs / table.group)
+        tiles.div_ceil(self.blocking.chunk_tiles) * self.blocks(isa)
+    }
+
+    /// The first and the last pixel, as row and column, of what a unit of the output rows `rows` computes.
+    pub fn pixels_of_unit(&self, isa: Isa, rows: &Range<usize>, unit: usize) -> [[usize; 2]; 2] {
+        let chunk = unit / self.blocks(isa);
+        let right = self.out_width - 1;
+        if let Some(winograd) = &self.winograd {
+            let first = rows.start + chunk * winograd.rows();
+            return [[first, 0], [rows.end.min(first + winograd.rows()) - 1, right]];
+        }
+        let (begin, end, _) = self.run(rows);
+        let pixels = self.blocking.chunk_tiles * self.arithmetic.tile();
+        let first = begin + chunk * pixels;
+        // Columns of padding belong to the run.
+        let pixel = |at: usize| [at / self.input.row, (at % self.input.row).min(right)];
+        [pixel(first), pixel(end.min(first + pixels) - 1)]
+    }
+
+    /// The units of the output rows `rows` that compute any pixel from `first` to `last`.
+    pub fn units_of_pixels(&self, isa: Isa, rows: &Range<usize>, first: [usize; 2], last: [usize; 2]) -> Range<usize> {
+        let chunk = |[y, x]: [usize; 2]| match &self.winograd {
+            Some(winograd) => (y - rows.start) / winograd.rows(),
+            None => ((y - rows.start) * self.input.row + x) / (self.blocking.chunk_tiles * self.arithmetic.tile()),
+        };
+        let blocks = self.blocks(isa);
+        chunk(first) * blocks..(chunk(last) + 1) * blocks
+    }
+
+    /// Blocks of outputs: consecutive units compute those of the same chunk.
+    fn blocks(&self, isa: Isa) -> usize {
+        match &self.winograd {
+            Some(winograd) => winograd.blocks(self),
+            None => {
+                let table = self.table(isa);
+                table.groups.len().div_ceil(self.blocking.outputs / table.group)
+            }
+        }
     }
 
     /// The chunk of a unit, and its groups.

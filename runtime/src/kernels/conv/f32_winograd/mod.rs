@@ -163,10 +163,15 @@ impl Winograd {
 
     /// Units of work in the output rows `rows`.
     pub(super) fn units(&self, conv: &Conv, rows: &Range<usize>) -> usize {
-        rows.len().div_ceil(self.tile_rows * TILE) * self.blocks(conv)
+        rows.len().div_ceil(self.rows()) * self.blocks(conv)
     }
 
-    fn blocks(&self, conv: &Conv) -> usize {
+    /// Output rows of a unit.
+    pub(super) const fn rows(&self) -> usize {
+        self.tile_rows * TILE
+    }
+
+    pub(super) fn blocks(&self, conv: &Conv) -> usize {
         conv.table.groups.len().div_ceil(conv.blocking.outputs / GROUP)
     }
 
