@@ -16,10 +16,13 @@
 //! channels, a quarter of what other orders of summation are allowed.
 //!
 //! A unit transforms the input of some rows of tiles, multiplies at all points, takes the sums back to pixels, and hands
-//! them to the epilogue, four outputs at a time. On machines with AVX-512 the AVX2 kernel runs.
+//! them to the epilogue, four outputs at a time. With AVX-512 the
+//! products take vectors of sixteen tiles, and the transforms are those of AVX2.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod portable;
 
 use super::table::Group;
@@ -308,7 +311,9 @@ impl Unit<'_> {
         unsafe {
             match isa {
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 | Isa::Avx512 => avx2::multiply(self),
+                Isa::Avx512 => avx512::multiply(self),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => avx2::multiply(self),
                 _ => portable::multiply(self),
             }
         }
