@@ -1,9 +1,10 @@
-//! Graphs that cannot be planned: errors name every node at fault and say what to do.
+//! Graphs that cannot be planned: errors name every node at fault and say what to do. What the steps of others need.
 
 use peristyle_compiler::ir::{
     Activation, Conv, ConvGeometry, DType, Epilogue, Graph, Op, Residual, Tensor, Type, ValueId,
 };
-use peristyle_compiler::plan::{self, Options, PlanErrors};
+use peristyle_compiler::plan::{self, Columns, Options, PlanErrors};
+use peristyle_runtime::engine::Needs;
 
 fn input(graph: &mut Graph, shape: [usize; 4]) -> ValueId {
     let x = graph.add_value("x", Type::new(DType::F32, shape));
@@ -92,4 +93,40 @@ fn all_faults_are_reported_at_once() {
         assert_eq!(text.matches(fault).count(), 1, "{fault}: {text}");
     }
     assert_eq!(errors.0.len(), 4, "{text}");
+}
+
+#[test]
+fn steps_need_the_rows_that_they_read_of_the_step_before() {
+    let mut graph = Graph::default();
+    let x = input(&mut graph, [1, 1, 16, 16]);
+    let first = conv(&mut graph, "first", x, 1, 1);
+    let same = conv(&mut graph, "same", first, 1, 1);
+    let down = conv(&mut graph, "down", same, 1, 2);
+    let beside = conv(&mut graph, "beside", first, 1, 1);
+    let window = conv(&mut graph, "window", beside, 1, 1);
+    let Op::Conv(windowed) = &mut graph.nodes[4].op else { unreachable!("a convolution was added") };
+    windowed.geometry = ConvGeometry { kernel: [3, 3], pad: [2; 4], dilation: [2, 2], ..windowed.geometry };
+    let taps = graph.add_constant("taps", Tensor::f32([1, 1, 3, 3], vec![1.0; 9]));
+    graph.nodes[4].inputs[1] = taps;
+    let last = graph.add_node("relu", Op::Activation(Activation::Relu), vec![window], graph.ty(window).clone());
+    graph.outputs.extend([down, last]);
+    peristyle_compiler::ir::verify::verify(&graph).expect("a valid graph");
+    let needs = |columns: Columns| {
+        let plan = plan::build(&graph, &Options { columns, ..Options::default() }).expect("a plan");
+        let named = plan.schedule.iter().map(|step| (plan.layers[step.layer as usize].name.to_string(), step.needs));
+        named.filter(|(name, _)| graph.nodes.iter().any(|node| node.name == *name)).collect::<Vec<_>>()
+    };
+    let rows = |stride, above, below| Needs::Rows { stride, above, below };
+    let expected = [
+        ("first", Needs::All),
+        ("same", rows(1, 0, 0)),
+        ("down", rows(2, 0, 0)),
+        ("beside", Needs::Nothing),
+        ("window", rows(1, 2, 2)),
+        ("relu", Needs::All),
+    ];
+    // Then the outputs are copied out.
+    let found = needs(Columns::Off);
+    assert_eq!(found[..6].iter().map(|(name, needs)| (name.as_str(), *needs)).collect::<Vec<_>>(), expected);
+    assert!(needs(Columns::Rows(4)).iter().filter(|(name, _)| name == "same").all(|step| step.1 == Needs::All));
 }

@@ -5,7 +5,7 @@ use super::size::LayerSize;
 use peristyle_runtime::engine::Kind;
 
 /// Bytes of the program of a detector without a model.
-const PROGRAM_BYTES: usize = 11_700_000;
+const PROGRAM_BYTES: usize = 9_500_000;
 /// Bytes that a group of outputs and an output add beside code and tables: numbers, and where they are.
 const GROUP_BYTES: usize = 110;
 const OUTPUT_BYTES: usize = 16;
