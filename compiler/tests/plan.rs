@@ -96,7 +96,7 @@ fn all_faults_are_reported_at_once() {
 }
 
 #[test]
-fn steps_need_the_rows_that_they_read_of_the_step_before() {
+fn steps_need_what_they_read_of_the_step_before() {
     let mut graph = Graph::default();
     let x = input(&mut graph, [1, 1, 16, 16]);
     let first = conv(&mut graph, "first", x, 1, 1);
@@ -116,13 +116,13 @@ fn steps_need_the_rows_that_they_read_of_the_step_before() {
         let named = plan.schedule.iter().map(|step| (plan.layers[step.layer as usize].name.to_string(), step.needs));
         named.filter(|(name, _)| graph.nodes.iter().any(|node| node.name == *name)).collect::<Vec<_>>()
     };
-    let rows = |stride, above, below| Needs::Rows { stride, above, below };
+    let window = |stride, reach| Needs::Window { stride, reach };
     let expected = [
         ("first", Needs::All),
-        ("same", rows(1, 0, 0)),
-        ("down", rows(2, 0, 0)),
+        ("same", window(1, [0; 4])),
+        ("down", window(2, [0; 4])),
         ("beside", Needs::Nothing),
-        ("window", rows(1, 2, 2)),
+        ("window", window(1, [2; 4])),
         ("relu", Needs::All),
     ];
     // Then the outputs are copied out.

@@ -199,9 +199,10 @@ fn program(plan: &Plan, identity: &Identity, names: &[String]) -> TokenStream {
         let whole = quote!(Step::new(#layer, #first, #end));
         match step.needs {
             Needs::All => whole,
-            Needs::Rows { stride, above, below } => {
-                let [stride, above, below] = [stride, above, below].map(Literal::u32_unsuffixed);
-                quote!(#whole.after_rows(#stride, #above, #below))
+            Needs::Window { stride, reach } => {
+                let stride = Literal::u32_unsuffixed(stride);
+                let reach = reach.map(Literal::u32_unsuffixed);
+                quote!(#whole.through(#stride, [#(#reach),*]))
             }
             Needs::Nothing => quote!(#whole.beside()),
         }

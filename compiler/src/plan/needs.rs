@@ -1,9 +1,9 @@
 //! What every step of a schedule waits for.
 //!
 //! Threads share the units of a layer, and whoever is done with them goes on with the next layer where it can: units of
-//! convolutions need the rows that their windows reach, and some layers need nothing of the one before. So threads
+//! convolutions need what their windows reach, and some layers need nothing of the one before. So threads
 //! that are not equally fast, or have not equally much to do, wait for each other far less often than once a layer. The
-//! step before the previous one is always complete, so memory is free for others one step after its last use.
+//! step before the previous one is always complete, so memory is free for others one step after its last use at the latest.
 
 use super::draft::{Draft, Source};
 use crate::ir::{Conv, Graph, Node, Op, ValueId};
@@ -27,7 +27,7 @@ fn needs(graph: &Graph, before: &Draft, draft: &Draft) -> Needs {
         return Needs::All;
     };
     let read = draft.reads.iter().filter(|(buffer, _)| before.writes.contains(buffer));
-    let all = read.map(|&(_, value)| rows(node, conv, value)).reduce(|a, b| match (a, b) {
+    let all = read.map(|&(_, value)| window(graph, node, conv, value)).reduce(|a, b| match (a, b) {
         _ if a == b => a,
         _ => Needs::All,
     });
@@ -40,20 +40,26 @@ fn convolution<'a>(graph: &'a Graph, draft: &Draft) -> Option<(&'a Node, &'a Con
     if let Op::Conv(conv) = &node.op { Some((node, conv)) } else { None }
 }
 
-/// The rows of a value that a convolution needs: those its windows reach, or those of a residual.
-fn rows(node: &Node, conv: &Conv, value: ValueId) -> Needs {
-    let geometry = &conv.geometry;
-    let window = node.inputs[0] == value;
-    if window && node.inputs[1..].contains(&value) {
+/// Through which windows a convolution reads a value: its own, or those of a residual.
+fn window(graph: &Graph, node: &Node, conv: &Conv, value: ValueId) -> Needs {
+    let g = &conv.geometry;
+    let read = node.inputs[0] == value;
+    if read && node.inputs[1..].contains(&value) {
         return Needs::All;
     }
-    let [stride, above, below] = if window {
-        let reach = (geometry.kernel[0] - 1) * geometry.dilation[0];
-        [geometry.stride[0], geometry.pad[0], reach.saturating_sub(geometry.pad[0])]
-    } else {
-        [1, 0, 0]
-    };
-    Needs::Rows { stride: stride as u32, above: above as u32, below: below as u32 }
+    if !read {
+        return Needs::Window { stride: 1, reach: [0; 4] };
+    }
+    let [top, left, _, right] = g.pad;
+    let behind = |axis: usize, before: usize| ((g.kernel[axis] - 1) * g.dilation[axis]).saturating_sub(before);
+    let (mut left, mut right) = (left, behind(1, left).max(right));
+    if g.stride[0] == 1 && g.stride[1] != 1 {
+        // Windows of pixels that lie side by side do not: all columns of their rows.
+        let columns = graph.ty(value).shape[3];
+        (left, right) = (left + columns, right + columns);
+    }
+    let reach = [top, left, behind(0, top), right].map(|n| n as u32);
+    Needs::Window { stride: g.stride[0] as u32, reach }
 }
 
 /// For every buffer the steps from its first use to the one after its last, which may start before the last use ends.

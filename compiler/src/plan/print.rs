@@ -52,9 +52,8 @@ impl fmt::Display for Plan {
             write!(f, "     l{:03} rows {}..{}", step.layer, step.first, step.end)?;
             match step.needs {
                 Needs::All => writeln!(f),
-                Needs::Rows { stride: 1, above: 0, below: 0 } => writeln!(f, ", each after that of the step before"),
-                Needs::Rows { stride, above, below } => {
-                    writeln!(f, ", row y after {stride}y-{above}..={stride}y+{below} of the step before")
+                Needs::Window { stride, reach: [top, _, bottom, _] } => {
+                    writeln!(f, ", row y after {stride}y-{top}..={stride}y+{bottom} of the step before")
                 }
                 Needs::Nothing => writeln!(f, ", beside the step before"),
             }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 /// Times the steps of one image that several threads compute together.
 ///
-/// A step lasts from the arrival of the last thread at the barrier before it to that of the last thread at its own. So
-/// a thread that loses its core lengthens the step it was in, and never makes another one look shorter than its work.
+/// Threads end a step together then. It lasts from when the last thread has ended the step before to when the last one ends
+/// it. So a thread that loses its core lengthens the step it was in, and never makes another one look shorter than its work.
 #[derive(Debug)]
 pub struct StepClock {
     base: Instant,
@@ -20,7 +20,7 @@ impl StepClock {
         StepClock { base: Instant::now(), arrivals: (0..=steps).map(|_| AtomicU64::new(0)).collect() }
     }
 
-    /// A thread arrives at the barrier after `steps` steps.
+    /// A thread has ended `steps` steps.
     pub fn arrive(&self, steps: usize) {
         let nanoseconds = u64::try_from(self.base.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.arrivals[steps].fetch_max(nanoseconds, Ordering::Relaxed);

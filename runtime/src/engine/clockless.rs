@@ -5,7 +5,7 @@
 pub enum StepClock {}
 
 impl StepClock {
-    /// A thread arrives at the barrier after a number of steps.
+    /// A thread has ended a number of steps.
     pub fn arrive(&self, _: usize) {
         match *self {}
     }

@@ -9,6 +9,7 @@ mod clock;
 mod error;
 pub mod golden;
 pub mod info;
+mod needs;
 mod observe;
 pub mod program;
 mod progress;
@@ -26,6 +27,8 @@ pub use alloc::borrow::Cow;
 pub use class::UnknownClass;
 pub use error::StartError;
 pub use info::{LayerInfo, Shape, Window};
+#[doc(hidden)]
+pub use needs::{overlaps, units_read};
 pub use program::{Kind, Layer, Needs, Program, Step};
 pub use run::{Engine, cores};
 pub use shares::share;

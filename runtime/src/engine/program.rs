@@ -53,15 +53,15 @@ pub struct Step {
 pub enum Needs {
     /// All of it.
     All,
-    /// Both are convolutions: an output row `y` needs the rows from `y * stride - above` to `y * stride + below`, as far as
-    /// there are such rows.
-    Rows {
-        /// Rows from what an output row needs to what the next one needs.
+    /// Both are convolutions, and the step reads what the one before writes through windows: that at the output pixel
+    /// `(y, x)` covers the rows from `y * stride - top` to `y * stride + bottom`. When outputs of both are equally wide
+    /// and `stride` is 1, it covers the columns from `x - left` to `x + right`; it reaches no farther left of the map than
+    /// `left`, and no farther right of it than `right`.
+    Window {
+        /// Rows from the window of an output pixel to that of the pixel below.
         stride: u32,
-        /// Rows before the first.
-        above: u32,
-        /// Rows after the first.
-        below: u32,
+        /// Top, left, bottom, right.
+        reach: [u32; 4],
     },
     /// Nothing: neither reads or writes what the other one writes.
     Nothing,
@@ -73,10 +73,10 @@ impl Step {
         Step { layer, first, end, needs: Needs::All }
     }
 
-    /// The step, when it needs only some rows of the step before it.
+    /// The step, when it reads the step before it through windows.
     #[must_use]
-    pub const fn after_rows(self, stride: u32, above: u32, below: u32) -> Step {
-        Step { needs: Needs::Rows { stride, above, below }, ..self }
+    pub const fn through(self, stride: u32, reach: [u32; 4]) -> Step {
+        Step { needs: Needs::Window { stride, reach }, ..self }
     }
 
     /// The step, when it needs nothing of the step before it.

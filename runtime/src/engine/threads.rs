@@ -77,8 +77,8 @@ impl Team {
     }
 
     /// Runs `job(member)` once on every member, and returns when all are done. When a member panics, so does this, once
-    /// the others are done too; the team stays usable. Members that wait for each other must do so at a
-    /// [`Barrier`] that they [guard](Barrier::guard).
+    /// the others are done too; the team stays usable. Members that wait for each other must do so at, or
+    /// [by](Barrier::wait_until), a [`Barrier`] that they [guard](Barrier::guard).
     pub fn run(&mut self, job: &(dyn Fn(usize) + Sync)) {
         if self.workers.is_empty() {
             return job(0);
@@ -152,7 +152,7 @@ fn work(shared: &Shared, member: usize) {
 /// What a member unwinds with because another one panicked.
 struct Abandoned;
 
-/// A barrier for members of a running job, reusable any number of times.
+/// Where members of a running job wait for each other, any number of times.
 #[derive(Debug, Default)]
 pub struct Barrier {
     arrived: AtomicUsize,
@@ -223,7 +223,7 @@ mod tests {
     fn a_panic_of_any_member_reaches_the_caller_and_the_team_goes_on() {
         let mut team = Team::new(3).unwrap();
         let mut barrier = Barrier::default();
-        for culprit in 0..3 {
+        for (culprit, together) in (0..3).flat_map(|culprit| [(culprit, true), (culprit, false)]) {
             barrier.reset();
             let run = AssertUnwindSafe(|| {
                 team.run(&|member| {
@@ -232,7 +232,11 @@ mod tests {
                     if member == culprit {
                         resume_unwind(Box::new(member));
                     }
-                    barrier.wait(3);
+                    if together {
+                        barrier.wait(3);
+                    } else {
+                        barrier.wait_until(|| false);
+                    }
                 });
             });
             let panic = catch_unwind(run).expect_err("a member panics");

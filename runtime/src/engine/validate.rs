@@ -1,7 +1,7 @@
 //! Checks that a program reads and writes nothing but its arena, constants, inputs and outputs.
 //!
-//! What is not checked is trusted: the code of unrolled kernels, and that layers which share memory do not need it at
-//! the same time.
+//! What is not checked is trusted: the code of unrolled kernels, that layers which share memory do not need it at the same
+//! time, and what steps say they need of the step before.
 
 use super::program::{Kind, Program, Step};
 use super::spec::{DType, TensorSpec};

@@ -2,8 +2,9 @@
 
 use super::arena::Arena;
 use super::clock::StepClock;
+use super::needs::{overlaps, rows, units_read};
 use super::program::{Kind, Program, Step};
-use super::progress::{Progress, overlaps, units_read};
+use super::progress::Progress;
 use super::shares::{Shares, share};
 use super::threads::Barrier;
 use super::{Buffers, TensorMut, TensorRef};
@@ -111,7 +112,7 @@ impl Work {
                         // SAFETY: no member computes the layer before all padding is written.
                         unsafe { self.run_pad_unit(&buffers, step, unit) };
                     }
-                    self.progress.pad(index);
+                    self.progress.finish_padding(index);
                 }
                 self.barrier.wait_until(|| self.progress.is_padded(index, members));
             }
@@ -226,8 +227,4 @@ pub(super) fn units(program: &Program, isa: Isa, step: &Step) -> usize {
         Kind::MatMul(product) => product.units(),
         Kind::DetectHead(head) => head.units(),
     }
-}
-
-fn rows(step: &Step) -> Range<usize> {
-    step.first as usize..step.end as usize
 }

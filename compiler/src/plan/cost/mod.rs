@@ -73,7 +73,7 @@ fn seconds(tally: &Tally, cpu: &Cpu, threads: usize, units: usize) -> f64 {
     let (mut cycles, mut bytes) = (0.0, 0.0);
     for (work, count) in tally.iter() {
         let each = rates::cycles(cpu.isa, work) * count;
-        match rates::bound(cpu.isa, work) {
+        match rates::bound(work) {
             Bound::Multiply => cycles += each * cpu.multiply,
             Bound::Other => cycles += each * cpu.other,
             Bound::Memory => bytes += each,

@@ -16,10 +16,8 @@ pub enum Bound {
 }
 
 /// What bounds this kind.
-pub fn bound(isa: Isa, work: Work) -> Bound {
+pub fn bound(work: Work) -> Bound {
     match work {
-        // The kernel of points is that for AVX2: what doubles the time of wider vectors does not double its.
-        Work::PointProduct if isa == Isa::Avx512 => Bound::Other,
         Work::PairForBoth
         | Work::PairForOne
         | Work::CodedPair
@@ -124,8 +122,8 @@ fn wide(work: Work) -> f64 {
         Work::DotQuadForBoth | Work::DotQuadForOne => 0.57,
         Work::DotEntry => 1.15,
         Work::DotLoop | Work::DotGroup | Work::DotPair => 1.0,
-        Work::PointProduct | Work::PointData | Work::PointResult | Work::PointWeight => 1.0,
-        _ if bound(Isa::Avx512, work) == Bound::Multiply => 0.5,
+        Work::PointProduct => 0.455,
+        _ if bound(work) == Bound::Multiply => 0.5,
         Work::SiluBytes => 0.53,
         Work::Cheap | Work::Exponential | Work::Residual | Work::Quantise | Work::Moved | Work::Split => 0.7,
         _ => 1.0,

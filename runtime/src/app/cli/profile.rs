@@ -20,8 +20,9 @@ use report::Report;
 /// Time every layer of the network on random input
 ///
 /// One image is computed by all threads together, layer after layer, whatever the batch size; all of them end a layer
-/// before any begins the next, which other runs do not wait for. Peak is the rate of multiply-accumulates that a loop over registers reaches on this machine, times the threads; a layer's share of it
-/// counts nonzero weights only. A layer loses what it takes at its fastest above its time at peak.
+/// before any begins the next, which other runs do not wait for. Peak is the rate of multiply-accumulates that a loop over
+/// registers reaches on this machine, times the threads; a layer's share of it counts nonzero weights only. A layer loses
+/// what it takes at its fastest above its time at peak.
 #[derive(Args, Debug)]
 pub(super) struct ProfileArgs {
     #[command(flatten)]

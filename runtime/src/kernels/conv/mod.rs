@@ -184,11 +184,18 @@ impl Conv {
         [pixel(first), pixel(end.min(first + pixels) - 1)]
     }
 
-    /// The units of the output rows `rows` that compute any pixel from `first` to `last`.
-    pub fn units_of_pixels(&self, isa: Isa, rows: &Range<usize>, first: [usize; 2], last: [usize; 2]) -> Range<usize> {
-        let chunk = |[y, x]: [usize; 2]| match &self.winograd {
-            Some(winograd) => (y - rows.start) / winograd.rows(),
-            None => ((y - rows.start) * self.input.row + x) / (self.blocking.chunk_tiles * self.arithmetic.tile()),
+    /// The units of the output rows `rows` that compute any pixel from `first` to `last`, rows and columns that may lie
+    /// outside the output: columns do so in the padding between its rows, which belongs to the units that write it.
+    pub fn units_of_pixels(&self, isa: Isa, rows: &Range<usize>, first: [isize; 2], last: [isize; 2]) -> Range<usize> {
+        let row = self.input.row;
+        let run = (rows.len() - 1) * row + self.out_width;
+        let pixels = match &self.winograd {
+            Some(winograd) => winograd.rows() * row,
+            None => self.blocking.chunk_tiles * self.arithmetic.tile(),
+        };
+        let chunk = |[y, x]: [isize; 2]| {
+            let at = (y - rows.start as isize).saturating_mul(row as isize).saturating_add(x);
+            at.clamp(0, run as isize - 1) as usize / pixels
         };
         let blocks = self.blocks(isa);
         chunk(first) * blocks..(chunk(last) + 1) * blocks
@@ -238,7 +245,8 @@ impl Conv {
         let stride = self.accumulator_stride();
         let bytes_per_group = stride * table.group * 4;
         // SAFETY: the tile starts at a pixel of the map; tiles may read past the last pixel by less than a tile,
-        // which the arena's tail allows, and lanes read there are never stored.
+        // which the arena's tail allows, and padding between rows as pixels. Others may be writing there, and lanes read
+        // there are never stored.
         unsafe {
             let x = arena.add(self.input.offset + first * self.input.dtype.size());
             for pass in (0..count).step_by(pass_tiles) {

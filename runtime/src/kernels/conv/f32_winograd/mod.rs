@@ -16,8 +16,8 @@
 //! channels, a quarter of what other orders of summation are allowed.
 //!
 //! A unit transforms the input of some rows of tiles, multiplies at all points, takes the sums back to pixels, and hands
-//! them to the epilogue, four outputs at a time. With AVX-512 the
-//! products take vectors of sixteen tiles, and the transforms are those of AVX2.
+//! them to the epilogue, four outputs at a time. With AVX-512 the products take vectors of
+//! sixteen tiles, and the transforms are those of AVX2.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
