@@ -1,4 +1,4 @@
-//! Graphs that cannot be planned: errors name every node at fault and say what to do. What the steps of others need.
+//! Graphs that cannot be planned: errors name every node at fault and say what to do. And what steps need of the step before.
 
 use peristyle_compiler::ir::{
     Activation, Conv, ConvGeometry, DType, Epilogue, Graph, Op, Residual, Tensor, Type, ValueId,

@@ -3,8 +3,7 @@
 use super::OptTime;
 
 /// Dependencies in which no detector spends time, and of which little is linked: character sets, time stamps of videos; and
-/// colour management of images, which is never called. Optimised for size, they would
-/// take 5 % of a first build more.
+/// colour management of images, which is never called. Optimised for size, they would take 5 % of a first build more.
 const COLD: &[&str] = &["encoding_rs", "moxcms", "num-bigint", "pxfm"];
 
 /// As [`COLD`], and much of it is linked: the command line and its progress, and configuration files. Without optimisation

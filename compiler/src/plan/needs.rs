@@ -1,9 +1,9 @@
 //! What every step of a schedule waits for.
 //!
 //! Threads share the units of a layer, and whoever is done with them goes on with the next layer where it can: units of
-//! convolutions need what their windows reach, and some layers need nothing of the one before. So threads
-//! that are not equally fast, or have not equally much to do, wait for each other far less often than once a layer. The
-//! step before the previous one is always complete, so memory is free for others one step after its last use at the latest.
+//! convolutions need what their windows reach, and some layers need nothing of the one before. So threads that are not
+//! equally fast, or have not equally much to do, wait for each other far less often than once a layer. The step before the
+//! previous one is always complete, so memory is free for others one step after its last use at the latest.
 
 use super::draft::{Draft, Source};
 use crate::ir::{Conv, Graph, Node, Op, ValueId};

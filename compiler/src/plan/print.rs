@@ -52,8 +52,12 @@ impl fmt::Display for Plan {
             write!(f, "     l{:03} rows {}..{}", step.layer, step.first, step.end)?;
             match step.needs {
                 Needs::All => writeln!(f),
+                Needs::Window { stride: 1, reach: [0, 0, 0, 0] } => {
+                    writeln!(f, ", pixels after those of the step before")
+                }
                 Needs::Window { stride, reach: [top, _, bottom, _] } => {
-                    writeln!(f, ", row y after {stride}y-{top}..={stride}y+{bottom} of the step before")
+                    let y = if stride == 1 { "y".to_string() } else { format!("{stride}y") };
+                    writeln!(f, ", row y after {y}-{top}..={y}+{bottom} of the step before")
                 }
                 Needs::Nothing => writeln!(f, ", beside the step before"),
             }

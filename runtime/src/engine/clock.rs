@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 /// Times the steps of one image that several threads compute together.
 ///
-/// Threads end a step together then. It lasts from when the last thread has ended the step before to when the last one ends
-/// it. So a thread that loses its core lengthens the step it was in, and never makes another one look shorter than its work.
+/// While they are timed, threads end every step together. A step lasts from when the last thread has ended the step before
+/// to when the last one ends it. So a thread that loses its core lengthens the step it was in, and never makes another one look shorter than its work.
 #[derive(Debug)]
 pub struct StepClock {
     base: Instant,

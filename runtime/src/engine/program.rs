@@ -53,7 +53,7 @@ pub struct Step {
 pub enum Needs {
     /// All of it.
     All,
-    /// Both are convolutions, and the step reads what the one before writes through windows: that at the output pixel
+    /// Both are convolutions, and the step reads, through windows, what the one before writes: that at the output pixel
     /// `(y, x)` covers the rows from `y * stride - top` to `y * stride + bottom`. When outputs of both are equally wide
     /// and `stride` is 1, it covers the columns from `x - left` to `x + right`; it reaches no farther left of the map than
     /// `left`, and no farther right of it than `right`.
@@ -63,7 +63,7 @@ pub enum Needs {
         /// Top, left, bottom, right.
         reach: [u32; 4],
     },
-    /// Nothing: neither reads or writes what the other one writes.
+    /// Nothing: neither reads nor writes what the other one writes.
     Nothing,
 }
 

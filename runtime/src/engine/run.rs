@@ -140,8 +140,9 @@ impl Engine {
         Ok(())
     }
 
-    /// As [`Infer::run`] for one image on one thread, with steps that overlap as far as they may: of every other step,
-    /// the first or the second one on, all units are computed before those of the step before that they do not need.
+    /// As [`Infer::run`] for one image on one thread, with steps that overlap as far as they may: those of odd or of even
+    /// number compute all their units, in order or in `descending` order, before those of the step before that they do not
+    /// need.
     ///
     /// # Errors
     /// As for [`Infer::run`].
@@ -150,13 +151,14 @@ impl Engine {
         &mut self,
         inputs: &[TensorRef<'_>],
         outputs: &mut [TensorMut<'_>],
-        first: usize,
+        odd: bool,
+        descending: bool,
     ) -> Result<(), RunError> {
         check(self.work.program.spec, inputs, outputs)?;
         self.work.set_tensors(inputs, outputs);
         self.work.progress.reset();
         // SAFETY: `check` proved that every tensor holds image 0; arenas and scratch belong to this engine alone.
-        unsafe { self.work.run_overlapped(|step| step % 2 == first % 2) };
+        unsafe { self.work.run_overlapped(|step| (step % 2 == 1) == odd, descending) };
         Ok(())
     }
 

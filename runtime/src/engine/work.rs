@@ -132,36 +132,37 @@ impl Work {
     }
 
     /// Computes image 0 on this thread. Steps that `early` names start before the step before them wherever they may: their
-    /// units are computed last one first, each after what it needs, and then what is left of the step before.
+    /// units are computed in order, or the last one first, each after what it needs, and then what is left of the step
+    /// before. Units run whole: what is between their rows only while they run does not show.
     ///
     /// # Safety
     /// Nobody else uses the first arena and scratch.
-    pub(super) unsafe fn run_overlapped(&self, early: impl Fn(usize) -> bool) {
+    pub(super) unsafe fn run_overlapped(&self, early: impl Fn(usize) -> bool, descending: bool) {
         let buffers = self.buffers(0, 0, 0);
         let schedule = &self.program.schedule;
         let early = |at: usize| at < schedule.len() && early(at) && overlaps(self.program, at);
         let complete = |at: usize, units: Range<usize>| {
-            for unit in units.rev().filter(|&unit| !self.progress.are_done(at, unit..unit + 1)) {
-                // SAFETY: steps before this one are complete; this thread is alone on the arena.
+            for unit in units.filter(|&unit| !self.progress.are_done(at, unit..unit + 1)) {
+                // SAFETY: what the unit reads is complete; this thread is alone on the arena.
                 unsafe { self.run_unit(&buffers, &schedule[at], unit) };
                 self.progress.finish(at, unit);
             }
         };
         for (at, step) in schedule.iter().enumerate() {
-            let before = at.checked_sub(if early(at) { 2 } else { 1 });
-            before.into_iter().for_each(|at| complete(at, 0..self.progress.units(at)));
+            let units = self.progress.units(at);
             for unit in 0..self.pad_units(step) {
-                // SAFETY: nobody computes the step yet.
+                // SAFETY: steps before the previous one are complete, and nobody computes this one.
                 unsafe { self.run_pad_unit(&buffers, step, unit) };
             }
             if early(at) {
-                for unit in (0..self.progress.units(at)).rev() {
+                for unit in 0..units {
+                    let unit = if descending { units - 1 - unit } else { unit };
                     complete(at - 1, units_read(self.program, self.isa, at, unit));
                     complete(at, unit..unit + 1);
                 }
                 complete(at - 1, 0..self.progress.units(at - 1));
             } else if !early(at + 1) {
-                complete(at, 0..self.progress.units(at));
+                complete(at, 0..units);
             }
         }
     }
@@ -186,7 +187,7 @@ impl Work {
     }
 
     /// # Safety
-    /// The inputs of the step's layer are complete for its rows, and nobody else computes this unit.
+    /// What the unit reads is complete, and nobody else computes it.
     pub(super) unsafe fn run_unit(&self, buffers: &Buffers<'_>, step: &Step, unit: usize) {
         let layer = self.program.layers[step.layer as usize];
         let rows = rows(step);

@@ -184,8 +184,9 @@ impl Conv {
         [pixel(first), pixel(end.min(first + pixels) - 1)]
     }
 
-    /// The units of the output rows `rows` that compute any pixel from `first` to `last`, rows and columns that may lie
-    /// outside the output: columns do so in the padding between its rows, which belongs to the units that write it.
+    /// The units of the output rows `rows` that compute any pixel from `first` to `last`, in the order of rows. Pixels may
+    /// lie outside the output: columns outside a row stand for the padding between rows, which belongs to the unit whose
+    /// run covers it.
     pub fn units_of_pixels(&self, isa: Isa, rows: &Range<usize>, first: [isize; 2], last: [isize; 2]) -> Range<usize> {
         let row = self.input.row;
         let run = (rows.len() - 1) * row + self.out_width;
@@ -223,8 +224,8 @@ impl Conv {
     /// Computes one unit.
     ///
     /// # Safety
-    /// `arena` must be laid out for this layer with its input complete for the rows that `rows` read, `scratch` must
-    /// be 64-byte aligned and have [`Conv::scratch_bytes`] bytes, no two threads may compute the same unit at
+    /// `arena` must be laid out for this layer, and what the windows of the unit's pixels cover of its input, and the pixels
+    /// of its residual, must be complete; others may write elsewhere. `scratch` must be 64-byte aligned and have [`Conv::scratch_bytes`] bytes, no two threads may compute the same unit at
     /// once, and the machine must have `isa`.
     pub unsafe fn run_unit(&self, isa: Isa, arena: *mut u8, scratch: *mut u8, rows: &Range<usize>, unit: usize) {
         if let Some(winograd) = &self.winograd {

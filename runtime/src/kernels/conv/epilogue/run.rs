@@ -60,7 +60,7 @@ impl Run {
     /// Writes the whole run to a map with the input's rows, and puts its padding columns back.
     ///
     /// # Safety
-    /// `arena` is laid out for the map, and nobody else accesses the run but to write padding.
+    /// `arena` is laid out for the map, and nobody else accesses the run but to write padding and to read what is not used.
     #[inline(always)]
     unsafe fn store_linear<T: Copy>(&self, map: &Map, channel: usize, arena: *mut u8, values: &[T], padding: T) {
         // SAFETY: by the contract.
@@ -185,23 +185,23 @@ impl Run {
     /// Adds the map's elements to those of the run.
     ///
     /// # Safety
-    /// `arena` is laid out for the map, which has the output's extents, and nobody writes it.
+    /// `arena` is laid out for the map, which has the output's extents, and nobody writes the pixels of the run. Others may
+    /// write padding between its rows.
     #[inline(always)]
     pub(super) unsafe fn add(&self, map: &Map, channel: usize, arena: *mut u8, values: &mut [f32]) {
-        if self.same_rows(map) {
-            // SAFETY: the run is a run of the map; what is added in padding columns is not kept.
-            let addends = unsafe {
-                let base = map.ptr::<f32>(arena).add(channel * map.plane);
-                core::slice::from_raw_parts(base.add(self.first), values.len())
+        // SAFETY: the residual has the output's extents, and as the rows of the run if it has its pitch; what is added in
+        // padding columns is not kept.
+        unsafe {
+            let map_at = map.ptr::<f32>(arena).cast_const();
+            let add = |values: &mut [f32], from: *const f32| {
+                values.iter_mut().enumerate().for_each(|(i, v)| *v += from.add(i).read());
             };
-            values.iter_mut().zip(addends).for_each(|(v, a)| *v += a);
-            return;
-        }
-        for (y, x, part) in self.rows() {
-            // SAFETY: the residual has the output's extents.
-            let addends =
-                unsafe { core::slice::from_raw_parts(map.ptr::<f32>(arena).add(map.index(channel, y, x)), part.len()) };
-            values[part].iter_mut().zip(addends).for_each(|(v, a)| *v += a);
+            if self.same_rows(map) {
+                return add(values, map_at.add(channel * map.plane + self.first));
+            }
+            for (y, x, part) in self.rows() {
+                add(&mut values[part], map_at.add(map.index(channel, y, x)));
+            }
         }
     }
 }
