@@ -5,11 +5,6 @@ use crate::kernels::conv::Conv;
 use crate::simd::Isa;
 use core::ops::Range;
 
-/// Output rows of a step.
-pub fn rows(step: &Step) -> Range<usize> {
-    step.first as usize..step.end as usize
-}
-
 fn convolution<'a>(program: &'a Program, step: &Step) -> Option<&'a Conv> {
     match &program.layers[step.layer as usize].kind {
         Kind::Conv(conv) => Some(conv),
@@ -38,11 +33,11 @@ pub fn units_read(program: &Program, isa: Isa, step: usize, unit: usize) -> Rang
     };
     let stride = stride as isize;
     let [top, left, bottom, right] = reach.map(|n| n as isize);
-    let [mut first, mut last] = reader.pixels_of_unit(isa, &rows(reading), unit).map(|at| at.map(|n| n as isize));
+    let [mut first, mut last] = reader.pixels_of_unit(isa, &reading.rows(), unit).map(|at| at.map(|n| n as isize));
     if stride != 1 || reader.out_width != writer.out_width {
         (first[1], last[1]) = (0, writer.out_width as isize - 1);
     }
     let first = [first[0] * stride - top, first[1] - left];
     let last = [last[0] * stride + bottom, last[1] + right];
-    writer.units_of_pixels(isa, &rows(writing), first, last)
+    writer.units_of_pixels(isa, &writing.rows(), first, last)
 }

@@ -11,6 +11,7 @@ use crate::kernels::strided::{Binary, MatMul, Softmax, Unary};
 use crate::kernels::transfer::{CopyMap, LoadInput};
 use crate::simd::Isa;
 use alloc::borrow::Cow;
+use core::ops::Range;
 
 /// A compiled model.
 #[derive(Clone, Debug)]
@@ -71,6 +72,11 @@ impl Step {
     /// A step that needs all of the step before it.
     pub const fn new(layer: u32, first: u32, end: u32) -> Step {
         Step { layer, first, end, needs: Needs::All }
+    }
+
+    /// Output rows of the step.
+    pub const fn rows(&self) -> Range<usize> {
+        self.first as usize..self.end as usize
     }
 
     /// The step, when it reads the step before it through windows.
@@ -161,6 +167,23 @@ impl Kind {
             Kind::Softmax(_) => "softmax",
             Kind::MatMul(_) => "matmul",
             Kind::DetectHead(_) => "detect_head",
+        }
+    }
+
+    /// Units of work in the output rows `rows`, which threads share.
+    pub fn units(&self, isa: Isa, rows: &Range<usize>) -> usize {
+        match self {
+            Kind::Conv(conv) => conv.units(isa, rows),
+            Kind::LoadInput(load) => load.units(rows),
+            Kind::CopyMap(copy) => copy.to.channels,
+            Kind::MaxPool(pool) => pool.output.channels,
+            Kind::AveragePool(pool) => pool.output.channels,
+            Kind::Resize(resize) => resize.output.channels,
+            Kind::Unary(unary) => unary.units(),
+            Kind::Binary(binary) => binary.units(),
+            Kind::Softmax(_) => 1,
+            Kind::MatMul(product) => product.units(),
+            Kind::DetectHead(head) => head.units(),
         }
     }
 

@@ -3,12 +3,12 @@
 use super::arena::Arena;
 use super::clock::StepClock;
 use super::golden::Values;
-use super::program::Program;
+use super::program::{Program, Step};
 use super::progress::Progress;
 use super::shares::Shares;
 use super::threads::{Barrier, Team};
 use super::validate::validate;
-use super::work::{Work, units};
+use super::work::Work;
 use super::{DType, Infer, ModelSpec, RunError, StartError, TensorMut, TensorRef, TensorSpec};
 use crate::simd::Isa;
 use alloc::vec;
@@ -55,7 +55,7 @@ impl Engine {
         let team = Team::new(threads)?;
         let scratch_bytes = program.layers.iter().map(|l| l.kind.scratch_bytes()).max().unwrap_or(0);
         let isa = isa.min(Isa::detect()).min(program.widest_isa());
-        let steps = || program.schedule.iter();
+        let units = |step: &Step| program.layers[step.layer as usize].kind.units(isa, &step.rows());
         let work = Work {
             program,
             isa,
@@ -63,7 +63,7 @@ impl Engine {
             scratch: (0..team.len()).map(|_| Arena::new(scratch_bytes)).collect::<Result<_, _>>()?,
             shares: Shares::new(team.len(), program.schedule.len()),
             pad_shares: Shares::new(team.len(), program.schedule.len()),
-            progress: Progress::new(steps().map(|step| units(program, isa, step))),
+            progress: Progress::new(program.schedule.iter().map(units)),
             next_image: AtomicU32::new(0),
             barrier: Barrier::default(),
             inputs: Vec::with_capacity(program.spec.inputs.len()),

@@ -2,7 +2,7 @@
 
 use super::arena::Arena;
 use super::clock::StepClock;
-use super::needs::{overlaps, rows, units_read};
+use super::needs::{overlaps, units_read};
 use super::program::{Kind, Program, Step};
 use super::progress::Progress;
 use super::shares::{Shares, share};
@@ -190,7 +190,7 @@ impl Work {
     /// What the unit reads is complete, and nobody else computes it.
     pub(super) unsafe fn run_unit(&self, buffers: &Buffers<'_>, step: &Step, unit: usize) {
         let layer = self.program.layers[step.layer as usize];
-        let rows = rows(step);
+        let rows = step.rows();
         let (arena, scratch) = (buffers.arena, buffers.scratch);
         // SAFETY: forwarded.
         unsafe {
@@ -208,24 +208,5 @@ impl Work {
                 Kind::DetectHead(head) => head.run_unit(self.isa, buffers, unit),
             }
         }
-    }
-}
-
-/// Units of work in a step.
-pub(super) fn units(program: &Program, isa: Isa, step: &Step) -> usize {
-    let layer = program.layers[step.layer as usize];
-    let rows = rows(step);
-    match &layer.kind {
-        Kind::Conv(conv) => conv.units(isa, &rows),
-        Kind::LoadInput(load) => load.units(&rows),
-        Kind::CopyMap(copy) => copy.to.channels,
-        Kind::MaxPool(pool) => pool.output.channels,
-        Kind::AveragePool(pool) => pool.output.channels,
-        Kind::Resize(resize) => resize.output.channels,
-        Kind::Unary(unary) => unary.units(),
-        Kind::Binary(binary) => binary.units(),
-        Kind::Softmax(_) => 1,
-        Kind::MatMul(product) => product.units(),
-        Kind::DetectHead(head) => head.units(),
     }
 }

@@ -14,7 +14,7 @@ pub mod work;
 pub use cpu::{CPUS, Cpu};
 
 use super::Plan;
-use peristyle_runtime::engine::{Kind, Layer, Step};
+use peristyle_runtime::engine::Layer;
 use peristyle_runtime::kernels::conv::family::{Kernel, find};
 use peristyle_runtime::simd::Isa;
 use rates::Bound;
@@ -50,8 +50,8 @@ impl Prediction {
             let mut tally = Tally::default();
             let kernel = kernel(plan, index, cpu.isa);
             let layer = &plan.layers[index];
-            count::step(layer, kernel.map(|k| k.form), &(step.first as usize..step.end as usize), &mut tally);
-            layers[index].seconds += seconds(&tally, cpu, threads, units(layer, cpu.isa, step));
+            count::step(layer, kernel.map(|k| k.form), &step.rows(), &mut tally);
+            layers[index].seconds += seconds(&tally, cpu, threads, layer.kind.units(cpu.isa, &step.rows()));
             tally.iter().for_each(|(work, count)| layers[index].tally.add(work, count));
         }
         Prediction { layers }
@@ -86,21 +86,4 @@ fn seconds(tally: &Tally, cpu: &Cpu, threads: usize, units: usize) -> f64 {
     // Whoever is free takes the next unit: the one with the most of them is done last.
     let share = units.div_ceil(threads) as f64 / units.max(1) as f64;
     (alone * share).max(bytes / (cpu.bandwidth * 1e9)) + MEETING
-}
-
-/// Units of work that threads share.
-fn units(layer: &Layer, isa: Isa, step: &Step) -> usize {
-    match &layer.kind {
-        Kind::Conv(conv) => conv.units(isa, &(step.first as usize..step.end as usize)),
-        Kind::LoadInput(load) => load.units(&(step.first as usize..step.end as usize)),
-        Kind::CopyMap(copy) => copy.to.channels,
-        Kind::MaxPool(pool) => pool.output.channels,
-        Kind::AveragePool(pool) => pool.output.channels,
-        Kind::Resize(resize) => resize.output.channels,
-        Kind::Unary(unary) => unary.units(),
-        Kind::Binary(binary) => binary.units(),
-        Kind::MatMul(product) => product.units(),
-        Kind::DetectHead(head) => head.units(),
-        Kind::Softmax(_) => 1,
-    }
 }
