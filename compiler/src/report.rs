@@ -37,8 +37,9 @@ impl Compilation {
         let info = &layer.info;
         let kernels = match (&layer.kind, &self.plan.notes[index].conv) {
             (Kind::Conv(conv), Some(note)) => json!({
-                "avx2": note.choice.name(),
-                "avx512": note.choice.wide_name(),
+                "avx2": note.choice.kernel(Isa::Avx2).name,
+                "avxvnni": note.choice.kernel(Isa::AvxVnni).name,
+                "avx512": note.choice.kernel(Isa::Avx512).name,
                 "portable": conv.kernel(Isa::Portable).name,
             }),
             _ => json!(info.kernel),

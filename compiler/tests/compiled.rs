@@ -153,6 +153,8 @@ const ALL: &[(Columns, Isa, usize)] = &[
     (Columns::Rows(2), Isa::Portable, 2),
     (Columns::Rows(3), Isa::Avx2, 1),
     (Columns::Rows(5), Isa::Avx2, 2),
+    (Columns::Off, Isa::AvxVnni, 1),
+    (Columns::Rows(4), Isa::AvxVnni, 2),
     (Columns::Off, Isa::Avx512, 1),
     (Columns::Rows(3), Isa::Avx512, 2),
 ];
@@ -185,7 +187,12 @@ fn real_models_agree_with_the_interpreter() {
         check(
             &name,
             &graph,
-            &[(Columns::Off, Isa::Avx2, 2), (Columns::Rows(4), Isa::Avx512, 2), (Columns::Off, Isa::Portable, 2)],
+            &[
+                (Columns::Off, Isa::Avx2, 2),
+                (Columns::Off, Isa::AvxVnni, 2),
+                (Columns::Rows(4), Isa::Avx512, 2),
+                (Columns::Off, Isa::Portable, 2),
+            ],
         )
         .unwrap_or_else(|e| panic!("{e}"));
     }
@@ -196,7 +203,7 @@ fn check_overlapped(case: &str, graph: &Graph) -> usize {
     let inputs = pseudo_random(graph, 7);
     let options = Options::default();
     let mut overlapping = 0;
-    for isa in [Isa::Portable, Isa::Avx2, Isa::Avx512] {
+    for isa in Isa::ALL {
         let mut engine = compiled(graph, &options, isa, 1).unwrap_or_else(|e| panic!("{case}: {e}"));
         overlapping = engine.program().schedule.iter().filter(|step| step.needs != Needs::All).count();
         let expected = run_with(graph, &mut engine, &Engine::run, &inputs);

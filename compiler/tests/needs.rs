@@ -230,7 +230,7 @@ fn units_wait_for_all_that_they_read() {
             ] {
                 let options = Options { panels, winograd, ..Options::default() };
                 let program = in_small_units(&graph, &options);
-                for isa in [Isa::Portable, Isa::Avx2, Isa::Avx512] {
+                for isa in Isa::ALL {
                     let parts = check(&graph, program, isa);
                     assert!(size[0] < 20 || parts > 50, "{size:?} {isa:?}: only {parts} units wait for a part");
                     let mut engine = Engine::with_isa(program, 1, isa).expect("one thread starts");

@@ -23,11 +23,12 @@ fn baked(graph: &Graph) -> Vec<Golden> {
     Golden::decode(&golden::bake(graph).expect("the interpreter has a result")).expect("what was encoded")
 }
 
-const VARIANTS: [(Isa, usize, Columns); 5] = [
+const VARIANTS: [(Isa, usize, Columns); 6] = [
     (Isa::Portable, 1, Columns::Off),
     (Isa::Portable, 2, Columns::Rows(3)),
     (Isa::Avx2, 2, Columns::Off),
     (Isa::Avx2, 1, Columns::Rows(2)),
+    (Isa::AvxVnni, 2, Columns::Auto),
     (Isa::Avx512, 2, Columns::Auto),
 ];
 
@@ -71,7 +72,7 @@ fn a_wrong_weight_is_found_in_its_layer() {
         .filter_map(|(at, layer)| matches!(layer.kind, Kind::Conv(_)).then_some(at))
         .collect();
     for &layer in [layers[0], layers[layers.len() / 2], layers[layers.len() - 1]].iter() {
-        for isa in [Isa::Portable, Isa::Avx2, Isa::Avx512] {
+        for isa in Isa::ALL {
             let mut plan = plan(&graph, Columns::Off).expect("plans");
             let Kind::Conv(conv) = &mut plan.layers[layer].kind else { unreachable!("a convolution was chosen") };
             // Bit 6 of an integer weight, or the highest bit of a float's mantissa.

@@ -4,7 +4,6 @@ use super::literal::{self, size};
 use super::{Identity, Package, kernel, unrolled};
 use crate::plan::{Note, Plan};
 use peristyle_runtime::engine::{Kind, Layer};
-use peristyle_runtime::kernels::conv::family::WIDE_REASON;
 use peristyle_runtime::kernels::conv::{
     Arithmetic, Blocking, Conv, Group, Panels, Residual, ResidualAt, Segment, Table, Winograd,
 };
@@ -57,7 +56,7 @@ pub fn emit(plan: &Plan, identity: &Identity, index: usize, name: &str, package:
     }
     let info = super::info::emit(&layer.info);
     let uses = uses(&identity.runtime, &imports);
-    let docs = docs(layer, note, layer.widest_isa() == Isa::Avx512);
+    let docs = docs(layer, note, layer.widest_isa());
     let doc_lines = docs.iter().map(|d| quote!(#![doc = #d]));
     let tokens = quote! {
         #(#doc_lines)*
@@ -86,8 +85,8 @@ fn uses(runtime: &str, imports: &BTreeSet<&str>) -> TokenStream {
     quote!(#(#lines)*)
 }
 
-/// `wide` says that the layer has its tables for AVX-512.
-fn docs(layer: &Layer, note: &Note, wide: bool) -> Vec<String> {
+/// `widest` is the best instruction set that the layer has its tables for.
+fn docs(layer: &Layer, note: &Note, widest: Isa) -> Vec<String> {
     let summary = match note.summary.split_once(": ") {
         Some((op, types)) => format!(" {op}: `{types}`"),
         None => format!(" {}", note.summary),
@@ -105,12 +104,14 @@ fn docs(layer: &Layer, note: &Note, wide: bool) -> Vec<String> {
             conv.nnz_macs as f64 / 1e6,
             conv.macs as f64 / 1e6,
         ));
-        lines.push(String::new());
-        lines.push(format!(" Kernel with AVX2: `{}`: {}.", conv.choice.name(), conv.choice.reason));
-        if wide {
-            let special = conv.choice.panels.is_some() || conv.choice.winograd.is_some();
-            let reason = if special { &conv.choice.reason } else { WIDE_REASON };
-            lines.extend([String::new(), format!(" Kernel with AVX-512: `{}`: {reason}.", conv.choice.wide_name())]);
+        let mut last = "";
+        for (isa, spelled) in [(Isa::Avx2, "AVX2"), (Isa::AvxVnni, "AVX-VNNI"), (Isa::Avx512, "AVX-512")] {
+            let kernel = conv.choice.kernel(isa).name;
+            if isa <= widest && kernel != last {
+                let reason = conv.choice.reason(isa);
+                lines.extend([String::new(), format!(" Kernel with {spelled}: `{kernel}`: {reason}.")]);
+            }
+            last = kernel;
         }
     }
     lines

@@ -2,7 +2,7 @@
 
 use super::{Options, blocking, panels, winograd};
 use crate::ir::{Conv, Data, Tensor};
-use peristyle_runtime::kernels::conv::family::find;
+use peristyle_runtime::kernels::conv::family::{Kernel, find, tables_only};
 use peristyle_runtime::kernels::conv::u8s8_panels::QUAD;
 use peristyle_runtime::kernels::conv::{Arithmetic, Blocking, MAX_GROUP, Panels, Winograd, f32_spconv, u8s8_spconv};
 use peristyle_runtime::simd::Isa;
@@ -117,19 +117,20 @@ pub struct Choice {
     pub panels: Option<Panels>,
     /// How the layer is computed by points, when it is.
     pub winograd: Option<Winograd>,
-    /// One sentence for the emitted documentation.
+    /// Why, where tables are not the only form there is.
     pub reason: String,
 }
 
 impl Choice {
-    /// Name of the kernel for AVX2; the other instruction sets have tables only.
-    pub fn name(&self) -> &'static str {
-        find(Isa::Avx2, self.arithmetic, self.unrolled, self.panels, self.winograd).name
+    /// The kernel that machines with `isa` run.
+    pub fn kernel(&self, isa: Isa) -> &'static Kernel {
+        find(isa, self.arithmetic, self.unrolled, self.panels, self.winograd)
     }
 
-    /// Name of the kernel for AVX-512 with VNNI.
-    pub fn wide_name(&self) -> &'static str {
-        find(Isa::Avx512, self.arithmetic, self.unrolled, self.panels, self.winograd).name
+    /// Why they run it.
+    pub fn reason(&self, isa: Isa) -> &str {
+        let special = self.panels.is_some() || self.winograd.is_some();
+        tables_only(isa, self.arithmetic).filter(|_| !special).unwrap_or(&self.reason)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Plan, Port};
 use peristyle_runtime::engine::{Kind, Needs};
+use peristyle_runtime::simd::Isa;
 use std::fmt;
 
 impl fmt::Display for Plan {
@@ -26,7 +27,7 @@ impl fmt::Display for Plan {
                     s.pattern,
                     conv.nnz_macs as f64 / 1e6,
                     conv.macs as f64 / 1e6,
-                    conv.choice.name(),
+                    conv.choice.kernel(Isa::Avx2).name,
                     conv.choice.reason
                 )?;
             }

@@ -2,7 +2,7 @@
 
 use super::info::LayerInfo;
 use super::spec::ModelSpec;
-use crate::kernels::conv::family::WIDE_REASON;
+use crate::kernels::conv::family::tables_only;
 use crate::kernels::conv::{Arithmetic, Conv};
 use crate::kernels::detect_head::DetectHead;
 use crate::kernels::map::Map;
@@ -107,10 +107,10 @@ pub struct Layer {
 
 impl Layer {
     /// The best instruction set that it has its tables for: integer layers that are compiled for machines without AVX-512
-    /// lack those for dot products.
+    /// lack those for its dot products.
     pub fn widest_isa(&self) -> Isa {
         match &self.kind {
-            Kind::Conv(conv) if conv.arithmetic == Arithmetic::U8S8 && conv.quads.is_none() => Isa::Avx2,
+            Kind::Conv(conv) if conv.arithmetic == Arithmetic::U8S8 && conv.quads.is_none() => Isa::AvxVnni,
             _ => Isa::Avx512,
         }
     }
@@ -146,7 +146,9 @@ impl Layer {
     pub fn reason(&self, isa: Isa) -> &str {
         match (&self.kind, isa) {
             (Kind::Conv(_), Isa::Portable) => "",
-            (Kind::Conv(conv), Isa::Avx512) if conv.panels.is_none() && conv.winograd.is_none() => WIDE_REASON,
+            (Kind::Conv(conv), _) if conv.panels.is_none() && conv.winograd.is_none() => {
+                tables_only(isa, conv.arithmetic).unwrap_or(&self.info.reason)
+            }
             _ => &self.info.reason,
         }
     }

@@ -66,7 +66,7 @@ impl DetectHead {
         unsafe {
             match isa {
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 | Isa::Avx512
+                Isa::Avx2 | Isa::AvxVnni | Isa::Avx512
                     if self.outputs.min(cells.level.map.width) >= avx2::LANES && !cells.level.map.is_split() =>
                 {
                     self.run_blocks(buffers, &cells);

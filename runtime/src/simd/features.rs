@@ -1,10 +1,12 @@
 //! Which instructions an instruction set needs, and which of them this machine has.
 
 use super::Isa;
+#[cfg(target_arch = "x86_64")]
+use super::has;
 
 impl Isa {
     /// All instruction sets, the best first.
-    pub const ALL: [Isa; 3] = [Isa::Avx512, Isa::Avx2, Isa::Portable];
+    pub const ALL: [Isa; 4] = [Isa::Avx512, Isa::AvxVnni, Isa::Avx2, Isa::Portable];
 
     /// The instructions that kernels of this set use, and whether this machine and its system have them.
     pub fn features(self) -> Vec<(&'static str, bool)> {
@@ -16,6 +18,10 @@ impl Isa {
             match self {
                 Isa::Portable => Vec::new(),
                 Isa::Avx2 => features!("avx2", "fma"),
+                Isa::AvxVnni if !has!("avxvnni") && has!("avx512vnni") => {
+                    features!("avx2", "fma", "avx512vl", "avx512vnni")
+                }
+                Isa::AvxVnni => features!("avx2", "fma", "avxvnni"),
                 Isa::Avx512 => {
                     features!("avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni")
                 }
@@ -24,8 +30,7 @@ impl Isa {
         #[cfg(not(target_arch = "x86_64"))]
         match self {
             Isa::Portable => Vec::new(),
-            Isa::Avx2 => vec![("x86-64", false)],
-            Isa::Avx512 => vec![("x86-64", false)],
+            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 => vec![("x86-64", false)],
         }
     }
 

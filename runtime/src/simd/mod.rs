@@ -28,18 +28,21 @@ pub enum Isa {
     Portable,
     /// x86-64 with AVX2 and FMA.
     Avx2,
+    /// The same with dot products of bytes in 256 bits: AVX-VNNI, or AVX-512 VL and VNNI.
+    AvxVnni,
     /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI as well.
     Avx512,
 }
 
 impl Isa {
-    /// The best instruction set of this machine; without `std`, of the target. `PERISTYLE_ISA=portable` (or `avx2`, `avx512`) lowers it, never raises it.
+    /// The best instruction set of this machine; without `std`, of the target. `PERISTYLE_ISA=portable` (or `avx2`, `avxvnni`, `avx512`) lowers it, never raises it.
     pub fn detect() -> Isa {
         let best = Isa::best();
         #[cfg(feature = "std")]
         let best = match std::env::var("PERISTYLE_ISA").as_deref() {
             Ok("portable") => Isa::Portable,
             Ok("avx2") => best.min(Isa::Avx2),
+            Ok("avxvnni") => best.min(Isa::AvxVnni),
             _ => best,
         };
         best
@@ -50,7 +53,11 @@ impl Isa {
         if has!("avx2") && has!("fma") {
             let avx512 =
                 has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") && has!("avx512vnni");
-            return if avx512 { Isa::Avx512 } else { Isa::Avx2 };
+            return match () {
+                () if avx512 => Isa::Avx512,
+                () if has!("avxvnni") => Isa::AvxVnni,
+                () => Isa::Avx2,
+            };
         }
         Isa::Portable
     }
@@ -60,6 +67,7 @@ impl Isa {
         match self {
             Isa::Portable => "portable",
             Isa::Avx2 => "avx2",
+            Isa::AvxVnni => "avxvnni",
             Isa::Avx512 => "avx512",
         }
     }
@@ -154,7 +162,7 @@ macro_rules! per_isa {
                 unsafe {
                     match isa {
                         #[cfg(target_arch = "x86_64")]
-                        $crate::simd::Isa::Avx2 => avx2(self $(, $arg)*),
+                        $crate::simd::Isa::Avx2 | $crate::simd::Isa::AvxVnni => avx2(self $(, $arg)*),
                         #[cfg(target_arch = "x86_64")]
                         $crate::simd::Isa::Avx512 => avx512(self $(, $arg)*),
                         _ => self.$with($($arg),*),

@@ -39,11 +39,19 @@ impl Peak {
                 };
                 return Peak { f32, u8s8 };
             }
-            Isa::Avx2 => {
+            isa @ (Isa::AvxVnni | Isa::Avx2) => {
                 // SAFETY: the machine has AVX2 and FMA.
                 let f32 = rate(|n| unsafe { x86::fma_ymm(n) }, 12 * 8, "vfmadd231ps ymm");
-                // SAFETY: as above.
-                let u8s8 = rate(|n| unsafe { x86::pairs_ymm(n) }, 12 * 32, "vpmaddubsw ymm, vpaddw ymm");
+                let u8s8 = if isa == Isa::Avx2 {
+                    // SAFETY: as above.
+                    rate(|n| unsafe { x86::pairs_ymm(n) }, 12 * 32, "vpmaddubsw ymm, vpaddw ymm")
+                } else if super::has!("avxvnni") {
+                    // SAFETY: the machine has AVX-VNNI.
+                    rate(|n| unsafe { x86::dot_ymm(n) }, 12 * 32, "vpdpbusd ymm")
+                } else {
+                    // SAFETY: the machine has AVX-512 VL and VNNI, or the instruction set would be a lower one.
+                    rate(|n| unsafe { x86::dot_ymm_evex(n) }, 12 * 32, "vpdpbusd ymm")
+                };
                 return Peak { f32, u8s8 };
             }
             Isa::Portable => {}
@@ -141,6 +149,13 @@ mod x86 {
         ["vmovaps ymm13, ymm12"],
         ["vpmaddubsw ymm14, ymm12, ymm13", "vpaddw ymm\\i, ymm\\i, ymm14"]
     );
+    register_loop!(dot_ymm, "avx2,avxvnni", ["vmovaps ymm13, ymm12"], ["{{vex}} vpdpbusd ymm\\i, ymm12, ymm13"]);
+    register_loop!(
+        dot_ymm_evex,
+        "avx512f,avx512vl,avx512vnni",
+        ["vmovaps ymm13, ymm12"],
+        ["{{evex}} vpdpbusd ymm\\i, ymm12, ymm13"]
+    );
     register_loop!(
         fma_zmm,
         "avx512f",
@@ -167,7 +182,7 @@ mod tests {
 
     #[test]
     fn every_instruction_set_of_this_machine_has_a_rate() {
-        for isa in [Isa::Portable, Isa::Avx2, Isa::Avx512].into_iter().filter(|isa| *isa <= Isa::best()) {
+        for isa in Isa::ALL.into_iter().filter(|isa| *isa <= Isa::best()) {
             let peak = Peak::measure(isa);
             for rate in [peak.f32, peak.u8s8] {
                 // A tenth of one multiplication per nanosecond is slower than any machine; 10 TMAC/s is faster than any core.

@@ -31,9 +31,12 @@ pub fn assembly(conv: &Conv, header: &str, symbol: impl Fn(usize) -> String) -> 
     text
 }
 
-/// The table that straight-line code is made from.
+/// The table that straight-line code is made from: integers that have such code have a table for it.
 pub fn source(conv: &Conv) -> &Table {
-    conv.unrolled.as_ref().unwrap_or(&conv.table)
+    match conv.arithmetic {
+        Arithmetic::F32 => &conv.table,
+        Arithmetic::U8S8 => conv.unrolled.as_ref().expect("packed with the decision for straight-line code"),
+    }
 }
 
 /// Addresses weights with one-byte displacements: `rax` follows the one being read.

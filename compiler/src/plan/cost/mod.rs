@@ -15,7 +15,7 @@ pub use cpu::{CPUS, Cpu};
 
 use super::Plan;
 use peristyle_runtime::engine::Layer;
-use peristyle_runtime::kernels::conv::family::{Kernel, find};
+use peristyle_runtime::kernels::conv::family::Kernel;
 use peristyle_runtime::simd::Isa;
 use rates::Bound;
 use work::Tally;
@@ -66,7 +66,7 @@ impl Prediction {
 /// The kernel that computes a convolution of a plan.
 pub fn kernel(plan: &Plan, layer: usize, isa: Isa) -> Option<&'static Kernel> {
     let choice = &plan.notes[layer].conv.as_ref()?.choice;
-    Some(find(isa, choice.arithmetic, choice.unrolled, choice.panels, choice.winograd))
+    Some(choice.kernel(isa))
 }
 
 fn seconds(tally: &Tally, cpu: &Cpu, threads: usize, units: usize) -> f64 {

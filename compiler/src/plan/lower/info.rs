@@ -7,6 +7,7 @@ use crate::plan::draft::{Draft, Source};
 use peristyle_runtime::engine::{Kind, LayerInfo, Shape, Window};
 use peristyle_runtime::kernels::conv::Arithmetic;
 use peristyle_runtime::kernels::strided::AXES;
+use peristyle_runtime::simd::Isa;
 
 impl Lowering<'_> {
     pub(super) fn info(&self, draft: &Draft, kind: &Kind, conv: Option<&ConvNote>) -> LayerInfo {
@@ -34,7 +35,7 @@ impl Lowering<'_> {
                     Arithmetic::U8S8 => 8,
                 };
                 info.macs = (conv.macs, conv.nnz_macs);
-                info.kernel = conv.choice.name().into();
+                info.kernel = conv.choice.kernel(Isa::Avx2).name.into();
                 info.reason = conv.choice.reason.clone().into();
             }
             None => {

@@ -4,7 +4,7 @@
 //! weights first, each where the sums of its outputs stay lowest. What fills no block of the larger sizes goes to the
 //! smaller ones, and a handful of rows of one output to the pairs of both.
 
-use super::{Builder, Row, groups, merge, words};
+use super::{Builder, Row, groups, merge};
 use peristyle_runtime::kernels::conv::u8s8_spconv::{
     BLOCK_NEGATIVE, BLOCK_POSITIVE, PAIR_BLOCKS, PAIR_MASKS, PAIRS_AHEAD, PAIRS_GROUP, PART_BLOCKS,
 };
@@ -12,6 +12,8 @@ use peristyle_runtime::kernels::conv::{Segment, Table};
 
 /// Bins among which a row finds the best: with more of them rows of a block would lie far apart.
 const WINDOW: usize = 16;
+/// Rows of a pair.
+const PAIR: usize = 2;
 /// Eighths of a block that must be rows.
 const FULL: usize = 6;
 /// Rows of one output, left over by its blocks, that are cheaper as pairs of both.
@@ -23,9 +25,9 @@ pub fn pack_u8s8_pairs(rows: &[Row<i8>]) -> Table {
     for (outputs, rows) in groups(rows, PAIRS_GROUP) {
         let rows: Vec<PairRow> = merge(&rows).into_iter().map(PairRow::new).collect();
         let parts = parts(&rows, outputs.len());
-        let (mut offsets, mut halves, mut segments) = (Vec::new(), Vec::new(), Vec::new());
-        parts.iter().for_each(|part| part.write(&mut offsets, &mut halves, &mut segments));
-        builder.group(&outputs, offsets, words(&halves), &segments);
+        let (mut offsets, mut words, mut segments) = (Vec::new(), Vec::new(), Vec::new());
+        parts.iter().for_each(|part| part.write(&mut offsets, &mut words, &mut segments));
+        builder.group(&outputs, offsets, words, &segments);
     }
     // The kernel reads offsets ahead.
     builder.offsets.extend([0; 2 * PAIRS_AHEAD]);
@@ -152,7 +154,7 @@ impl Part {
         both + first.max(second)
     }
 
-    fn write(&self, offsets: &mut Vec<i32>, halves: &mut Vec<[i8; 2]>, segments: &mut Vec<Segment>) {
+    fn write(&self, offsets: &mut Vec<i32>, words: &mut Vec<u32>, segments: &mut Vec<Segment>) {
         for (mask, bins) in PAIR_MASKS.into_iter().zip(&self.bins) {
             for (block, bins) in PAIR_BLOCKS.into_iter().zip(bins) {
                 let count = u16::try_from(bins.len()).expect("a part has few blocks");
@@ -162,10 +164,12 @@ impl Part {
                     rows.sort_by_key(|row| row.offset);
                     let last = rows.last().expect("bins are not empty").offset;
                     rows.resize(2 * block, PairRow { offset: last, weights: [0; PAIRS_GROUP] });
-                    for pair in rows.chunks(2) {
-                        offsets.extend([pair[0].offset, pair[1].offset]);
+                    offsets.extend(rows.iter().map(|row| row.offset));
+                    for pairs in rows.chunks(2 * PAIR) {
                         let used = (0..PAIRS_GROUP).filter(|j| mask >> j & 1 == 1);
-                        halves.extend(used.map(|j| [pair[0].weights[j], pair[1].weights[j]]));
+                        words.extend(
+                            used.map(|j| u32::from_le_bytes(std::array::from_fn(|i| pairs[i].weights[j] as u8))),
+                        );
                     }
                 }
             }
@@ -213,8 +217,9 @@ fn fill(rows: Vec<PairRow>, bins: &mut [Vec<Bin>; PAIR_BLOCKS.len()], lift: bool
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{expand_pairs, random};
+    use super::super::tests::random;
     use super::*;
+    use peristyle_runtime::kernels::conv::Group;
 
     const SHAPES: [(usize, usize, u32, u32); 10] = [
         (1, 1, 0, 127),
@@ -229,11 +234,42 @@ mod tests {
         (2, 4608, 20, 20),
     ];
 
+    /// What stands for two pairs: their offsets, and for every output that uses them its four weights.
+    type Quad = ([i32; 4], Vec<(usize, [i8; 4])>);
+
+    /// The quads of a group by segment, in the order of the table.
+    fn quads(table: &Table, group: &Group) -> Vec<(Segment, Vec<Quad>)> {
+        let (mut offset, mut weight) = (group.offset as usize, group.weight as usize);
+        let mut quad = |segment: &Segment| {
+            let offsets = std::array::from_fn(|i| table.offsets[offset + i]);
+            offset += 4;
+            let used = (0..PAIRS_GROUP).filter(|j| segment.mask >> j & 1 == 1);
+            let weights = used.map(|j| {
+                weight += 1;
+                (j, table.weights[weight - 1].to_le_bytes().map(|w| w as i8))
+            });
+            (offsets, weights.collect())
+        };
+        let segments = table.segments(group).iter();
+        segments.map(|segment| (*segment, (0..segment.entries() / 2).map(|_| quad(segment)).collect())).collect()
+    }
+
     #[test]
     fn every_weight_is_packed_once() {
         for (outputs, inputs, zeros, largest) in SHAPES {
             let rows = random(outputs, inputs, zeros, largest);
-            assert_eq!(expand_pairs(&pack_u8s8_pairs(&rows), outputs), rows, "{outputs} {inputs} {zeros} {largest}");
+            let table = pack_u8s8_pairs(&rows);
+            let mut packed = vec![Vec::new(); outputs];
+            for group in table.groups.iter() {
+                for (offsets, weights) in quads(&table, group).into_iter().flat_map(|(_, quads)| quads) {
+                    for (j, weights) in weights {
+                        let used = offsets.into_iter().zip(weights).filter(|(_, w)| *w != 0);
+                        packed[usize::from(group.outputs[j])].extend(used);
+                    }
+                }
+            }
+            packed.iter_mut().for_each(|row| row.sort_unstable());
+            assert_eq!(packed, rows, "{outputs} {inputs} {zeros} {largest}");
         }
     }
 
@@ -242,23 +278,18 @@ mod tests {
         for (outputs, inputs, zeros, largest) in SHAPES {
             let table = pack_u8s8_pairs(&random(outputs, inputs, zeros, largest));
             for group in table.groups.iter() {
-                let mut weight = group.weight as usize * 2;
-                for part in table.segments(group).chunks(PAIR_BLOCKS.len() * PAIR_MASKS.len()) {
+                for part in quads(&table, group).chunks(PAIR_BLOCKS.len() * PAIR_MASKS.len()) {
                     let mut blocks = [0; PAIRS_GROUP];
-                    for segment in part {
-                        let used: Vec<usize> = (0..PAIRS_GROUP).filter(|j| segment.mask >> j & 1 == 1).collect();
-                        for _ in 0..segment.count {
+                    for (segment, quads) in part {
+                        for block in quads.chunks(usize::from(segment.block) / 2) {
                             let mut sums = [(0, 0); PAIRS_GROUP];
-                            for _ in 0..segment.block {
-                                for &j in &used {
-                                    for w in table.halves()[weight].map(i32::from) {
-                                        sums[j] = (sums[j].0 + w.max(0), sums[j].1 - w.min(0));
-                                    }
-                                    weight += 1;
+                            for (j, weights) in block.iter().flat_map(|(_, weights)| weights) {
+                                for w in weights.map(i32::from) {
+                                    sums[*j] = (sums[*j].0 + w.max(0), sums[*j].1 - w.min(0));
                                 }
                             }
                             assert!(fits(sums));
-                            used.iter().for_each(|&j| blocks[j] += 1);
+                            block[0].1.iter().for_each(|(j, _)| blocks[*j] += 1);
                         }
                     }
                     assert!(blocks.iter().all(|&n| n <= PART_BLOCKS));

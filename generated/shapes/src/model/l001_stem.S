@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_c19d2a7bc473a84f_l001_g0
-.hidden peristyle_c19d2a7bc473a84f_l001_g0
-.type peristyle_c19d2a7bc473a84f_l001_g0,@function
+.globl peristyle_53ff5a429e96541d_l001_g0
+.hidden peristyle_53ff5a429e96541d_l001_g0
+.type peristyle_53ff5a429e96541d_l001_g0,@function
 .p2align 6
-peristyle_c19d2a7bc473a84f_l001_g0:
+peristyle_53ff5a429e96541d_l001_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -478,12 +478,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c19d2a7bc473a84f_l001_g0,.-peristyle_c19d2a7bc473a84f_l001_g0
-.globl peristyle_c19d2a7bc473a84f_l001_g1
-.hidden peristyle_c19d2a7bc473a84f_l001_g1
-.type peristyle_c19d2a7bc473a84f_l001_g1,@function
+.size peristyle_53ff5a429e96541d_l001_g0,.-peristyle_53ff5a429e96541d_l001_g0
+.globl peristyle_53ff5a429e96541d_l001_g1
+.hidden peristyle_53ff5a429e96541d_l001_g1
+.type peristyle_53ff5a429e96541d_l001_g1,@function
 .p2align 6
-peristyle_c19d2a7bc473a84f_l001_g1:
+peristyle_53ff5a429e96541d_l001_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -786,5 +786,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c19d2a7bc473a84f_l001_g1,.-peristyle_c19d2a7bc473a84f_l001_g1
+.size peristyle_53ff5a429e96541d_l001_g1,.-peristyle_53ff5a429e96541d_l001_g1
 .section .note.GNU-stack,"",@progbits

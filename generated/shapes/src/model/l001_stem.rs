@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -19,7 +21,7 @@ use peristyle_runtime::kernels::conv::{
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(peristyle_c19d2a7bc473a84f_l001_g0 peristyle_c19d2a7bc473a84f_l001_g1);
+declare_unrolled!(peristyle_53ff5a429e96541d_l001_g0 peristyle_53ff5a429e96541d_l001_g1);
 static TABLE: &Aligned<[u8; 4224]> = &Aligned(*include_bytes!("l001_stem.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 3], (0, 9), 0, 0, None),
@@ -37,14 +39,14 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 52),
         0,
         0,
-        unrolled!(peristyle_c19d2a7bc473a84f_l001_g0),
+        unrolled!(peristyle_53ff5a429e96541d_l001_g0),
     ),
     Group::new(
         &[1, 2, 5, 7],
         (52, 48),
         104,
         61,
-        unrolled!(peristyle_c19d2a7bc473a84f_l001_g1),
+        unrolled!(peristyle_53ff5a429e96541d_l001_g1),
     ),
 ];
 /// The layer.

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_86fdfee5f0d141fe_l002_g0
-.hidden peristyle_86fdfee5f0d141fe_l002_g0
-.type peristyle_86fdfee5f0d141fe_l002_g0,@function
+.globl peristyle_2039922a9d30e4be_l002_g0
+.hidden peristyle_2039922a9d30e4be_l002_g0
+.type peristyle_2039922a9d30e4be_l002_g0,@function
 .p2align 6
-peristyle_86fdfee5f0d141fe_l002_g0:
+peristyle_2039922a9d30e4be_l002_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -347,12 +347,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_86fdfee5f0d141fe_l002_g0,.-peristyle_86fdfee5f0d141fe_l002_g0
-.globl peristyle_86fdfee5f0d141fe_l002_g1
-.hidden peristyle_86fdfee5f0d141fe_l002_g1
-.type peristyle_86fdfee5f0d141fe_l002_g1,@function
+.size peristyle_2039922a9d30e4be_l002_g0,.-peristyle_2039922a9d30e4be_l002_g0
+.globl peristyle_2039922a9d30e4be_l002_g1
+.hidden peristyle_2039922a9d30e4be_l002_g1
+.type peristyle_2039922a9d30e4be_l002_g1,@function
 .p2align 6
-peristyle_86fdfee5f0d141fe_l002_g1:
+peristyle_2039922a9d30e4be_l002_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -602,12 +602,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_86fdfee5f0d141fe_l002_g1,.-peristyle_86fdfee5f0d141fe_l002_g1
-.globl peristyle_86fdfee5f0d141fe_l002_g2
-.hidden peristyle_86fdfee5f0d141fe_l002_g2
-.type peristyle_86fdfee5f0d141fe_l002_g2,@function
+.size peristyle_2039922a9d30e4be_l002_g1,.-peristyle_2039922a9d30e4be_l002_g1
+.globl peristyle_2039922a9d30e4be_l002_g2
+.hidden peristyle_2039922a9d30e4be_l002_g2
+.type peristyle_2039922a9d30e4be_l002_g2,@function
 .p2align 6
-peristyle_86fdfee5f0d141fe_l002_g2:
+peristyle_2039922a9d30e4be_l002_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -827,12 +827,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_86fdfee5f0d141fe_l002_g2,.-peristyle_86fdfee5f0d141fe_l002_g2
-.globl peristyle_86fdfee5f0d141fe_l002_g3
-.hidden peristyle_86fdfee5f0d141fe_l002_g3
-.type peristyle_86fdfee5f0d141fe_l002_g3,@function
+.size peristyle_2039922a9d30e4be_l002_g2,.-peristyle_2039922a9d30e4be_l002_g2
+.globl peristyle_2039922a9d30e4be_l002_g3
+.hidden peristyle_2039922a9d30e4be_l002_g3
+.type peristyle_2039922a9d30e4be_l002_g3,@function
 .p2align 6
-peristyle_86fdfee5f0d141fe_l002_g3:
+peristyle_2039922a9d30e4be_l002_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1037,5 +1037,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_86fdfee5f0d141fe_l002_g3,.-peristyle_86fdfee5f0d141fe_l002_g3
+.size peristyle_2039922a9d30e4be_l002_g3,.-peristyle_2039922a9d30e4be_l002_g3
 .section .note.GNU-stack,"",@progbits

@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,8 +22,8 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_86fdfee5f0d141fe_l002_g0 peristyle_86fdfee5f0d141fe_l002_g1
-    peristyle_86fdfee5f0d141fe_l002_g2 peristyle_86fdfee5f0d141fe_l002_g3
+    peristyle_2039922a9d30e4be_l002_g0 peristyle_2039922a9d30e4be_l002_g1
+    peristyle_2039922a9d30e4be_l002_g2 peristyle_2039922a9d30e4be_l002_g3
 );
 static TABLE: &Aligned<[u8; 4960]> = &Aligned(*include_bytes!("l002_down4.bin"));
 static GROUPS: &[Group] = &[
@@ -46,28 +48,28 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 26),
         0,
         0,
-        unrolled!(peristyle_86fdfee5f0d141fe_l002_g0),
+        unrolled!(peristyle_2039922a9d30e4be_l002_g0),
     ),
     Group::new(
         &[1, 10, 6, 9],
         (26, 33),
         52,
         27,
-        unrolled!(peristyle_86fdfee5f0d141fe_l002_g1),
+        unrolled!(peristyle_2039922a9d30e4be_l002_g1),
     ),
     Group::new(
         &[2, 14, 3, 4],
         (59, 29),
         118,
         62,
-        unrolled!(peristyle_86fdfee5f0d141fe_l002_g2),
+        unrolled!(peristyle_2039922a9d30e4be_l002_g2),
     ),
     Group::new(
         &[7, 15, 8, 11],
         (88, 28),
         176,
         90,
-        unrolled!(peristyle_86fdfee5f0d141fe_l002_g3),
+        unrolled!(peristyle_2039922a9d30e4be_l002_g3),
     ),
 ];
 /// The layer.

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_1e959ab7499984e3_l003_g0
-.hidden peristyle_1e959ab7499984e3_l003_g0
-.type peristyle_1e959ab7499984e3_l003_g0,@function
+.globl peristyle_e95b2229cd63c2a4_l003_g0
+.hidden peristyle_e95b2229cd63c2a4_l003_g0
+.type peristyle_e95b2229cd63c2a4_l003_g0,@function
 .p2align 6
-peristyle_1e959ab7499984e3_l003_g0:
+peristyle_e95b2229cd63c2a4_l003_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -297,12 +297,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_1e959ab7499984e3_l003_g0,.-peristyle_1e959ab7499984e3_l003_g0
-.globl peristyle_1e959ab7499984e3_l003_g1
-.hidden peristyle_1e959ab7499984e3_l003_g1
-.type peristyle_1e959ab7499984e3_l003_g1,@function
+.size peristyle_e95b2229cd63c2a4_l003_g0,.-peristyle_e95b2229cd63c2a4_l003_g0
+.globl peristyle_e95b2229cd63c2a4_l003_g1
+.hidden peristyle_e95b2229cd63c2a4_l003_g1
+.type peristyle_e95b2229cd63c2a4_l003_g1,@function
 .p2align 6
-peristyle_1e959ab7499984e3_l003_g1:
+peristyle_e95b2229cd63c2a4_l003_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -465,5 +465,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_1e959ab7499984e3_l003_g1,.-peristyle_1e959ab7499984e3_l003_g1
+.size peristyle_e95b2229cd63c2a4_l003_g1,.-peristyle_e95b2229cd63c2a4_l003_g1
 .section .note.GNU-stack,"",@progbits

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_033b1f0816ed0eba_l004_g0
-.hidden peristyle_033b1f0816ed0eba_l004_g0
-.type peristyle_033b1f0816ed0eba_l004_g0,@function
+.globl peristyle_a5c813f4f26c25cc_l004_g0
+.hidden peristyle_a5c813f4f26c25cc_l004_g0
+.type peristyle_a5c813f4f26c25cc_l004_g0,@function
 .p2align 6
-peristyle_033b1f0816ed0eba_l004_g0:
+peristyle_a5c813f4f26c25cc_l004_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -267,12 +267,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_033b1f0816ed0eba_l004_g0,.-peristyle_033b1f0816ed0eba_l004_g0
-.globl peristyle_033b1f0816ed0eba_l004_g1
-.hidden peristyle_033b1f0816ed0eba_l004_g1
-.type peristyle_033b1f0816ed0eba_l004_g1,@function
+.size peristyle_a5c813f4f26c25cc_l004_g0,.-peristyle_a5c813f4f26c25cc_l004_g0
+.globl peristyle_a5c813f4f26c25cc_l004_g1
+.hidden peristyle_a5c813f4f26c25cc_l004_g1
+.type peristyle_a5c813f4f26c25cc_l004_g1,@function
 .p2align 6
-peristyle_033b1f0816ed0eba_l004_g1:
+peristyle_a5c813f4f26c25cc_l004_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -407,5 +407,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_033b1f0816ed0eba_l004_g1,.-peristyle_033b1f0816ed0eba_l004_g1
+.size peristyle_a5c813f4f26c25cc_l004_g1,.-peristyle_a5c813f4f26c25cc_l004_g1
 .section .note.GNU-stack,"",@progbits

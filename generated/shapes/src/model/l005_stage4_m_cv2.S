@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_58279ac97854bec3_l005_g0
-.hidden peristyle_58279ac97854bec3_l005_g0
-.type peristyle_58279ac97854bec3_l005_g0,@function
+.globl peristyle_51fa6ddfe5e37d7a_l005_g0
+.hidden peristyle_51fa6ddfe5e37d7a_l005_g0
+.type peristyle_51fa6ddfe5e37d7a_l005_g0,@function
 .p2align 6
-peristyle_58279ac97854bec3_l005_g0:
+peristyle_51fa6ddfe5e37d7a_l005_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -346,12 +346,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_58279ac97854bec3_l005_g0,.-peristyle_58279ac97854bec3_l005_g0
-.globl peristyle_58279ac97854bec3_l005_g1
-.hidden peristyle_58279ac97854bec3_l005_g1
-.type peristyle_58279ac97854bec3_l005_g1,@function
+.size peristyle_51fa6ddfe5e37d7a_l005_g0,.-peristyle_51fa6ddfe5e37d7a_l005_g0
+.globl peristyle_51fa6ddfe5e37d7a_l005_g1
+.hidden peristyle_51fa6ddfe5e37d7a_l005_g1
+.type peristyle_51fa6ddfe5e37d7a_l005_g1,@function
 .p2align 6
-peristyle_58279ac97854bec3_l005_g1:
+peristyle_51fa6ddfe5e37d7a_l005_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -567,5 +567,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_58279ac97854bec3_l005_g1,.-peristyle_58279ac97854bec3_l005_g1
+.size peristyle_51fa6ddfe5e37d7a_l005_g1,.-peristyle_51fa6ddfe5e37d7a_l005_g1
 .section .note.GNU-stack,"",@progbits

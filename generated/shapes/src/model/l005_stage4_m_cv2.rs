@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,7 +22,7 @@ use peristyle_runtime::kernels::conv::{Residual, ResidualAt};
 use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
-declare_unrolled!(peristyle_58279ac97854bec3_l005_g0 peristyle_58279ac97854bec3_l005_g1);
+declare_unrolled!(peristyle_51fa6ddfe5e37d7a_l005_g0 peristyle_51fa6ddfe5e37d7a_l005_g1);
 static TABLE: &Aligned<[u8; 2496]> = &Aligned(*include_bytes!("l005_stage4_m_cv2.bin"));
 static GROUPS: &[Group] = &[
     Group::new(&[0, 1], (0, 9), 0, 0, None),
@@ -38,14 +40,14 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 29),
         0,
         0,
-        unrolled!(peristyle_58279ac97854bec3_l005_g0),
+        unrolled!(peristyle_51fa6ddfe5e37d7a_l005_g0),
     ),
     Group::new(
         &[2, 5, 3, 7],
         (29, 28),
         58,
         29,
-        unrolled!(peristyle_58279ac97854bec3_l005_g1),
+        unrolled!(peristyle_51fa6ddfe5e37d7a_l005_g1),
     ),
 ];
 /// The layer.

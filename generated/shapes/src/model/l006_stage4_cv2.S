@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_9bfa90d831cb2852_l006_g0
-.hidden peristyle_9bfa90d831cb2852_l006_g0
-.type peristyle_9bfa90d831cb2852_l006_g0,@function
+.globl peristyle_782a132c4ddbbc4d_l006_g0
+.hidden peristyle_782a132c4ddbbc4d_l006_g0
+.type peristyle_782a132c4ddbbc4d_l006_g0,@function
 .p2align 6
-peristyle_9bfa90d831cb2852_l006_g0:
+peristyle_782a132c4ddbbc4d_l006_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -317,12 +317,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_9bfa90d831cb2852_l006_g0,.-peristyle_9bfa90d831cb2852_l006_g0
-.globl peristyle_9bfa90d831cb2852_l006_g1
-.hidden peristyle_9bfa90d831cb2852_l006_g1
-.type peristyle_9bfa90d831cb2852_l006_g1,@function
+.size peristyle_782a132c4ddbbc4d_l006_g0,.-peristyle_782a132c4ddbbc4d_l006_g0
+.globl peristyle_782a132c4ddbbc4d_l006_g1
+.hidden peristyle_782a132c4ddbbc4d_l006_g1
+.type peristyle_782a132c4ddbbc4d_l006_g1,@function
 .p2align 6
-peristyle_9bfa90d831cb2852_l006_g1:
+peristyle_782a132c4ddbbc4d_l006_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -490,5 +490,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_9bfa90d831cb2852_l006_g1,.-peristyle_9bfa90d831cb2852_l006_g1
+.size peristyle_782a132c4ddbbc4d_l006_g1,.-peristyle_782a132c4ddbbc4d_l006_g1
 .section .note.GNU-stack,"",@progbits

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_b6747d0e60975044_l007_g0
-.hidden peristyle_b6747d0e60975044_l007_g0
-.type peristyle_b6747d0e60975044_l007_g0,@function
+.globl peristyle_ddee67289e699875_l007_g0
+.hidden peristyle_ddee67289e699875_l007_g0
+.type peristyle_ddee67289e699875_l007_g0,@function
 .p2align 6
-peristyle_b6747d0e60975044_l007_g0:
+peristyle_ddee67289e699875_l007_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -287,12 +287,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_b6747d0e60975044_l007_g0,.-peristyle_b6747d0e60975044_l007_g0
-.globl peristyle_b6747d0e60975044_l007_g1
-.hidden peristyle_b6747d0e60975044_l007_g1
-.type peristyle_b6747d0e60975044_l007_g1,@function
+.size peristyle_ddee67289e699875_l007_g0,.-peristyle_ddee67289e699875_l007_g0
+.globl peristyle_ddee67289e699875_l007_g1
+.hidden peristyle_ddee67289e699875_l007_g1
+.type peristyle_ddee67289e699875_l007_g1,@function
 .p2align 6
-peristyle_b6747d0e60975044_l007_g1:
+peristyle_ddee67289e699875_l007_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -450,12 +450,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_b6747d0e60975044_l007_g1,.-peristyle_b6747d0e60975044_l007_g1
-.globl peristyle_b6747d0e60975044_l007_g2
-.hidden peristyle_b6747d0e60975044_l007_g2
-.type peristyle_b6747d0e60975044_l007_g2,@function
+.size peristyle_ddee67289e699875_l007_g1,.-peristyle_ddee67289e699875_l007_g1
+.globl peristyle_ddee67289e699875_l007_g2
+.hidden peristyle_ddee67289e699875_l007_g2
+.type peristyle_ddee67289e699875_l007_g2,@function
 .p2align 6
-peristyle_b6747d0e60975044_l007_g2:
+peristyle_ddee67289e699875_l007_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -607,12 +607,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_b6747d0e60975044_l007_g2,.-peristyle_b6747d0e60975044_l007_g2
-.globl peristyle_b6747d0e60975044_l007_g3
-.hidden peristyle_b6747d0e60975044_l007_g3
-.type peristyle_b6747d0e60975044_l007_g3,@function
+.size peristyle_ddee67289e699875_l007_g2,.-peristyle_ddee67289e699875_l007_g2
+.globl peristyle_ddee67289e699875_l007_g3
+.hidden peristyle_ddee67289e699875_l007_g3
+.type peristyle_ddee67289e699875_l007_g3,@function
 .p2align 6
-peristyle_b6747d0e60975044_l007_g3:
+peristyle_ddee67289e699875_l007_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -771,5 +771,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_b6747d0e60975044_l007_g3,.-peristyle_b6747d0e60975044_l007_g3
+.size peristyle_ddee67289e699875_l007_g3,.-peristyle_ddee67289e699875_l007_g3
 .section .note.GNU-stack,"",@progbits

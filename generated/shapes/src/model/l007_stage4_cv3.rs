@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,8 +22,8 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_b6747d0e60975044_l007_g0 peristyle_b6747d0e60975044_l007_g1
-    peristyle_b6747d0e60975044_l007_g2 peristyle_b6747d0e60975044_l007_g3
+    peristyle_ddee67289e699875_l007_g0 peristyle_ddee67289e699875_l007_g1
+    peristyle_ddee67289e699875_l007_g2 peristyle_ddee67289e699875_l007_g3
 );
 static TABLE: &Aligned<[u8; 1856]> = &Aligned(*include_bytes!("l007_stage4_cv3.bin"));
 static GROUPS: &[Group] = &[
@@ -46,28 +48,28 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 9),
         0,
         0,
-        unrolled!(peristyle_b6747d0e60975044_l007_g0),
+        unrolled!(peristyle_ddee67289e699875_l007_g0),
     ),
     Group::new(
         &[2, 12, 4, 11],
         (9, 8),
         18,
         10,
-        unrolled!(peristyle_b6747d0e60975044_l007_g1),
+        unrolled!(peristyle_ddee67289e699875_l007_g1),
     ),
     Group::new(
         &[5, 6, 7, 13],
         (17, 7),
         34,
         21,
-        unrolled!(peristyle_b6747d0e60975044_l007_g2),
+        unrolled!(peristyle_ddee67289e699875_l007_g2),
     ),
     Group::new(
         &[8, 10, 9, 15],
         (24, 7),
         48,
         31,
-        unrolled!(peristyle_b6747d0e60975044_l007_g3),
+        unrolled!(peristyle_ddee67289e699875_l007_g3),
     ),
 ];
 /// The layer.

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_16de26ff3dc4d6f8_l008_g0
-.hidden peristyle_16de26ff3dc4d6f8_l008_g0
-.type peristyle_16de26ff3dc4d6f8_l008_g0,@function
+.globl peristyle_dc587b7009ce43fb_l008_g0
+.hidden peristyle_dc587b7009ce43fb_l008_g0
+.type peristyle_dc587b7009ce43fb_l008_g0,@function
 .p2align 6
-peristyle_16de26ff3dc4d6f8_l008_g0:
+peristyle_dc587b7009ce43fb_l008_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -444,12 +444,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_16de26ff3dc4d6f8_l008_g0,.-peristyle_16de26ff3dc4d6f8_l008_g0
-.globl peristyle_16de26ff3dc4d6f8_l008_g1
-.hidden peristyle_16de26ff3dc4d6f8_l008_g1
-.type peristyle_16de26ff3dc4d6f8_l008_g1,@function
+.size peristyle_dc587b7009ce43fb_l008_g0,.-peristyle_dc587b7009ce43fb_l008_g0
+.globl peristyle_dc587b7009ce43fb_l008_g1
+.hidden peristyle_dc587b7009ce43fb_l008_g1
+.type peristyle_dc587b7009ce43fb_l008_g1,@function
 .p2align 6
-peristyle_16de26ff3dc4d6f8_l008_g1:
+peristyle_dc587b7009ce43fb_l008_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -780,12 +780,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_16de26ff3dc4d6f8_l008_g1,.-peristyle_16de26ff3dc4d6f8_l008_g1
-.globl peristyle_16de26ff3dc4d6f8_l008_g2
-.hidden peristyle_16de26ff3dc4d6f8_l008_g2
-.type peristyle_16de26ff3dc4d6f8_l008_g2,@function
+.size peristyle_dc587b7009ce43fb_l008_g1,.-peristyle_dc587b7009ce43fb_l008_g1
+.globl peristyle_dc587b7009ce43fb_l008_g2
+.hidden peristyle_dc587b7009ce43fb_l008_g2
+.type peristyle_dc587b7009ce43fb_l008_g2,@function
 .p2align 6
-peristyle_16de26ff3dc4d6f8_l008_g2:
+peristyle_dc587b7009ce43fb_l008_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1160,12 +1160,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_16de26ff3dc4d6f8_l008_g2,.-peristyle_16de26ff3dc4d6f8_l008_g2
-.globl peristyle_16de26ff3dc4d6f8_l008_g3
-.hidden peristyle_16de26ff3dc4d6f8_l008_g3
-.type peristyle_16de26ff3dc4d6f8_l008_g3,@function
+.size peristyle_dc587b7009ce43fb_l008_g2,.-peristyle_dc587b7009ce43fb_l008_g2
+.globl peristyle_dc587b7009ce43fb_l008_g3
+.hidden peristyle_dc587b7009ce43fb_l008_g3
+.type peristyle_dc587b7009ce43fb_l008_g3,@function
 .p2align 6
-peristyle_16de26ff3dc4d6f8_l008_g3:
+peristyle_dc587b7009ce43fb_l008_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1487,12 +1487,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_16de26ff3dc4d6f8_l008_g3,.-peristyle_16de26ff3dc4d6f8_l008_g3
-.globl peristyle_16de26ff3dc4d6f8_l008_g4
-.hidden peristyle_16de26ff3dc4d6f8_l008_g4
-.type peristyle_16de26ff3dc4d6f8_l008_g4,@function
+.size peristyle_dc587b7009ce43fb_l008_g3,.-peristyle_dc587b7009ce43fb_l008_g3
+.globl peristyle_dc587b7009ce43fb_l008_g4
+.hidden peristyle_dc587b7009ce43fb_l008_g4
+.type peristyle_dc587b7009ce43fb_l008_g4,@function
 .p2align 6
-peristyle_16de26ff3dc4d6f8_l008_g4:
+peristyle_dc587b7009ce43fb_l008_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1826,12 +1826,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_16de26ff3dc4d6f8_l008_g4,.-peristyle_16de26ff3dc4d6f8_l008_g4
-.globl peristyle_16de26ff3dc4d6f8_l008_g5
-.hidden peristyle_16de26ff3dc4d6f8_l008_g5
-.type peristyle_16de26ff3dc4d6f8_l008_g5,@function
+.size peristyle_dc587b7009ce43fb_l008_g4,.-peristyle_dc587b7009ce43fb_l008_g4
+.globl peristyle_dc587b7009ce43fb_l008_g5
+.hidden peristyle_dc587b7009ce43fb_l008_g5
+.type peristyle_dc587b7009ce43fb_l008_g5,@function
 .p2align 6
-peristyle_16de26ff3dc4d6f8_l008_g5:
+peristyle_dc587b7009ce43fb_l008_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2155,12 +2155,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_16de26ff3dc4d6f8_l008_g5,.-peristyle_16de26ff3dc4d6f8_l008_g5
-.globl peristyle_16de26ff3dc4d6f8_l008_g6
-.hidden peristyle_16de26ff3dc4d6f8_l008_g6
-.type peristyle_16de26ff3dc4d6f8_l008_g6,@function
+.size peristyle_dc587b7009ce43fb_l008_g5,.-peristyle_dc587b7009ce43fb_l008_g5
+.globl peristyle_dc587b7009ce43fb_l008_g6
+.hidden peristyle_dc587b7009ce43fb_l008_g6
+.type peristyle_dc587b7009ce43fb_l008_g6,@function
 .p2align 6
-peristyle_16de26ff3dc4d6f8_l008_g6:
+peristyle_dc587b7009ce43fb_l008_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2475,12 +2475,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_16de26ff3dc4d6f8_l008_g6,.-peristyle_16de26ff3dc4d6f8_l008_g6
-.globl peristyle_16de26ff3dc4d6f8_l008_g7
-.hidden peristyle_16de26ff3dc4d6f8_l008_g7
-.type peristyle_16de26ff3dc4d6f8_l008_g7,@function
+.size peristyle_dc587b7009ce43fb_l008_g6,.-peristyle_dc587b7009ce43fb_l008_g6
+.globl peristyle_dc587b7009ce43fb_l008_g7
+.hidden peristyle_dc587b7009ce43fb_l008_g7
+.type peristyle_dc587b7009ce43fb_l008_g7,@function
 .p2align 6
-peristyle_16de26ff3dc4d6f8_l008_g7:
+peristyle_dc587b7009ce43fb_l008_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2800,5 +2800,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_16de26ff3dc4d6f8_l008_g7,.-peristyle_16de26ff3dc4d6f8_l008_g7
+.size peristyle_dc587b7009ce43fb_l008_g7,.-peristyle_dc587b7009ce43fb_l008_g7
 .section .note.GNU-stack,"",@progbits

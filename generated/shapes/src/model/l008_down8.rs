@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,10 +22,10 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_16de26ff3dc4d6f8_l008_g0 peristyle_16de26ff3dc4d6f8_l008_g1
-    peristyle_16de26ff3dc4d6f8_l008_g2 peristyle_16de26ff3dc4d6f8_l008_g3
-    peristyle_16de26ff3dc4d6f8_l008_g4 peristyle_16de26ff3dc4d6f8_l008_g5
-    peristyle_16de26ff3dc4d6f8_l008_g6 peristyle_16de26ff3dc4d6f8_l008_g7
+    peristyle_dc587b7009ce43fb_l008_g0 peristyle_dc587b7009ce43fb_l008_g1
+    peristyle_dc587b7009ce43fb_l008_g2 peristyle_dc587b7009ce43fb_l008_g3
+    peristyle_dc587b7009ce43fb_l008_g4 peristyle_dc587b7009ce43fb_l008_g5
+    peristyle_dc587b7009ce43fb_l008_g6 peristyle_dc587b7009ce43fb_l008_g7
 );
 static TABLE: &Aligned<[u8; 16832]> = &Aligned(*include_bytes!("l008_down8.bin"));
 static GROUPS: &[Group] = &[
@@ -60,56 +62,56 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 51),
         0,
         0,
-        unrolled!(peristyle_16de26ff3dc4d6f8_l008_g0),
+        unrolled!(peristyle_dc587b7009ce43fb_l008_g0),
     ),
     Group::new(
         &[1, 6, 14, 30],
         (51, 57),
         102,
         47,
-        unrolled!(peristyle_16de26ff3dc4d6f8_l008_g1),
+        unrolled!(peristyle_dc587b7009ce43fb_l008_g1),
     ),
     Group::new(
         &[2, 18, 3, 9],
         (108, 67),
         216,
         102,
-        unrolled!(peristyle_16de26ff3dc4d6f8_l008_g2),
+        unrolled!(peristyle_dc587b7009ce43fb_l008_g2),
     ),
     Group::new(
         &[4, 20, 16, 31],
         (175, 56),
         350,
         168,
-        unrolled!(peristyle_16de26ff3dc4d6f8_l008_g3),
+        unrolled!(peristyle_dc587b7009ce43fb_l008_g3),
     ),
     Group::new(
         &[5, 7, 8, 24],
         (231, 57),
         462,
         222,
-        unrolled!(peristyle_16de26ff3dc4d6f8_l008_g4),
+        unrolled!(peristyle_dc587b7009ce43fb_l008_g4),
     ),
     Group::new(
         &[10, 29, 12, 22],
         (288, 52),
         576,
         275,
-        unrolled!(peristyle_16de26ff3dc4d6f8_l008_g5),
+        unrolled!(peristyle_dc587b7009ce43fb_l008_g5),
     ),
     Group::new(
         &[11, 27, 25, 26],
         (340, 54),
         680,
         327,
-        unrolled!(peristyle_16de26ff3dc4d6f8_l008_g6),
+        unrolled!(peristyle_dc587b7009ce43fb_l008_g6),
     ),
     Group::new(
         &[15, 19, 17, 21],
         (394, 55),
         788,
         376,
-        unrolled!(peristyle_16de26ff3dc4d6f8_l008_g7),
+        unrolled!(peristyle_dc587b7009ce43fb_l008_g7),
     ),
 ];
 /// The layer.

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_14d19a56bcc5ea26_l009_g0
-.hidden peristyle_14d19a56bcc5ea26_l009_g0
-.type peristyle_14d19a56bcc5ea26_l009_g0,@function
+.globl peristyle_b9ea23254e66346e_l009_g0
+.hidden peristyle_b9ea23254e66346e_l009_g0
+.type peristyle_b9ea23254e66346e_l009_g0,@function
 .p2align 6
-peristyle_14d19a56bcc5ea26_l009_g0:
+peristyle_b9ea23254e66346e_l009_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -321,12 +321,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_14d19a56bcc5ea26_l009_g0,.-peristyle_14d19a56bcc5ea26_l009_g0
-.globl peristyle_14d19a56bcc5ea26_l009_g1
-.hidden peristyle_14d19a56bcc5ea26_l009_g1
-.type peristyle_14d19a56bcc5ea26_l009_g1,@function
+.size peristyle_b9ea23254e66346e_l009_g0,.-peristyle_b9ea23254e66346e_l009_g0
+.globl peristyle_b9ea23254e66346e_l009_g1
+.hidden peristyle_b9ea23254e66346e_l009_g1
+.type peristyle_b9ea23254e66346e_l009_g1,@function
 .p2align 6
-peristyle_14d19a56bcc5ea26_l009_g1:
+peristyle_b9ea23254e66346e_l009_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -547,12 +547,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_14d19a56bcc5ea26_l009_g1,.-peristyle_14d19a56bcc5ea26_l009_g1
-.globl peristyle_14d19a56bcc5ea26_l009_g2
-.hidden peristyle_14d19a56bcc5ea26_l009_g2
-.type peristyle_14d19a56bcc5ea26_l009_g2,@function
+.size peristyle_b9ea23254e66346e_l009_g1,.-peristyle_b9ea23254e66346e_l009_g1
+.globl peristyle_b9ea23254e66346e_l009_g2
+.hidden peristyle_b9ea23254e66346e_l009_g2
+.type peristyle_b9ea23254e66346e_l009_g2,@function
 .p2align 6
-peristyle_14d19a56bcc5ea26_l009_g2:
+peristyle_b9ea23254e66346e_l009_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -756,12 +756,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_14d19a56bcc5ea26_l009_g2,.-peristyle_14d19a56bcc5ea26_l009_g2
-.globl peristyle_14d19a56bcc5ea26_l009_g3
-.hidden peristyle_14d19a56bcc5ea26_l009_g3
-.type peristyle_14d19a56bcc5ea26_l009_g3,@function
+.size peristyle_b9ea23254e66346e_l009_g2,.-peristyle_b9ea23254e66346e_l009_g2
+.globl peristyle_b9ea23254e66346e_l009_g3
+.hidden peristyle_b9ea23254e66346e_l009_g3
+.type peristyle_b9ea23254e66346e_l009_g3,@function
 .p2align 6
-peristyle_14d19a56bcc5ea26_l009_g3:
+peristyle_b9ea23254e66346e_l009_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -952,5 +952,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_14d19a56bcc5ea26_l009_g3,.-peristyle_14d19a56bcc5ea26_l009_g3
+.size peristyle_b9ea23254e66346e_l009_g3,.-peristyle_b9ea23254e66346e_l009_g3
 .section .note.GNU-stack,"",@progbits

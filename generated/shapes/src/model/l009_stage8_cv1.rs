@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,8 +22,8 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_14d19a56bcc5ea26_l009_g0 peristyle_14d19a56bcc5ea26_l009_g1
-    peristyle_14d19a56bcc5ea26_l009_g2 peristyle_14d19a56bcc5ea26_l009_g3
+    peristyle_b9ea23254e66346e_l009_g0 peristyle_b9ea23254e66346e_l009_g1
+    peristyle_b9ea23254e66346e_l009_g2 peristyle_b9ea23254e66346e_l009_g3
 );
 static TABLE: &Aligned<[u8; 3264]> = &Aligned(*include_bytes!("l009_stage8_cv1.bin"));
 static GROUPS: &[Group] = &[
@@ -46,28 +48,28 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 14),
         0,
         0,
-        unrolled!(peristyle_14d19a56bcc5ea26_l009_g0),
+        unrolled!(peristyle_b9ea23254e66346e_l009_g0),
     ),
     Group::new(
         &[1, 15, 2, 7],
         (14, 20),
         28,
         19,
-        unrolled!(peristyle_14d19a56bcc5ea26_l009_g1),
+        unrolled!(peristyle_b9ea23254e66346e_l009_g1),
     ),
     Group::new(
         &[3, 6, 8, 12],
         (34, 17),
         68,
         46,
-        unrolled!(peristyle_14d19a56bcc5ea26_l009_g2),
+        unrolled!(peristyle_b9ea23254e66346e_l009_g2),
     ),
     Group::new(
         &[4, 14, 9, 10],
         (51, 17),
         102,
         70,
-        unrolled!(peristyle_14d19a56bcc5ea26_l009_g3),
+        unrolled!(peristyle_b9ea23254e66346e_l009_g3),
     ),
 ];
 /// The layer.

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_5122cbd195353275_l010_g0
-.hidden peristyle_5122cbd195353275_l010_g0
-.type peristyle_5122cbd195353275_l010_g0,@function
+.globl peristyle_d8e928ea2b8fd4ae_l010_g0
+.hidden peristyle_d8e928ea2b8fd4ae_l010_g0
+.type peristyle_d8e928ea2b8fd4ae_l010_g0,@function
 .p2align 6
-peristyle_5122cbd195353275_l010_g0:
+peristyle_d8e928ea2b8fd4ae_l010_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -299,12 +299,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5122cbd195353275_l010_g0,.-peristyle_5122cbd195353275_l010_g0
-.globl peristyle_5122cbd195353275_l010_g1
-.hidden peristyle_5122cbd195353275_l010_g1
-.type peristyle_5122cbd195353275_l010_g1,@function
+.size peristyle_d8e928ea2b8fd4ae_l010_g0,.-peristyle_d8e928ea2b8fd4ae_l010_g0
+.globl peristyle_d8e928ea2b8fd4ae_l010_g1
+.hidden peristyle_d8e928ea2b8fd4ae_l010_g1
+.type peristyle_d8e928ea2b8fd4ae_l010_g1,@function
 .p2align 6
-peristyle_5122cbd195353275_l010_g1:
+peristyle_d8e928ea2b8fd4ae_l010_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -481,12 +481,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5122cbd195353275_l010_g1,.-peristyle_5122cbd195353275_l010_g1
-.globl peristyle_5122cbd195353275_l010_g2
-.hidden peristyle_5122cbd195353275_l010_g2
-.type peristyle_5122cbd195353275_l010_g2,@function
+.size peristyle_d8e928ea2b8fd4ae_l010_g1,.-peristyle_d8e928ea2b8fd4ae_l010_g1
+.globl peristyle_d8e928ea2b8fd4ae_l010_g2
+.hidden peristyle_d8e928ea2b8fd4ae_l010_g2
+.type peristyle_d8e928ea2b8fd4ae_l010_g2,@function
 .p2align 6
-peristyle_5122cbd195353275_l010_g2:
+peristyle_d8e928ea2b8fd4ae_l010_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -648,12 +648,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5122cbd195353275_l010_g2,.-peristyle_5122cbd195353275_l010_g2
-.globl peristyle_5122cbd195353275_l010_g3
-.hidden peristyle_5122cbd195353275_l010_g3
-.type peristyle_5122cbd195353275_l010_g3,@function
+.size peristyle_d8e928ea2b8fd4ae_l010_g2,.-peristyle_d8e928ea2b8fd4ae_l010_g2
+.globl peristyle_d8e928ea2b8fd4ae_l010_g3
+.hidden peristyle_d8e928ea2b8fd4ae_l010_g3
+.type peristyle_d8e928ea2b8fd4ae_l010_g3,@function
 .p2align 6
-peristyle_5122cbd195353275_l010_g3:
+peristyle_d8e928ea2b8fd4ae_l010_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -813,5 +813,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_5122cbd195353275_l010_g3,.-peristyle_5122cbd195353275_l010_g3
+.size peristyle_d8e928ea2b8fd4ae_l010_g3,.-peristyle_d8e928ea2b8fd4ae_l010_g3
 .section .note.GNU-stack,"",@progbits

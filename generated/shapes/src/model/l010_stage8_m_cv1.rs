@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,8 +22,8 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_5122cbd195353275_l010_g0 peristyle_5122cbd195353275_l010_g1
-    peristyle_5122cbd195353275_l010_g2 peristyle_5122cbd195353275_l010_g3
+    peristyle_d8e928ea2b8fd4ae_l010_g0 peristyle_d8e928ea2b8fd4ae_l010_g1
+    peristyle_d8e928ea2b8fd4ae_l010_g2 peristyle_d8e928ea2b8fd4ae_l010_g3
 );
 static TABLE: &Aligned<[u8; 2048]> = &Aligned(*include_bytes!("l010_stage8_m_cv1.bin"));
 static GROUPS: &[Group] = &[
@@ -46,28 +48,28 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 9),
         0,
         0,
-        unrolled!(peristyle_5122cbd195353275_l010_g0),
+        unrolled!(peristyle_d8e928ea2b8fd4ae_l010_g0),
     ),
     Group::new(
         &[1, 4, 8, 13],
         (9, 11),
         18,
         13,
-        unrolled!(peristyle_5122cbd195353275_l010_g1),
+        unrolled!(peristyle_d8e928ea2b8fd4ae_l010_g1),
     ),
     Group::new(
         &[2, 7, 14, 15],
         (20, 10),
         40,
         29,
-        unrolled!(peristyle_5122cbd195353275_l010_g2),
+        unrolled!(peristyle_d8e928ea2b8fd4ae_l010_g2),
     ),
     Group::new(
         &[9, 12, 10, 11],
         (30, 8),
         60,
         41,
-        unrolled!(peristyle_5122cbd195353275_l010_g3),
+        unrolled!(peristyle_d8e928ea2b8fd4ae_l010_g3),
     ),
 ];
 /// The layer.

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_2fbba46ee923de69_l011_g0
-.hidden peristyle_2fbba46ee923de69_l011_g0
-.type peristyle_2fbba46ee923de69_l011_g0,@function
+.globl peristyle_9211836a8fb2d097_l011_g0
+.hidden peristyle_9211836a8fb2d097_l011_g0
+.type peristyle_9211836a8fb2d097_l011_g0,@function
 .p2align 6
-peristyle_2fbba46ee923de69_l011_g0:
+peristyle_9211836a8fb2d097_l011_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -496,12 +496,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_2fbba46ee923de69_l011_g0,.-peristyle_2fbba46ee923de69_l011_g0
-.globl peristyle_2fbba46ee923de69_l011_g1
-.hidden peristyle_2fbba46ee923de69_l011_g1
-.type peristyle_2fbba46ee923de69_l011_g1,@function
+.size peristyle_9211836a8fb2d097_l011_g0,.-peristyle_9211836a8fb2d097_l011_g0
+.globl peristyle_9211836a8fb2d097_l011_g1
+.hidden peristyle_9211836a8fb2d097_l011_g1
+.type peristyle_9211836a8fb2d097_l011_g1,@function
 .p2align 6
-peristyle_2fbba46ee923de69_l011_g1:
+peristyle_9211836a8fb2d097_l011_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -833,12 +833,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_2fbba46ee923de69_l011_g1,.-peristyle_2fbba46ee923de69_l011_g1
-.globl peristyle_2fbba46ee923de69_l011_g2
-.hidden peristyle_2fbba46ee923de69_l011_g2
-.type peristyle_2fbba46ee923de69_l011_g2,@function
+.size peristyle_9211836a8fb2d097_l011_g1,.-peristyle_9211836a8fb2d097_l011_g1
+.globl peristyle_9211836a8fb2d097_l011_g2
+.hidden peristyle_9211836a8fb2d097_l011_g2
+.type peristyle_9211836a8fb2d097_l011_g2,@function
 .p2align 6
-peristyle_2fbba46ee923de69_l011_g2:
+peristyle_9211836a8fb2d097_l011_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1189,12 +1189,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_2fbba46ee923de69_l011_g2,.-peristyle_2fbba46ee923de69_l011_g2
-.globl peristyle_2fbba46ee923de69_l011_g3
-.hidden peristyle_2fbba46ee923de69_l011_g3
-.type peristyle_2fbba46ee923de69_l011_g3,@function
+.size peristyle_9211836a8fb2d097_l011_g2,.-peristyle_9211836a8fb2d097_l011_g2
+.globl peristyle_9211836a8fb2d097_l011_g3
+.hidden peristyle_9211836a8fb2d097_l011_g3
+.type peristyle_9211836a8fb2d097_l011_g3,@function
 .p2align 6
-peristyle_2fbba46ee923de69_l011_g3:
+peristyle_9211836a8fb2d097_l011_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1524,5 +1524,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_2fbba46ee923de69_l011_g3,.-peristyle_2fbba46ee923de69_l011_g3
+.size peristyle_9211836a8fb2d097_l011_g3,.-peristyle_9211836a8fb2d097_l011_g3
 .section .note.GNU-stack,"",@progbits

@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -21,8 +23,8 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_2fbba46ee923de69_l011_g0 peristyle_2fbba46ee923de69_l011_g1
-    peristyle_2fbba46ee923de69_l011_g2 peristyle_2fbba46ee923de69_l011_g3
+    peristyle_9211836a8fb2d097_l011_g0 peristyle_9211836a8fb2d097_l011_g1
+    peristyle_9211836a8fb2d097_l011_g2 peristyle_9211836a8fb2d097_l011_g3
 );
 static TABLE: &Aligned<[u8; 8512]> = &Aligned(*include_bytes!("l011_stage8_m_cv2.bin"));
 static GROUPS: &[Group] = &[
@@ -47,28 +49,28 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 60),
         0,
         0,
-        unrolled!(peristyle_2fbba46ee923de69_l011_g0),
+        unrolled!(peristyle_9211836a8fb2d097_l011_g0),
     ),
     Group::new(
         &[1, 2, 4, 14],
         (60, 57),
         120,
         60,
-        unrolled!(peristyle_2fbba46ee923de69_l011_g1),
+        unrolled!(peristyle_9211836a8fb2d097_l011_g1),
     ),
     Group::new(
         &[5, 9, 7, 11],
         (117, 66),
         234,
         115,
-        unrolled!(peristyle_2fbba46ee923de69_l011_g2),
+        unrolled!(peristyle_9211836a8fb2d097_l011_g2),
     ),
     Group::new(
         &[6, 13, 12, 15],
         (183, 51),
         366,
         173,
-        unrolled!(peristyle_2fbba46ee923de69_l011_g3),
+        unrolled!(peristyle_9211836a8fb2d097_l011_g3),
     ),
 ];
 /// The layer.

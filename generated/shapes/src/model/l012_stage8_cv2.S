@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_915ab607d9bc317b_l012_g0
-.hidden peristyle_915ab607d9bc317b_l012_g0
-.type peristyle_915ab607d9bc317b_l012_g0,@function
+.globl peristyle_f2e30f68e1590b29_l012_g0
+.hidden peristyle_f2e30f68e1590b29_l012_g0
+.type peristyle_f2e30f68e1590b29_l012_g0,@function
 .p2align 6
-peristyle_915ab607d9bc317b_l012_g0:
+peristyle_f2e30f68e1590b29_l012_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -325,12 +325,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_915ab607d9bc317b_l012_g0,.-peristyle_915ab607d9bc317b_l012_g0
-.globl peristyle_915ab607d9bc317b_l012_g1
-.hidden peristyle_915ab607d9bc317b_l012_g1
-.type peristyle_915ab607d9bc317b_l012_g1,@function
+.size peristyle_f2e30f68e1590b29_l012_g0,.-peristyle_f2e30f68e1590b29_l012_g0
+.globl peristyle_f2e30f68e1590b29_l012_g1
+.hidden peristyle_f2e30f68e1590b29_l012_g1
+.type peristyle_f2e30f68e1590b29_l012_g1,@function
 .p2align 6
-peristyle_915ab607d9bc317b_l012_g1:
+peristyle_f2e30f68e1590b29_l012_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -521,12 +521,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_915ab607d9bc317b_l012_g1,.-peristyle_915ab607d9bc317b_l012_g1
-.globl peristyle_915ab607d9bc317b_l012_g2
-.hidden peristyle_915ab607d9bc317b_l012_g2
-.type peristyle_915ab607d9bc317b_l012_g2,@function
+.size peristyle_f2e30f68e1590b29_l012_g1,.-peristyle_f2e30f68e1590b29_l012_g1
+.globl peristyle_f2e30f68e1590b29_l012_g2
+.hidden peristyle_f2e30f68e1590b29_l012_g2
+.type peristyle_f2e30f68e1590b29_l012_g2,@function
 .p2align 6
-peristyle_915ab607d9bc317b_l012_g2:
+peristyle_f2e30f68e1590b29_l012_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -723,12 +723,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_915ab607d9bc317b_l012_g2,.-peristyle_915ab607d9bc317b_l012_g2
-.globl peristyle_915ab607d9bc317b_l012_g3
-.hidden peristyle_915ab607d9bc317b_l012_g3
-.type peristyle_915ab607d9bc317b_l012_g3,@function
+.size peristyle_f2e30f68e1590b29_l012_g2,.-peristyle_f2e30f68e1590b29_l012_g2
+.globl peristyle_f2e30f68e1590b29_l012_g3
+.hidden peristyle_f2e30f68e1590b29_l012_g3
+.type peristyle_f2e30f68e1590b29_l012_g3,@function
 .p2align 6
-peristyle_915ab607d9bc317b_l012_g3:
+peristyle_f2e30f68e1590b29_l012_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -918,5 +918,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_915ab607d9bc317b_l012_g3,.-peristyle_915ab607d9bc317b_l012_g3
+.size peristyle_f2e30f68e1590b29_l012_g3,.-peristyle_f2e30f68e1590b29_l012_g3
 .section .note.GNU-stack,"",@progbits

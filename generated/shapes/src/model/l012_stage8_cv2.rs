@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,8 +22,8 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_915ab607d9bc317b_l012_g0 peristyle_915ab607d9bc317b_l012_g1
-    peristyle_915ab607d9bc317b_l012_g2 peristyle_915ab607d9bc317b_l012_g3
+    peristyle_f2e30f68e1590b29_l012_g0 peristyle_f2e30f68e1590b29_l012_g1
+    peristyle_f2e30f68e1590b29_l012_g2 peristyle_f2e30f68e1590b29_l012_g3
 );
 static TABLE: &Aligned<[u8; 3264]> = &Aligned(*include_bytes!("l012_stage8_cv2.bin"));
 static GROUPS: &[Group] = &[
@@ -46,28 +48,28 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 17),
         0,
         0,
-        unrolled!(peristyle_915ab607d9bc317b_l012_g0),
+        unrolled!(peristyle_f2e30f68e1590b29_l012_g0),
     ),
     Group::new(
         &[1, 13, 10, 11],
         (17, 14),
         34,
         21,
-        unrolled!(peristyle_915ab607d9bc317b_l012_g1),
+        unrolled!(peristyle_f2e30f68e1590b29_l012_g1),
     ),
     Group::new(
         &[2, 15, 3, 9],
         (31, 17),
         62,
         41,
-        unrolled!(peristyle_915ab607d9bc317b_l012_g2),
+        unrolled!(peristyle_f2e30f68e1590b29_l012_g2),
     ),
     Group::new(
         &[4, 14, 7, 12],
         (48, 15),
         96,
         63,
-        unrolled!(peristyle_915ab607d9bc317b_l012_g3),
+        unrolled!(peristyle_f2e30f68e1590b29_l012_g3),
     ),
 ];
 /// The layer.

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_68f8b70c324d12ef_l013_g0
-.hidden peristyle_68f8b70c324d12ef_l013_g0
-.type peristyle_68f8b70c324d12ef_l013_g0,@function
+.globl peristyle_6cc59c7104eb6183_l013_g0
+.hidden peristyle_6cc59c7104eb6183_l013_g0
+.type peristyle_6cc59c7104eb6183_l013_g0,@function
 .p2align 6
-peristyle_68f8b70c324d12ef_l013_g0:
+peristyle_6cc59c7104eb6183_l013_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -327,12 +327,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_68f8b70c324d12ef_l013_g0,.-peristyle_68f8b70c324d12ef_l013_g0
-.globl peristyle_68f8b70c324d12ef_l013_g1
-.hidden peristyle_68f8b70c324d12ef_l013_g1
-.type peristyle_68f8b70c324d12ef_l013_g1,@function
+.size peristyle_6cc59c7104eb6183_l013_g0,.-peristyle_6cc59c7104eb6183_l013_g0
+.globl peristyle_6cc59c7104eb6183_l013_g1
+.hidden peristyle_6cc59c7104eb6183_l013_g1
+.type peristyle_6cc59c7104eb6183_l013_g1,@function
 .p2align 6
-peristyle_68f8b70c324d12ef_l013_g1:
+peristyle_6cc59c7104eb6183_l013_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -526,12 +526,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_68f8b70c324d12ef_l013_g1,.-peristyle_68f8b70c324d12ef_l013_g1
-.globl peristyle_68f8b70c324d12ef_l013_g2
-.hidden peristyle_68f8b70c324d12ef_l013_g2
-.type peristyle_68f8b70c324d12ef_l013_g2,@function
+.size peristyle_6cc59c7104eb6183_l013_g1,.-peristyle_6cc59c7104eb6183_l013_g1
+.globl peristyle_6cc59c7104eb6183_l013_g2
+.hidden peristyle_6cc59c7104eb6183_l013_g2
+.type peristyle_6cc59c7104eb6183_l013_g2,@function
 .p2align 6
-peristyle_68f8b70c324d12ef_l013_g2:
+peristyle_6cc59c7104eb6183_l013_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -712,12 +712,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_68f8b70c324d12ef_l013_g2,.-peristyle_68f8b70c324d12ef_l013_g2
-.globl peristyle_68f8b70c324d12ef_l013_g3
-.hidden peristyle_68f8b70c324d12ef_l013_g3
-.type peristyle_68f8b70c324d12ef_l013_g3,@function
+.size peristyle_6cc59c7104eb6183_l013_g2,.-peristyle_6cc59c7104eb6183_l013_g2
+.globl peristyle_6cc59c7104eb6183_l013_g3
+.hidden peristyle_6cc59c7104eb6183_l013_g3
+.type peristyle_6cc59c7104eb6183_l013_g3,@function
 .p2align 6
-peristyle_68f8b70c324d12ef_l013_g3:
+peristyle_6cc59c7104eb6183_l013_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -898,12 +898,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_68f8b70c324d12ef_l013_g3,.-peristyle_68f8b70c324d12ef_l013_g3
-.globl peristyle_68f8b70c324d12ef_l013_g4
-.hidden peristyle_68f8b70c324d12ef_l013_g4
-.type peristyle_68f8b70c324d12ef_l013_g4,@function
+.size peristyle_6cc59c7104eb6183_l013_g3,.-peristyle_6cc59c7104eb6183_l013_g3
+.globl peristyle_6cc59c7104eb6183_l013_g4
+.hidden peristyle_6cc59c7104eb6183_l013_g4
+.type peristyle_6cc59c7104eb6183_l013_g4,@function
 .p2align 6
-peristyle_68f8b70c324d12ef_l013_g4:
+peristyle_6cc59c7104eb6183_l013_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1108,12 +1108,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_68f8b70c324d12ef_l013_g4,.-peristyle_68f8b70c324d12ef_l013_g4
-.globl peristyle_68f8b70c324d12ef_l013_g5
-.hidden peristyle_68f8b70c324d12ef_l013_g5
-.type peristyle_68f8b70c324d12ef_l013_g5,@function
+.size peristyle_6cc59c7104eb6183_l013_g4,.-peristyle_6cc59c7104eb6183_l013_g4
+.globl peristyle_6cc59c7104eb6183_l013_g5
+.hidden peristyle_6cc59c7104eb6183_l013_g5
+.type peristyle_6cc59c7104eb6183_l013_g5,@function
 .p2align 6
-peristyle_68f8b70c324d12ef_l013_g5:
+peristyle_6cc59c7104eb6183_l013_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1311,12 +1311,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_68f8b70c324d12ef_l013_g5,.-peristyle_68f8b70c324d12ef_l013_g5
-.globl peristyle_68f8b70c324d12ef_l013_g6
-.hidden peristyle_68f8b70c324d12ef_l013_g6
-.type peristyle_68f8b70c324d12ef_l013_g6,@function
+.size peristyle_6cc59c7104eb6183_l013_g5,.-peristyle_6cc59c7104eb6183_l013_g5
+.globl peristyle_6cc59c7104eb6183_l013_g6
+.hidden peristyle_6cc59c7104eb6183_l013_g6
+.type peristyle_6cc59c7104eb6183_l013_g6,@function
 .p2align 6
-peristyle_68f8b70c324d12ef_l013_g6:
+peristyle_6cc59c7104eb6183_l013_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1513,12 +1513,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_68f8b70c324d12ef_l013_g6,.-peristyle_68f8b70c324d12ef_l013_g6
-.globl peristyle_68f8b70c324d12ef_l013_g7
-.hidden peristyle_68f8b70c324d12ef_l013_g7
-.type peristyle_68f8b70c324d12ef_l013_g7,@function
+.size peristyle_6cc59c7104eb6183_l013_g6,.-peristyle_6cc59c7104eb6183_l013_g6
+.globl peristyle_6cc59c7104eb6183_l013_g7
+.hidden peristyle_6cc59c7104eb6183_l013_g7
+.type peristyle_6cc59c7104eb6183_l013_g7,@function
 .p2align 6
-peristyle_68f8b70c324d12ef_l013_g7:
+peristyle_6cc59c7104eb6183_l013_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1727,5 +1727,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_68f8b70c324d12ef_l013_g7,.-peristyle_68f8b70c324d12ef_l013_g7
+.size peristyle_6cc59c7104eb6183_l013_g7,.-peristyle_6cc59c7104eb6183_l013_g7
 .section .note.GNU-stack,"",@progbits

@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,10 +22,10 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_68f8b70c324d12ef_l013_g0 peristyle_68f8b70c324d12ef_l013_g1
-    peristyle_68f8b70c324d12ef_l013_g2 peristyle_68f8b70c324d12ef_l013_g3
-    peristyle_68f8b70c324d12ef_l013_g4 peristyle_68f8b70c324d12ef_l013_g5
-    peristyle_68f8b70c324d12ef_l013_g6 peristyle_68f8b70c324d12ef_l013_g7
+    peristyle_6cc59c7104eb6183_l013_g0 peristyle_6cc59c7104eb6183_l013_g1
+    peristyle_6cc59c7104eb6183_l013_g2 peristyle_6cc59c7104eb6183_l013_g3
+    peristyle_6cc59c7104eb6183_l013_g4 peristyle_6cc59c7104eb6183_l013_g5
+    peristyle_6cc59c7104eb6183_l013_g6 peristyle_6cc59c7104eb6183_l013_g7
 );
 static TABLE: &Aligned<[u8; 6144]> = &Aligned(*include_bytes!("l013_stage8_cv3.bin"));
 static GROUPS: &[Group] = &[
@@ -60,56 +62,56 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 16),
         0,
         0,
-        unrolled!(peristyle_68f8b70c324d12ef_l013_g0),
+        unrolled!(peristyle_6cc59c7104eb6183_l013_g0),
     ),
     Group::new(
         &[1, 18, 16, 31],
         (16, 14),
         32,
         22,
-        unrolled!(peristyle_68f8b70c324d12ef_l013_g1),
+        unrolled!(peristyle_6cc59c7104eb6183_l013_g1),
     ),
     Group::new(
         &[3, 23, 9, 11],
         (30, 13),
         60,
         41,
-        unrolled!(peristyle_68f8b70c324d12ef_l013_g2),
+        unrolled!(peristyle_6cc59c7104eb6183_l013_g2),
     ),
     Group::new(
         &[4, 30, 21, 25],
         (43, 14),
         86,
         58,
-        unrolled!(peristyle_68f8b70c324d12ef_l013_g3),
+        unrolled!(peristyle_6cc59c7104eb6183_l013_g3),
     ),
     Group::new(
         &[5, 19, 6, 17],
         (57, 16),
         114,
         76,
-        unrolled!(peristyle_68f8b70c324d12ef_l013_g4),
+        unrolled!(peristyle_6cc59c7104eb6183_l013_g4),
     ),
     Group::new(
         &[7, 28, 12, 22],
         (73, 17),
         146,
         100,
-        unrolled!(peristyle_68f8b70c324d12ef_l013_g5),
+        unrolled!(peristyle_6cc59c7104eb6183_l013_g5),
     ),
     Group::new(
         &[8, 10, 15, 20],
         (90, 16),
         180,
         122,
-        unrolled!(peristyle_68f8b70c324d12ef_l013_g6),
+        unrolled!(peristyle_6cc59c7104eb6183_l013_g6),
     ),
     Group::new(
         &[13, 29, 26, 27],
         (106, 20),
         212,
         145,
-        unrolled!(peristyle_68f8b70c324d12ef_l013_g7),
+        unrolled!(peristyle_6cc59c7104eb6183_l013_g7),
     ),
 ];
 /// The layer.

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_140399afad3b88c7_l014_g0
-.hidden peristyle_140399afad3b88c7_l014_g0
-.type peristyle_140399afad3b88c7_l014_g0,@function
+.globl peristyle_41c768d89a0ec8b2_l014_g0
+.hidden peristyle_41c768d89a0ec8b2_l014_g0
+.type peristyle_41c768d89a0ec8b2_l014_g0,@function
 .p2align 6
-peristyle_140399afad3b88c7_l014_g0:
+peristyle_41c768d89a0ec8b2_l014_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -621,12 +621,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_140399afad3b88c7_l014_g0,.-peristyle_140399afad3b88c7_l014_g0
-.globl peristyle_140399afad3b88c7_l014_g1
-.hidden peristyle_140399afad3b88c7_l014_g1
-.type peristyle_140399afad3b88c7_l014_g1,@function
+.size peristyle_41c768d89a0ec8b2_l014_g0,.-peristyle_41c768d89a0ec8b2_l014_g0
+.globl peristyle_41c768d89a0ec8b2_l014_g1
+.hidden peristyle_41c768d89a0ec8b2_l014_g1
+.type peristyle_41c768d89a0ec8b2_l014_g1,@function
 .p2align 6
-peristyle_140399afad3b88c7_l014_g1:
+peristyle_41c768d89a0ec8b2_l014_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1019,12 +1019,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_140399afad3b88c7_l014_g1,.-peristyle_140399afad3b88c7_l014_g1
-.globl peristyle_140399afad3b88c7_l014_g2
-.hidden peristyle_140399afad3b88c7_l014_g2
-.type peristyle_140399afad3b88c7_l014_g2,@function
+.size peristyle_41c768d89a0ec8b2_l014_g1,.-peristyle_41c768d89a0ec8b2_l014_g1
+.globl peristyle_41c768d89a0ec8b2_l014_g2
+.hidden peristyle_41c768d89a0ec8b2_l014_g2
+.type peristyle_41c768d89a0ec8b2_l014_g2,@function
 .p2align 6
-peristyle_140399afad3b88c7_l014_g2:
+peristyle_41c768d89a0ec8b2_l014_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1485,12 +1485,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_140399afad3b88c7_l014_g2,.-peristyle_140399afad3b88c7_l014_g2
-.globl peristyle_140399afad3b88c7_l014_g3
-.hidden peristyle_140399afad3b88c7_l014_g3
-.type peristyle_140399afad3b88c7_l014_g3,@function
+.size peristyle_41c768d89a0ec8b2_l014_g2,.-peristyle_41c768d89a0ec8b2_l014_g2
+.globl peristyle_41c768d89a0ec8b2_l014_g3
+.hidden peristyle_41c768d89a0ec8b2_l014_g3
+.type peristyle_41c768d89a0ec8b2_l014_g3,@function
 .p2align 6
-peristyle_140399afad3b88c7_l014_g3:
+peristyle_41c768d89a0ec8b2_l014_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1870,12 +1870,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_140399afad3b88c7_l014_g3,.-peristyle_140399afad3b88c7_l014_g3
-.globl peristyle_140399afad3b88c7_l014_g4
-.hidden peristyle_140399afad3b88c7_l014_g4
-.type peristyle_140399afad3b88c7_l014_g4,@function
+.size peristyle_41c768d89a0ec8b2_l014_g3,.-peristyle_41c768d89a0ec8b2_l014_g3
+.globl peristyle_41c768d89a0ec8b2_l014_g4
+.hidden peristyle_41c768d89a0ec8b2_l014_g4
+.type peristyle_41c768d89a0ec8b2_l014_g4,@function
 .p2align 6
-peristyle_140399afad3b88c7_l014_g4:
+peristyle_41c768d89a0ec8b2_l014_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2216,12 +2216,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_140399afad3b88c7_l014_g4,.-peristyle_140399afad3b88c7_l014_g4
-.globl peristyle_140399afad3b88c7_l014_g5
-.hidden peristyle_140399afad3b88c7_l014_g5
-.type peristyle_140399afad3b88c7_l014_g5,@function
+.size peristyle_41c768d89a0ec8b2_l014_g4,.-peristyle_41c768d89a0ec8b2_l014_g4
+.globl peristyle_41c768d89a0ec8b2_l014_g5
+.hidden peristyle_41c768d89a0ec8b2_l014_g5
+.type peristyle_41c768d89a0ec8b2_l014_g5,@function
 .p2align 6
-peristyle_140399afad3b88c7_l014_g5:
+peristyle_41c768d89a0ec8b2_l014_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2624,12 +2624,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_140399afad3b88c7_l014_g5,.-peristyle_140399afad3b88c7_l014_g5
-.globl peristyle_140399afad3b88c7_l014_g6
-.hidden peristyle_140399afad3b88c7_l014_g6
-.type peristyle_140399afad3b88c7_l014_g6,@function
+.size peristyle_41c768d89a0ec8b2_l014_g5,.-peristyle_41c768d89a0ec8b2_l014_g5
+.globl peristyle_41c768d89a0ec8b2_l014_g6
+.hidden peristyle_41c768d89a0ec8b2_l014_g6
+.type peristyle_41c768d89a0ec8b2_l014_g6,@function
 .p2align 6
-peristyle_140399afad3b88c7_l014_g6:
+peristyle_41c768d89a0ec8b2_l014_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3025,12 +3025,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_140399afad3b88c7_l014_g6,.-peristyle_140399afad3b88c7_l014_g6
-.globl peristyle_140399afad3b88c7_l014_g7
-.hidden peristyle_140399afad3b88c7_l014_g7
-.type peristyle_140399afad3b88c7_l014_g7,@function
+.size peristyle_41c768d89a0ec8b2_l014_g6,.-peristyle_41c768d89a0ec8b2_l014_g6
+.globl peristyle_41c768d89a0ec8b2_l014_g7
+.hidden peristyle_41c768d89a0ec8b2_l014_g7
+.type peristyle_41c768d89a0ec8b2_l014_g7,@function
 .p2align 6
-peristyle_140399afad3b88c7_l014_g7:
+peristyle_41c768d89a0ec8b2_l014_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3459,12 +3459,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_140399afad3b88c7_l014_g7,.-peristyle_140399afad3b88c7_l014_g7
-.globl peristyle_140399afad3b88c7_l014_g8
-.hidden peristyle_140399afad3b88c7_l014_g8
-.type peristyle_140399afad3b88c7_l014_g8,@function
+.size peristyle_41c768d89a0ec8b2_l014_g7,.-peristyle_41c768d89a0ec8b2_l014_g7
+.globl peristyle_41c768d89a0ec8b2_l014_g8
+.hidden peristyle_41c768d89a0ec8b2_l014_g8
+.type peristyle_41c768d89a0ec8b2_l014_g8,@function
 .p2align 6
-peristyle_140399afad3b88c7_l014_g8:
+peristyle_41c768d89a0ec8b2_l014_g8:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3905,12 +3905,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_140399afad3b88c7_l014_g8,.-peristyle_140399afad3b88c7_l014_g8
-.globl peristyle_140399afad3b88c7_l014_g9
-.hidden peristyle_140399afad3b88c7_l014_g9
-.type peristyle_140399afad3b88c7_l014_g9,@function
+.size peristyle_41c768d89a0ec8b2_l014_g8,.-peristyle_41c768d89a0ec8b2_l014_g8
+.globl peristyle_41c768d89a0ec8b2_l014_g9
+.hidden peristyle_41c768d89a0ec8b2_l014_g9
+.type peristyle_41c768d89a0ec8b2_l014_g9,@function
 .p2align 6
-peristyle_140399afad3b88c7_l014_g9:
+peristyle_41c768d89a0ec8b2_l014_g9:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4282,12 +4282,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_140399afad3b88c7_l014_g9,.-peristyle_140399afad3b88c7_l014_g9
-.globl peristyle_140399afad3b88c7_l014_g10
-.hidden peristyle_140399afad3b88c7_l014_g10
-.type peristyle_140399afad3b88c7_l014_g10,@function
+.size peristyle_41c768d89a0ec8b2_l014_g9,.-peristyle_41c768d89a0ec8b2_l014_g9
+.globl peristyle_41c768d89a0ec8b2_l014_g10
+.hidden peristyle_41c768d89a0ec8b2_l014_g10
+.type peristyle_41c768d89a0ec8b2_l014_g10,@function
 .p2align 6
-peristyle_140399afad3b88c7_l014_g10:
+peristyle_41c768d89a0ec8b2_l014_g10:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4680,12 +4680,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_140399afad3b88c7_l014_g10,.-peristyle_140399afad3b88c7_l014_g10
-.globl peristyle_140399afad3b88c7_l014_g11
-.hidden peristyle_140399afad3b88c7_l014_g11
-.type peristyle_140399afad3b88c7_l014_g11,@function
+.size peristyle_41c768d89a0ec8b2_l014_g10,.-peristyle_41c768d89a0ec8b2_l014_g10
+.globl peristyle_41c768d89a0ec8b2_l014_g11
+.hidden peristyle_41c768d89a0ec8b2_l014_g11
+.type peristyle_41c768d89a0ec8b2_l014_g11,@function
 .p2align 6
-peristyle_140399afad3b88c7_l014_g11:
+peristyle_41c768d89a0ec8b2_l014_g11:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5058,12 +5058,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_140399afad3b88c7_l014_g11,.-peristyle_140399afad3b88c7_l014_g11
-.globl peristyle_140399afad3b88c7_l014_g12
-.hidden peristyle_140399afad3b88c7_l014_g12
-.type peristyle_140399afad3b88c7_l014_g12,@function
+.size peristyle_41c768d89a0ec8b2_l014_g11,.-peristyle_41c768d89a0ec8b2_l014_g11
+.globl peristyle_41c768d89a0ec8b2_l014_g12
+.hidden peristyle_41c768d89a0ec8b2_l014_g12
+.type peristyle_41c768d89a0ec8b2_l014_g12,@function
 .p2align 6
-peristyle_140399afad3b88c7_l014_g12:
+peristyle_41c768d89a0ec8b2_l014_g12:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5562,12 +5562,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_140399afad3b88c7_l014_g12,.-peristyle_140399afad3b88c7_l014_g12
-.globl peristyle_140399afad3b88c7_l014_g13
-.hidden peristyle_140399afad3b88c7_l014_g13
-.type peristyle_140399afad3b88c7_l014_g13,@function
+.size peristyle_41c768d89a0ec8b2_l014_g12,.-peristyle_41c768d89a0ec8b2_l014_g12
+.globl peristyle_41c768d89a0ec8b2_l014_g13
+.hidden peristyle_41c768d89a0ec8b2_l014_g13
+.type peristyle_41c768d89a0ec8b2_l014_g13,@function
 .p2align 6
-peristyle_140399afad3b88c7_l014_g13:
+peristyle_41c768d89a0ec8b2_l014_g13:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -5973,12 +5973,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_140399afad3b88c7_l014_g13,.-peristyle_140399afad3b88c7_l014_g13
-.globl peristyle_140399afad3b88c7_l014_g14
-.hidden peristyle_140399afad3b88c7_l014_g14
-.type peristyle_140399afad3b88c7_l014_g14,@function
+.size peristyle_41c768d89a0ec8b2_l014_g13,.-peristyle_41c768d89a0ec8b2_l014_g13
+.globl peristyle_41c768d89a0ec8b2_l014_g14
+.hidden peristyle_41c768d89a0ec8b2_l014_g14
+.type peristyle_41c768d89a0ec8b2_l014_g14,@function
 .p2align 6
-peristyle_140399afad3b88c7_l014_g14:
+peristyle_41c768d89a0ec8b2_l014_g14:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6416,12 +6416,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_140399afad3b88c7_l014_g14,.-peristyle_140399afad3b88c7_l014_g14
-.globl peristyle_140399afad3b88c7_l014_g15
-.hidden peristyle_140399afad3b88c7_l014_g15
-.type peristyle_140399afad3b88c7_l014_g15,@function
+.size peristyle_41c768d89a0ec8b2_l014_g14,.-peristyle_41c768d89a0ec8b2_l014_g14
+.globl peristyle_41c768d89a0ec8b2_l014_g15
+.hidden peristyle_41c768d89a0ec8b2_l014_g15
+.type peristyle_41c768d89a0ec8b2_l014_g15,@function
 .p2align 6
-peristyle_140399afad3b88c7_l014_g15:
+peristyle_41c768d89a0ec8b2_l014_g15:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -6851,5 +6851,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_140399afad3b88c7_l014_g15,.-peristyle_140399afad3b88c7_l014_g15
+.size peristyle_41c768d89a0ec8b2_l014_g15,.-peristyle_41c768d89a0ec8b2_l014_g15
 .section .note.GNU-stack,"",@progbits

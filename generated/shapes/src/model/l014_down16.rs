@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,14 +22,14 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_140399afad3b88c7_l014_g0 peristyle_140399afad3b88c7_l014_g1
-    peristyle_140399afad3b88c7_l014_g2 peristyle_140399afad3b88c7_l014_g3
-    peristyle_140399afad3b88c7_l014_g4 peristyle_140399afad3b88c7_l014_g5
-    peristyle_140399afad3b88c7_l014_g6 peristyle_140399afad3b88c7_l014_g7
-    peristyle_140399afad3b88c7_l014_g8 peristyle_140399afad3b88c7_l014_g9
-    peristyle_140399afad3b88c7_l014_g10 peristyle_140399afad3b88c7_l014_g11
-    peristyle_140399afad3b88c7_l014_g12 peristyle_140399afad3b88c7_l014_g13
-    peristyle_140399afad3b88c7_l014_g14 peristyle_140399afad3b88c7_l014_g15
+    peristyle_41c768d89a0ec8b2_l014_g0 peristyle_41c768d89a0ec8b2_l014_g1
+    peristyle_41c768d89a0ec8b2_l014_g2 peristyle_41c768d89a0ec8b2_l014_g3
+    peristyle_41c768d89a0ec8b2_l014_g4 peristyle_41c768d89a0ec8b2_l014_g5
+    peristyle_41c768d89a0ec8b2_l014_g6 peristyle_41c768d89a0ec8b2_l014_g7
+    peristyle_41c768d89a0ec8b2_l014_g8 peristyle_41c768d89a0ec8b2_l014_g9
+    peristyle_41c768d89a0ec8b2_l014_g10 peristyle_41c768d89a0ec8b2_l014_g11
+    peristyle_41c768d89a0ec8b2_l014_g12 peristyle_41c768d89a0ec8b2_l014_g13
+    peristyle_41c768d89a0ec8b2_l014_g14 peristyle_41c768d89a0ec8b2_l014_g15
 );
 static TABLE: &Aligned<[u8; 45248]> = &Aligned(*include_bytes!("l014_down16.bin"));
 static GROUPS: &[Group] = &[
@@ -88,112 +90,112 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 104),
         0,
         0,
-        unrolled!(peristyle_140399afad3b88c7_l014_g0),
+        unrolled!(peristyle_41c768d89a0ec8b2_l014_g0),
     ),
     Group::new(
         &[1, 17, 18, 33],
         (104, 82),
         208,
         84,
-        unrolled!(peristyle_140399afad3b88c7_l014_g1),
+        unrolled!(peristyle_41c768d89a0ec8b2_l014_g1),
     ),
     Group::new(
         &[2, 4, 37, 54],
         (186, 94),
         372,
         149,
-        unrolled!(peristyle_140399afad3b88c7_l014_g2),
+        unrolled!(peristyle_41c768d89a0ec8b2_l014_g2),
     ),
     Group::new(
         &[3, 57, 24, 55],
         (280, 78),
         560,
         231,
-        unrolled!(peristyle_140399afad3b88c7_l014_g3),
+        unrolled!(peristyle_41c768d89a0ec8b2_l014_g3),
     ),
     Group::new(
         &[5, 48, 53, 59],
         (358, 71),
         716,
         289,
-        unrolled!(peristyle_140399afad3b88c7_l014_g4),
+        unrolled!(peristyle_41c768d89a0ec8b2_l014_g4),
     ),
     Group::new(
         &[6, 30, 11, 50],
         (429, 79),
         858,
         335,
-        unrolled!(peristyle_140399afad3b88c7_l014_g5),
+        unrolled!(peristyle_41c768d89a0ec8b2_l014_g5),
     ),
     Group::new(
         &[9, 13, 56, 63],
         (508, 82),
         1016,
         400,
-        unrolled!(peristyle_140399afad3b88c7_l014_g6),
+        unrolled!(peristyle_41c768d89a0ec8b2_l014_g6),
     ),
     Group::new(
         &[10, 41, 19, 20],
         (590, 91),
         1180,
         464,
-        unrolled!(peristyle_140399afad3b88c7_l014_g7),
+        unrolled!(peristyle_41c768d89a0ec8b2_l014_g7),
     ),
     Group::new(
         &[12, 46, 42, 45],
         (681, 91),
         1362,
         534,
-        unrolled!(peristyle_140399afad3b88c7_l014_g8),
+        unrolled!(peristyle_41c768d89a0ec8b2_l014_g8),
     ),
     Group::new(
         &[14, 27, 38, 60],
         (772, 76),
         1544,
         607,
-        unrolled!(peristyle_140399afad3b88c7_l014_g9),
+        unrolled!(peristyle_41c768d89a0ec8b2_l014_g9),
     ),
     Group::new(
         &[15, 22, 47, 62],
         (848, 77),
         1696,
         665,
-        unrolled!(peristyle_140399afad3b88c7_l014_g10),
+        unrolled!(peristyle_41c768d89a0ec8b2_l014_g10),
     ),
     Group::new(
         &[16, 40, 21, 25],
         (925, 76),
         1850,
         727,
-        unrolled!(peristyle_140399afad3b88c7_l014_g11),
+        unrolled!(peristyle_41c768d89a0ec8b2_l014_g11),
     ),
     Group::new(
         &[23, 58, 28, 52],
         (1001, 108),
         2002,
         782,
-        unrolled!(peristyle_140399afad3b88c7_l014_g12),
+        unrolled!(peristyle_41c768d89a0ec8b2_l014_g12),
     ),
     Group::new(
         &[26, 44, 31, 49],
         (1109, 81),
         2218,
         874,
-        unrolled!(peristyle_140399afad3b88c7_l014_g13),
+        unrolled!(peristyle_41c768d89a0ec8b2_l014_g13),
     ),
     Group::new(
         &[29, 32, 39, 51],
         (1190, 91),
         2380,
         940,
-        unrolled!(peristyle_140399afad3b88c7_l014_g14),
+        unrolled!(peristyle_41c768d89a0ec8b2_l014_g14),
     ),
     Group::new(
         &[34, 43, 36, 61],
         (1281, 89),
         2562,
         1015,
-        unrolled!(peristyle_140399afad3b88c7_l014_g15),
+        unrolled!(peristyle_41c768d89a0ec8b2_l014_g15),
     ),
 ];
 /// The layer.

@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,10 +22,10 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_e2ae25176eec46e6_l015_g0 peristyle_e2ae25176eec46e6_l015_g1
-    peristyle_e2ae25176eec46e6_l015_g2 peristyle_e2ae25176eec46e6_l015_g3
-    peristyle_e2ae25176eec46e6_l015_g4 peristyle_e2ae25176eec46e6_l015_g5
-    peristyle_e2ae25176eec46e6_l015_g6 peristyle_e2ae25176eec46e6_l015_g7
+    peristyle_8ab658f73655555e_l015_g0 peristyle_8ab658f73655555e_l015_g1
+    peristyle_8ab658f73655555e_l015_g2 peristyle_8ab658f73655555e_l015_g3
+    peristyle_8ab658f73655555e_l015_g4 peristyle_8ab658f73655555e_l015_g5
+    peristyle_8ab658f73655555e_l015_g6 peristyle_8ab658f73655555e_l015_g7
 );
 static TABLE: &Aligned<[u8; 11392]> = &Aligned(*include_bytes!("l015_stage16_cv1.bin"));
 static GROUPS: &[Group] = &[
@@ -60,56 +62,56 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 35),
         0,
         0,
-        unrolled!(peristyle_e2ae25176eec46e6_l015_g0),
+        unrolled!(peristyle_8ab658f73655555e_l015_g0),
     ),
     Group::new(
         &[1, 2, 11, 25],
         (35, 36),
         70,
         45,
-        unrolled!(peristyle_e2ae25176eec46e6_l015_g1),
+        unrolled!(peristyle_8ab658f73655555e_l015_g1),
     ),
     Group::new(
         &[3, 10, 5, 20],
         (71, 35),
         142,
         91,
-        unrolled!(peristyle_e2ae25176eec46e6_l015_g2),
+        unrolled!(peristyle_8ab658f73655555e_l015_g2),
     ),
     Group::new(
         &[6, 27, 19, 28],
         (106, 35),
         212,
         139,
-        unrolled!(peristyle_e2ae25176eec46e6_l015_g3),
+        unrolled!(peristyle_8ab658f73655555e_l015_g3),
     ),
     Group::new(
         &[7, 23, 24, 29],
         (141, 36),
         282,
         177,
-        unrolled!(peristyle_e2ae25176eec46e6_l015_g4),
+        unrolled!(peristyle_8ab658f73655555e_l015_g4),
     ),
     Group::new(
         &[8, 17, 12, 15],
         (177, 33),
         354,
         225,
-        unrolled!(peristyle_e2ae25176eec46e6_l015_g5),
+        unrolled!(peristyle_8ab658f73655555e_l015_g5),
     ),
     Group::new(
         &[9, 14, 13, 26],
         (210, 36),
         420,
         262,
-        unrolled!(peristyle_e2ae25176eec46e6_l015_g6),
+        unrolled!(peristyle_8ab658f73655555e_l015_g6),
     ),
     Group::new(
         &[16, 22, 18, 31],
         (246, 30),
         492,
         307,
-        unrolled!(peristyle_e2ae25176eec46e6_l015_g7),
+        unrolled!(peristyle_8ab658f73655555e_l015_g7),
     ),
 ];
 /// The layer.

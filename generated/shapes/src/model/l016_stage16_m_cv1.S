@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_7046f717aa96dfae_l016_g0
-.hidden peristyle_7046f717aa96dfae_l016_g0
-.type peristyle_7046f717aa96dfae_l016_g0,@function
+.globl peristyle_b4920504433770e8_l016_g0
+.hidden peristyle_b4920504433770e8_l016_g0
+.type peristyle_b4920504433770e8_l016_g0,@function
 .p2align 6
-peristyle_7046f717aa96dfae_l016_g0:
+peristyle_b4920504433770e8_l016_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -332,12 +332,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_7046f717aa96dfae_l016_g0,.-peristyle_7046f717aa96dfae_l016_g0
-.globl peristyle_7046f717aa96dfae_l016_g1
-.hidden peristyle_7046f717aa96dfae_l016_g1
-.type peristyle_7046f717aa96dfae_l016_g1,@function
+.size peristyle_b4920504433770e8_l016_g0,.-peristyle_b4920504433770e8_l016_g0
+.globl peristyle_b4920504433770e8_l016_g1
+.hidden peristyle_b4920504433770e8_l016_g1
+.type peristyle_b4920504433770e8_l016_g1,@function
 .p2align 6
-peristyle_7046f717aa96dfae_l016_g1:
+peristyle_b4920504433770e8_l016_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -532,12 +532,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_7046f717aa96dfae_l016_g1,.-peristyle_7046f717aa96dfae_l016_g1
-.globl peristyle_7046f717aa96dfae_l016_g2
-.hidden peristyle_7046f717aa96dfae_l016_g2
-.type peristyle_7046f717aa96dfae_l016_g2,@function
+.size peristyle_b4920504433770e8_l016_g1,.-peristyle_b4920504433770e8_l016_g1
+.globl peristyle_b4920504433770e8_l016_g2
+.hidden peristyle_b4920504433770e8_l016_g2
+.type peristyle_b4920504433770e8_l016_g2,@function
 .p2align 6
-peristyle_7046f717aa96dfae_l016_g2:
+peristyle_b4920504433770e8_l016_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -731,12 +731,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_7046f717aa96dfae_l016_g2,.-peristyle_7046f717aa96dfae_l016_g2
-.globl peristyle_7046f717aa96dfae_l016_g3
-.hidden peristyle_7046f717aa96dfae_l016_g3
-.type peristyle_7046f717aa96dfae_l016_g3,@function
+.size peristyle_b4920504433770e8_l016_g2,.-peristyle_b4920504433770e8_l016_g2
+.globl peristyle_b4920504433770e8_l016_g3
+.hidden peristyle_b4920504433770e8_l016_g3
+.type peristyle_b4920504433770e8_l016_g3,@function
 .p2align 6
-peristyle_7046f717aa96dfae_l016_g3:
+peristyle_b4920504433770e8_l016_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -931,12 +931,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_7046f717aa96dfae_l016_g3,.-peristyle_7046f717aa96dfae_l016_g3
-.globl peristyle_7046f717aa96dfae_l016_g4
-.hidden peristyle_7046f717aa96dfae_l016_g4
-.type peristyle_7046f717aa96dfae_l016_g4,@function
+.size peristyle_b4920504433770e8_l016_g3,.-peristyle_b4920504433770e8_l016_g3
+.globl peristyle_b4920504433770e8_l016_g4
+.hidden peristyle_b4920504433770e8_l016_g4
+.type peristyle_b4920504433770e8_l016_g4,@function
 .p2align 6
-peristyle_7046f717aa96dfae_l016_g4:
+peristyle_b4920504433770e8_l016_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1124,12 +1124,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_7046f717aa96dfae_l016_g4,.-peristyle_7046f717aa96dfae_l016_g4
-.globl peristyle_7046f717aa96dfae_l016_g5
-.hidden peristyle_7046f717aa96dfae_l016_g5
-.type peristyle_7046f717aa96dfae_l016_g5,@function
+.size peristyle_b4920504433770e8_l016_g4,.-peristyle_b4920504433770e8_l016_g4
+.globl peristyle_b4920504433770e8_l016_g5
+.hidden peristyle_b4920504433770e8_l016_g5
+.type peristyle_b4920504433770e8_l016_g5,@function
 .p2align 6
-peristyle_7046f717aa96dfae_l016_g5:
+peristyle_b4920504433770e8_l016_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1337,12 +1337,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_7046f717aa96dfae_l016_g5,.-peristyle_7046f717aa96dfae_l016_g5
-.globl peristyle_7046f717aa96dfae_l016_g6
-.hidden peristyle_7046f717aa96dfae_l016_g6
-.type peristyle_7046f717aa96dfae_l016_g6,@function
+.size peristyle_b4920504433770e8_l016_g5,.-peristyle_b4920504433770e8_l016_g5
+.globl peristyle_b4920504433770e8_l016_g6
+.hidden peristyle_b4920504433770e8_l016_g6
+.type peristyle_b4920504433770e8_l016_g6,@function
 .p2align 6
-peristyle_7046f717aa96dfae_l016_g6:
+peristyle_b4920504433770e8_l016_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1533,12 +1533,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_7046f717aa96dfae_l016_g6,.-peristyle_7046f717aa96dfae_l016_g6
-.globl peristyle_7046f717aa96dfae_l016_g7
-.hidden peristyle_7046f717aa96dfae_l016_g7
-.type peristyle_7046f717aa96dfae_l016_g7,@function
+.size peristyle_b4920504433770e8_l016_g6,.-peristyle_b4920504433770e8_l016_g6
+.globl peristyle_b4920504433770e8_l016_g7
+.hidden peristyle_b4920504433770e8_l016_g7
+.type peristyle_b4920504433770e8_l016_g7,@function
 .p2align 6
-peristyle_7046f717aa96dfae_l016_g7:
+peristyle_b4920504433770e8_l016_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1724,5 +1724,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_7046f717aa96dfae_l016_g7,.-peristyle_7046f717aa96dfae_l016_g7
+.size peristyle_b4920504433770e8_l016_g7,.-peristyle_b4920504433770e8_l016_g7
 .section .note.GNU-stack,"",@progbits

@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,10 +22,10 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_7046f717aa96dfae_l016_g0 peristyle_7046f717aa96dfae_l016_g1
-    peristyle_7046f717aa96dfae_l016_g2 peristyle_7046f717aa96dfae_l016_g3
-    peristyle_7046f717aa96dfae_l016_g4 peristyle_7046f717aa96dfae_l016_g5
-    peristyle_7046f717aa96dfae_l016_g6 peristyle_7046f717aa96dfae_l016_g7
+    peristyle_b4920504433770e8_l016_g0 peristyle_b4920504433770e8_l016_g1
+    peristyle_b4920504433770e8_l016_g2 peristyle_b4920504433770e8_l016_g3
+    peristyle_b4920504433770e8_l016_g4 peristyle_b4920504433770e8_l016_g5
+    peristyle_b4920504433770e8_l016_g6 peristyle_b4920504433770e8_l016_g7
 );
 static TABLE: &Aligned<[u8; 6080]> = &Aligned(*include_bytes!("l016_stage16_m_cv1.bin"));
 static GROUPS: &[Group] = &[
@@ -60,56 +62,56 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 17),
         0,
         0,
-        unrolled!(peristyle_7046f717aa96dfae_l016_g0),
+        unrolled!(peristyle_b4920504433770e8_l016_g0),
     ),
     Group::new(
         &[2, 22, 23, 25],
         (17, 15),
         34,
         22,
-        unrolled!(peristyle_7046f717aa96dfae_l016_g1),
+        unrolled!(peristyle_b4920504433770e8_l016_g1),
     ),
     Group::new(
         &[3, 27, 6, 11],
         (32, 15),
         64,
         43,
-        unrolled!(peristyle_7046f717aa96dfae_l016_g2),
+        unrolled!(peristyle_b4920504433770e8_l016_g2),
     ),
     Group::new(
         &[4, 14, 18, 29],
         (47, 16),
         94,
         64,
-        unrolled!(peristyle_7046f717aa96dfae_l016_g3),
+        unrolled!(peristyle_b4920504433770e8_l016_g3),
     ),
     Group::new(
         &[7, 21, 8, 16],
         (63, 14),
         126,
         84,
-        unrolled!(peristyle_7046f717aa96dfae_l016_g4),
+        unrolled!(peristyle_b4920504433770e8_l016_g4),
     ),
     Group::new(
         &[9, 13, 20, 24],
         (77, 17),
         154,
         102,
-        unrolled!(peristyle_7046f717aa96dfae_l016_g5),
+        unrolled!(peristyle_b4920504433770e8_l016_g5),
     ),
     Group::new(
         &[12, 15, 26, 28],
         (94, 15),
         188,
         126,
-        unrolled!(peristyle_7046f717aa96dfae_l016_g6),
+        unrolled!(peristyle_b4920504433770e8_l016_g6),
     ),
     Group::new(
         &[17, 30, 19, 31],
         (109, 14),
         218,
         145,
-        unrolled!(peristyle_7046f717aa96dfae_l016_g7),
+        unrolled!(peristyle_b4920504433770e8_l016_g7),
     ),
 ];
 /// The layer.

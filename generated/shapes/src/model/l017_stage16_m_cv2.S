@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_64e97c32c4f0f5c8_l017_g0
-.hidden peristyle_64e97c32c4f0f5c8_l017_g0
-.type peristyle_64e97c32c4f0f5c8_l017_g0,@function
+.globl peristyle_cea5645717411b03_l017_g0
+.hidden peristyle_cea5645717411b03_l017_g0
+.type peristyle_cea5645717411b03_l017_g0,@function
 .p2align 6
-peristyle_64e97c32c4f0f5c8_l017_g0:
+peristyle_cea5645717411b03_l017_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -506,12 +506,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_64e97c32c4f0f5c8_l017_g0,.-peristyle_64e97c32c4f0f5c8_l017_g0
-.globl peristyle_64e97c32c4f0f5c8_l017_g1
-.hidden peristyle_64e97c32c4f0f5c8_l017_g1
-.type peristyle_64e97c32c4f0f5c8_l017_g1,@function
+.size peristyle_cea5645717411b03_l017_g0,.-peristyle_cea5645717411b03_l017_g0
+.globl peristyle_cea5645717411b03_l017_g1
+.hidden peristyle_cea5645717411b03_l017_g1
+.type peristyle_cea5645717411b03_l017_g1,@function
 .p2align 6
-peristyle_64e97c32c4f0f5c8_l017_g1:
+peristyle_cea5645717411b03_l017_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -931,12 +931,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_64e97c32c4f0f5c8_l017_g1,.-peristyle_64e97c32c4f0f5c8_l017_g1
-.globl peristyle_64e97c32c4f0f5c8_l017_g2
-.hidden peristyle_64e97c32c4f0f5c8_l017_g2
-.type peristyle_64e97c32c4f0f5c8_l017_g2,@function
+.size peristyle_cea5645717411b03_l017_g1,.-peristyle_cea5645717411b03_l017_g1
+.globl peristyle_cea5645717411b03_l017_g2
+.hidden peristyle_cea5645717411b03_l017_g2
+.type peristyle_cea5645717411b03_l017_g2,@function
 .p2align 6
-peristyle_64e97c32c4f0f5c8_l017_g2:
+peristyle_cea5645717411b03_l017_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1360,12 +1360,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_64e97c32c4f0f5c8_l017_g2,.-peristyle_64e97c32c4f0f5c8_l017_g2
-.globl peristyle_64e97c32c4f0f5c8_l017_g3
-.hidden peristyle_64e97c32c4f0f5c8_l017_g3
-.type peristyle_64e97c32c4f0f5c8_l017_g3,@function
+.size peristyle_cea5645717411b03_l017_g2,.-peristyle_cea5645717411b03_l017_g2
+.globl peristyle_cea5645717411b03_l017_g3
+.hidden peristyle_cea5645717411b03_l017_g3
+.type peristyle_cea5645717411b03_l017_g3,@function
 .p2align 6
-peristyle_64e97c32c4f0f5c8_l017_g3:
+peristyle_cea5645717411b03_l017_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1775,12 +1775,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_64e97c32c4f0f5c8_l017_g3,.-peristyle_64e97c32c4f0f5c8_l017_g3
-.globl peristyle_64e97c32c4f0f5c8_l017_g4
-.hidden peristyle_64e97c32c4f0f5c8_l017_g4
-.type peristyle_64e97c32c4f0f5c8_l017_g4,@function
+.size peristyle_cea5645717411b03_l017_g3,.-peristyle_cea5645717411b03_l017_g3
+.globl peristyle_cea5645717411b03_l017_g4
+.hidden peristyle_cea5645717411b03_l017_g4
+.type peristyle_cea5645717411b03_l017_g4,@function
 .p2align 6
-peristyle_64e97c32c4f0f5c8_l017_g4:
+peristyle_cea5645717411b03_l017_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2231,12 +2231,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_64e97c32c4f0f5c8_l017_g4,.-peristyle_64e97c32c4f0f5c8_l017_g4
-.globl peristyle_64e97c32c4f0f5c8_l017_g5
-.hidden peristyle_64e97c32c4f0f5c8_l017_g5
-.type peristyle_64e97c32c4f0f5c8_l017_g5,@function
+.size peristyle_cea5645717411b03_l017_g4,.-peristyle_cea5645717411b03_l017_g4
+.globl peristyle_cea5645717411b03_l017_g5
+.hidden peristyle_cea5645717411b03_l017_g5
+.type peristyle_cea5645717411b03_l017_g5,@function
 .p2align 6
-peristyle_64e97c32c4f0f5c8_l017_g5:
+peristyle_cea5645717411b03_l017_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2615,12 +2615,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_64e97c32c4f0f5c8_l017_g5,.-peristyle_64e97c32c4f0f5c8_l017_g5
-.globl peristyle_64e97c32c4f0f5c8_l017_g6
-.hidden peristyle_64e97c32c4f0f5c8_l017_g6
-.type peristyle_64e97c32c4f0f5c8_l017_g6,@function
+.size peristyle_cea5645717411b03_l017_g5,.-peristyle_cea5645717411b03_l017_g5
+.globl peristyle_cea5645717411b03_l017_g6
+.hidden peristyle_cea5645717411b03_l017_g6
+.type peristyle_cea5645717411b03_l017_g6,@function
 .p2align 6
-peristyle_64e97c32c4f0f5c8_l017_g6:
+peristyle_cea5645717411b03_l017_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3013,12 +3013,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_64e97c32c4f0f5c8_l017_g6,.-peristyle_64e97c32c4f0f5c8_l017_g6
-.globl peristyle_64e97c32c4f0f5c8_l017_g7
-.hidden peristyle_64e97c32c4f0f5c8_l017_g7
-.type peristyle_64e97c32c4f0f5c8_l017_g7,@function
+.size peristyle_cea5645717411b03_l017_g6,.-peristyle_cea5645717411b03_l017_g6
+.globl peristyle_cea5645717411b03_l017_g7
+.hidden peristyle_cea5645717411b03_l017_g7
+.type peristyle_cea5645717411b03_l017_g7,@function
 .p2align 6
-peristyle_64e97c32c4f0f5c8_l017_g7:
+peristyle_cea5645717411b03_l017_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3428,5 +3428,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_64e97c32c4f0f5c8_l017_g7,.-peristyle_64e97c32c4f0f5c8_l017_g7
+.size peristyle_cea5645717411b03_l017_g7,.-peristyle_cea5645717411b03_l017_g7
 .section .note.GNU-stack,"",@progbits

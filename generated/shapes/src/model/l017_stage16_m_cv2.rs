@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -21,10 +23,10 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_64e97c32c4f0f5c8_l017_g0 peristyle_64e97c32c4f0f5c8_l017_g1
-    peristyle_64e97c32c4f0f5c8_l017_g2 peristyle_64e97c32c4f0f5c8_l017_g3
-    peristyle_64e97c32c4f0f5c8_l017_g4 peristyle_64e97c32c4f0f5c8_l017_g5
-    peristyle_64e97c32c4f0f5c8_l017_g6 peristyle_64e97c32c4f0f5c8_l017_g7
+    peristyle_cea5645717411b03_l017_g0 peristyle_cea5645717411b03_l017_g1
+    peristyle_cea5645717411b03_l017_g2 peristyle_cea5645717411b03_l017_g3
+    peristyle_cea5645717411b03_l017_g4 peristyle_cea5645717411b03_l017_g5
+    peristyle_cea5645717411b03_l017_g6 peristyle_cea5645717411b03_l017_g7
 );
 static TABLE: &Aligned<[u8; 22080]> = &Aligned(
     *include_bytes!("l017_stage16_m_cv2.bin"),
@@ -63,56 +65,56 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 78),
         0,
         0,
-        unrolled!(peristyle_64e97c32c4f0f5c8_l017_g0),
+        unrolled!(peristyle_cea5645717411b03_l017_g0),
     ),
     Group::new(
         &[1, 18, 5, 16],
         (78, 86),
         156,
         59,
-        unrolled!(peristyle_64e97c32c4f0f5c8_l017_g1),
+        unrolled!(peristyle_cea5645717411b03_l017_g1),
     ),
     Group::new(
         &[2, 25, 10, 12],
         (164, 86),
         328,
         130,
-        unrolled!(peristyle_64e97c32c4f0f5c8_l017_g2),
+        unrolled!(peristyle_cea5645717411b03_l017_g2),
     ),
     Group::new(
         &[3, 24, 11, 13],
         (250, 82),
         500,
         198,
-        unrolled!(peristyle_64e97c32c4f0f5c8_l017_g3),
+        unrolled!(peristyle_cea5645717411b03_l017_g3),
     ),
     Group::new(
         &[4, 20, 19, 31],
         (332, 92),
         664,
         268,
-        unrolled!(peristyle_64e97c32c4f0f5c8_l017_g4),
+        unrolled!(peristyle_cea5645717411b03_l017_g4),
     ),
     Group::new(
         &[6, 8, 14, 28],
         (424, 79),
         848,
         345,
-        unrolled!(peristyle_64e97c32c4f0f5c8_l017_g5),
+        unrolled!(peristyle_cea5645717411b03_l017_g5),
     ),
     Group::new(
         &[7, 30, 23, 27],
         (503, 79),
         1006,
         402,
-        unrolled!(peristyle_64e97c32c4f0f5c8_l017_g6),
+        unrolled!(peristyle_cea5645717411b03_l017_g6),
     ),
     Group::new(
         &[17, 26, 21, 22],
         (582, 83),
         1164,
         465,
-        unrolled!(peristyle_64e97c32c4f0f5c8_l017_g7),
+        unrolled!(peristyle_cea5645717411b03_l017_g7),
     ),
 ];
 /// The layer.

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_98343871bcc0f4e9_l018_g0
-.hidden peristyle_98343871bcc0f4e9_l018_g0
-.type peristyle_98343871bcc0f4e9_l018_g0,@function
+.globl peristyle_f179ecf162abbf30_l018_g0
+.hidden peristyle_f179ecf162abbf30_l018_g0
+.type peristyle_f179ecf162abbf30_l018_g0,@function
 .p2align 6
-peristyle_98343871bcc0f4e9_l018_g0:
+peristyle_f179ecf162abbf30_l018_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -419,12 +419,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_98343871bcc0f4e9_l018_g0,.-peristyle_98343871bcc0f4e9_l018_g0
-.globl peristyle_98343871bcc0f4e9_l018_g1
-.hidden peristyle_98343871bcc0f4e9_l018_g1
-.type peristyle_98343871bcc0f4e9_l018_g1,@function
+.size peristyle_f179ecf162abbf30_l018_g0,.-peristyle_f179ecf162abbf30_l018_g0
+.globl peristyle_f179ecf162abbf30_l018_g1
+.hidden peristyle_f179ecf162abbf30_l018_g1
+.type peristyle_f179ecf162abbf30_l018_g1,@function
 .p2align 6
-peristyle_98343871bcc0f4e9_l018_g1:
+peristyle_f179ecf162abbf30_l018_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -689,12 +689,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_98343871bcc0f4e9_l018_g1,.-peristyle_98343871bcc0f4e9_l018_g1
-.globl peristyle_98343871bcc0f4e9_l018_g2
-.hidden peristyle_98343871bcc0f4e9_l018_g2
-.type peristyle_98343871bcc0f4e9_l018_g2,@function
+.size peristyle_f179ecf162abbf30_l018_g1,.-peristyle_f179ecf162abbf30_l018_g1
+.globl peristyle_f179ecf162abbf30_l018_g2
+.hidden peristyle_f179ecf162abbf30_l018_g2
+.type peristyle_f179ecf162abbf30_l018_g2,@function
 .p2align 6
-peristyle_98343871bcc0f4e9_l018_g2:
+peristyle_f179ecf162abbf30_l018_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -989,12 +989,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_98343871bcc0f4e9_l018_g2,.-peristyle_98343871bcc0f4e9_l018_g2
-.globl peristyle_98343871bcc0f4e9_l018_g3
-.hidden peristyle_98343871bcc0f4e9_l018_g3
-.type peristyle_98343871bcc0f4e9_l018_g3,@function
+.size peristyle_f179ecf162abbf30_l018_g2,.-peristyle_f179ecf162abbf30_l018_g2
+.globl peristyle_f179ecf162abbf30_l018_g3
+.hidden peristyle_f179ecf162abbf30_l018_g3
+.type peristyle_f179ecf162abbf30_l018_g3,@function
 .p2align 6
-peristyle_98343871bcc0f4e9_l018_g3:
+peristyle_f179ecf162abbf30_l018_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1276,12 +1276,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_98343871bcc0f4e9_l018_g3,.-peristyle_98343871bcc0f4e9_l018_g3
-.globl peristyle_98343871bcc0f4e9_l018_g4
-.hidden peristyle_98343871bcc0f4e9_l018_g4
-.type peristyle_98343871bcc0f4e9_l018_g4,@function
+.size peristyle_f179ecf162abbf30_l018_g3,.-peristyle_f179ecf162abbf30_l018_g3
+.globl peristyle_f179ecf162abbf30_l018_g4
+.hidden peristyle_f179ecf162abbf30_l018_g4
+.type peristyle_f179ecf162abbf30_l018_g4,@function
 .p2align 6
-peristyle_98343871bcc0f4e9_l018_g4:
+peristyle_f179ecf162abbf30_l018_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1576,12 +1576,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_98343871bcc0f4e9_l018_g4,.-peristyle_98343871bcc0f4e9_l018_g4
-.globl peristyle_98343871bcc0f4e9_l018_g5
-.hidden peristyle_98343871bcc0f4e9_l018_g5
-.type peristyle_98343871bcc0f4e9_l018_g5,@function
+.size peristyle_f179ecf162abbf30_l018_g4,.-peristyle_f179ecf162abbf30_l018_g4
+.globl peristyle_f179ecf162abbf30_l018_g5
+.hidden peristyle_f179ecf162abbf30_l018_g5
+.type peristyle_f179ecf162abbf30_l018_g5,@function
 .p2align 6
-peristyle_98343871bcc0f4e9_l018_g5:
+peristyle_f179ecf162abbf30_l018_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1848,12 +1848,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_98343871bcc0f4e9_l018_g5,.-peristyle_98343871bcc0f4e9_l018_g5
-.globl peristyle_98343871bcc0f4e9_l018_g6
-.hidden peristyle_98343871bcc0f4e9_l018_g6
-.type peristyle_98343871bcc0f4e9_l018_g6,@function
+.size peristyle_f179ecf162abbf30_l018_g5,.-peristyle_f179ecf162abbf30_l018_g5
+.globl peristyle_f179ecf162abbf30_l018_g6
+.hidden peristyle_f179ecf162abbf30_l018_g6
+.type peristyle_f179ecf162abbf30_l018_g6,@function
 .p2align 6
-peristyle_98343871bcc0f4e9_l018_g6:
+peristyle_f179ecf162abbf30_l018_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2121,12 +2121,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_98343871bcc0f4e9_l018_g6,.-peristyle_98343871bcc0f4e9_l018_g6
-.globl peristyle_98343871bcc0f4e9_l018_g7
-.hidden peristyle_98343871bcc0f4e9_l018_g7
-.type peristyle_98343871bcc0f4e9_l018_g7,@function
+.size peristyle_f179ecf162abbf30_l018_g6,.-peristyle_f179ecf162abbf30_l018_g6
+.globl peristyle_f179ecf162abbf30_l018_g7
+.hidden peristyle_f179ecf162abbf30_l018_g7
+.type peristyle_f179ecf162abbf30_l018_g7,@function
 .p2align 6
-peristyle_98343871bcc0f4e9_l018_g7:
+peristyle_f179ecf162abbf30_l018_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2405,5 +2405,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_98343871bcc0f4e9_l018_g7,.-peristyle_98343871bcc0f4e9_l018_g7
+.size peristyle_f179ecf162abbf30_l018_g7,.-peristyle_f179ecf162abbf30_l018_g7
 .section .note.GNU-stack,"",@progbits

@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,10 +22,10 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_98343871bcc0f4e9_l018_g0 peristyle_98343871bcc0f4e9_l018_g1
-    peristyle_98343871bcc0f4e9_l018_g2 peristyle_98343871bcc0f4e9_l018_g3
-    peristyle_98343871bcc0f4e9_l018_g4 peristyle_98343871bcc0f4e9_l018_g5
-    peristyle_98343871bcc0f4e9_l018_g6 peristyle_98343871bcc0f4e9_l018_g7
+    peristyle_f179ecf162abbf30_l018_g0 peristyle_f179ecf162abbf30_l018_g1
+    peristyle_f179ecf162abbf30_l018_g2 peristyle_f179ecf162abbf30_l018_g3
+    peristyle_f179ecf162abbf30_l018_g4 peristyle_f179ecf162abbf30_l018_g5
+    peristyle_f179ecf162abbf30_l018_g6 peristyle_f179ecf162abbf30_l018_g7
 );
 static TABLE: &Aligned<[u8; 11072]> = &Aligned(*include_bytes!("l018_stage16_cv2.bin"));
 static GROUPS: &[Group] = &[
@@ -60,56 +62,56 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 35),
         0,
         0,
-        unrolled!(peristyle_98343871bcc0f4e9_l018_g0),
+        unrolled!(peristyle_f179ecf162abbf30_l018_g0),
     ),
     Group::new(
         &[1, 22, 15, 19],
         (35, 30),
         70,
         43,
-        unrolled!(peristyle_98343871bcc0f4e9_l018_g1),
+        unrolled!(peristyle_f179ecf162abbf30_l018_g1),
     ),
     Group::new(
         &[2, 12, 10, 24],
         (65, 36),
         130,
         81,
-        unrolled!(peristyle_98343871bcc0f4e9_l018_g2),
+        unrolled!(peristyle_f179ecf162abbf30_l018_g2),
     ),
     Group::new(
         &[3, 8, 13, 26],
         (101, 33),
         202,
         128,
-        unrolled!(peristyle_98343871bcc0f4e9_l018_g3),
+        unrolled!(peristyle_f179ecf162abbf30_l018_g3),
     ),
     Group::new(
         &[5, 6, 27, 29],
         (134, 35),
         268,
         172,
-        unrolled!(peristyle_98343871bcc0f4e9_l018_g4),
+        unrolled!(peristyle_f179ecf162abbf30_l018_g4),
     ),
     Group::new(
         &[7, 18, 9, 20],
         (169, 31),
         338,
         218,
-        unrolled!(peristyle_98343871bcc0f4e9_l018_g5),
+        unrolled!(peristyle_f179ecf162abbf30_l018_g5),
     ),
     Group::new(
         &[11, 21, 23, 30],
         (200, 31),
         400,
         256,
-        unrolled!(peristyle_98343871bcc0f4e9_l018_g6),
+        unrolled!(peristyle_f179ecf162abbf30_l018_g6),
     ),
     Group::new(
         &[16, 17, 28, 31],
         (231, 32),
         462,
         295,
-        unrolled!(peristyle_98343871bcc0f4e9_l018_g7),
+        unrolled!(peristyle_f179ecf162abbf30_l018_g7),
     ),
 ];
 /// The layer.

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_b227521e04f22ed3_l019_g0
-.hidden peristyle_b227521e04f22ed3_l019_g0
-.type peristyle_b227521e04f22ed3_l019_g0,@function
+.globl peristyle_bde88396d3768f77_l019_g0
+.hidden peristyle_bde88396d3768f77_l019_g0
+.type peristyle_bde88396d3768f77_l019_g0,@function
 .p2align 6
-peristyle_b227521e04f22ed3_l019_g0:
+peristyle_bde88396d3768f77_l019_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -389,12 +389,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_b227521e04f22ed3_l019_g0,.-peristyle_b227521e04f22ed3_l019_g0
-.globl peristyle_b227521e04f22ed3_l019_g1
-.hidden peristyle_b227521e04f22ed3_l019_g1
-.type peristyle_b227521e04f22ed3_l019_g1,@function
+.size peristyle_bde88396d3768f77_l019_g0,.-peristyle_bde88396d3768f77_l019_g0
+.globl peristyle_bde88396d3768f77_l019_g1
+.hidden peristyle_bde88396d3768f77_l019_g1
+.type peristyle_bde88396d3768f77_l019_g1,@function
 .p2align 6
-peristyle_b227521e04f22ed3_l019_g1:
+peristyle_bde88396d3768f77_l019_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -641,12 +641,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_b227521e04f22ed3_l019_g1,.-peristyle_b227521e04f22ed3_l019_g1
-.globl peristyle_b227521e04f22ed3_l019_g2
-.hidden peristyle_b227521e04f22ed3_l019_g2
-.type peristyle_b227521e04f22ed3_l019_g2,@function
+.size peristyle_bde88396d3768f77_l019_g1,.-peristyle_bde88396d3768f77_l019_g1
+.globl peristyle_bde88396d3768f77_l019_g2
+.hidden peristyle_bde88396d3768f77_l019_g2
+.type peristyle_bde88396d3768f77_l019_g2,@function
 .p2align 6
-peristyle_b227521e04f22ed3_l019_g2:
+peristyle_bde88396d3768f77_l019_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -911,12 +911,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_b227521e04f22ed3_l019_g2,.-peristyle_b227521e04f22ed3_l019_g2
-.globl peristyle_b227521e04f22ed3_l019_g3
-.hidden peristyle_b227521e04f22ed3_l019_g3
-.type peristyle_b227521e04f22ed3_l019_g3,@function
+.size peristyle_bde88396d3768f77_l019_g2,.-peristyle_bde88396d3768f77_l019_g2
+.globl peristyle_bde88396d3768f77_l019_g3
+.hidden peristyle_bde88396d3768f77_l019_g3
+.type peristyle_bde88396d3768f77_l019_g3,@function
 .p2align 6
-peristyle_b227521e04f22ed3_l019_g3:
+peristyle_bde88396d3768f77_l019_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1185,12 +1185,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_b227521e04f22ed3_l019_g3,.-peristyle_b227521e04f22ed3_l019_g3
-.globl peristyle_b227521e04f22ed3_l019_g4
-.hidden peristyle_b227521e04f22ed3_l019_g4
-.type peristyle_b227521e04f22ed3_l019_g4,@function
+.size peristyle_bde88396d3768f77_l019_g3,.-peristyle_bde88396d3768f77_l019_g3
+.globl peristyle_bde88396d3768f77_l019_g4
+.hidden peristyle_bde88396d3768f77_l019_g4
+.type peristyle_bde88396d3768f77_l019_g4,@function
 .p2align 6
-peristyle_b227521e04f22ed3_l019_g4:
+peristyle_bde88396d3768f77_l019_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1449,12 +1449,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_b227521e04f22ed3_l019_g4,.-peristyle_b227521e04f22ed3_l019_g4
-.globl peristyle_b227521e04f22ed3_l019_g5
-.hidden peristyle_b227521e04f22ed3_l019_g5
-.type peristyle_b227521e04f22ed3_l019_g5,@function
+.size peristyle_bde88396d3768f77_l019_g4,.-peristyle_bde88396d3768f77_l019_g4
+.globl peristyle_bde88396d3768f77_l019_g5
+.hidden peristyle_bde88396d3768f77_l019_g5
+.type peristyle_bde88396d3768f77_l019_g5,@function
 .p2align 6
-peristyle_b227521e04f22ed3_l019_g5:
+peristyle_bde88396d3768f77_l019_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1697,12 +1697,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_b227521e04f22ed3_l019_g5,.-peristyle_b227521e04f22ed3_l019_g5
-.globl peristyle_b227521e04f22ed3_l019_g6
-.hidden peristyle_b227521e04f22ed3_l019_g6
-.type peristyle_b227521e04f22ed3_l019_g6,@function
+.size peristyle_bde88396d3768f77_l019_g5,.-peristyle_bde88396d3768f77_l019_g5
+.globl peristyle_bde88396d3768f77_l019_g6
+.hidden peristyle_bde88396d3768f77_l019_g6
+.type peristyle_bde88396d3768f77_l019_g6,@function
 .p2align 6
-peristyle_b227521e04f22ed3_l019_g6:
+peristyle_bde88396d3768f77_l019_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1944,12 +1944,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_b227521e04f22ed3_l019_g6,.-peristyle_b227521e04f22ed3_l019_g6
-.globl peristyle_b227521e04f22ed3_l019_g7
-.hidden peristyle_b227521e04f22ed3_l019_g7
-.type peristyle_b227521e04f22ed3_l019_g7,@function
+.size peristyle_bde88396d3768f77_l019_g6,.-peristyle_bde88396d3768f77_l019_g6
+.globl peristyle_bde88396d3768f77_l019_g7
+.hidden peristyle_bde88396d3768f77_l019_g7
+.type peristyle_bde88396d3768f77_l019_g7,@function
 .p2align 6
-peristyle_b227521e04f22ed3_l019_g7:
+peristyle_bde88396d3768f77_l019_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2192,12 +2192,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_b227521e04f22ed3_l019_g7,.-peristyle_b227521e04f22ed3_l019_g7
-.globl peristyle_b227521e04f22ed3_l019_g8
-.hidden peristyle_b227521e04f22ed3_l019_g8
-.type peristyle_b227521e04f22ed3_l019_g8,@function
+.size peristyle_bde88396d3768f77_l019_g7,.-peristyle_bde88396d3768f77_l019_g7
+.globl peristyle_bde88396d3768f77_l019_g8
+.hidden peristyle_bde88396d3768f77_l019_g8
+.type peristyle_bde88396d3768f77_l019_g8,@function
 .p2align 6
-peristyle_b227521e04f22ed3_l019_g8:
+peristyle_bde88396d3768f77_l019_g8:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2455,12 +2455,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_b227521e04f22ed3_l019_g8,.-peristyle_b227521e04f22ed3_l019_g8
-.globl peristyle_b227521e04f22ed3_l019_g9
-.hidden peristyle_b227521e04f22ed3_l019_g9
-.type peristyle_b227521e04f22ed3_l019_g9,@function
+.size peristyle_bde88396d3768f77_l019_g8,.-peristyle_bde88396d3768f77_l019_g8
+.globl peristyle_bde88396d3768f77_l019_g9
+.hidden peristyle_bde88396d3768f77_l019_g9
+.type peristyle_bde88396d3768f77_l019_g9,@function
 .p2align 6
-peristyle_b227521e04f22ed3_l019_g9:
+peristyle_bde88396d3768f77_l019_g9:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2700,12 +2700,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_b227521e04f22ed3_l019_g9,.-peristyle_b227521e04f22ed3_l019_g9
-.globl peristyle_b227521e04f22ed3_l019_g10
-.hidden peristyle_b227521e04f22ed3_l019_g10
-.type peristyle_b227521e04f22ed3_l019_g10,@function
+.size peristyle_bde88396d3768f77_l019_g9,.-peristyle_bde88396d3768f77_l019_g9
+.globl peristyle_bde88396d3768f77_l019_g10
+.hidden peristyle_bde88396d3768f77_l019_g10
+.type peristyle_bde88396d3768f77_l019_g10,@function
 .p2align 6
-peristyle_b227521e04f22ed3_l019_g10:
+peristyle_bde88396d3768f77_l019_g10:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2960,12 +2960,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_b227521e04f22ed3_l019_g10,.-peristyle_b227521e04f22ed3_l019_g10
-.globl peristyle_b227521e04f22ed3_l019_g11
-.hidden peristyle_b227521e04f22ed3_l019_g11
-.type peristyle_b227521e04f22ed3_l019_g11,@function
+.size peristyle_bde88396d3768f77_l019_g10,.-peristyle_bde88396d3768f77_l019_g10
+.globl peristyle_bde88396d3768f77_l019_g11
+.hidden peristyle_bde88396d3768f77_l019_g11
+.type peristyle_bde88396d3768f77_l019_g11,@function
 .p2align 6
-peristyle_b227521e04f22ed3_l019_g11:
+peristyle_bde88396d3768f77_l019_g11:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3216,12 +3216,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_b227521e04f22ed3_l019_g11,.-peristyle_b227521e04f22ed3_l019_g11
-.globl peristyle_b227521e04f22ed3_l019_g12
-.hidden peristyle_b227521e04f22ed3_l019_g12
-.type peristyle_b227521e04f22ed3_l019_g12,@function
+.size peristyle_bde88396d3768f77_l019_g11,.-peristyle_bde88396d3768f77_l019_g11
+.globl peristyle_bde88396d3768f77_l019_g12
+.hidden peristyle_bde88396d3768f77_l019_g12
+.type peristyle_bde88396d3768f77_l019_g12,@function
 .p2align 6
-peristyle_b227521e04f22ed3_l019_g12:
+peristyle_bde88396d3768f77_l019_g12:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3483,12 +3483,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_b227521e04f22ed3_l019_g12,.-peristyle_b227521e04f22ed3_l019_g12
-.globl peristyle_b227521e04f22ed3_l019_g13
-.hidden peristyle_b227521e04f22ed3_l019_g13
-.type peristyle_b227521e04f22ed3_l019_g13,@function
+.size peristyle_bde88396d3768f77_l019_g12,.-peristyle_bde88396d3768f77_l019_g12
+.globl peristyle_bde88396d3768f77_l019_g13
+.hidden peristyle_bde88396d3768f77_l019_g13
+.type peristyle_bde88396d3768f77_l019_g13,@function
 .p2align 6
-peristyle_b227521e04f22ed3_l019_g13:
+peristyle_bde88396d3768f77_l019_g13:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3739,12 +3739,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_b227521e04f22ed3_l019_g13,.-peristyle_b227521e04f22ed3_l019_g13
-.globl peristyle_b227521e04f22ed3_l019_g14
-.hidden peristyle_b227521e04f22ed3_l019_g14
-.type peristyle_b227521e04f22ed3_l019_g14,@function
+.size peristyle_bde88396d3768f77_l019_g13,.-peristyle_bde88396d3768f77_l019_g13
+.globl peristyle_bde88396d3768f77_l019_g14
+.hidden peristyle_bde88396d3768f77_l019_g14
+.type peristyle_bde88396d3768f77_l019_g14,@function
 .p2align 6
-peristyle_b227521e04f22ed3_l019_g14:
+peristyle_bde88396d3768f77_l019_g14:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3999,12 +3999,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_b227521e04f22ed3_l019_g14,.-peristyle_b227521e04f22ed3_l019_g14
-.globl peristyle_b227521e04f22ed3_l019_g15
-.hidden peristyle_b227521e04f22ed3_l019_g15
-.type peristyle_b227521e04f22ed3_l019_g15,@function
+.size peristyle_bde88396d3768f77_l019_g14,.-peristyle_bde88396d3768f77_l019_g14
+.globl peristyle_bde88396d3768f77_l019_g15
+.hidden peristyle_bde88396d3768f77_l019_g15
+.type peristyle_bde88396d3768f77_l019_g15,@function
 .p2align 6
-peristyle_b227521e04f22ed3_l019_g15:
+peristyle_bde88396d3768f77_l019_g15:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4255,5 +4255,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_b227521e04f22ed3_l019_g15,.-peristyle_b227521e04f22ed3_l019_g15
+.size peristyle_bde88396d3768f77_l019_g15,.-peristyle_bde88396d3768f77_l019_g15
 .section .note.GNU-stack,"",@progbits

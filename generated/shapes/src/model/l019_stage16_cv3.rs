@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,14 +22,14 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_b227521e04f22ed3_l019_g0 peristyle_b227521e04f22ed3_l019_g1
-    peristyle_b227521e04f22ed3_l019_g2 peristyle_b227521e04f22ed3_l019_g3
-    peristyle_b227521e04f22ed3_l019_g4 peristyle_b227521e04f22ed3_l019_g5
-    peristyle_b227521e04f22ed3_l019_g6 peristyle_b227521e04f22ed3_l019_g7
-    peristyle_b227521e04f22ed3_l019_g8 peristyle_b227521e04f22ed3_l019_g9
-    peristyle_b227521e04f22ed3_l019_g10 peristyle_b227521e04f22ed3_l019_g11
-    peristyle_b227521e04f22ed3_l019_g12 peristyle_b227521e04f22ed3_l019_g13
-    peristyle_b227521e04f22ed3_l019_g14 peristyle_b227521e04f22ed3_l019_g15
+    peristyle_bde88396d3768f77_l019_g0 peristyle_bde88396d3768f77_l019_g1
+    peristyle_bde88396d3768f77_l019_g2 peristyle_bde88396d3768f77_l019_g3
+    peristyle_bde88396d3768f77_l019_g4 peristyle_bde88396d3768f77_l019_g5
+    peristyle_bde88396d3768f77_l019_g6 peristyle_bde88396d3768f77_l019_g7
+    peristyle_bde88396d3768f77_l019_g8 peristyle_bde88396d3768f77_l019_g9
+    peristyle_bde88396d3768f77_l019_g10 peristyle_bde88396d3768f77_l019_g11
+    peristyle_bde88396d3768f77_l019_g12 peristyle_bde88396d3768f77_l019_g13
+    peristyle_bde88396d3768f77_l019_g14 peristyle_bde88396d3768f77_l019_g15
 );
 static TABLE: &Aligned<[u8; 21056]> = &Aligned(*include_bytes!("l019_stage16_cv3.bin"));
 static GROUPS: &[Group] = &[
@@ -88,112 +90,112 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 28),
         0,
         0,
-        unrolled!(peristyle_b227521e04f22ed3_l019_g0),
+        unrolled!(peristyle_bde88396d3768f77_l019_g0),
     ),
     Group::new(
         &[1, 30, 8, 43],
         (28, 30),
         56,
         40,
-        unrolled!(peristyle_b227521e04f22ed3_l019_g1),
+        unrolled!(peristyle_bde88396d3768f77_l019_g1),
     ),
     Group::new(
         &[2, 54, 6, 61],
         (58, 29),
         116,
         75,
-        unrolled!(peristyle_b227521e04f22ed3_l019_g2),
+        unrolled!(peristyle_bde88396d3768f77_l019_g2),
     ),
     Group::new(
         &[3, 47, 9, 58],
         (87, 31),
         174,
         116,
-        unrolled!(peristyle_b227521e04f22ed3_l019_g3),
+        unrolled!(peristyle_bde88396d3768f77_l019_g3),
     ),
     Group::new(
         &[4, 36, 20, 29],
         (118, 29),
         236,
         157,
-        unrolled!(peristyle_b227521e04f22ed3_l019_g4),
+        unrolled!(peristyle_bde88396d3768f77_l019_g4),
     ),
     Group::new(
         &[5, 41, 22, 57],
         (147, 28),
         294,
         196,
-        unrolled!(peristyle_b227521e04f22ed3_l019_g5),
+        unrolled!(peristyle_bde88396d3768f77_l019_g5),
     ),
     Group::new(
         &[7, 51, 44, 60],
         (175, 27),
         350,
         229,
-        unrolled!(peristyle_b227521e04f22ed3_l019_g6),
+        unrolled!(peristyle_bde88396d3768f77_l019_g6),
     ),
     Group::new(
         &[10, 25, 11, 28],
         (202, 29),
         404,
         262,
-        unrolled!(peristyle_b227521e04f22ed3_l019_g7),
+        unrolled!(peristyle_bde88396d3768f77_l019_g7),
     ),
     Group::new(
         &[12, 26, 32, 55],
         (231, 30),
         462,
         297,
-        unrolled!(peristyle_b227521e04f22ed3_l019_g8),
+        unrolled!(peristyle_bde88396d3768f77_l019_g8),
     ),
     Group::new(
         &[13, 24, 15, 19],
         (261, 28),
         522,
         336,
-        unrolled!(peristyle_b227521e04f22ed3_l019_g9),
+        unrolled!(peristyle_bde88396d3768f77_l019_g9),
     ),
     Group::new(
         &[14, 59, 18, 53],
         (289, 30),
         578,
         371,
-        unrolled!(peristyle_b227521e04f22ed3_l019_g10),
+        unrolled!(peristyle_bde88396d3768f77_l019_g10),
     ),
     Group::new(
         &[16, 38, 40, 42],
         (319, 30),
         638,
         410,
-        unrolled!(peristyle_b227521e04f22ed3_l019_g11),
+        unrolled!(peristyle_bde88396d3768f77_l019_g11),
     ),
     Group::new(
         &[21, 49, 31, 46],
         (349, 30),
         698,
         445,
-        unrolled!(peristyle_b227521e04f22ed3_l019_g12),
+        unrolled!(peristyle_bde88396d3768f77_l019_g12),
     ),
     Group::new(
         &[23, 27, 37, 50],
         (379, 30),
         758,
         486,
-        unrolled!(peristyle_b227521e04f22ed3_l019_g13),
+        unrolled!(peristyle_bde88396d3768f77_l019_g13),
     ),
     Group::new(
         &[33, 56, 39, 62],
         (409, 29),
         818,
         523,
-        unrolled!(peristyle_b227521e04f22ed3_l019_g14),
+        unrolled!(peristyle_bde88396d3768f77_l019_g14),
     ),
     Group::new(
         &[35, 63, 48, 52],
         (438, 30),
         876,
         561,
-        unrolled!(peristyle_b227521e04f22ed3_l019_g15),
+        unrolled!(peristyle_bde88396d3768f77_l019_g15),
     ),
 ];
 /// The layer.

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_c72eee12579726e4_l021_g0
-.hidden peristyle_c72eee12579726e4_l021_g0
-.type peristyle_c72eee12579726e4_l021_g0,@function
+.globl peristyle_9067be94e6ff08a5_l021_g0
+.hidden peristyle_9067be94e6ff08a5_l021_g0
+.type peristyle_9067be94e6ff08a5_l021_g0,@function
 .p2align 6
-peristyle_c72eee12579726e4_l021_g0:
+peristyle_9067be94e6ff08a5_l021_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -444,12 +444,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c72eee12579726e4_l021_g0,.-peristyle_c72eee12579726e4_l021_g0
-.globl peristyle_c72eee12579726e4_l021_g1
-.hidden peristyle_c72eee12579726e4_l021_g1
-.type peristyle_c72eee12579726e4_l021_g1,@function
+.size peristyle_9067be94e6ff08a5_l021_g0,.-peristyle_9067be94e6ff08a5_l021_g0
+.globl peristyle_9067be94e6ff08a5_l021_g1
+.hidden peristyle_9067be94e6ff08a5_l021_g1
+.type peristyle_9067be94e6ff08a5_l021_g1,@function
 .p2align 6
-peristyle_c72eee12579726e4_l021_g1:
+peristyle_9067be94e6ff08a5_l021_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -769,12 +769,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c72eee12579726e4_l021_g1,.-peristyle_c72eee12579726e4_l021_g1
-.globl peristyle_c72eee12579726e4_l021_g2
-.hidden peristyle_c72eee12579726e4_l021_g2
-.type peristyle_c72eee12579726e4_l021_g2,@function
+.size peristyle_9067be94e6ff08a5_l021_g1,.-peristyle_9067be94e6ff08a5_l021_g1
+.globl peristyle_9067be94e6ff08a5_l021_g2
+.hidden peristyle_9067be94e6ff08a5_l021_g2
+.type peristyle_9067be94e6ff08a5_l021_g2,@function
 .p2align 6
-peristyle_c72eee12579726e4_l021_g2:
+peristyle_9067be94e6ff08a5_l021_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1091,12 +1091,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c72eee12579726e4_l021_g2,.-peristyle_c72eee12579726e4_l021_g2
-.globl peristyle_c72eee12579726e4_l021_g3
-.hidden peristyle_c72eee12579726e4_l021_g3
-.type peristyle_c72eee12579726e4_l021_g3,@function
+.size peristyle_9067be94e6ff08a5_l021_g2,.-peristyle_9067be94e6ff08a5_l021_g2
+.globl peristyle_9067be94e6ff08a5_l021_g3
+.hidden peristyle_9067be94e6ff08a5_l021_g3
+.type peristyle_9067be94e6ff08a5_l021_g3,@function
 .p2align 6
-peristyle_c72eee12579726e4_l021_g3:
+peristyle_9067be94e6ff08a5_l021_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1445,12 +1445,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c72eee12579726e4_l021_g3,.-peristyle_c72eee12579726e4_l021_g3
-.globl peristyle_c72eee12579726e4_l021_g4
-.hidden peristyle_c72eee12579726e4_l021_g4
-.type peristyle_c72eee12579726e4_l021_g4,@function
+.size peristyle_9067be94e6ff08a5_l021_g3,.-peristyle_9067be94e6ff08a5_l021_g3
+.globl peristyle_9067be94e6ff08a5_l021_g4
+.hidden peristyle_9067be94e6ff08a5_l021_g4
+.type peristyle_9067be94e6ff08a5_l021_g4,@function
 .p2align 6
-peristyle_c72eee12579726e4_l021_g4:
+peristyle_9067be94e6ff08a5_l021_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1770,12 +1770,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c72eee12579726e4_l021_g4,.-peristyle_c72eee12579726e4_l021_g4
-.globl peristyle_c72eee12579726e4_l021_g5
-.hidden peristyle_c72eee12579726e4_l021_g5
-.type peristyle_c72eee12579726e4_l021_g5,@function
+.size peristyle_9067be94e6ff08a5_l021_g4,.-peristyle_9067be94e6ff08a5_l021_g4
+.globl peristyle_9067be94e6ff08a5_l021_g5
+.hidden peristyle_9067be94e6ff08a5_l021_g5
+.type peristyle_9067be94e6ff08a5_l021_g5,@function
 .p2align 6
-peristyle_c72eee12579726e4_l021_g5:
+peristyle_9067be94e6ff08a5_l021_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2094,12 +2094,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c72eee12579726e4_l021_g5,.-peristyle_c72eee12579726e4_l021_g5
-.globl peristyle_c72eee12579726e4_l021_g6
-.hidden peristyle_c72eee12579726e4_l021_g6
-.type peristyle_c72eee12579726e4_l021_g6,@function
+.size peristyle_9067be94e6ff08a5_l021_g5,.-peristyle_9067be94e6ff08a5_l021_g5
+.globl peristyle_9067be94e6ff08a5_l021_g6
+.hidden peristyle_9067be94e6ff08a5_l021_g6
+.type peristyle_9067be94e6ff08a5_l021_g6,@function
 .p2align 6
-peristyle_c72eee12579726e4_l021_g6:
+peristyle_9067be94e6ff08a5_l021_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2429,12 +2429,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c72eee12579726e4_l021_g6,.-peristyle_c72eee12579726e4_l021_g6
-.globl peristyle_c72eee12579726e4_l021_g7
-.hidden peristyle_c72eee12579726e4_l021_g7
-.type peristyle_c72eee12579726e4_l021_g7,@function
+.size peristyle_9067be94e6ff08a5_l021_g6,.-peristyle_9067be94e6ff08a5_l021_g6
+.globl peristyle_9067be94e6ff08a5_l021_g7
+.hidden peristyle_9067be94e6ff08a5_l021_g7
+.type peristyle_9067be94e6ff08a5_l021_g7,@function
 .p2align 6
-peristyle_c72eee12579726e4_l021_g7:
+peristyle_9067be94e6ff08a5_l021_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2781,12 +2781,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c72eee12579726e4_l021_g7,.-peristyle_c72eee12579726e4_l021_g7
-.globl peristyle_c72eee12579726e4_l021_g8
-.hidden peristyle_c72eee12579726e4_l021_g8
-.type peristyle_c72eee12579726e4_l021_g8,@function
+.size peristyle_9067be94e6ff08a5_l021_g7,.-peristyle_9067be94e6ff08a5_l021_g7
+.globl peristyle_9067be94e6ff08a5_l021_g8
+.hidden peristyle_9067be94e6ff08a5_l021_g8
+.type peristyle_9067be94e6ff08a5_l021_g8,@function
 .p2align 6
-peristyle_c72eee12579726e4_l021_g8:
+peristyle_9067be94e6ff08a5_l021_g8:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3100,12 +3100,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c72eee12579726e4_l021_g8,.-peristyle_c72eee12579726e4_l021_g8
-.globl peristyle_c72eee12579726e4_l021_g9
-.hidden peristyle_c72eee12579726e4_l021_g9
-.type peristyle_c72eee12579726e4_l021_g9,@function
+.size peristyle_9067be94e6ff08a5_l021_g8,.-peristyle_9067be94e6ff08a5_l021_g8
+.globl peristyle_9067be94e6ff08a5_l021_g9
+.hidden peristyle_9067be94e6ff08a5_l021_g9
+.type peristyle_9067be94e6ff08a5_l021_g9,@function
 .p2align 6
-peristyle_c72eee12579726e4_l021_g9:
+peristyle_9067be94e6ff08a5_l021_g9:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3427,12 +3427,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c72eee12579726e4_l021_g9,.-peristyle_c72eee12579726e4_l021_g9
-.globl peristyle_c72eee12579726e4_l021_g10
-.hidden peristyle_c72eee12579726e4_l021_g10
-.type peristyle_c72eee12579726e4_l021_g10,@function
+.size peristyle_9067be94e6ff08a5_l021_g9,.-peristyle_9067be94e6ff08a5_l021_g9
+.globl peristyle_9067be94e6ff08a5_l021_g10
+.hidden peristyle_9067be94e6ff08a5_l021_g10
+.type peristyle_9067be94e6ff08a5_l021_g10,@function
 .p2align 6
-peristyle_c72eee12579726e4_l021_g10:
+peristyle_9067be94e6ff08a5_l021_g10:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3739,12 +3739,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c72eee12579726e4_l021_g10,.-peristyle_c72eee12579726e4_l021_g10
-.globl peristyle_c72eee12579726e4_l021_g11
-.hidden peristyle_c72eee12579726e4_l021_g11
-.type peristyle_c72eee12579726e4_l021_g11,@function
+.size peristyle_9067be94e6ff08a5_l021_g10,.-peristyle_9067be94e6ff08a5_l021_g10
+.globl peristyle_9067be94e6ff08a5_l021_g11
+.hidden peristyle_9067be94e6ff08a5_l021_g11
+.type peristyle_9067be94e6ff08a5_l021_g11,@function
 .p2align 6
-peristyle_c72eee12579726e4_l021_g11:
+peristyle_9067be94e6ff08a5_l021_g11:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4044,5 +4044,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_c72eee12579726e4_l021_g11,.-peristyle_c72eee12579726e4_l021_g11
+.size peristyle_9067be94e6ff08a5_l021_g11,.-peristyle_9067be94e6ff08a5_l021_g11
 .section .note.GNU-stack,"",@progbits

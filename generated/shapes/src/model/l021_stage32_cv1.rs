@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,12 +22,12 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_c72eee12579726e4_l021_g0 peristyle_c72eee12579726e4_l021_g1
-    peristyle_c72eee12579726e4_l021_g2 peristyle_c72eee12579726e4_l021_g3
-    peristyle_c72eee12579726e4_l021_g4 peristyle_c72eee12579726e4_l021_g5
-    peristyle_c72eee12579726e4_l021_g6 peristyle_c72eee12579726e4_l021_g7
-    peristyle_c72eee12579726e4_l021_g8 peristyle_c72eee12579726e4_l021_g9
-    peristyle_c72eee12579726e4_l021_g10 peristyle_c72eee12579726e4_l021_g11
+    peristyle_9067be94e6ff08a5_l021_g0 peristyle_9067be94e6ff08a5_l021_g1
+    peristyle_9067be94e6ff08a5_l021_g2 peristyle_9067be94e6ff08a5_l021_g3
+    peristyle_9067be94e6ff08a5_l021_g4 peristyle_9067be94e6ff08a5_l021_g5
+    peristyle_9067be94e6ff08a5_l021_g6 peristyle_9067be94e6ff08a5_l021_g7
+    peristyle_9067be94e6ff08a5_l021_g8 peristyle_9067be94e6ff08a5_l021_g9
+    peristyle_9067be94e6ff08a5_l021_g10 peristyle_9067be94e6ff08a5_l021_g11
 );
 static TABLE: &Aligned<[u8; 23104]> = &Aligned(*include_bytes!("l021_stage32_cv1.bin"));
 static GROUPS: &[Group] = &[
@@ -74,84 +76,84 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 43),
         0,
         0,
-        unrolled!(peristyle_c72eee12579726e4_l021_g0),
+        unrolled!(peristyle_9067be94e6ff08a5_l021_g0),
     ),
     Group::new(
         &[1, 44, 3, 37],
         (43, 44),
         86,
         50,
-        unrolled!(peristyle_c72eee12579726e4_l021_g1),
+        unrolled!(peristyle_9067be94e6ff08a5_l021_g1),
     ),
     Group::new(
         &[2, 47, 24, 35],
         (87, 44),
         174,
         104,
-        unrolled!(peristyle_c72eee12579726e4_l021_g2),
+        unrolled!(peristyle_9067be94e6ff08a5_l021_g2),
     ),
     Group::new(
         &[4, 26, 14, 20],
         (131, 48),
         262,
         159,
-        unrolled!(peristyle_c72eee12579726e4_l021_g3),
+        unrolled!(peristyle_9067be94e6ff08a5_l021_g3),
     ),
     Group::new(
         &[5, 19, 6, 11],
         (179, 44),
         358,
         225,
-        unrolled!(peristyle_c72eee12579726e4_l021_g4),
+        unrolled!(peristyle_9067be94e6ff08a5_l021_g4),
     ),
     Group::new(
         &[7, 30, 29, 34],
         (223, 44),
         446,
         283,
-        unrolled!(peristyle_c72eee12579726e4_l021_g5),
+        unrolled!(peristyle_9067be94e6ff08a5_l021_g5),
     ),
     Group::new(
         &[9, 36, 23, 45],
         (267, 46),
         534,
         338,
-        unrolled!(peristyle_c72eee12579726e4_l021_g6),
+        unrolled!(peristyle_9067be94e6ff08a5_l021_g6),
     ),
     Group::new(
         &[10, 17, 15, 18],
         (313, 48),
         626,
         397,
-        unrolled!(peristyle_c72eee12579726e4_l021_g7),
+        unrolled!(peristyle_9067be94e6ff08a5_l021_g7),
     ),
     Group::new(
         &[12, 43, 21, 40],
         (361, 44),
         722,
         460,
-        unrolled!(peristyle_c72eee12579726e4_l021_g8),
+        unrolled!(peristyle_9067be94e6ff08a5_l021_g8),
     ),
     Group::new(
         &[13, 32, 22, 46],
         (405, 45),
         810,
         513,
-        unrolled!(peristyle_c72eee12579726e4_l021_g9),
+        unrolled!(peristyle_9067be94e6ff08a5_l021_g9),
     ),
     Group::new(
         &[16, 25, 27, 38],
         (450, 43),
         900,
         569,
-        unrolled!(peristyle_c72eee12579726e4_l021_g10),
+        unrolled!(peristyle_9067be94e6ff08a5_l021_g10),
     ),
     Group::new(
         &[28, 39, 41, 42],
         (493, 42),
         986,
         619,
-        unrolled!(peristyle_c72eee12579726e4_l021_g11),
+        unrolled!(peristyle_9067be94e6ff08a5_l021_g11),
     ),
 ];
 /// The layer.

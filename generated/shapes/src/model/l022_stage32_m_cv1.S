@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_1182180cdef617b1_l022_g0
-.hidden peristyle_1182180cdef617b1_l022_g0
-.type peristyle_1182180cdef617b1_l022_g0,@function
+.globl peristyle_c89aeee5f024d2e9_l022_g0
+.hidden peristyle_c89aeee5f024d2e9_l022_g0
+.type peristyle_c89aeee5f024d2e9_l022_g0,@function
 .p2align 6
-peristyle_1182180cdef617b1_l022_g0:
+peristyle_c89aeee5f024d2e9_l022_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -385,12 +385,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_1182180cdef617b1_l022_g0,.-peristyle_1182180cdef617b1_l022_g0
-.globl peristyle_1182180cdef617b1_l022_g1
-.hidden peristyle_1182180cdef617b1_l022_g1
-.type peristyle_1182180cdef617b1_l022_g1,@function
+.size peristyle_c89aeee5f024d2e9_l022_g0,.-peristyle_c89aeee5f024d2e9_l022_g0
+.globl peristyle_c89aeee5f024d2e9_l022_g1
+.hidden peristyle_c89aeee5f024d2e9_l022_g1
+.type peristyle_c89aeee5f024d2e9_l022_g1,@function
 .p2align 6
-peristyle_1182180cdef617b1_l022_g1:
+peristyle_c89aeee5f024d2e9_l022_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -612,12 +612,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_1182180cdef617b1_l022_g1,.-peristyle_1182180cdef617b1_l022_g1
-.globl peristyle_1182180cdef617b1_l022_g2
-.hidden peristyle_1182180cdef617b1_l022_g2
-.type peristyle_1182180cdef617b1_l022_g2,@function
+.size peristyle_c89aeee5f024d2e9_l022_g1,.-peristyle_c89aeee5f024d2e9_l022_g1
+.globl peristyle_c89aeee5f024d2e9_l022_g2
+.hidden peristyle_c89aeee5f024d2e9_l022_g2
+.type peristyle_c89aeee5f024d2e9_l022_g2,@function
 .p2align 6
-peristyle_1182180cdef617b1_l022_g2:
+peristyle_c89aeee5f024d2e9_l022_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -849,12 +849,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_1182180cdef617b1_l022_g2,.-peristyle_1182180cdef617b1_l022_g2
-.globl peristyle_1182180cdef617b1_l022_g3
-.hidden peristyle_1182180cdef617b1_l022_g3
-.type peristyle_1182180cdef617b1_l022_g3,@function
+.size peristyle_c89aeee5f024d2e9_l022_g2,.-peristyle_c89aeee5f024d2e9_l022_g2
+.globl peristyle_c89aeee5f024d2e9_l022_g3
+.hidden peristyle_c89aeee5f024d2e9_l022_g3
+.type peristyle_c89aeee5f024d2e9_l022_g3,@function
 .p2align 6
-peristyle_1182180cdef617b1_l022_g3:
+peristyle_c89aeee5f024d2e9_l022_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1084,12 +1084,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_1182180cdef617b1_l022_g3,.-peristyle_1182180cdef617b1_l022_g3
-.globl peristyle_1182180cdef617b1_l022_g4
-.hidden peristyle_1182180cdef617b1_l022_g4
-.type peristyle_1182180cdef617b1_l022_g4,@function
+.size peristyle_c89aeee5f024d2e9_l022_g3,.-peristyle_c89aeee5f024d2e9_l022_g3
+.globl peristyle_c89aeee5f024d2e9_l022_g4
+.hidden peristyle_c89aeee5f024d2e9_l022_g4
+.type peristyle_c89aeee5f024d2e9_l022_g4,@function
 .p2align 6
-peristyle_1182180cdef617b1_l022_g4:
+peristyle_c89aeee5f024d2e9_l022_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1337,12 +1337,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_1182180cdef617b1_l022_g4,.-peristyle_1182180cdef617b1_l022_g4
-.globl peristyle_1182180cdef617b1_l022_g5
-.hidden peristyle_1182180cdef617b1_l022_g5
-.type peristyle_1182180cdef617b1_l022_g5,@function
+.size peristyle_c89aeee5f024d2e9_l022_g4,.-peristyle_c89aeee5f024d2e9_l022_g4
+.globl peristyle_c89aeee5f024d2e9_l022_g5
+.hidden peristyle_c89aeee5f024d2e9_l022_g5
+.type peristyle_c89aeee5f024d2e9_l022_g5,@function
 .p2align 6
-peristyle_1182180cdef617b1_l022_g5:
+peristyle_c89aeee5f024d2e9_l022_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1559,12 +1559,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_1182180cdef617b1_l022_g5,.-peristyle_1182180cdef617b1_l022_g5
-.globl peristyle_1182180cdef617b1_l022_g6
-.hidden peristyle_1182180cdef617b1_l022_g6
-.type peristyle_1182180cdef617b1_l022_g6,@function
+.size peristyle_c89aeee5f024d2e9_l022_g5,.-peristyle_c89aeee5f024d2e9_l022_g5
+.globl peristyle_c89aeee5f024d2e9_l022_g6
+.hidden peristyle_c89aeee5f024d2e9_l022_g6
+.type peristyle_c89aeee5f024d2e9_l022_g6,@function
 .p2align 6
-peristyle_1182180cdef617b1_l022_g6:
+peristyle_c89aeee5f024d2e9_l022_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1780,12 +1780,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_1182180cdef617b1_l022_g6,.-peristyle_1182180cdef617b1_l022_g6
-.globl peristyle_1182180cdef617b1_l022_g7
-.hidden peristyle_1182180cdef617b1_l022_g7
-.type peristyle_1182180cdef617b1_l022_g7,@function
+.size peristyle_c89aeee5f024d2e9_l022_g6,.-peristyle_c89aeee5f024d2e9_l022_g6
+.globl peristyle_c89aeee5f024d2e9_l022_g7
+.hidden peristyle_c89aeee5f024d2e9_l022_g7
+.type peristyle_c89aeee5f024d2e9_l022_g7,@function
 .p2align 6
-peristyle_1182180cdef617b1_l022_g7:
+peristyle_c89aeee5f024d2e9_l022_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2024,12 +2024,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_1182180cdef617b1_l022_g7,.-peristyle_1182180cdef617b1_l022_g7
-.globl peristyle_1182180cdef617b1_l022_g8
-.hidden peristyle_1182180cdef617b1_l022_g8
-.type peristyle_1182180cdef617b1_l022_g8,@function
+.size peristyle_c89aeee5f024d2e9_l022_g7,.-peristyle_c89aeee5f024d2e9_l022_g7
+.globl peristyle_c89aeee5f024d2e9_l022_g8
+.hidden peristyle_c89aeee5f024d2e9_l022_g8
+.type peristyle_c89aeee5f024d2e9_l022_g8,@function
 .p2align 6
-peristyle_1182180cdef617b1_l022_g8:
+peristyle_c89aeee5f024d2e9_l022_g8:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2251,12 +2251,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_1182180cdef617b1_l022_g8,.-peristyle_1182180cdef617b1_l022_g8
-.globl peristyle_1182180cdef617b1_l022_g9
-.hidden peristyle_1182180cdef617b1_l022_g9
-.type peristyle_1182180cdef617b1_l022_g9,@function
+.size peristyle_c89aeee5f024d2e9_l022_g8,.-peristyle_c89aeee5f024d2e9_l022_g8
+.globl peristyle_c89aeee5f024d2e9_l022_g9
+.hidden peristyle_c89aeee5f024d2e9_l022_g9
+.type peristyle_c89aeee5f024d2e9_l022_g9,@function
 .p2align 6
-peristyle_1182180cdef617b1_l022_g9:
+peristyle_c89aeee5f024d2e9_l022_g9:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2482,12 +2482,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_1182180cdef617b1_l022_g9,.-peristyle_1182180cdef617b1_l022_g9
-.globl peristyle_1182180cdef617b1_l022_g10
-.hidden peristyle_1182180cdef617b1_l022_g10
-.type peristyle_1182180cdef617b1_l022_g10,@function
+.size peristyle_c89aeee5f024d2e9_l022_g9,.-peristyle_c89aeee5f024d2e9_l022_g9
+.globl peristyle_c89aeee5f024d2e9_l022_g10
+.hidden peristyle_c89aeee5f024d2e9_l022_g10
+.type peristyle_c89aeee5f024d2e9_l022_g10,@function
 .p2align 6
-peristyle_1182180cdef617b1_l022_g10:
+peristyle_c89aeee5f024d2e9_l022_g10:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2710,12 +2710,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_1182180cdef617b1_l022_g10,.-peristyle_1182180cdef617b1_l022_g10
-.globl peristyle_1182180cdef617b1_l022_g11
-.hidden peristyle_1182180cdef617b1_l022_g11
-.type peristyle_1182180cdef617b1_l022_g11,@function
+.size peristyle_c89aeee5f024d2e9_l022_g10,.-peristyle_c89aeee5f024d2e9_l022_g10
+.globl peristyle_c89aeee5f024d2e9_l022_g11
+.hidden peristyle_c89aeee5f024d2e9_l022_g11
+.type peristyle_c89aeee5f024d2e9_l022_g11,@function
 .p2align 6
-peristyle_1182180cdef617b1_l022_g11:
+peristyle_c89aeee5f024d2e9_l022_g11:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2930,5 +2930,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_1182180cdef617b1_l022_g11,.-peristyle_1182180cdef617b1_l022_g11
+.size peristyle_c89aeee5f024d2e9_l022_g11,.-peristyle_c89aeee5f024d2e9_l022_g11
 .section .note.GNU-stack,"",@progbits

@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,12 +22,12 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_1182180cdef617b1_l022_g0 peristyle_1182180cdef617b1_l022_g1
-    peristyle_1182180cdef617b1_l022_g2 peristyle_1182180cdef617b1_l022_g3
-    peristyle_1182180cdef617b1_l022_g4 peristyle_1182180cdef617b1_l022_g5
-    peristyle_1182180cdef617b1_l022_g6 peristyle_1182180cdef617b1_l022_g7
-    peristyle_1182180cdef617b1_l022_g8 peristyle_1182180cdef617b1_l022_g9
-    peristyle_1182180cdef617b1_l022_g10 peristyle_1182180cdef617b1_l022_g11
+    peristyle_c89aeee5f024d2e9_l022_g0 peristyle_c89aeee5f024d2e9_l022_g1
+    peristyle_c89aeee5f024d2e9_l022_g2 peristyle_c89aeee5f024d2e9_l022_g3
+    peristyle_c89aeee5f024d2e9_l022_g4 peristyle_c89aeee5f024d2e9_l022_g5
+    peristyle_c89aeee5f024d2e9_l022_g6 peristyle_c89aeee5f024d2e9_l022_g7
+    peristyle_c89aeee5f024d2e9_l022_g8 peristyle_c89aeee5f024d2e9_l022_g9
+    peristyle_c89aeee5f024d2e9_l022_g10 peristyle_c89aeee5f024d2e9_l022_g11
 );
 static TABLE: &Aligned<[u8; 12608]> = &Aligned(
     *include_bytes!("l022_stage32_m_cv1.bin"),
@@ -76,84 +78,84 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 27),
         0,
         0,
-        unrolled!(peristyle_1182180cdef617b1_l022_g0),
+        unrolled!(peristyle_c89aeee5f024d2e9_l022_g0),
     ),
     Group::new(
         &[1, 20, 17, 18],
         (27, 22),
         54,
         38,
-        unrolled!(peristyle_1182180cdef617b1_l022_g1),
+        unrolled!(peristyle_c89aeee5f024d2e9_l022_g1),
     ),
     Group::new(
         &[2, 26, 19, 41],
         (49, 24),
         98,
         66,
-        unrolled!(peristyle_1182180cdef617b1_l022_g2),
+        unrolled!(peristyle_c89aeee5f024d2e9_l022_g2),
     ),
     Group::new(
         &[3, 27, 15, 47],
         (73, 23),
         146,
         95,
-        unrolled!(peristyle_1182180cdef617b1_l022_g3),
+        unrolled!(peristyle_c89aeee5f024d2e9_l022_g3),
     ),
     Group::new(
         &[4, 7, 42, 44],
         (96, 24),
         192,
         126,
-        unrolled!(peristyle_1182180cdef617b1_l022_g4),
+        unrolled!(peristyle_c89aeee5f024d2e9_l022_g4),
     ),
     Group::new(
         &[5, 43, 34, 40],
         (120, 22),
         240,
         159,
-        unrolled!(peristyle_1182180cdef617b1_l022_g5),
+        unrolled!(peristyle_c89aeee5f024d2e9_l022_g5),
     ),
     Group::new(
         &[6, 37, 14, 45],
         (142, 21),
         284,
         186,
-        unrolled!(peristyle_1182180cdef617b1_l022_g6),
+        unrolled!(peristyle_c89aeee5f024d2e9_l022_g6),
     ),
     Group::new(
         &[8, 30, 11, 12],
         (163, 24),
         326,
         212,
-        unrolled!(peristyle_1182180cdef617b1_l022_g7),
+        unrolled!(peristyle_c89aeee5f024d2e9_l022_g7),
     ),
     Group::new(
         &[13, 31, 21, 32],
         (187, 21),
         374,
         247,
-        unrolled!(peristyle_1182180cdef617b1_l022_g8),
+        unrolled!(peristyle_c89aeee5f024d2e9_l022_g8),
     ),
     Group::new(
         &[22, 38, 25, 46],
         (208, 23),
         416,
         273,
-        unrolled!(peristyle_1182180cdef617b1_l022_g9),
+        unrolled!(peristyle_c89aeee5f024d2e9_l022_g9),
     ),
     Group::new(
         &[23, 29, 36, 39],
         (231, 22),
         462,
         302,
-        unrolled!(peristyle_1182180cdef617b1_l022_g10),
+        unrolled!(peristyle_c89aeee5f024d2e9_l022_g10),
     ),
     Group::new(
         &[24, 28, 33, 35],
         (253, 23),
         506,
         330,
-        unrolled!(peristyle_1182180cdef617b1_l022_g11),
+        unrolled!(peristyle_c89aeee5f024d2e9_l022_g11),
     ),
 ];
 /// The layer.

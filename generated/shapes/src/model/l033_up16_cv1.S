@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_a65394b85efceb0c_l033_g0
-.hidden peristyle_a65394b85efceb0c_l033_g0
-.type peristyle_a65394b85efceb0c_l033_g0,@function
+.globl peristyle_e1f5f974ade7804d_l033_g0
+.hidden peristyle_e1f5f974ade7804d_l033_g0
+.type peristyle_e1f5f974ade7804d_l033_g0,@function
 .p2align 6
-peristyle_a65394b85efceb0c_l033_g0:
+peristyle_e1f5f974ade7804d_l033_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -544,12 +544,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_a65394b85efceb0c_l033_g0,.-peristyle_a65394b85efceb0c_l033_g0
-.globl peristyle_a65394b85efceb0c_l033_g1
-.hidden peristyle_a65394b85efceb0c_l033_g1
-.type peristyle_a65394b85efceb0c_l033_g1,@function
+.size peristyle_e1f5f974ade7804d_l033_g0,.-peristyle_e1f5f974ade7804d_l033_g0
+.globl peristyle_e1f5f974ade7804d_l033_g1
+.hidden peristyle_e1f5f974ade7804d_l033_g1
+.type peristyle_e1f5f974ade7804d_l033_g1,@function
 .p2align 6
-peristyle_a65394b85efceb0c_l033_g1:
+peristyle_e1f5f974ade7804d_l033_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -946,12 +946,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_a65394b85efceb0c_l033_g1,.-peristyle_a65394b85efceb0c_l033_g1
-.globl peristyle_a65394b85efceb0c_l033_g2
-.hidden peristyle_a65394b85efceb0c_l033_g2
-.type peristyle_a65394b85efceb0c_l033_g2,@function
+.size peristyle_e1f5f974ade7804d_l033_g1,.-peristyle_e1f5f974ade7804d_l033_g1
+.globl peristyle_e1f5f974ade7804d_l033_g2
+.hidden peristyle_e1f5f974ade7804d_l033_g2
+.type peristyle_e1f5f974ade7804d_l033_g2,@function
 .p2align 6
-peristyle_a65394b85efceb0c_l033_g2:
+peristyle_e1f5f974ade7804d_l033_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1342,12 +1342,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_a65394b85efceb0c_l033_g2,.-peristyle_a65394b85efceb0c_l033_g2
-.globl peristyle_a65394b85efceb0c_l033_g3
-.hidden peristyle_a65394b85efceb0c_l033_g3
-.type peristyle_a65394b85efceb0c_l033_g3,@function
+.size peristyle_e1f5f974ade7804d_l033_g2,.-peristyle_e1f5f974ade7804d_l033_g2
+.globl peristyle_e1f5f974ade7804d_l033_g3
+.hidden peristyle_e1f5f974ade7804d_l033_g3
+.type peristyle_e1f5f974ade7804d_l033_g3,@function
 .p2align 6
-peristyle_a65394b85efceb0c_l033_g3:
+peristyle_e1f5f974ade7804d_l033_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1735,12 +1735,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_a65394b85efceb0c_l033_g3,.-peristyle_a65394b85efceb0c_l033_g3
-.globl peristyle_a65394b85efceb0c_l033_g4
-.hidden peristyle_a65394b85efceb0c_l033_g4
-.type peristyle_a65394b85efceb0c_l033_g4,@function
+.size peristyle_e1f5f974ade7804d_l033_g3,.-peristyle_e1f5f974ade7804d_l033_g3
+.globl peristyle_e1f5f974ade7804d_l033_g4
+.hidden peristyle_e1f5f974ade7804d_l033_g4
+.type peristyle_e1f5f974ade7804d_l033_g4,@function
 .p2align 6
-peristyle_a65394b85efceb0c_l033_g4:
+peristyle_e1f5f974ade7804d_l033_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2215,12 +2215,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_a65394b85efceb0c_l033_g4,.-peristyle_a65394b85efceb0c_l033_g4
-.globl peristyle_a65394b85efceb0c_l033_g5
-.hidden peristyle_a65394b85efceb0c_l033_g5
-.type peristyle_a65394b85efceb0c_l033_g5,@function
+.size peristyle_e1f5f974ade7804d_l033_g4,.-peristyle_e1f5f974ade7804d_l033_g4
+.globl peristyle_e1f5f974ade7804d_l033_g5
+.hidden peristyle_e1f5f974ade7804d_l033_g5
+.type peristyle_e1f5f974ade7804d_l033_g5,@function
 .p2align 6
-peristyle_a65394b85efceb0c_l033_g5:
+peristyle_e1f5f974ade7804d_l033_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2622,12 +2622,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_a65394b85efceb0c_l033_g5,.-peristyle_a65394b85efceb0c_l033_g5
-.globl peristyle_a65394b85efceb0c_l033_g6
-.hidden peristyle_a65394b85efceb0c_l033_g6
-.type peristyle_a65394b85efceb0c_l033_g6,@function
+.size peristyle_e1f5f974ade7804d_l033_g5,.-peristyle_e1f5f974ade7804d_l033_g5
+.globl peristyle_e1f5f974ade7804d_l033_g6
+.hidden peristyle_e1f5f974ade7804d_l033_g6
+.type peristyle_e1f5f974ade7804d_l033_g6,@function
 .p2align 6
-peristyle_a65394b85efceb0c_l033_g6:
+peristyle_e1f5f974ade7804d_l033_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3027,12 +3027,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_a65394b85efceb0c_l033_g6,.-peristyle_a65394b85efceb0c_l033_g6
-.globl peristyle_a65394b85efceb0c_l033_g7
-.hidden peristyle_a65394b85efceb0c_l033_g7
-.type peristyle_a65394b85efceb0c_l033_g7,@function
+.size peristyle_e1f5f974ade7804d_l033_g6,.-peristyle_e1f5f974ade7804d_l033_g6
+.globl peristyle_e1f5f974ade7804d_l033_g7
+.hidden peristyle_e1f5f974ade7804d_l033_g7
+.type peristyle_e1f5f974ade7804d_l033_g7,@function
 .p2align 6
-peristyle_a65394b85efceb0c_l033_g7:
+peristyle_e1f5f974ade7804d_l033_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3429,5 +3429,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_a65394b85efceb0c_l033_g7,.-peristyle_a65394b85efceb0c_l033_g7
+.size peristyle_e1f5f974ade7804d_l033_g7,.-peristyle_e1f5f974ade7804d_l033_g7
 .section .note.GNU-stack,"",@progbits

@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,10 +22,10 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_a65394b85efceb0c_l033_g0 peristyle_a65394b85efceb0c_l033_g1
-    peristyle_a65394b85efceb0c_l033_g2 peristyle_a65394b85efceb0c_l033_g3
-    peristyle_a65394b85efceb0c_l033_g4 peristyle_a65394b85efceb0c_l033_g5
-    peristyle_a65394b85efceb0c_l033_g6 peristyle_a65394b85efceb0c_l033_g7
+    peristyle_e1f5f974ade7804d_l033_g0 peristyle_e1f5f974ade7804d_l033_g1
+    peristyle_e1f5f974ade7804d_l033_g2 peristyle_e1f5f974ade7804d_l033_g3
+    peristyle_e1f5f974ade7804d_l033_g4 peristyle_e1f5f974ade7804d_l033_g5
+    peristyle_e1f5f974ade7804d_l033_g6 peristyle_e1f5f974ade7804d_l033_g7
 );
 static TABLE: &Aligned<[u8; 20032]> = &Aligned(*include_bytes!("l033_up16_cv1.bin"));
 static GROUPS: &[Group] = &[
@@ -60,56 +62,56 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 63),
         0,
         0,
-        unrolled!(peristyle_a65394b85efceb0c_l033_g0),
+        unrolled!(peristyle_e1f5f974ade7804d_l033_g0),
     ),
     Group::new(
         &[1, 24, 15, 18],
         (63, 64),
         126,
         76,
-        unrolled!(peristyle_a65394b85efceb0c_l033_g1),
+        unrolled!(peristyle_e1f5f974ade7804d_l033_g1),
     ),
     Group::new(
         &[2, 29, 5, 10],
         (127, 60),
         254,
         152,
-        unrolled!(peristyle_a65394b85efceb0c_l033_g2),
+        unrolled!(peristyle_e1f5f974ade7804d_l033_g2),
     ),
     Group::new(
         &[3, 22, 9, 28],
         (187, 59),
         374,
         221,
-        unrolled!(peristyle_a65394b85efceb0c_l033_g3),
+        unrolled!(peristyle_e1f5f974ade7804d_l033_g3),
     ),
     Group::new(
         &[4, 26, 6, 17],
         (246, 71),
         492,
         294,
-        unrolled!(peristyle_a65394b85efceb0c_l033_g4),
+        unrolled!(peristyle_e1f5f974ade7804d_l033_g4),
     ),
     Group::new(
         &[7, 8, 19, 31],
         (317, 61),
         634,
         389,
-        unrolled!(peristyle_a65394b85efceb0c_l033_g5),
+        unrolled!(peristyle_e1f5f974ade7804d_l033_g5),
     ),
     Group::new(
         &[13, 30, 16, 25],
         (378, 62),
         756,
         466,
-        unrolled!(peristyle_a65394b85efceb0c_l033_g6),
+        unrolled!(peristyle_e1f5f974ade7804d_l033_g6),
     ),
     Group::new(
         &[20, 21, 23, 27],
         (440, 60),
         880,
         539,
-        unrolled!(peristyle_a65394b85efceb0c_l033_g7),
+        unrolled!(peristyle_e1f5f974ade7804d_l033_g7),
     ),
 ];
 /// The layer.

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_71d8b042c076dd77_l034_g0
-.hidden peristyle_71d8b042c076dd77_l034_g0
-.type peristyle_71d8b042c076dd77_l034_g0,@function
+.globl peristyle_dd871fd8a4201b61_l034_g0
+.hidden peristyle_dd871fd8a4201b61_l034_g0
+.type peristyle_dd871fd8a4201b61_l034_g0,@function
 .p2align 6
-peristyle_71d8b042c076dd77_l034_g0:
+peristyle_dd871fd8a4201b61_l034_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -336,12 +336,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_71d8b042c076dd77_l034_g0,.-peristyle_71d8b042c076dd77_l034_g0
-.globl peristyle_71d8b042c076dd77_l034_g1
-.hidden peristyle_71d8b042c076dd77_l034_g1
-.type peristyle_71d8b042c076dd77_l034_g1,@function
+.size peristyle_dd871fd8a4201b61_l034_g0,.-peristyle_dd871fd8a4201b61_l034_g0
+.globl peristyle_dd871fd8a4201b61_l034_g1
+.hidden peristyle_dd871fd8a4201b61_l034_g1
+.type peristyle_dd871fd8a4201b61_l034_g1,@function
 .p2align 6
-peristyle_71d8b042c076dd77_l034_g1:
+peristyle_dd871fd8a4201b61_l034_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -551,12 +551,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_71d8b042c076dd77_l034_g1,.-peristyle_71d8b042c076dd77_l034_g1
-.globl peristyle_71d8b042c076dd77_l034_g2
-.hidden peristyle_71d8b042c076dd77_l034_g2
-.type peristyle_71d8b042c076dd77_l034_g2,@function
+.size peristyle_dd871fd8a4201b61_l034_g1,.-peristyle_dd871fd8a4201b61_l034_g1
+.globl peristyle_dd871fd8a4201b61_l034_g2
+.hidden peristyle_dd871fd8a4201b61_l034_g2
+.type peristyle_dd871fd8a4201b61_l034_g2,@function
 .p2align 6
-peristyle_71d8b042c076dd77_l034_g2:
+peristyle_dd871fd8a4201b61_l034_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -746,12 +746,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_71d8b042c076dd77_l034_g2,.-peristyle_71d8b042c076dd77_l034_g2
-.globl peristyle_71d8b042c076dd77_l034_g3
-.hidden peristyle_71d8b042c076dd77_l034_g3
-.type peristyle_71d8b042c076dd77_l034_g3,@function
+.size peristyle_dd871fd8a4201b61_l034_g2,.-peristyle_dd871fd8a4201b61_l034_g2
+.globl peristyle_dd871fd8a4201b61_l034_g3
+.hidden peristyle_dd871fd8a4201b61_l034_g3
+.type peristyle_dd871fd8a4201b61_l034_g3,@function
 .p2align 6
-peristyle_71d8b042c076dd77_l034_g3:
+peristyle_dd871fd8a4201b61_l034_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -944,12 +944,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_71d8b042c076dd77_l034_g3,.-peristyle_71d8b042c076dd77_l034_g3
-.globl peristyle_71d8b042c076dd77_l034_g4
-.hidden peristyle_71d8b042c076dd77_l034_g4
-.type peristyle_71d8b042c076dd77_l034_g4,@function
+.size peristyle_dd871fd8a4201b61_l034_g3,.-peristyle_dd871fd8a4201b61_l034_g3
+.globl peristyle_dd871fd8a4201b61_l034_g4
+.hidden peristyle_dd871fd8a4201b61_l034_g4
+.type peristyle_dd871fd8a4201b61_l034_g4,@function
 .p2align 6
-peristyle_71d8b042c076dd77_l034_g4:
+peristyle_dd871fd8a4201b61_l034_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1133,12 +1133,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_71d8b042c076dd77_l034_g4,.-peristyle_71d8b042c076dd77_l034_g4
-.globl peristyle_71d8b042c076dd77_l034_g5
-.hidden peristyle_71d8b042c076dd77_l034_g5
-.type peristyle_71d8b042c076dd77_l034_g5,@function
+.size peristyle_dd871fd8a4201b61_l034_g4,.-peristyle_dd871fd8a4201b61_l034_g4
+.globl peristyle_dd871fd8a4201b61_l034_g5
+.hidden peristyle_dd871fd8a4201b61_l034_g5
+.type peristyle_dd871fd8a4201b61_l034_g5,@function
 .p2align 6
-peristyle_71d8b042c076dd77_l034_g5:
+peristyle_dd871fd8a4201b61_l034_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1367,12 +1367,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_71d8b042c076dd77_l034_g5,.-peristyle_71d8b042c076dd77_l034_g5
-.globl peristyle_71d8b042c076dd77_l034_g6
-.hidden peristyle_71d8b042c076dd77_l034_g6
-.type peristyle_71d8b042c076dd77_l034_g6,@function
+.size peristyle_dd871fd8a4201b61_l034_g5,.-peristyle_dd871fd8a4201b61_l034_g5
+.globl peristyle_dd871fd8a4201b61_l034_g6
+.hidden peristyle_dd871fd8a4201b61_l034_g6
+.type peristyle_dd871fd8a4201b61_l034_g6,@function
 .p2align 6
-peristyle_71d8b042c076dd77_l034_g6:
+peristyle_dd871fd8a4201b61_l034_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1592,12 +1592,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_71d8b042c076dd77_l034_g6,.-peristyle_71d8b042c076dd77_l034_g6
-.globl peristyle_71d8b042c076dd77_l034_g7
-.hidden peristyle_71d8b042c076dd77_l034_g7
-.type peristyle_71d8b042c076dd77_l034_g7,@function
+.size peristyle_dd871fd8a4201b61_l034_g6,.-peristyle_dd871fd8a4201b61_l034_g6
+.globl peristyle_dd871fd8a4201b61_l034_g7
+.hidden peristyle_dd871fd8a4201b61_l034_g7
+.type peristyle_dd871fd8a4201b61_l034_g7,@function
 .p2align 6
-peristyle_71d8b042c076dd77_l034_g7:
+peristyle_dd871fd8a4201b61_l034_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1812,5 +1812,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_71d8b042c076dd77_l034_g7,.-peristyle_71d8b042c076dd77_l034_g7
+.size peristyle_dd871fd8a4201b61_l034_g7,.-peristyle_dd871fd8a4201b61_l034_g7
 .section .note.GNU-stack,"",@progbits

@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,10 +22,10 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_71d8b042c076dd77_l034_g0 peristyle_71d8b042c076dd77_l034_g1
-    peristyle_71d8b042c076dd77_l034_g2 peristyle_71d8b042c076dd77_l034_g3
-    peristyle_71d8b042c076dd77_l034_g4 peristyle_71d8b042c076dd77_l034_g5
-    peristyle_71d8b042c076dd77_l034_g6 peristyle_71d8b042c076dd77_l034_g7
+    peristyle_dd871fd8a4201b61_l034_g0 peristyle_dd871fd8a4201b61_l034_g1
+    peristyle_dd871fd8a4201b61_l034_g2 peristyle_dd871fd8a4201b61_l034_g3
+    peristyle_dd871fd8a4201b61_l034_g4 peristyle_dd871fd8a4201b61_l034_g5
+    peristyle_dd871fd8a4201b61_l034_g6 peristyle_dd871fd8a4201b61_l034_g7
 );
 static TABLE: &Aligned<[u8; 6272]> = &Aligned(*include_bytes!("l034_up16_m_cv1.bin"));
 static GROUPS: &[Group] = &[
@@ -60,56 +62,56 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 18),
         0,
         0,
-        unrolled!(peristyle_71d8b042c076dd77_l034_g0),
+        unrolled!(peristyle_dd871fd8a4201b61_l034_g0),
     ),
     Group::new(
         &[1, 4, 20, 27],
         (18, 17),
         36,
         23,
-        unrolled!(peristyle_71d8b042c076dd77_l034_g1),
+        unrolled!(peristyle_dd871fd8a4201b61_l034_g1),
     ),
     Group::new(
         &[2, 13, 11, 17],
         (35, 15),
         70,
         47,
-        unrolled!(peristyle_71d8b042c076dd77_l034_g2),
+        unrolled!(peristyle_dd871fd8a4201b61_l034_g2),
     ),
     Group::new(
         &[3, 25, 9, 18],
         (50, 14),
         100,
         65,
-        unrolled!(peristyle_71d8b042c076dd77_l034_g3),
+        unrolled!(peristyle_dd871fd8a4201b61_l034_g3),
     ),
     Group::new(
         &[5, 6, 21, 23],
         (64, 16),
         128,
         85,
-        unrolled!(peristyle_71d8b042c076dd77_l034_g4),
+        unrolled!(peristyle_dd871fd8a4201b61_l034_g4),
     ),
     Group::new(
         &[8, 14, 12, 22],
         (80, 20),
         160,
         102,
-        unrolled!(peristyle_71d8b042c076dd77_l034_g5),
+        unrolled!(peristyle_dd871fd8a4201b61_l034_g5),
     ),
     Group::new(
         &[10, 31, 15, 24],
         (100, 19),
         200,
         131,
-        unrolled!(peristyle_71d8b042c076dd77_l034_g6),
+        unrolled!(peristyle_dd871fd8a4201b61_l034_g6),
     ),
     Group::new(
         &[16, 28, 29, 30],
         (119, 20),
         238,
         158,
-        unrolled!(peristyle_71d8b042c076dd77_l034_g7),
+        unrolled!(peristyle_dd871fd8a4201b61_l034_g7),
     ),
 ];
 /// The layer.

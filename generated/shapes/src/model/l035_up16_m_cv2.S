@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_bd88de273da11a53_l035_g0
-.hidden peristyle_bd88de273da11a53_l035_g0
-.type peristyle_bd88de273da11a53_l035_g0,@function
+.globl peristyle_5e982cfd337435b4_l035_g0
+.hidden peristyle_5e982cfd337435b4_l035_g0
+.type peristyle_5e982cfd337435b4_l035_g0,@function
 .p2align 6
-peristyle_bd88de273da11a53_l035_g0:
+peristyle_5e982cfd337435b4_l035_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -541,12 +541,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_bd88de273da11a53_l035_g0,.-peristyle_bd88de273da11a53_l035_g0
-.globl peristyle_bd88de273da11a53_l035_g1
-.hidden peristyle_bd88de273da11a53_l035_g1
-.type peristyle_bd88de273da11a53_l035_g1,@function
+.size peristyle_5e982cfd337435b4_l035_g0,.-peristyle_5e982cfd337435b4_l035_g0
+.globl peristyle_5e982cfd337435b4_l035_g1
+.hidden peristyle_5e982cfd337435b4_l035_g1
+.type peristyle_5e982cfd337435b4_l035_g1,@function
 .p2align 6
-peristyle_bd88de273da11a53_l035_g1:
+peristyle_5e982cfd337435b4_l035_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -964,12 +964,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_bd88de273da11a53_l035_g1,.-peristyle_bd88de273da11a53_l035_g1
-.globl peristyle_bd88de273da11a53_l035_g2
-.hidden peristyle_bd88de273da11a53_l035_g2
-.type peristyle_bd88de273da11a53_l035_g2,@function
+.size peristyle_5e982cfd337435b4_l035_g1,.-peristyle_5e982cfd337435b4_l035_g1
+.globl peristyle_5e982cfd337435b4_l035_g2
+.hidden peristyle_5e982cfd337435b4_l035_g2
+.type peristyle_5e982cfd337435b4_l035_g2,@function
 .p2align 6
-peristyle_bd88de273da11a53_l035_g2:
+peristyle_5e982cfd337435b4_l035_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1382,12 +1382,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_bd88de273da11a53_l035_g2,.-peristyle_bd88de273da11a53_l035_g2
-.globl peristyle_bd88de273da11a53_l035_g3
-.hidden peristyle_bd88de273da11a53_l035_g3
-.type peristyle_bd88de273da11a53_l035_g3,@function
+.size peristyle_5e982cfd337435b4_l035_g2,.-peristyle_5e982cfd337435b4_l035_g2
+.globl peristyle_5e982cfd337435b4_l035_g3
+.hidden peristyle_5e982cfd337435b4_l035_g3
+.type peristyle_5e982cfd337435b4_l035_g3,@function
 .p2align 6
-peristyle_bd88de273da11a53_l035_g3:
+peristyle_5e982cfd337435b4_l035_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1793,12 +1793,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_bd88de273da11a53_l035_g3,.-peristyle_bd88de273da11a53_l035_g3
-.globl peristyle_bd88de273da11a53_l035_g4
-.hidden peristyle_bd88de273da11a53_l035_g4
-.type peristyle_bd88de273da11a53_l035_g4,@function
+.size peristyle_5e982cfd337435b4_l035_g3,.-peristyle_5e982cfd337435b4_l035_g3
+.globl peristyle_5e982cfd337435b4_l035_g4
+.hidden peristyle_5e982cfd337435b4_l035_g4
+.type peristyle_5e982cfd337435b4_l035_g4,@function
 .p2align 6
-peristyle_bd88de273da11a53_l035_g4:
+peristyle_5e982cfd337435b4_l035_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2228,12 +2228,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_bd88de273da11a53_l035_g4,.-peristyle_bd88de273da11a53_l035_g4
-.globl peristyle_bd88de273da11a53_l035_g5
-.hidden peristyle_bd88de273da11a53_l035_g5
-.type peristyle_bd88de273da11a53_l035_g5,@function
+.size peristyle_5e982cfd337435b4_l035_g4,.-peristyle_5e982cfd337435b4_l035_g4
+.globl peristyle_5e982cfd337435b4_l035_g5
+.hidden peristyle_5e982cfd337435b4_l035_g5
+.type peristyle_5e982cfd337435b4_l035_g5,@function
 .p2align 6
-peristyle_bd88de273da11a53_l035_g5:
+peristyle_5e982cfd337435b4_l035_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2687,12 +2687,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_bd88de273da11a53_l035_g5,.-peristyle_bd88de273da11a53_l035_g5
-.globl peristyle_bd88de273da11a53_l035_g6
-.hidden peristyle_bd88de273da11a53_l035_g6
-.type peristyle_bd88de273da11a53_l035_g6,@function
+.size peristyle_5e982cfd337435b4_l035_g5,.-peristyle_5e982cfd337435b4_l035_g5
+.globl peristyle_5e982cfd337435b4_l035_g6
+.hidden peristyle_5e982cfd337435b4_l035_g6
+.type peristyle_5e982cfd337435b4_l035_g6,@function
 .p2align 6
-peristyle_bd88de273da11a53_l035_g6:
+peristyle_5e982cfd337435b4_l035_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3171,12 +3171,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_bd88de273da11a53_l035_g6,.-peristyle_bd88de273da11a53_l035_g6
-.globl peristyle_bd88de273da11a53_l035_g7
-.hidden peristyle_bd88de273da11a53_l035_g7
-.type peristyle_bd88de273da11a53_l035_g7,@function
+.size peristyle_5e982cfd337435b4_l035_g6,.-peristyle_5e982cfd337435b4_l035_g6
+.globl peristyle_5e982cfd337435b4_l035_g7
+.hidden peristyle_5e982cfd337435b4_l035_g7
+.type peristyle_5e982cfd337435b4_l035_g7,@function
 .p2align 6
-peristyle_bd88de273da11a53_l035_g7:
+peristyle_5e982cfd337435b4_l035_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3568,5 +3568,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_bd88de273da11a53_l035_g7,.-peristyle_bd88de273da11a53_l035_g7
+.size peristyle_5e982cfd337435b4_l035_g7,.-peristyle_5e982cfd337435b4_l035_g7
 .section .note.GNU-stack,"",@progbits

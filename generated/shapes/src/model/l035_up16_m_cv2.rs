@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,10 +22,10 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_bd88de273da11a53_l035_g0 peristyle_bd88de273da11a53_l035_g1
-    peristyle_bd88de273da11a53_l035_g2 peristyle_bd88de273da11a53_l035_g3
-    peristyle_bd88de273da11a53_l035_g4 peristyle_bd88de273da11a53_l035_g5
-    peristyle_bd88de273da11a53_l035_g6 peristyle_bd88de273da11a53_l035_g7
+    peristyle_5e982cfd337435b4_l035_g0 peristyle_5e982cfd337435b4_l035_g1
+    peristyle_5e982cfd337435b4_l035_g2 peristyle_5e982cfd337435b4_l035_g3
+    peristyle_5e982cfd337435b4_l035_g4 peristyle_5e982cfd337435b4_l035_g5
+    peristyle_5e982cfd337435b4_l035_g6 peristyle_5e982cfd337435b4_l035_g7
 );
 static TABLE: &Aligned<[u8; 22208]> = &Aligned(*include_bytes!("l035_up16_m_cv2.bin"));
 static GROUPS: &[Group] = &[
@@ -60,56 +62,56 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 83),
         0,
         0,
-        unrolled!(peristyle_bd88de273da11a53_l035_g0),
+        unrolled!(peristyle_5e982cfd337435b4_l035_g0),
     ),
     Group::new(
         &[1, 26, 7, 11],
         (83, 85),
         166,
         67,
-        unrolled!(peristyle_bd88de273da11a53_l035_g1),
+        unrolled!(peristyle_5e982cfd337435b4_l035_g1),
     ),
     Group::new(
         &[2, 28, 23, 25],
         (168, 85),
         336,
         134,
-        unrolled!(peristyle_bd88de273da11a53_l035_g2),
+        unrolled!(peristyle_5e982cfd337435b4_l035_g2),
     ),
     Group::new(
         &[3, 9, 14, 29],
         (253, 88),
         506,
         199,
-        unrolled!(peristyle_bd88de273da11a53_l035_g3),
+        unrolled!(peristyle_5e982cfd337435b4_l035_g3),
     ),
     Group::new(
         &[4, 22, 8, 15],
         (341, 86),
         682,
         261,
-        unrolled!(peristyle_bd88de273da11a53_l035_g4),
+        unrolled!(peristyle_5e982cfd337435b4_l035_g4),
     ),
     Group::new(
         &[6, 19, 18, 27],
         (427, 92),
         854,
         330,
-        unrolled!(peristyle_bd88de273da11a53_l035_g5),
+        unrolled!(peristyle_5e982cfd337435b4_l035_g5),
     ),
     Group::new(
         &[10, 20, 17, 24],
         (519, 96),
         1038,
         406,
-        unrolled!(peristyle_bd88de273da11a53_l035_g6),
+        unrolled!(peristyle_5e982cfd337435b4_l035_g6),
     ),
     Group::new(
         &[12, 21, 16, 31],
         (615, 82),
         1230,
         489,
-        unrolled!(peristyle_bd88de273da11a53_l035_g7),
+        unrolled!(peristyle_5e982cfd337435b4_l035_g7),
     ),
 ];
 /// The layer.

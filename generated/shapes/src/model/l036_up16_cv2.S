@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_e8aadb7c81a9ce24_l036_g0
-.hidden peristyle_e8aadb7c81a9ce24_l036_g0
-.type peristyle_e8aadb7c81a9ce24_l036_g0,@function
+.globl peristyle_8b552907e7de9729_l036_g0
+.hidden peristyle_8b552907e7de9729_l036_g0
+.type peristyle_8b552907e7de9729_l036_g0,@function
 .p2align 6
-peristyle_e8aadb7c81a9ce24_l036_g0:
+peristyle_8b552907e7de9729_l036_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -524,12 +524,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e8aadb7c81a9ce24_l036_g0,.-peristyle_e8aadb7c81a9ce24_l036_g0
-.globl peristyle_e8aadb7c81a9ce24_l036_g1
-.hidden peristyle_e8aadb7c81a9ce24_l036_g1
-.type peristyle_e8aadb7c81a9ce24_l036_g1,@function
+.size peristyle_8b552907e7de9729_l036_g0,.-peristyle_8b552907e7de9729_l036_g0
+.globl peristyle_8b552907e7de9729_l036_g1
+.hidden peristyle_8b552907e7de9729_l036_g1
+.type peristyle_8b552907e7de9729_l036_g1,@function
 .p2align 6
-peristyle_e8aadb7c81a9ce24_l036_g1:
+peristyle_8b552907e7de9729_l036_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -892,12 +892,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e8aadb7c81a9ce24_l036_g1,.-peristyle_e8aadb7c81a9ce24_l036_g1
-.globl peristyle_e8aadb7c81a9ce24_l036_g2
-.hidden peristyle_e8aadb7c81a9ce24_l036_g2
-.type peristyle_e8aadb7c81a9ce24_l036_g2,@function
+.size peristyle_8b552907e7de9729_l036_g1,.-peristyle_8b552907e7de9729_l036_g1
+.globl peristyle_8b552907e7de9729_l036_g2
+.hidden peristyle_8b552907e7de9729_l036_g2
+.type peristyle_8b552907e7de9729_l036_g2,@function
 .p2align 6
-peristyle_e8aadb7c81a9ce24_l036_g2:
+peristyle_8b552907e7de9729_l036_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1286,12 +1286,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e8aadb7c81a9ce24_l036_g2,.-peristyle_e8aadb7c81a9ce24_l036_g2
-.globl peristyle_e8aadb7c81a9ce24_l036_g3
-.hidden peristyle_e8aadb7c81a9ce24_l036_g3
-.type peristyle_e8aadb7c81a9ce24_l036_g3,@function
+.size peristyle_8b552907e7de9729_l036_g2,.-peristyle_8b552907e7de9729_l036_g2
+.globl peristyle_8b552907e7de9729_l036_g3
+.hidden peristyle_8b552907e7de9729_l036_g3
+.type peristyle_8b552907e7de9729_l036_g3,@function
 .p2align 6
-peristyle_e8aadb7c81a9ce24_l036_g3:
+peristyle_8b552907e7de9729_l036_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1704,12 +1704,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e8aadb7c81a9ce24_l036_g3,.-peristyle_e8aadb7c81a9ce24_l036_g3
-.globl peristyle_e8aadb7c81a9ce24_l036_g4
-.hidden peristyle_e8aadb7c81a9ce24_l036_g4
-.type peristyle_e8aadb7c81a9ce24_l036_g4,@function
+.size peristyle_8b552907e7de9729_l036_g3,.-peristyle_8b552907e7de9729_l036_g3
+.globl peristyle_8b552907e7de9729_l036_g4
+.hidden peristyle_8b552907e7de9729_l036_g4
+.type peristyle_8b552907e7de9729_l036_g4,@function
 .p2align 6
-peristyle_e8aadb7c81a9ce24_l036_g4:
+peristyle_8b552907e7de9729_l036_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2103,12 +2103,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e8aadb7c81a9ce24_l036_g4,.-peristyle_e8aadb7c81a9ce24_l036_g4
-.globl peristyle_e8aadb7c81a9ce24_l036_g5
-.hidden peristyle_e8aadb7c81a9ce24_l036_g5
-.type peristyle_e8aadb7c81a9ce24_l036_g5,@function
+.size peristyle_8b552907e7de9729_l036_g4,.-peristyle_8b552907e7de9729_l036_g4
+.globl peristyle_8b552907e7de9729_l036_g5
+.hidden peristyle_8b552907e7de9729_l036_g5
+.type peristyle_8b552907e7de9729_l036_g5,@function
 .p2align 6
-peristyle_e8aadb7c81a9ce24_l036_g5:
+peristyle_8b552907e7de9729_l036_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2501,12 +2501,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e8aadb7c81a9ce24_l036_g5,.-peristyle_e8aadb7c81a9ce24_l036_g5
-.globl peristyle_e8aadb7c81a9ce24_l036_g6
-.hidden peristyle_e8aadb7c81a9ce24_l036_g6
-.type peristyle_e8aadb7c81a9ce24_l036_g6,@function
+.size peristyle_8b552907e7de9729_l036_g5,.-peristyle_8b552907e7de9729_l036_g5
+.globl peristyle_8b552907e7de9729_l036_g6
+.hidden peristyle_8b552907e7de9729_l036_g6
+.type peristyle_8b552907e7de9729_l036_g6,@function
 .p2align 6
-peristyle_e8aadb7c81a9ce24_l036_g6:
+peristyle_8b552907e7de9729_l036_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2945,12 +2945,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e8aadb7c81a9ce24_l036_g6,.-peristyle_e8aadb7c81a9ce24_l036_g6
-.globl peristyle_e8aadb7c81a9ce24_l036_g7
-.hidden peristyle_e8aadb7c81a9ce24_l036_g7
-.type peristyle_e8aadb7c81a9ce24_l036_g7,@function
+.size peristyle_8b552907e7de9729_l036_g6,.-peristyle_8b552907e7de9729_l036_g6
+.globl peristyle_8b552907e7de9729_l036_g7
+.hidden peristyle_8b552907e7de9729_l036_g7
+.type peristyle_8b552907e7de9729_l036_g7,@function
 .p2align 6
-peristyle_e8aadb7c81a9ce24_l036_g7:
+peristyle_8b552907e7de9729_l036_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3349,5 +3349,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e8aadb7c81a9ce24_l036_g7,.-peristyle_e8aadb7c81a9ce24_l036_g7
+.size peristyle_8b552907e7de9729_l036_g7,.-peristyle_8b552907e7de9729_l036_g7
 .section .note.GNU-stack,"",@progbits

@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,10 +22,10 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_e8aadb7c81a9ce24_l036_g0 peristyle_e8aadb7c81a9ce24_l036_g1
-    peristyle_e8aadb7c81a9ce24_l036_g2 peristyle_e8aadb7c81a9ce24_l036_g3
-    peristyle_e8aadb7c81a9ce24_l036_g4 peristyle_e8aadb7c81a9ce24_l036_g5
-    peristyle_e8aadb7c81a9ce24_l036_g6 peristyle_e8aadb7c81a9ce24_l036_g7
+    peristyle_8b552907e7de9729_l036_g0 peristyle_8b552907e7de9729_l036_g1
+    peristyle_8b552907e7de9729_l036_g2 peristyle_8b552907e7de9729_l036_g3
+    peristyle_8b552907e7de9729_l036_g4 peristyle_8b552907e7de9729_l036_g5
+    peristyle_8b552907e7de9729_l036_g6 peristyle_8b552907e7de9729_l036_g7
 );
 static TABLE: &Aligned<[u8; 20352]> = &Aligned(*include_bytes!("l036_up16_cv2.bin"));
 static GROUPS: &[Group] = &[
@@ -60,56 +62,56 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 63),
         0,
         0,
-        unrolled!(peristyle_e8aadb7c81a9ce24_l036_g0),
+        unrolled!(peristyle_8b552907e7de9729_l036_g0),
     ),
     Group::new(
         &[1, 6, 17, 19],
         (63, 62),
         126,
         78,
-        unrolled!(peristyle_e8aadb7c81a9ce24_l036_g1),
+        unrolled!(peristyle_8b552907e7de9729_l036_g1),
     ),
     Group::new(
         &[2, 23, 4, 24],
         (125, 60),
         250,
         142,
-        unrolled!(peristyle_e8aadb7c81a9ce24_l036_g2),
+        unrolled!(peristyle_8b552907e7de9729_l036_g2),
     ),
     Group::new(
         &[3, 27, 14, 30],
         (185, 63),
         370,
         214,
-        unrolled!(peristyle_e8aadb7c81a9ce24_l036_g3),
+        unrolled!(peristyle_8b552907e7de9729_l036_g3),
     ),
     Group::new(
         &[7, 8, 9, 26],
         (248, 61),
         496,
         292,
-        unrolled!(peristyle_e8aadb7c81a9ce24_l036_g4),
+        unrolled!(peristyle_8b552907e7de9729_l036_g4),
     ),
     Group::new(
         &[10, 11, 28, 29],
         (309, 63),
         618,
         368,
-        unrolled!(peristyle_e8aadb7c81a9ce24_l036_g5),
+        unrolled!(peristyle_8b552907e7de9729_l036_g5),
     ),
     Group::new(
         &[12, 25, 13, 22],
         (372, 66),
         744,
         447,
-        unrolled!(peristyle_e8aadb7c81a9ce24_l036_g6),
+        unrolled!(peristyle_8b552907e7de9729_l036_g6),
     ),
     Group::new(
         &[16, 18, 20, 21],
         (438, 62),
         876,
         532,
-        unrolled!(peristyle_e8aadb7c81a9ce24_l036_g7),
+        unrolled!(peristyle_8b552907e7de9729_l036_g7),
     ),
 ];
 /// The layer.

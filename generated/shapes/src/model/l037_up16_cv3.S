@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_727c6bf8b9e0b1c2_l037_g0
-.hidden peristyle_727c6bf8b9e0b1c2_l037_g0
-.type peristyle_727c6bf8b9e0b1c2_l037_g0,@function
+.globl peristyle_42c3652859b94bbd_l037_g0
+.hidden peristyle_42c3652859b94bbd_l037_g0
+.type peristyle_42c3652859b94bbd_l037_g0,@function
 .p2align 6
-peristyle_727c6bf8b9e0b1c2_l037_g0:
+peristyle_42c3652859b94bbd_l037_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -380,12 +380,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_727c6bf8b9e0b1c2_l037_g0,.-peristyle_727c6bf8b9e0b1c2_l037_g0
-.globl peristyle_727c6bf8b9e0b1c2_l037_g1
-.hidden peristyle_727c6bf8b9e0b1c2_l037_g1
-.type peristyle_727c6bf8b9e0b1c2_l037_g1,@function
+.size peristyle_42c3652859b94bbd_l037_g0,.-peristyle_42c3652859b94bbd_l037_g0
+.globl peristyle_42c3652859b94bbd_l037_g1
+.hidden peristyle_42c3652859b94bbd_l037_g1
+.type peristyle_42c3652859b94bbd_l037_g1,@function
 .p2align 6
-peristyle_727c6bf8b9e0b1c2_l037_g1:
+peristyle_42c3652859b94bbd_l037_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -638,12 +638,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_727c6bf8b9e0b1c2_l037_g1,.-peristyle_727c6bf8b9e0b1c2_l037_g1
-.globl peristyle_727c6bf8b9e0b1c2_l037_g2
-.hidden peristyle_727c6bf8b9e0b1c2_l037_g2
-.type peristyle_727c6bf8b9e0b1c2_l037_g2,@function
+.size peristyle_42c3652859b94bbd_l037_g1,.-peristyle_42c3652859b94bbd_l037_g1
+.globl peristyle_42c3652859b94bbd_l037_g2
+.hidden peristyle_42c3652859b94bbd_l037_g2
+.type peristyle_42c3652859b94bbd_l037_g2,@function
 .p2align 6
-peristyle_727c6bf8b9e0b1c2_l037_g2:
+peristyle_42c3652859b94bbd_l037_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -899,12 +899,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_727c6bf8b9e0b1c2_l037_g2,.-peristyle_727c6bf8b9e0b1c2_l037_g2
-.globl peristyle_727c6bf8b9e0b1c2_l037_g3
-.hidden peristyle_727c6bf8b9e0b1c2_l037_g3
-.type peristyle_727c6bf8b9e0b1c2_l037_g3,@function
+.size peristyle_42c3652859b94bbd_l037_g2,.-peristyle_42c3652859b94bbd_l037_g2
+.globl peristyle_42c3652859b94bbd_l037_g3
+.hidden peristyle_42c3652859b94bbd_l037_g3
+.type peristyle_42c3652859b94bbd_l037_g3,@function
 .p2align 6
-peristyle_727c6bf8b9e0b1c2_l037_g3:
+peristyle_42c3652859b94bbd_l037_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1172,12 +1172,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_727c6bf8b9e0b1c2_l037_g3,.-peristyle_727c6bf8b9e0b1c2_l037_g3
-.globl peristyle_727c6bf8b9e0b1c2_l037_g4
-.hidden peristyle_727c6bf8b9e0b1c2_l037_g4
-.type peristyle_727c6bf8b9e0b1c2_l037_g4,@function
+.size peristyle_42c3652859b94bbd_l037_g3,.-peristyle_42c3652859b94bbd_l037_g3
+.globl peristyle_42c3652859b94bbd_l037_g4
+.hidden peristyle_42c3652859b94bbd_l037_g4
+.type peristyle_42c3652859b94bbd_l037_g4,@function
 .p2align 6
-peristyle_727c6bf8b9e0b1c2_l037_g4:
+peristyle_42c3652859b94bbd_l037_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1432,12 +1432,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_727c6bf8b9e0b1c2_l037_g4,.-peristyle_727c6bf8b9e0b1c2_l037_g4
-.globl peristyle_727c6bf8b9e0b1c2_l037_g5
-.hidden peristyle_727c6bf8b9e0b1c2_l037_g5
-.type peristyle_727c6bf8b9e0b1c2_l037_g5,@function
+.size peristyle_42c3652859b94bbd_l037_g4,.-peristyle_42c3652859b94bbd_l037_g4
+.globl peristyle_42c3652859b94bbd_l037_g5
+.hidden peristyle_42c3652859b94bbd_l037_g5
+.type peristyle_42c3652859b94bbd_l037_g5,@function
 .p2align 6
-peristyle_727c6bf8b9e0b1c2_l037_g5:
+peristyle_42c3652859b94bbd_l037_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1683,12 +1683,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_727c6bf8b9e0b1c2_l037_g5,.-peristyle_727c6bf8b9e0b1c2_l037_g5
-.globl peristyle_727c6bf8b9e0b1c2_l037_g6
-.hidden peristyle_727c6bf8b9e0b1c2_l037_g6
-.type peristyle_727c6bf8b9e0b1c2_l037_g6,@function
+.size peristyle_42c3652859b94bbd_l037_g5,.-peristyle_42c3652859b94bbd_l037_g5
+.globl peristyle_42c3652859b94bbd_l037_g6
+.hidden peristyle_42c3652859b94bbd_l037_g6
+.type peristyle_42c3652859b94bbd_l037_g6,@function
 .p2align 6
-peristyle_727c6bf8b9e0b1c2_l037_g6:
+peristyle_42c3652859b94bbd_l037_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1960,12 +1960,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_727c6bf8b9e0b1c2_l037_g6,.-peristyle_727c6bf8b9e0b1c2_l037_g6
-.globl peristyle_727c6bf8b9e0b1c2_l037_g7
-.hidden peristyle_727c6bf8b9e0b1c2_l037_g7
-.type peristyle_727c6bf8b9e0b1c2_l037_g7,@function
+.size peristyle_42c3652859b94bbd_l037_g6,.-peristyle_42c3652859b94bbd_l037_g6
+.globl peristyle_42c3652859b94bbd_l037_g7
+.hidden peristyle_42c3652859b94bbd_l037_g7
+.type peristyle_42c3652859b94bbd_l037_g7,@function
 .p2align 6
-peristyle_727c6bf8b9e0b1c2_l037_g7:
+peristyle_42c3652859b94bbd_l037_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2290,12 +2290,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_727c6bf8b9e0b1c2_l037_g7,.-peristyle_727c6bf8b9e0b1c2_l037_g7
-.globl peristyle_727c6bf8b9e0b1c2_l037_g8
-.hidden peristyle_727c6bf8b9e0b1c2_l037_g8
-.type peristyle_727c6bf8b9e0b1c2_l037_g8,@function
+.size peristyle_42c3652859b94bbd_l037_g7,.-peristyle_42c3652859b94bbd_l037_g7
+.globl peristyle_42c3652859b94bbd_l037_g8
+.hidden peristyle_42c3652859b94bbd_l037_g8
+.type peristyle_42c3652859b94bbd_l037_g8,@function
 .p2align 6
-peristyle_727c6bf8b9e0b1c2_l037_g8:
+peristyle_42c3652859b94bbd_l037_g8:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2571,12 +2571,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_727c6bf8b9e0b1c2_l037_g8,.-peristyle_727c6bf8b9e0b1c2_l037_g8
-.globl peristyle_727c6bf8b9e0b1c2_l037_g9
-.hidden peristyle_727c6bf8b9e0b1c2_l037_g9
-.type peristyle_727c6bf8b9e0b1c2_l037_g9,@function
+.size peristyle_42c3652859b94bbd_l037_g8,.-peristyle_42c3652859b94bbd_l037_g8
+.globl peristyle_42c3652859b94bbd_l037_g9
+.hidden peristyle_42c3652859b94bbd_l037_g9
+.type peristyle_42c3652859b94bbd_l037_g9,@function
 .p2align 6
-peristyle_727c6bf8b9e0b1c2_l037_g9:
+peristyle_42c3652859b94bbd_l037_g9:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2873,12 +2873,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_727c6bf8b9e0b1c2_l037_g9,.-peristyle_727c6bf8b9e0b1c2_l037_g9
-.globl peristyle_727c6bf8b9e0b1c2_l037_g10
-.hidden peristyle_727c6bf8b9e0b1c2_l037_g10
-.type peristyle_727c6bf8b9e0b1c2_l037_g10,@function
+.size peristyle_42c3652859b94bbd_l037_g9,.-peristyle_42c3652859b94bbd_l037_g9
+.globl peristyle_42c3652859b94bbd_l037_g10
+.hidden peristyle_42c3652859b94bbd_l037_g10
+.type peristyle_42c3652859b94bbd_l037_g10,@function
 .p2align 6
-peristyle_727c6bf8b9e0b1c2_l037_g10:
+peristyle_42c3652859b94bbd_l037_g10:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3144,12 +3144,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_727c6bf8b9e0b1c2_l037_g10,.-peristyle_727c6bf8b9e0b1c2_l037_g10
-.globl peristyle_727c6bf8b9e0b1c2_l037_g11
-.hidden peristyle_727c6bf8b9e0b1c2_l037_g11
-.type peristyle_727c6bf8b9e0b1c2_l037_g11,@function
+.size peristyle_42c3652859b94bbd_l037_g10,.-peristyle_42c3652859b94bbd_l037_g10
+.globl peristyle_42c3652859b94bbd_l037_g11
+.hidden peristyle_42c3652859b94bbd_l037_g11
+.type peristyle_42c3652859b94bbd_l037_g11,@function
 .p2align 6
-peristyle_727c6bf8b9e0b1c2_l037_g11:
+peristyle_42c3652859b94bbd_l037_g11:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3404,12 +3404,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_727c6bf8b9e0b1c2_l037_g11,.-peristyle_727c6bf8b9e0b1c2_l037_g11
-.globl peristyle_727c6bf8b9e0b1c2_l037_g12
-.hidden peristyle_727c6bf8b9e0b1c2_l037_g12
-.type peristyle_727c6bf8b9e0b1c2_l037_g12,@function
+.size peristyle_42c3652859b94bbd_l037_g11,.-peristyle_42c3652859b94bbd_l037_g11
+.globl peristyle_42c3652859b94bbd_l037_g12
+.hidden peristyle_42c3652859b94bbd_l037_g12
+.type peristyle_42c3652859b94bbd_l037_g12,@function
 .p2align 6
-peristyle_727c6bf8b9e0b1c2_l037_g12:
+peristyle_42c3652859b94bbd_l037_g12:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3716,12 +3716,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_727c6bf8b9e0b1c2_l037_g12,.-peristyle_727c6bf8b9e0b1c2_l037_g12
-.globl peristyle_727c6bf8b9e0b1c2_l037_g13
-.hidden peristyle_727c6bf8b9e0b1c2_l037_g13
-.type peristyle_727c6bf8b9e0b1c2_l037_g13,@function
+.size peristyle_42c3652859b94bbd_l037_g12,.-peristyle_42c3652859b94bbd_l037_g12
+.globl peristyle_42c3652859b94bbd_l037_g13
+.hidden peristyle_42c3652859b94bbd_l037_g13
+.type peristyle_42c3652859b94bbd_l037_g13,@function
 .p2align 6
-peristyle_727c6bf8b9e0b1c2_l037_g13:
+peristyle_42c3652859b94bbd_l037_g13:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3992,12 +3992,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_727c6bf8b9e0b1c2_l037_g13,.-peristyle_727c6bf8b9e0b1c2_l037_g13
-.globl peristyle_727c6bf8b9e0b1c2_l037_g14
-.hidden peristyle_727c6bf8b9e0b1c2_l037_g14
-.type peristyle_727c6bf8b9e0b1c2_l037_g14,@function
+.size peristyle_42c3652859b94bbd_l037_g13,.-peristyle_42c3652859b94bbd_l037_g13
+.globl peristyle_42c3652859b94bbd_l037_g14
+.hidden peristyle_42c3652859b94bbd_l037_g14
+.type peristyle_42c3652859b94bbd_l037_g14,@function
 .p2align 6
-peristyle_727c6bf8b9e0b1c2_l037_g14:
+peristyle_42c3652859b94bbd_l037_g14:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4256,12 +4256,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_727c6bf8b9e0b1c2_l037_g14,.-peristyle_727c6bf8b9e0b1c2_l037_g14
-.globl peristyle_727c6bf8b9e0b1c2_l037_g15
-.hidden peristyle_727c6bf8b9e0b1c2_l037_g15
-.type peristyle_727c6bf8b9e0b1c2_l037_g15,@function
+.size peristyle_42c3652859b94bbd_l037_g14,.-peristyle_42c3652859b94bbd_l037_g14
+.globl peristyle_42c3652859b94bbd_l037_g15
+.hidden peristyle_42c3652859b94bbd_l037_g15
+.type peristyle_42c3652859b94bbd_l037_g15,@function
 .p2align 6
-peristyle_727c6bf8b9e0b1c2_l037_g15:
+peristyle_42c3652859b94bbd_l037_g15:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4513,5 +4513,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_727c6bf8b9e0b1c2_l037_g15,.-peristyle_727c6bf8b9e0b1c2_l037_g15
+.size peristyle_42c3652859b94bbd_l037_g15,.-peristyle_42c3652859b94bbd_l037_g15
 .section .note.GNU-stack,"",@progbits

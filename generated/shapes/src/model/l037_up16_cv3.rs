@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,14 +22,14 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_727c6bf8b9e0b1c2_l037_g0 peristyle_727c6bf8b9e0b1c2_l037_g1
-    peristyle_727c6bf8b9e0b1c2_l037_g2 peristyle_727c6bf8b9e0b1c2_l037_g3
-    peristyle_727c6bf8b9e0b1c2_l037_g4 peristyle_727c6bf8b9e0b1c2_l037_g5
-    peristyle_727c6bf8b9e0b1c2_l037_g6 peristyle_727c6bf8b9e0b1c2_l037_g7
-    peristyle_727c6bf8b9e0b1c2_l037_g8 peristyle_727c6bf8b9e0b1c2_l037_g9
-    peristyle_727c6bf8b9e0b1c2_l037_g10 peristyle_727c6bf8b9e0b1c2_l037_g11
-    peristyle_727c6bf8b9e0b1c2_l037_g12 peristyle_727c6bf8b9e0b1c2_l037_g13
-    peristyle_727c6bf8b9e0b1c2_l037_g14 peristyle_727c6bf8b9e0b1c2_l037_g15
+    peristyle_42c3652859b94bbd_l037_g0 peristyle_42c3652859b94bbd_l037_g1
+    peristyle_42c3652859b94bbd_l037_g2 peristyle_42c3652859b94bbd_l037_g3
+    peristyle_42c3652859b94bbd_l037_g4 peristyle_42c3652859b94bbd_l037_g5
+    peristyle_42c3652859b94bbd_l037_g6 peristyle_42c3652859b94bbd_l037_g7
+    peristyle_42c3652859b94bbd_l037_g8 peristyle_42c3652859b94bbd_l037_g9
+    peristyle_42c3652859b94bbd_l037_g10 peristyle_42c3652859b94bbd_l037_g11
+    peristyle_42c3652859b94bbd_l037_g12 peristyle_42c3652859b94bbd_l037_g13
+    peristyle_42c3652859b94bbd_l037_g14 peristyle_42c3652859b94bbd_l037_g15
 );
 static TABLE: &Aligned<[u8; 21760]> = &Aligned(*include_bytes!("l037_up16_cv3.bin"));
 static GROUPS: &[Group] = &[
@@ -88,112 +90,112 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 30),
         0,
         0,
-        unrolled!(peristyle_727c6bf8b9e0b1c2_l037_g0),
+        unrolled!(peristyle_42c3652859b94bbd_l037_g0),
     ),
     Group::new(
         &[1, 50, 14, 57],
         (30, 30),
         60,
         33,
-        unrolled!(peristyle_727c6bf8b9e0b1c2_l037_g1),
+        unrolled!(peristyle_42c3652859b94bbd_l037_g1),
     ),
     Group::new(
         &[2, 46, 39, 60],
         (60, 29),
         120,
         71,
-        unrolled!(peristyle_727c6bf8b9e0b1c2_l037_g2),
+        unrolled!(peristyle_42c3652859b94bbd_l037_g2),
     ),
     Group::new(
         &[3, 56, 10, 38],
         (89, 30),
         178,
         107,
-        unrolled!(peristyle_727c6bf8b9e0b1c2_l037_g3),
+        unrolled!(peristyle_42c3652859b94bbd_l037_g3),
     ),
     Group::new(
         &[4, 12, 30, 40],
         (119, 30),
         238,
         147,
-        unrolled!(peristyle_727c6bf8b9e0b1c2_l037_g4),
+        unrolled!(peristyle_42c3652859b94bbd_l037_g4),
     ),
     Group::new(
         &[5, 15, 47, 63],
         (149, 28),
         298,
         183,
-        unrolled!(peristyle_727c6bf8b9e0b1c2_l037_g5),
+        unrolled!(peristyle_42c3652859b94bbd_l037_g5),
     ),
     Group::new(
         &[6, 35, 41, 53],
         (177, 33),
         354,
         217,
-        unrolled!(peristyle_727c6bf8b9e0b1c2_l037_g6),
+        unrolled!(peristyle_42c3652859b94bbd_l037_g6),
     ),
     Group::new(
         &[7, 28, 9, 34],
         (210, 37),
         420,
         257,
-        unrolled!(peristyle_727c6bf8b9e0b1c2_l037_g7),
+        unrolled!(peristyle_42c3652859b94bbd_l037_g7),
     ),
     Group::new(
         &[8, 26, 45, 61],
         (247, 32),
         494,
         311,
-        unrolled!(peristyle_727c6bf8b9e0b1c2_l037_g8),
+        unrolled!(peristyle_42c3652859b94bbd_l037_g8),
     ),
     Group::new(
         &[11, 42, 27, 48],
         (279, 34),
         558,
         354,
-        unrolled!(peristyle_727c6bf8b9e0b1c2_l037_g9),
+        unrolled!(peristyle_42c3652859b94bbd_l037_g9),
     ),
     Group::new(
         &[13, 37, 52, 55],
         (313, 30),
         626,
         402,
-        unrolled!(peristyle_727c6bf8b9e0b1c2_l037_g10),
+        unrolled!(peristyle_42c3652859b94bbd_l037_g10),
     ),
     Group::new(
         &[16, 58, 17, 21],
         (343, 30),
         686,
         441,
-        unrolled!(peristyle_727c6bf8b9e0b1c2_l037_g11),
+        unrolled!(peristyle_42c3652859b94bbd_l037_g11),
     ),
     Group::new(
         &[18, 22, 23, 25],
         (373, 35),
         746,
         478,
-        unrolled!(peristyle_727c6bf8b9e0b1c2_l037_g12),
+        unrolled!(peristyle_42c3652859b94bbd_l037_g12),
     ),
     Group::new(
         &[19, 54, 20, 36],
         (408, 33),
         816,
         528,
-        unrolled!(peristyle_727c6bf8b9e0b1c2_l037_g13),
+        unrolled!(peristyle_42c3652859b94bbd_l037_g13),
     ),
     Group::new(
         &[29, 62, 43, 44],
         (441, 32),
         882,
         567,
-        unrolled!(peristyle_727c6bf8b9e0b1c2_l037_g14),
+        unrolled!(peristyle_42c3652859b94bbd_l037_g14),
     ),
     Group::new(
         &[32, 33, 49, 51],
         (473, 28),
         946,
         604,
-        unrolled!(peristyle_727c6bf8b9e0b1c2_l037_g15),
+        unrolled!(peristyle_42c3652859b94bbd_l037_g15),
     ),
 ];
 /// The layer.

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_295f34e0b6173d3f_l038_g0
-.hidden peristyle_295f34e0b6173d3f_l038_g0
-.type peristyle_295f34e0b6173d3f_l038_g0,@function
+.globl peristyle_316e9c2efabd6215_l038_g0
+.hidden peristyle_316e9c2efabd6215_l038_g0
+.type peristyle_316e9c2efabd6215_l038_g0,@function
 .p2align 6
-peristyle_295f34e0b6173d3f_l038_g0:
+peristyle_316e9c2efabd6215_l038_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -391,12 +391,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_295f34e0b6173d3f_l038_g0,.-peristyle_295f34e0b6173d3f_l038_g0
-.globl peristyle_295f34e0b6173d3f_l038_g1
-.hidden peristyle_295f34e0b6173d3f_l038_g1
-.type peristyle_295f34e0b6173d3f_l038_g1,@function
+.size peristyle_316e9c2efabd6215_l038_g0,.-peristyle_316e9c2efabd6215_l038_g0
+.globl peristyle_316e9c2efabd6215_l038_g1
+.hidden peristyle_316e9c2efabd6215_l038_g1
+.type peristyle_316e9c2efabd6215_l038_g1,@function
 .p2align 6
-peristyle_295f34e0b6173d3f_l038_g1:
+peristyle_316e9c2efabd6215_l038_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -643,12 +643,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_295f34e0b6173d3f_l038_g1,.-peristyle_295f34e0b6173d3f_l038_g1
-.globl peristyle_295f34e0b6173d3f_l038_g2
-.hidden peristyle_295f34e0b6173d3f_l038_g2
-.type peristyle_295f34e0b6173d3f_l038_g2,@function
+.size peristyle_316e9c2efabd6215_l038_g1,.-peristyle_316e9c2efabd6215_l038_g1
+.globl peristyle_316e9c2efabd6215_l038_g2
+.hidden peristyle_316e9c2efabd6215_l038_g2
+.type peristyle_316e9c2efabd6215_l038_g2,@function
 .p2align 6
-peristyle_295f34e0b6173d3f_l038_g2:
+peristyle_316e9c2efabd6215_l038_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -885,12 +885,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_295f34e0b6173d3f_l038_g2,.-peristyle_295f34e0b6173d3f_l038_g2
-.globl peristyle_295f34e0b6173d3f_l038_g3
-.hidden peristyle_295f34e0b6173d3f_l038_g3
-.type peristyle_295f34e0b6173d3f_l038_g3,@function
+.size peristyle_316e9c2efabd6215_l038_g2,.-peristyle_316e9c2efabd6215_l038_g2
+.globl peristyle_316e9c2efabd6215_l038_g3
+.hidden peristyle_316e9c2efabd6215_l038_g3
+.type peristyle_316e9c2efabd6215_l038_g3,@function
 .p2align 6
-peristyle_295f34e0b6173d3f_l038_g3:
+peristyle_316e9c2efabd6215_l038_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1130,12 +1130,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_295f34e0b6173d3f_l038_g3,.-peristyle_295f34e0b6173d3f_l038_g3
-.globl peristyle_295f34e0b6173d3f_l038_g4
-.hidden peristyle_295f34e0b6173d3f_l038_g4
-.type peristyle_295f34e0b6173d3f_l038_g4,@function
+.size peristyle_316e9c2efabd6215_l038_g3,.-peristyle_316e9c2efabd6215_l038_g3
+.globl peristyle_316e9c2efabd6215_l038_g4
+.hidden peristyle_316e9c2efabd6215_l038_g4
+.type peristyle_316e9c2efabd6215_l038_g4,@function
 .p2align 6
-peristyle_295f34e0b6173d3f_l038_g4:
+peristyle_316e9c2efabd6215_l038_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1374,12 +1374,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_295f34e0b6173d3f_l038_g4,.-peristyle_295f34e0b6173d3f_l038_g4
-.globl peristyle_295f34e0b6173d3f_l038_g5
-.hidden peristyle_295f34e0b6173d3f_l038_g5
-.type peristyle_295f34e0b6173d3f_l038_g5,@function
+.size peristyle_316e9c2efabd6215_l038_g4,.-peristyle_316e9c2efabd6215_l038_g4
+.globl peristyle_316e9c2efabd6215_l038_g5
+.hidden peristyle_316e9c2efabd6215_l038_g5
+.type peristyle_316e9c2efabd6215_l038_g5,@function
 .p2align 6
-peristyle_295f34e0b6173d3f_l038_g5:
+peristyle_316e9c2efabd6215_l038_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1626,12 +1626,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_295f34e0b6173d3f_l038_g5,.-peristyle_295f34e0b6173d3f_l038_g5
-.globl peristyle_295f34e0b6173d3f_l038_g6
-.hidden peristyle_295f34e0b6173d3f_l038_g6
-.type peristyle_295f34e0b6173d3f_l038_g6,@function
+.size peristyle_316e9c2efabd6215_l038_g5,.-peristyle_316e9c2efabd6215_l038_g5
+.globl peristyle_316e9c2efabd6215_l038_g6
+.hidden peristyle_316e9c2efabd6215_l038_g6
+.type peristyle_316e9c2efabd6215_l038_g6,@function
 .p2align 6
-peristyle_295f34e0b6173d3f_l038_g6:
+peristyle_316e9c2efabd6215_l038_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1890,12 +1890,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_295f34e0b6173d3f_l038_g6,.-peristyle_295f34e0b6173d3f_l038_g6
-.globl peristyle_295f34e0b6173d3f_l038_g7
-.hidden peristyle_295f34e0b6173d3f_l038_g7
-.type peristyle_295f34e0b6173d3f_l038_g7,@function
+.size peristyle_316e9c2efabd6215_l038_g6,.-peristyle_316e9c2efabd6215_l038_g6
+.globl peristyle_316e9c2efabd6215_l038_g7
+.hidden peristyle_316e9c2efabd6215_l038_g7
+.type peristyle_316e9c2efabd6215_l038_g7,@function
 .p2align 6
-peristyle_295f34e0b6173d3f_l038_g7:
+peristyle_316e9c2efabd6215_l038_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2158,5 +2158,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_295f34e0b6173d3f_l038_g7,.-peristyle_295f34e0b6173d3f_l038_g7
+.size peristyle_316e9c2efabd6215_l038_g7,.-peristyle_316e9c2efabd6215_l038_g7
 .section .note.GNU-stack,"",@progbits

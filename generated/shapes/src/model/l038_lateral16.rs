@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,10 +22,10 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_295f34e0b6173d3f_l038_g0 peristyle_295f34e0b6173d3f_l038_g1
-    peristyle_295f34e0b6173d3f_l038_g2 peristyle_295f34e0b6173d3f_l038_g3
-    peristyle_295f34e0b6173d3f_l038_g4 peristyle_295f34e0b6173d3f_l038_g5
-    peristyle_295f34e0b6173d3f_l038_g6 peristyle_295f34e0b6173d3f_l038_g7
+    peristyle_316e9c2efabd6215_l038_g0 peristyle_316e9c2efabd6215_l038_g1
+    peristyle_316e9c2efabd6215_l038_g2 peristyle_316e9c2efabd6215_l038_g3
+    peristyle_316e9c2efabd6215_l038_g4 peristyle_316e9c2efabd6215_l038_g5
+    peristyle_316e9c2efabd6215_l038_g6 peristyle_316e9c2efabd6215_l038_g7
 );
 static TABLE: &Aligned<[u8; 10496]> = &Aligned(*include_bytes!("l038_lateral16.bin"));
 static GROUPS: &[Group] = &[
@@ -60,56 +62,56 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 30),
         0,
         0,
-        unrolled!(peristyle_295f34e0b6173d3f_l038_g0),
+        unrolled!(peristyle_316e9c2efabd6215_l038_g0),
     ),
     Group::new(
         &[2, 30, 13, 26],
         (30, 31),
         60,
         40,
-        unrolled!(peristyle_295f34e0b6173d3f_l038_g1),
+        unrolled!(peristyle_316e9c2efabd6215_l038_g1),
     ),
     Group::new(
         &[3, 4, 9, 24],
         (61, 30),
         122,
         76,
-        unrolled!(peristyle_295f34e0b6173d3f_l038_g2),
+        unrolled!(peristyle_316e9c2efabd6215_l038_g2),
     ),
     Group::new(
         &[5, 21, 27, 31],
         (91, 28),
         182,
         112,
-        unrolled!(peristyle_295f34e0b6173d3f_l038_g3),
+        unrolled!(peristyle_316e9c2efabd6215_l038_g3),
     ),
     Group::new(
         &[6, 23, 18, 28],
         (119, 29),
         238,
         147,
-        unrolled!(peristyle_295f34e0b6173d3f_l038_g4),
+        unrolled!(peristyle_316e9c2efabd6215_l038_g4),
     ),
     Group::new(
         &[7, 8, 10, 25],
         (148, 30),
         296,
         180,
-        unrolled!(peristyle_295f34e0b6173d3f_l038_g5),
+        unrolled!(peristyle_316e9c2efabd6215_l038_g5),
     ),
     Group::new(
         &[11, 17, 12, 15],
         (178, 30),
         356,
         217,
-        unrolled!(peristyle_295f34e0b6173d3f_l038_g6),
+        unrolled!(peristyle_316e9c2efabd6215_l038_g6),
     ),
     Group::new(
         &[16, 19, 20, 29],
         (208, 30),
         416,
         257,
-        unrolled!(peristyle_295f34e0b6173d3f_l038_g7),
+        unrolled!(peristyle_316e9c2efabd6215_l038_g7),
     ),
 ];
 /// The layer.

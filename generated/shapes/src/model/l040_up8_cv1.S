@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_7eed31286b7dbbdc_l040_g0
-.hidden peristyle_7eed31286b7dbbdc_l040_g0
-.type peristyle_7eed31286b7dbbdc_l040_g0,@function
+.globl peristyle_95e6a4c14ee9e046_l040_g0
+.hidden peristyle_95e6a4c14ee9e046_l040_g0
+.type peristyle_95e6a4c14ee9e046_l040_g0,@function
 .p2align 6
-peristyle_7eed31286b7dbbdc_l040_g0:
+peristyle_95e6a4c14ee9e046_l040_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -382,12 +382,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_7eed31286b7dbbdc_l040_g0,.-peristyle_7eed31286b7dbbdc_l040_g0
-.globl peristyle_7eed31286b7dbbdc_l040_g1
-.hidden peristyle_7eed31286b7dbbdc_l040_g1
-.type peristyle_7eed31286b7dbbdc_l040_g1,@function
+.size peristyle_95e6a4c14ee9e046_l040_g0,.-peristyle_95e6a4c14ee9e046_l040_g0
+.globl peristyle_95e6a4c14ee9e046_l040_g1
+.hidden peristyle_95e6a4c14ee9e046_l040_g1
+.type peristyle_95e6a4c14ee9e046_l040_g1,@function
 .p2align 6
-peristyle_7eed31286b7dbbdc_l040_g1:
+peristyle_95e6a4c14ee9e046_l040_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -649,12 +649,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_7eed31286b7dbbdc_l040_g1,.-peristyle_7eed31286b7dbbdc_l040_g1
-.globl peristyle_7eed31286b7dbbdc_l040_g2
-.hidden peristyle_7eed31286b7dbbdc_l040_g2
-.type peristyle_7eed31286b7dbbdc_l040_g2,@function
+.size peristyle_95e6a4c14ee9e046_l040_g1,.-peristyle_95e6a4c14ee9e046_l040_g1
+.globl peristyle_95e6a4c14ee9e046_l040_g2
+.hidden peristyle_95e6a4c14ee9e046_l040_g2
+.type peristyle_95e6a4c14ee9e046_l040_g2,@function
 .p2align 6
-peristyle_7eed31286b7dbbdc_l040_g2:
+peristyle_95e6a4c14ee9e046_l040_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -890,12 +890,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_7eed31286b7dbbdc_l040_g2,.-peristyle_7eed31286b7dbbdc_l040_g2
-.globl peristyle_7eed31286b7dbbdc_l040_g3
-.hidden peristyle_7eed31286b7dbbdc_l040_g3
-.type peristyle_7eed31286b7dbbdc_l040_g3,@function
+.size peristyle_95e6a4c14ee9e046_l040_g2,.-peristyle_95e6a4c14ee9e046_l040_g2
+.globl peristyle_95e6a4c14ee9e046_l040_g3
+.hidden peristyle_95e6a4c14ee9e046_l040_g3
+.type peristyle_95e6a4c14ee9e046_l040_g3,@function
 .p2align 6
-peristyle_7eed31286b7dbbdc_l040_g3:
+peristyle_95e6a4c14ee9e046_l040_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1136,5 +1136,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_7eed31286b7dbbdc_l040_g3,.-peristyle_7eed31286b7dbbdc_l040_g3
+.size peristyle_95e6a4c14ee9e046_l040_g3,.-peristyle_95e6a4c14ee9e046_l040_g3
 .section .note.GNU-stack,"",@progbits

@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,8 +22,8 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_7eed31286b7dbbdc_l040_g0 peristyle_7eed31286b7dbbdc_l040_g1
-    peristyle_7eed31286b7dbbdc_l040_g2 peristyle_7eed31286b7dbbdc_l040_g3
+    peristyle_95e6a4c14ee9e046_l040_g0 peristyle_95e6a4c14ee9e046_l040_g1
+    peristyle_95e6a4c14ee9e046_l040_g2 peristyle_95e6a4c14ee9e046_l040_g3
 );
 static TABLE: &Aligned<[u8; 5504]> = &Aligned(*include_bytes!("l040_up8_cv1.bin"));
 static GROUPS: &[Group] = &[
@@ -46,28 +48,28 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 30),
         0,
         0,
-        unrolled!(peristyle_7eed31286b7dbbdc_l040_g0),
+        unrolled!(peristyle_95e6a4c14ee9e046_l040_g0),
     ),
     Group::new(
         &[1, 12, 7, 9],
         (30, 33),
         60,
         39,
-        unrolled!(peristyle_7eed31286b7dbbdc_l040_g1),
+        unrolled!(peristyle_95e6a4c14ee9e046_l040_g1),
     ),
     Group::new(
         &[2, 14, 5, 8],
         (63, 27),
         126,
         81,
-        unrolled!(peristyle_7eed31286b7dbbdc_l040_g2),
+        unrolled!(peristyle_95e6a4c14ee9e046_l040_g2),
     ),
     Group::new(
         &[3, 4, 11, 15],
         (90, 31),
         180,
         115,
-        unrolled!(peristyle_7eed31286b7dbbdc_l040_g3),
+        unrolled!(peristyle_95e6a4c14ee9e046_l040_g3),
     ),
 ];
 /// The layer.

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_6fd9cb9fc2182b0c_l041_g0
-.hidden peristyle_6fd9cb9fc2182b0c_l041_g0
-.type peristyle_6fd9cb9fc2182b0c_l041_g0,@function
+.globl peristyle_d3ad74e883825fac_l041_g0
+.hidden peristyle_d3ad74e883825fac_l041_g0
+.type peristyle_d3ad74e883825fac_l041_g0,@function
 .p2align 6
-peristyle_6fd9cb9fc2182b0c_l041_g0:
+peristyle_d3ad74e883825fac_l041_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -288,12 +288,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_6fd9cb9fc2182b0c_l041_g0,.-peristyle_6fd9cb9fc2182b0c_l041_g0
-.globl peristyle_6fd9cb9fc2182b0c_l041_g1
-.hidden peristyle_6fd9cb9fc2182b0c_l041_g1
-.type peristyle_6fd9cb9fc2182b0c_l041_g1,@function
+.size peristyle_d3ad74e883825fac_l041_g0,.-peristyle_d3ad74e883825fac_l041_g0
+.globl peristyle_d3ad74e883825fac_l041_g1
+.hidden peristyle_d3ad74e883825fac_l041_g1
+.type peristyle_d3ad74e883825fac_l041_g1,@function
 .p2align 6
-peristyle_6fd9cb9fc2182b0c_l041_g1:
+peristyle_d3ad74e883825fac_l041_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -452,12 +452,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_6fd9cb9fc2182b0c_l041_g1,.-peristyle_6fd9cb9fc2182b0c_l041_g1
-.globl peristyle_6fd9cb9fc2182b0c_l041_g2
-.hidden peristyle_6fd9cb9fc2182b0c_l041_g2
-.type peristyle_6fd9cb9fc2182b0c_l041_g2,@function
+.size peristyle_d3ad74e883825fac_l041_g1,.-peristyle_d3ad74e883825fac_l041_g1
+.globl peristyle_d3ad74e883825fac_l041_g2
+.hidden peristyle_d3ad74e883825fac_l041_g2
+.type peristyle_d3ad74e883825fac_l041_g2,@function
 .p2align 6
-peristyle_6fd9cb9fc2182b0c_l041_g2:
+peristyle_d3ad74e883825fac_l041_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -625,12 +625,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_6fd9cb9fc2182b0c_l041_g2,.-peristyle_6fd9cb9fc2182b0c_l041_g2
-.globl peristyle_6fd9cb9fc2182b0c_l041_g3
-.hidden peristyle_6fd9cb9fc2182b0c_l041_g3
-.type peristyle_6fd9cb9fc2182b0c_l041_g3,@function
+.size peristyle_d3ad74e883825fac_l041_g2,.-peristyle_d3ad74e883825fac_l041_g2
+.globl peristyle_d3ad74e883825fac_l041_g3
+.hidden peristyle_d3ad74e883825fac_l041_g3
+.type peristyle_d3ad74e883825fac_l041_g3,@function
 .p2align 6
-peristyle_6fd9cb9fc2182b0c_l041_g3:
+peristyle_d3ad74e883825fac_l041_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -800,5 +800,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_6fd9cb9fc2182b0c_l041_g3,.-peristyle_6fd9cb9fc2182b0c_l041_g3
+.size peristyle_d3ad74e883825fac_l041_g3,.-peristyle_d3ad74e883825fac_l041_g3
 .section .note.GNU-stack,"",@progbits

@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,8 +22,8 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_6fd9cb9fc2182b0c_l041_g0 peristyle_6fd9cb9fc2182b0c_l041_g1
-    peristyle_6fd9cb9fc2182b0c_l041_g2 peristyle_6fd9cb9fc2182b0c_l041_g3
+    peristyle_d3ad74e883825fac_l041_g0 peristyle_d3ad74e883825fac_l041_g1
+    peristyle_d3ad74e883825fac_l041_g2 peristyle_d3ad74e883825fac_l041_g3
 );
 static TABLE: &Aligned<[u8; 1920]> = &Aligned(*include_bytes!("l041_up8_m_cv1.bin"));
 static GROUPS: &[Group] = &[
@@ -46,28 +48,28 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 7),
         0,
         0,
-        unrolled!(peristyle_6fd9cb9fc2182b0c_l041_g0),
+        unrolled!(peristyle_d3ad74e883825fac_l041_g0),
     ),
     Group::new(
         &[1, 9, 4, 8],
         (7, 8),
         14,
         11,
-        unrolled!(peristyle_6fd9cb9fc2182b0c_l041_g1),
+        unrolled!(peristyle_d3ad74e883825fac_l041_g1),
     ),
     Group::new(
         &[2, 5, 3, 7],
         (15, 9),
         30,
         22,
-        unrolled!(peristyle_6fd9cb9fc2182b0c_l041_g2),
+        unrolled!(peristyle_d3ad74e883825fac_l041_g2),
     ),
     Group::new(
         &[6, 14, 12, 15],
         (24, 10),
         48,
         36,
-        unrolled!(peristyle_6fd9cb9fc2182b0c_l041_g3),
+        unrolled!(peristyle_d3ad74e883825fac_l041_g3),
     ),
 ];
 /// The layer.

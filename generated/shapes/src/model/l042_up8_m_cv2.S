@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_327590bb702b426f_l042_g0
-.hidden peristyle_327590bb702b426f_l042_g0
-.type peristyle_327590bb702b426f_l042_g0,@function
+.globl peristyle_02b683cc5b32985c_l042_g0
+.hidden peristyle_02b683cc5b32985c_l042_g0
+.type peristyle_02b683cc5b32985c_l042_g0,@function
 .p2align 6
-peristyle_327590bb702b426f_l042_g0:
+peristyle_02b683cc5b32985c_l042_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -470,12 +470,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_327590bb702b426f_l042_g0,.-peristyle_327590bb702b426f_l042_g0
-.globl peristyle_327590bb702b426f_l042_g1
-.hidden peristyle_327590bb702b426f_l042_g1
-.type peristyle_327590bb702b426f_l042_g1,@function
+.size peristyle_02b683cc5b32985c_l042_g0,.-peristyle_02b683cc5b32985c_l042_g0
+.globl peristyle_02b683cc5b32985c_l042_g1
+.hidden peristyle_02b683cc5b32985c_l042_g1
+.type peristyle_02b683cc5b32985c_l042_g1,@function
 .p2align 6
-peristyle_327590bb702b426f_l042_g1:
+peristyle_02b683cc5b32985c_l042_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -827,12 +827,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_327590bb702b426f_l042_g1,.-peristyle_327590bb702b426f_l042_g1
-.globl peristyle_327590bb702b426f_l042_g2
-.hidden peristyle_327590bb702b426f_l042_g2
-.type peristyle_327590bb702b426f_l042_g2,@function
+.size peristyle_02b683cc5b32985c_l042_g1,.-peristyle_02b683cc5b32985c_l042_g1
+.globl peristyle_02b683cc5b32985c_l042_g2
+.hidden peristyle_02b683cc5b32985c_l042_g2
+.type peristyle_02b683cc5b32985c_l042_g2,@function
 .p2align 6
-peristyle_327590bb702b426f_l042_g2:
+peristyle_02b683cc5b32985c_l042_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1149,12 +1149,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_327590bb702b426f_l042_g2,.-peristyle_327590bb702b426f_l042_g2
-.globl peristyle_327590bb702b426f_l042_g3
-.hidden peristyle_327590bb702b426f_l042_g3
-.type peristyle_327590bb702b426f_l042_g3,@function
+.size peristyle_02b683cc5b32985c_l042_g2,.-peristyle_02b683cc5b32985c_l042_g2
+.globl peristyle_02b683cc5b32985c_l042_g3
+.hidden peristyle_02b683cc5b32985c_l042_g3
+.type peristyle_02b683cc5b32985c_l042_g3,@function
 .p2align 6
-peristyle_327590bb702b426f_l042_g3:
+peristyle_02b683cc5b32985c_l042_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1483,5 +1483,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_327590bb702b426f_l042_g3,.-peristyle_327590bb702b426f_l042_g3
+.size peristyle_02b683cc5b32985c_l042_g3,.-peristyle_02b683cc5b32985c_l042_g3
 .section .note.GNU-stack,"",@progbits

@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,8 +22,8 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_327590bb702b426f_l042_g0 peristyle_327590bb702b426f_l042_g1
-    peristyle_327590bb702b426f_l042_g2 peristyle_327590bb702b426f_l042_g3
+    peristyle_02b683cc5b32985c_l042_g0 peristyle_02b683cc5b32985c_l042_g1
+    peristyle_02b683cc5b32985c_l042_g2 peristyle_02b683cc5b32985c_l042_g3
 );
 static TABLE: &Aligned<[u8; 8576]> = &Aligned(*include_bytes!("l042_up8_m_cv2.bin"));
 static GROUPS: &[Group] = &[
@@ -46,28 +48,28 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 61),
         0,
         0,
-        unrolled!(peristyle_327590bb702b426f_l042_g0),
+        unrolled!(peristyle_02b683cc5b32985c_l042_g0),
     ),
     Group::new(
         &[1, 9, 10, 15],
         (61, 63),
         122,
         49,
-        unrolled!(peristyle_327590bb702b426f_l042_g1),
+        unrolled!(peristyle_02b683cc5b32985c_l042_g1),
     ),
     Group::new(
         &[2, 7, 3, 14],
         (124, 56),
         248,
         111,
-        unrolled!(peristyle_327590bb702b426f_l042_g2),
+        unrolled!(peristyle_02b683cc5b32985c_l042_g2),
     ),
     Group::new(
         &[4, 13, 5, 12],
         (180, 58),
         360,
         161,
-        unrolled!(peristyle_327590bb702b426f_l042_g3),
+        unrolled!(peristyle_02b683cc5b32985c_l042_g3),
     ),
 ];
 /// The layer.

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_7d96ff0b0dc5b0c8_l043_g0
-.hidden peristyle_7d96ff0b0dc5b0c8_l043_g0
-.type peristyle_7d96ff0b0dc5b0c8_l043_g0,@function
+.globl peristyle_0cfce8c2ee816c4c_l043_g0
+.hidden peristyle_0cfce8c2ee816c4c_l043_g0
+.type peristyle_0cfce8c2ee816c4c_l043_g0,@function
 .p2align 6
-peristyle_7d96ff0b0dc5b0c8_l043_g0:
+peristyle_0cfce8c2ee816c4c_l043_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -366,12 +366,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_7d96ff0b0dc5b0c8_l043_g0,.-peristyle_7d96ff0b0dc5b0c8_l043_g0
-.globl peristyle_7d96ff0b0dc5b0c8_l043_g1
-.hidden peristyle_7d96ff0b0dc5b0c8_l043_g1
-.type peristyle_7d96ff0b0dc5b0c8_l043_g1,@function
+.size peristyle_0cfce8c2ee816c4c_l043_g0,.-peristyle_0cfce8c2ee816c4c_l043_g0
+.globl peristyle_0cfce8c2ee816c4c_l043_g1
+.hidden peristyle_0cfce8c2ee816c4c_l043_g1
+.type peristyle_0cfce8c2ee816c4c_l043_g1,@function
 .p2align 6
-peristyle_7d96ff0b0dc5b0c8_l043_g1:
+peristyle_0cfce8c2ee816c4c_l043_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -616,12 +616,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_7d96ff0b0dc5b0c8_l043_g1,.-peristyle_7d96ff0b0dc5b0c8_l043_g1
-.globl peristyle_7d96ff0b0dc5b0c8_l043_g2
-.hidden peristyle_7d96ff0b0dc5b0c8_l043_g2
-.type peristyle_7d96ff0b0dc5b0c8_l043_g2,@function
+.size peristyle_0cfce8c2ee816c4c_l043_g1,.-peristyle_0cfce8c2ee816c4c_l043_g1
+.globl peristyle_0cfce8c2ee816c4c_l043_g2
+.hidden peristyle_0cfce8c2ee816c4c_l043_g2
+.type peristyle_0cfce8c2ee816c4c_l043_g2,@function
 .p2align 6
-peristyle_7d96ff0b0dc5b0c8_l043_g2:
+peristyle_0cfce8c2ee816c4c_l043_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -880,12 +880,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_7d96ff0b0dc5b0c8_l043_g2,.-peristyle_7d96ff0b0dc5b0c8_l043_g2
-.globl peristyle_7d96ff0b0dc5b0c8_l043_g3
-.hidden peristyle_7d96ff0b0dc5b0c8_l043_g3
-.type peristyle_7d96ff0b0dc5b0c8_l043_g3,@function
+.size peristyle_0cfce8c2ee816c4c_l043_g2,.-peristyle_0cfce8c2ee816c4c_l043_g2
+.globl peristyle_0cfce8c2ee816c4c_l043_g3
+.hidden peristyle_0cfce8c2ee816c4c_l043_g3
+.type peristyle_0cfce8c2ee816c4c_l043_g3,@function
 .p2align 6
-peristyle_7d96ff0b0dc5b0c8_l043_g3:
+peristyle_0cfce8c2ee816c4c_l043_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1129,5 +1129,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_7d96ff0b0dc5b0c8_l043_g3,.-peristyle_7d96ff0b0dc5b0c8_l043_g3
+.size peristyle_0cfce8c2ee816c4c_l043_g3,.-peristyle_0cfce8c2ee816c4c_l043_g3
 .section .note.GNU-stack,"",@progbits

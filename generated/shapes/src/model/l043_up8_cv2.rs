@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,8 +22,8 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_7d96ff0b0dc5b0c8_l043_g0 peristyle_7d96ff0b0dc5b0c8_l043_g1
-    peristyle_7d96ff0b0dc5b0c8_l043_g2 peristyle_7d96ff0b0dc5b0c8_l043_g3
+    peristyle_0cfce8c2ee816c4c_l043_g0 peristyle_0cfce8c2ee816c4c_l043_g1
+    peristyle_0cfce8c2ee816c4c_l043_g2 peristyle_0cfce8c2ee816c4c_l043_g3
 );
 static TABLE: &Aligned<[u8; 5440]> = &Aligned(*include_bytes!("l043_up8_cv2.bin"));
 static GROUPS: &[Group] = &[
@@ -46,28 +48,28 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 29),
         0,
         0,
-        unrolled!(peristyle_7d96ff0b0dc5b0c8_l043_g0),
+        unrolled!(peristyle_0cfce8c2ee816c4c_l043_g0),
     ),
     Group::new(
         &[2, 7, 8, 14],
         (29, 31),
         58,
         33,
-        unrolled!(peristyle_7d96ff0b0dc5b0c8_l043_g1),
+        unrolled!(peristyle_0cfce8c2ee816c4c_l043_g1),
     ),
     Group::new(
         &[3, 6, 4, 11],
         (60, 32),
         120,
         70,
-        unrolled!(peristyle_7d96ff0b0dc5b0c8_l043_g2),
+        unrolled!(peristyle_0cfce8c2ee816c4c_l043_g2),
     ),
     Group::new(
         &[5, 9, 10, 12],
         (92, 29),
         184,
         114,
-        unrolled!(peristyle_7d96ff0b0dc5b0c8_l043_g3),
+        unrolled!(peristyle_0cfce8c2ee816c4c_l043_g3),
     ),
 ];
 /// The layer.

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_a0f9e2e83d94a91b_l044_g0
-.hidden peristyle_a0f9e2e83d94a91b_l044_g0
-.type peristyle_a0f9e2e83d94a91b_l044_g0,@function
+.globl peristyle_c603a4f52297d4e3_l044_g0
+.hidden peristyle_c603a4f52297d4e3_l044_g0
+.type peristyle_c603a4f52297d4e3_l044_g0,@function
 .p2align 6
-peristyle_a0f9e2e83d94a91b_l044_g0:
+peristyle_c603a4f52297d4e3_l044_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -313,12 +313,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_a0f9e2e83d94a91b_l044_g0,.-peristyle_a0f9e2e83d94a91b_l044_g0
-.globl peristyle_a0f9e2e83d94a91b_l044_g1
-.hidden peristyle_a0f9e2e83d94a91b_l044_g1
-.type peristyle_a0f9e2e83d94a91b_l044_g1,@function
+.size peristyle_c603a4f52297d4e3_l044_g0,.-peristyle_c603a4f52297d4e3_l044_g0
+.globl peristyle_c603a4f52297d4e3_l044_g1
+.hidden peristyle_c603a4f52297d4e3_l044_g1
+.type peristyle_c603a4f52297d4e3_l044_g1,@function
 .p2align 6
-peristyle_a0f9e2e83d94a91b_l044_g1:
+peristyle_c603a4f52297d4e3_l044_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -493,12 +493,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_a0f9e2e83d94a91b_l044_g1,.-peristyle_a0f9e2e83d94a91b_l044_g1
-.globl peristyle_a0f9e2e83d94a91b_l044_g2
-.hidden peristyle_a0f9e2e83d94a91b_l044_g2
-.type peristyle_a0f9e2e83d94a91b_l044_g2,@function
+.size peristyle_c603a4f52297d4e3_l044_g1,.-peristyle_c603a4f52297d4e3_l044_g1
+.globl peristyle_c603a4f52297d4e3_l044_g2
+.hidden peristyle_c603a4f52297d4e3_l044_g2
+.type peristyle_c603a4f52297d4e3_l044_g2,@function
 .p2align 6
-peristyle_a0f9e2e83d94a91b_l044_g2:
+peristyle_c603a4f52297d4e3_l044_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -702,12 +702,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_a0f9e2e83d94a91b_l044_g2,.-peristyle_a0f9e2e83d94a91b_l044_g2
-.globl peristyle_a0f9e2e83d94a91b_l044_g3
-.hidden peristyle_a0f9e2e83d94a91b_l044_g3
-.type peristyle_a0f9e2e83d94a91b_l044_g3,@function
+.size peristyle_c603a4f52297d4e3_l044_g2,.-peristyle_c603a4f52297d4e3_l044_g2
+.globl peristyle_c603a4f52297d4e3_l044_g3
+.hidden peristyle_c603a4f52297d4e3_l044_g3
+.type peristyle_c603a4f52297d4e3_l044_g3,@function
 .p2align 6
-peristyle_a0f9e2e83d94a91b_l044_g3:
+peristyle_c603a4f52297d4e3_l044_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -903,12 +903,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_a0f9e2e83d94a91b_l044_g3,.-peristyle_a0f9e2e83d94a91b_l044_g3
-.globl peristyle_a0f9e2e83d94a91b_l044_g4
-.hidden peristyle_a0f9e2e83d94a91b_l044_g4
-.type peristyle_a0f9e2e83d94a91b_l044_g4,@function
+.size peristyle_c603a4f52297d4e3_l044_g3,.-peristyle_c603a4f52297d4e3_l044_g3
+.globl peristyle_c603a4f52297d4e3_l044_g4
+.hidden peristyle_c603a4f52297d4e3_l044_g4
+.type peristyle_c603a4f52297d4e3_l044_g4,@function
 .p2align 6
-peristyle_a0f9e2e83d94a91b_l044_g4:
+peristyle_c603a4f52297d4e3_l044_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1092,12 +1092,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_a0f9e2e83d94a91b_l044_g4,.-peristyle_a0f9e2e83d94a91b_l044_g4
-.globl peristyle_a0f9e2e83d94a91b_l044_g5
-.hidden peristyle_a0f9e2e83d94a91b_l044_g5
-.type peristyle_a0f9e2e83d94a91b_l044_g5,@function
+.size peristyle_c603a4f52297d4e3_l044_g4,.-peristyle_c603a4f52297d4e3_l044_g4
+.globl peristyle_c603a4f52297d4e3_l044_g5
+.hidden peristyle_c603a4f52297d4e3_l044_g5
+.type peristyle_c603a4f52297d4e3_l044_g5,@function
 .p2align 6
-peristyle_a0f9e2e83d94a91b_l044_g5:
+peristyle_c603a4f52297d4e3_l044_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1277,12 +1277,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_a0f9e2e83d94a91b_l044_g5,.-peristyle_a0f9e2e83d94a91b_l044_g5
-.globl peristyle_a0f9e2e83d94a91b_l044_g6
-.hidden peristyle_a0f9e2e83d94a91b_l044_g6
-.type peristyle_a0f9e2e83d94a91b_l044_g6,@function
+.size peristyle_c603a4f52297d4e3_l044_g5,.-peristyle_c603a4f52297d4e3_l044_g5
+.globl peristyle_c603a4f52297d4e3_l044_g6
+.hidden peristyle_c603a4f52297d4e3_l044_g6
+.type peristyle_c603a4f52297d4e3_l044_g6,@function
 .p2align 6
-peristyle_a0f9e2e83d94a91b_l044_g6:
+peristyle_c603a4f52297d4e3_l044_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1464,12 +1464,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_a0f9e2e83d94a91b_l044_g6,.-peristyle_a0f9e2e83d94a91b_l044_g6
-.globl peristyle_a0f9e2e83d94a91b_l044_g7
-.hidden peristyle_a0f9e2e83d94a91b_l044_g7
-.type peristyle_a0f9e2e83d94a91b_l044_g7,@function
+.size peristyle_c603a4f52297d4e3_l044_g6,.-peristyle_c603a4f52297d4e3_l044_g6
+.globl peristyle_c603a4f52297d4e3_l044_g7
+.hidden peristyle_c603a4f52297d4e3_l044_g7
+.type peristyle_c603a4f52297d4e3_l044_g7,@function
 .p2align 6
-peristyle_a0f9e2e83d94a91b_l044_g7:
+peristyle_c603a4f52297d4e3_l044_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1649,5 +1649,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_a0f9e2e83d94a91b_l044_g7,.-peristyle_a0f9e2e83d94a91b_l044_g7
+.size peristyle_c603a4f52297d4e3_l044_g7,.-peristyle_c603a4f52297d4e3_l044_g7
 .section .note.GNU-stack,"",@progbits

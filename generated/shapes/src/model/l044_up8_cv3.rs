@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,10 +22,10 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_a0f9e2e83d94a91b_l044_g0 peristyle_a0f9e2e83d94a91b_l044_g1
-    peristyle_a0f9e2e83d94a91b_l044_g2 peristyle_a0f9e2e83d94a91b_l044_g3
-    peristyle_a0f9e2e83d94a91b_l044_g4 peristyle_a0f9e2e83d94a91b_l044_g5
-    peristyle_a0f9e2e83d94a91b_l044_g6 peristyle_a0f9e2e83d94a91b_l044_g7
+    peristyle_c603a4f52297d4e3_l044_g0 peristyle_c603a4f52297d4e3_l044_g1
+    peristyle_c603a4f52297d4e3_l044_g2 peristyle_c603a4f52297d4e3_l044_g3
+    peristyle_c603a4f52297d4e3_l044_g4 peristyle_c603a4f52297d4e3_l044_g5
+    peristyle_c603a4f52297d4e3_l044_g6 peristyle_c603a4f52297d4e3_l044_g7
 );
 static TABLE: &Aligned<[u8; 5824]> = &Aligned(*include_bytes!("l044_up8_cv3.bin"));
 static GROUPS: &[Group] = &[
@@ -60,56 +62,56 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 14),
         0,
         0,
-        unrolled!(peristyle_a0f9e2e83d94a91b_l044_g0),
+        unrolled!(peristyle_c603a4f52297d4e3_l044_g0),
     ),
     Group::new(
         &[1, 3, 10, 23],
         (14, 14),
         28,
         21,
-        unrolled!(peristyle_a0f9e2e83d94a91b_l044_g1),
+        unrolled!(peristyle_c603a4f52297d4e3_l044_g1),
     ),
     Group::new(
         &[2, 22, 18, 21],
         (28, 18),
         56,
         39,
-        unrolled!(peristyle_a0f9e2e83d94a91b_l044_g2),
+        unrolled!(peristyle_c603a4f52297d4e3_l044_g2),
     ),
     Group::new(
         &[4, 17, 13, 28],
         (46, 16),
         92,
         63,
-        unrolled!(peristyle_a0f9e2e83d94a91b_l044_g3),
+        unrolled!(peristyle_c603a4f52297d4e3_l044_g3),
     ),
     Group::new(
         &[7, 25, 11, 24],
         (62, 15),
         124,
         87,
-        unrolled!(peristyle_a0f9e2e83d94a91b_l044_g4),
+        unrolled!(peristyle_c603a4f52297d4e3_l044_g4),
     ),
     Group::new(
         &[8, 29, 26, 27],
         (77, 16),
         154,
         106,
-        unrolled!(peristyle_a0f9e2e83d94a91b_l044_g5),
+        unrolled!(peristyle_c603a4f52297d4e3_l044_g5),
     ),
     Group::new(
         &[9, 15, 14, 19],
         (93, 14),
         186,
         123,
-        unrolled!(peristyle_a0f9e2e83d94a91b_l044_g6),
+        unrolled!(peristyle_c603a4f52297d4e3_l044_g6),
     ),
     Group::new(
         &[12, 31, 16, 20],
         (107, 15),
         214,
         142,
-        unrolled!(peristyle_a0f9e2e83d94a91b_l044_g7),
+        unrolled!(peristyle_c603a4f52297d4e3_l044_g7),
     ),
 ];
 /// The layer.

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_33fdcf9f8aeb728a_l045_g0
-.hidden peristyle_33fdcf9f8aeb728a_l045_g0
-.type peristyle_33fdcf9f8aeb728a_l045_g0,@function
+.globl peristyle_73983998c9917633_l045_g0
+.hidden peristyle_73983998c9917633_l045_g0
+.type peristyle_73983998c9917633_l045_g0,@function
 .p2align 6
-peristyle_33fdcf9f8aeb728a_l045_g0:
+peristyle_73983998c9917633_l045_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -513,12 +513,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_33fdcf9f8aeb728a_l045_g0,.-peristyle_33fdcf9f8aeb728a_l045_g0
-.globl peristyle_33fdcf9f8aeb728a_l045_g1
-.hidden peristyle_33fdcf9f8aeb728a_l045_g1
-.type peristyle_33fdcf9f8aeb728a_l045_g1,@function
+.size peristyle_73983998c9917633_l045_g0,.-peristyle_73983998c9917633_l045_g0
+.globl peristyle_73983998c9917633_l045_g1
+.hidden peristyle_73983998c9917633_l045_g1
+.type peristyle_73983998c9917633_l045_g1,@function
 .p2align 6
-peristyle_33fdcf9f8aeb728a_l045_g1:
+peristyle_73983998c9917633_l045_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -934,12 +934,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_33fdcf9f8aeb728a_l045_g1,.-peristyle_33fdcf9f8aeb728a_l045_g1
-.globl peristyle_33fdcf9f8aeb728a_l045_g2
-.hidden peristyle_33fdcf9f8aeb728a_l045_g2
-.type peristyle_33fdcf9f8aeb728a_l045_g2,@function
+.size peristyle_73983998c9917633_l045_g1,.-peristyle_73983998c9917633_l045_g1
+.globl peristyle_73983998c9917633_l045_g2
+.hidden peristyle_73983998c9917633_l045_g2
+.type peristyle_73983998c9917633_l045_g2,@function
 .p2align 6
-peristyle_33fdcf9f8aeb728a_l045_g2:
+peristyle_73983998c9917633_l045_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1271,12 +1271,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_33fdcf9f8aeb728a_l045_g2,.-peristyle_33fdcf9f8aeb728a_l045_g2
-.globl peristyle_33fdcf9f8aeb728a_l045_g3
-.hidden peristyle_33fdcf9f8aeb728a_l045_g3
-.type peristyle_33fdcf9f8aeb728a_l045_g3,@function
+.size peristyle_73983998c9917633_l045_g2,.-peristyle_73983998c9917633_l045_g2
+.globl peristyle_73983998c9917633_l045_g3
+.hidden peristyle_73983998c9917633_l045_g3
+.type peristyle_73983998c9917633_l045_g3,@function
 .p2align 6
-peristyle_33fdcf9f8aeb728a_l045_g3:
+peristyle_73983998c9917633_l045_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1655,12 +1655,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_33fdcf9f8aeb728a_l045_g3,.-peristyle_33fdcf9f8aeb728a_l045_g3
-.globl peristyle_33fdcf9f8aeb728a_l045_g4
-.hidden peristyle_33fdcf9f8aeb728a_l045_g4
-.type peristyle_33fdcf9f8aeb728a_l045_g4,@function
+.size peristyle_73983998c9917633_l045_g3,.-peristyle_73983998c9917633_l045_g3
+.globl peristyle_73983998c9917633_l045_g4
+.hidden peristyle_73983998c9917633_l045_g4
+.type peristyle_73983998c9917633_l045_g4,@function
 .p2align 6
-peristyle_33fdcf9f8aeb728a_l045_g4:
+peristyle_73983998c9917633_l045_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2075,12 +2075,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_33fdcf9f8aeb728a_l045_g4,.-peristyle_33fdcf9f8aeb728a_l045_g4
-.globl peristyle_33fdcf9f8aeb728a_l045_g5
-.hidden peristyle_33fdcf9f8aeb728a_l045_g5
-.type peristyle_33fdcf9f8aeb728a_l045_g5,@function
+.size peristyle_73983998c9917633_l045_g4,.-peristyle_73983998c9917633_l045_g4
+.globl peristyle_73983998c9917633_l045_g5
+.hidden peristyle_73983998c9917633_l045_g5
+.type peristyle_73983998c9917633_l045_g5,@function
 .p2align 6
-peristyle_33fdcf9f8aeb728a_l045_g5:
+peristyle_73983998c9917633_l045_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2509,12 +2509,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_33fdcf9f8aeb728a_l045_g5,.-peristyle_33fdcf9f8aeb728a_l045_g5
-.globl peristyle_33fdcf9f8aeb728a_l045_g6
-.hidden peristyle_33fdcf9f8aeb728a_l045_g6
-.type peristyle_33fdcf9f8aeb728a_l045_g6,@function
+.size peristyle_73983998c9917633_l045_g5,.-peristyle_73983998c9917633_l045_g5
+.globl peristyle_73983998c9917633_l045_g6
+.hidden peristyle_73983998c9917633_l045_g6
+.type peristyle_73983998c9917633_l045_g6,@function
 .p2align 6
-peristyle_33fdcf9f8aeb728a_l045_g6:
+peristyle_73983998c9917633_l045_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2898,12 +2898,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_33fdcf9f8aeb728a_l045_g6,.-peristyle_33fdcf9f8aeb728a_l045_g6
-.globl peristyle_33fdcf9f8aeb728a_l045_g7
-.hidden peristyle_33fdcf9f8aeb728a_l045_g7
-.type peristyle_33fdcf9f8aeb728a_l045_g7,@function
+.size peristyle_73983998c9917633_l045_g6,.-peristyle_73983998c9917633_l045_g6
+.globl peristyle_73983998c9917633_l045_g7
+.hidden peristyle_73983998c9917633_l045_g7
+.type peristyle_73983998c9917633_l045_g7,@function
 .p2align 6
-peristyle_33fdcf9f8aeb728a_l045_g7:
+peristyle_73983998c9917633_l045_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3221,5 +3221,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_33fdcf9f8aeb728a_l045_g7,.-peristyle_33fdcf9f8aeb728a_l045_g7
+.size peristyle_73983998c9917633_l045_g7,.-peristyle_73983998c9917633_l045_g7
 .section .note.GNU-stack,"",@progbits

@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,10 +22,10 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_33fdcf9f8aeb728a_l045_g0 peristyle_33fdcf9f8aeb728a_l045_g1
-    peristyle_33fdcf9f8aeb728a_l045_g2 peristyle_33fdcf9f8aeb728a_l045_g3
-    peristyle_33fdcf9f8aeb728a_l045_g4 peristyle_33fdcf9f8aeb728a_l045_g5
-    peristyle_33fdcf9f8aeb728a_l045_g6 peristyle_33fdcf9f8aeb728a_l045_g7
+    peristyle_73983998c9917633_l045_g0 peristyle_73983998c9917633_l045_g1
+    peristyle_73983998c9917633_l045_g2 peristyle_73983998c9917633_l045_g3
+    peristyle_73983998c9917633_l045_g4 peristyle_73983998c9917633_l045_g5
+    peristyle_73983998c9917633_l045_g6 peristyle_73983998c9917633_l045_g7
 );
 static TABLE: &Aligned<[u8; 22780]> = &Aligned(*include_bytes!("l045_pan16.bin"));
 static GROUPS: &[Group] = &[
@@ -60,56 +62,56 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 83),
         0,
         0,
-        unrolled!(peristyle_33fdcf9f8aeb728a_l045_g0),
+        unrolled!(peristyle_73983998c9917633_l045_g0),
     ),
     Group::new(
         &[1, 5, 7, 23],
         (83, 94),
         166,
         69,
-        unrolled!(peristyle_33fdcf9f8aeb728a_l045_g1),
+        unrolled!(peristyle_73983998c9917633_l045_g1),
     ),
     Group::new(
         &[2, 4, 13, 31],
         (177, 73),
         354,
         147,
-        unrolled!(peristyle_33fdcf9f8aeb728a_l045_g2),
+        unrolled!(peristyle_73983998c9917633_l045_g2),
     ),
     Group::new(
         &[3, 26, 8, 20],
         (250, 84),
         500,
         199,
-        unrolled!(peristyle_33fdcf9f8aeb728a_l045_g3),
+        unrolled!(peristyle_73983998c9917633_l045_g3),
     ),
     Group::new(
         &[6, 30, 9, 17],
         (334, 90),
         668,
         265,
-        unrolled!(peristyle_33fdcf9f8aeb728a_l045_g4),
+        unrolled!(peristyle_73983998c9917633_l045_g4),
     ),
     Group::new(
         &[10, 11, 16, 19],
         (424, 93),
         848,
         339,
-        unrolled!(peristyle_33fdcf9f8aeb728a_l045_g5),
+        unrolled!(peristyle_73983998c9917633_l045_g5),
     ),
     Group::new(
         &[12, 18, 25, 27],
         (517, 84),
         1034,
         415,
-        unrolled!(peristyle_33fdcf9f8aeb728a_l045_g6),
+        unrolled!(peristyle_73983998c9917633_l045_g6),
     ),
     Group::new(
         &[14, 15, 21, 28],
         (601, 66),
         1202,
         480,
-        unrolled!(peristyle_33fdcf9f8aeb728a_l045_g7),
+        unrolled!(peristyle_73983998c9917633_l045_g7),
     ),
 ];
 /// The layer.

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_f074c104f150118b_l046_g0
-.hidden peristyle_f074c104f150118b_l046_g0
-.type peristyle_f074c104f150118b_l046_g0,@function
+.globl peristyle_481eecddbc6ff88a_l046_g0
+.hidden peristyle_481eecddbc6ff88a_l046_g0
+.type peristyle_481eecddbc6ff88a_l046_g0,@function
 .p2align 6
-peristyle_f074c104f150118b_l046_g0:
+peristyle_481eecddbc6ff88a_l046_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -416,12 +416,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_f074c104f150118b_l046_g0,.-peristyle_f074c104f150118b_l046_g0
-.globl peristyle_f074c104f150118b_l046_g1
-.hidden peristyle_f074c104f150118b_l046_g1
-.type peristyle_f074c104f150118b_l046_g1,@function
+.size peristyle_481eecddbc6ff88a_l046_g0,.-peristyle_481eecddbc6ff88a_l046_g0
+.globl peristyle_481eecddbc6ff88a_l046_g1
+.hidden peristyle_481eecddbc6ff88a_l046_g1
+.type peristyle_481eecddbc6ff88a_l046_g1,@function
 .p2align 6
-peristyle_f074c104f150118b_l046_g1:
+peristyle_481eecddbc6ff88a_l046_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -706,12 +706,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_f074c104f150118b_l046_g1,.-peristyle_f074c104f150118b_l046_g1
-.globl peristyle_f074c104f150118b_l046_g2
-.hidden peristyle_f074c104f150118b_l046_g2
-.type peristyle_f074c104f150118b_l046_g2,@function
+.size peristyle_481eecddbc6ff88a_l046_g1,.-peristyle_481eecddbc6ff88a_l046_g1
+.globl peristyle_481eecddbc6ff88a_l046_g2
+.hidden peristyle_481eecddbc6ff88a_l046_g2
+.type peristyle_481eecddbc6ff88a_l046_g2,@function
 .p2align 6
-peristyle_f074c104f150118b_l046_g2:
+peristyle_481eecddbc6ff88a_l046_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1005,12 +1005,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_f074c104f150118b_l046_g2,.-peristyle_f074c104f150118b_l046_g2
-.globl peristyle_f074c104f150118b_l046_g3
-.hidden peristyle_f074c104f150118b_l046_g3
-.type peristyle_f074c104f150118b_l046_g3,@function
+.size peristyle_481eecddbc6ff88a_l046_g2,.-peristyle_481eecddbc6ff88a_l046_g2
+.globl peristyle_481eecddbc6ff88a_l046_g3
+.hidden peristyle_481eecddbc6ff88a_l046_g3
+.type peristyle_481eecddbc6ff88a_l046_g3,@function
 .p2align 6
-peristyle_f074c104f150118b_l046_g3:
+peristyle_481eecddbc6ff88a_l046_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1264,12 +1264,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_f074c104f150118b_l046_g3,.-peristyle_f074c104f150118b_l046_g3
-.globl peristyle_f074c104f150118b_l046_g4
-.hidden peristyle_f074c104f150118b_l046_g4
-.type peristyle_f074c104f150118b_l046_g4,@function
+.size peristyle_481eecddbc6ff88a_l046_g3,.-peristyle_481eecddbc6ff88a_l046_g3
+.globl peristyle_481eecddbc6ff88a_l046_g4
+.hidden peristyle_481eecddbc6ff88a_l046_g4
+.type peristyle_481eecddbc6ff88a_l046_g4,@function
 .p2align 6
-peristyle_f074c104f150118b_l046_g4:
+peristyle_481eecddbc6ff88a_l046_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1582,12 +1582,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_f074c104f150118b_l046_g4,.-peristyle_f074c104f150118b_l046_g4
-.globl peristyle_f074c104f150118b_l046_g5
-.hidden peristyle_f074c104f150118b_l046_g5
-.type peristyle_f074c104f150118b_l046_g5,@function
+.size peristyle_481eecddbc6ff88a_l046_g4,.-peristyle_481eecddbc6ff88a_l046_g4
+.globl peristyle_481eecddbc6ff88a_l046_g5
+.hidden peristyle_481eecddbc6ff88a_l046_g5
+.type peristyle_481eecddbc6ff88a_l046_g5,@function
 .p2align 6
-peristyle_f074c104f150118b_l046_g5:
+peristyle_481eecddbc6ff88a_l046_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1876,12 +1876,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_f074c104f150118b_l046_g5,.-peristyle_f074c104f150118b_l046_g5
-.globl peristyle_f074c104f150118b_l046_g6
-.hidden peristyle_f074c104f150118b_l046_g6
-.type peristyle_f074c104f150118b_l046_g6,@function
+.size peristyle_481eecddbc6ff88a_l046_g5,.-peristyle_481eecddbc6ff88a_l046_g5
+.globl peristyle_481eecddbc6ff88a_l046_g6
+.hidden peristyle_481eecddbc6ff88a_l046_g6
+.type peristyle_481eecddbc6ff88a_l046_g6,@function
 .p2align 6
-peristyle_f074c104f150118b_l046_g6:
+peristyle_481eecddbc6ff88a_l046_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2145,12 +2145,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_f074c104f150118b_l046_g6,.-peristyle_f074c104f150118b_l046_g6
-.globl peristyle_f074c104f150118b_l046_g7
-.hidden peristyle_f074c104f150118b_l046_g7
-.type peristyle_f074c104f150118b_l046_g7,@function
+.size peristyle_481eecddbc6ff88a_l046_g6,.-peristyle_481eecddbc6ff88a_l046_g6
+.globl peristyle_481eecddbc6ff88a_l046_g7
+.hidden peristyle_481eecddbc6ff88a_l046_g7
+.type peristyle_481eecddbc6ff88a_l046_g7,@function
 .p2align 6
-peristyle_f074c104f150118b_l046_g7:
+peristyle_481eecddbc6ff88a_l046_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2403,5 +2403,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_f074c104f150118b_l046_g7,.-peristyle_f074c104f150118b_l046_g7
+.size peristyle_481eecddbc6ff88a_l046_g7,.-peristyle_481eecddbc6ff88a_l046_g7
 .section .note.GNU-stack,"",@progbits

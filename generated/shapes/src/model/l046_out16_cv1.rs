@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,10 +22,10 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_f074c104f150118b_l046_g0 peristyle_f074c104f150118b_l046_g1
-    peristyle_f074c104f150118b_l046_g2 peristyle_f074c104f150118b_l046_g3
-    peristyle_f074c104f150118b_l046_g4 peristyle_f074c104f150118b_l046_g5
-    peristyle_f074c104f150118b_l046_g6 peristyle_f074c104f150118b_l046_g7
+    peristyle_481eecddbc6ff88a_l046_g0 peristyle_481eecddbc6ff88a_l046_g1
+    peristyle_481eecddbc6ff88a_l046_g2 peristyle_481eecddbc6ff88a_l046_g3
+    peristyle_481eecddbc6ff88a_l046_g4 peristyle_481eecddbc6ff88a_l046_g5
+    peristyle_481eecddbc6ff88a_l046_g6 peristyle_481eecddbc6ff88a_l046_g7
 );
 static TABLE: &Aligned<[u8; 11072]> = &Aligned(*include_bytes!("l046_out16_cv1.bin"));
 static GROUPS: &[Group] = &[
@@ -60,56 +62,56 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 35),
         0,
         0,
-        unrolled!(peristyle_f074c104f150118b_l046_g0),
+        unrolled!(peristyle_481eecddbc6ff88a_l046_g0),
     ),
     Group::new(
         &[1, 9, 24, 30],
         (35, 33),
         70,
         43,
-        unrolled!(peristyle_f074c104f150118b_l046_g1),
+        unrolled!(peristyle_481eecddbc6ff88a_l046_g1),
     ),
     Group::new(
         &[2, 12, 15, 25],
         (68, 35),
         136,
         86,
-        unrolled!(peristyle_f074c104f150118b_l046_g2),
+        unrolled!(peristyle_481eecddbc6ff88a_l046_g2),
     ),
     Group::new(
         &[3, 18, 11, 29],
         (103, 30),
         206,
         134,
-        unrolled!(peristyle_f074c104f150118b_l046_g3),
+        unrolled!(peristyle_481eecddbc6ff88a_l046_g3),
     ),
     Group::new(
         &[4, 31, 6, 17],
         (133, 37),
         266,
         171,
-        unrolled!(peristyle_f074c104f150118b_l046_g4),
+        unrolled!(peristyle_481eecddbc6ff88a_l046_g4),
     ),
     Group::new(
         &[7, 20, 16, 21],
         (170, 37),
         340,
         221,
-        unrolled!(peristyle_f074c104f150118b_l046_g5),
+        unrolled!(peristyle_481eecddbc6ff88a_l046_g5),
     ),
     Group::new(
         &[13, 23, 26, 28],
         (207, 31),
         414,
         266,
-        unrolled!(peristyle_f074c104f150118b_l046_g6),
+        unrolled!(peristyle_481eecddbc6ff88a_l046_g6),
     ),
     Group::new(
         &[14, 19, 22, 27],
         (238, 30),
         476,
         305,
-        unrolled!(peristyle_f074c104f150118b_l046_g7),
+        unrolled!(peristyle_481eecddbc6ff88a_l046_g7),
     ),
 ];
 /// The layer.

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_425a12905df33d43_l047_g0
-.hidden peristyle_425a12905df33d43_l047_g0
-.type peristyle_425a12905df33d43_l047_g0,@function
+.globl peristyle_f21fae0b74110ae2_l047_g0
+.hidden peristyle_f21fae0b74110ae2_l047_g0
+.type peristyle_f21fae0b74110ae2_l047_g0,@function
 .p2align 6
-peristyle_425a12905df33d43_l047_g0:
+peristyle_f21fae0b74110ae2_l047_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -328,12 +328,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_425a12905df33d43_l047_g0,.-peristyle_425a12905df33d43_l047_g0
-.globl peristyle_425a12905df33d43_l047_g1
-.hidden peristyle_425a12905df33d43_l047_g1
-.type peristyle_425a12905df33d43_l047_g1,@function
+.size peristyle_f21fae0b74110ae2_l047_g0,.-peristyle_f21fae0b74110ae2_l047_g0
+.globl peristyle_f21fae0b74110ae2_l047_g1
+.hidden peristyle_f21fae0b74110ae2_l047_g1
+.type peristyle_f21fae0b74110ae2_l047_g1,@function
 .p2align 6
-peristyle_425a12905df33d43_l047_g1:
+peristyle_f21fae0b74110ae2_l047_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -522,12 +522,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_425a12905df33d43_l047_g1,.-peristyle_425a12905df33d43_l047_g1
-.globl peristyle_425a12905df33d43_l047_g2
-.hidden peristyle_425a12905df33d43_l047_g2
-.type peristyle_425a12905df33d43_l047_g2,@function
+.size peristyle_f21fae0b74110ae2_l047_g1,.-peristyle_f21fae0b74110ae2_l047_g1
+.globl peristyle_f21fae0b74110ae2_l047_g2
+.hidden peristyle_f21fae0b74110ae2_l047_g2
+.type peristyle_f21fae0b74110ae2_l047_g2,@function
 .p2align 6
-peristyle_425a12905df33d43_l047_g2:
+peristyle_f21fae0b74110ae2_l047_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -718,12 +718,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_425a12905df33d43_l047_g2,.-peristyle_425a12905df33d43_l047_g2
-.globl peristyle_425a12905df33d43_l047_g3
-.hidden peristyle_425a12905df33d43_l047_g3
-.type peristyle_425a12905df33d43_l047_g3,@function
+.size peristyle_f21fae0b74110ae2_l047_g2,.-peristyle_f21fae0b74110ae2_l047_g2
+.globl peristyle_f21fae0b74110ae2_l047_g3
+.hidden peristyle_f21fae0b74110ae2_l047_g3
+.type peristyle_f21fae0b74110ae2_l047_g3,@function
 .p2align 6
-peristyle_425a12905df33d43_l047_g3:
+peristyle_f21fae0b74110ae2_l047_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -925,12 +925,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_425a12905df33d43_l047_g3,.-peristyle_425a12905df33d43_l047_g3
-.globl peristyle_425a12905df33d43_l047_g4
-.hidden peristyle_425a12905df33d43_l047_g4
-.type peristyle_425a12905df33d43_l047_g4,@function
+.size peristyle_f21fae0b74110ae2_l047_g3,.-peristyle_f21fae0b74110ae2_l047_g3
+.globl peristyle_f21fae0b74110ae2_l047_g4
+.hidden peristyle_f21fae0b74110ae2_l047_g4
+.type peristyle_f21fae0b74110ae2_l047_g4,@function
 .p2align 6
-peristyle_425a12905df33d43_l047_g4:
+peristyle_f21fae0b74110ae2_l047_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1128,12 +1128,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_425a12905df33d43_l047_g4,.-peristyle_425a12905df33d43_l047_g4
-.globl peristyle_425a12905df33d43_l047_g5
-.hidden peristyle_425a12905df33d43_l047_g5
-.type peristyle_425a12905df33d43_l047_g5,@function
+.size peristyle_f21fae0b74110ae2_l047_g4,.-peristyle_f21fae0b74110ae2_l047_g4
+.globl peristyle_f21fae0b74110ae2_l047_g5
+.hidden peristyle_f21fae0b74110ae2_l047_g5
+.type peristyle_f21fae0b74110ae2_l047_g5,@function
 .p2align 6
-peristyle_425a12905df33d43_l047_g5:
+peristyle_f21fae0b74110ae2_l047_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1331,12 +1331,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_425a12905df33d43_l047_g5,.-peristyle_425a12905df33d43_l047_g5
-.globl peristyle_425a12905df33d43_l047_g6
-.hidden peristyle_425a12905df33d43_l047_g6
-.type peristyle_425a12905df33d43_l047_g6,@function
+.size peristyle_f21fae0b74110ae2_l047_g5,.-peristyle_f21fae0b74110ae2_l047_g5
+.globl peristyle_f21fae0b74110ae2_l047_g6
+.hidden peristyle_f21fae0b74110ae2_l047_g6
+.type peristyle_f21fae0b74110ae2_l047_g6,@function
 .p2align 6
-peristyle_425a12905df33d43_l047_g6:
+peristyle_f21fae0b74110ae2_l047_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1534,12 +1534,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_425a12905df33d43_l047_g6,.-peristyle_425a12905df33d43_l047_g6
-.globl peristyle_425a12905df33d43_l047_g7
-.hidden peristyle_425a12905df33d43_l047_g7
-.type peristyle_425a12905df33d43_l047_g7,@function
+.size peristyle_f21fae0b74110ae2_l047_g6,.-peristyle_f21fae0b74110ae2_l047_g6
+.globl peristyle_f21fae0b74110ae2_l047_g7
+.hidden peristyle_f21fae0b74110ae2_l047_g7
+.type peristyle_f21fae0b74110ae2_l047_g7,@function
 .p2align 6
-peristyle_425a12905df33d43_l047_g7:
+peristyle_f21fae0b74110ae2_l047_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1726,5 +1726,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_425a12905df33d43_l047_g7,.-peristyle_425a12905df33d43_l047_g7
+.size peristyle_f21fae0b74110ae2_l047_g7,.-peristyle_f21fae0b74110ae2_l047_g7
 .section .note.GNU-stack,"",@progbits

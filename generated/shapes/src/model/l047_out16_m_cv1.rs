@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,10 +22,10 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_425a12905df33d43_l047_g0 peristyle_425a12905df33d43_l047_g1
-    peristyle_425a12905df33d43_l047_g2 peristyle_425a12905df33d43_l047_g3
-    peristyle_425a12905df33d43_l047_g4 peristyle_425a12905df33d43_l047_g5
-    peristyle_425a12905df33d43_l047_g6 peristyle_425a12905df33d43_l047_g7
+    peristyle_f21fae0b74110ae2_l047_g0 peristyle_f21fae0b74110ae2_l047_g1
+    peristyle_f21fae0b74110ae2_l047_g2 peristyle_f21fae0b74110ae2_l047_g3
+    peristyle_f21fae0b74110ae2_l047_g4 peristyle_f21fae0b74110ae2_l047_g5
+    peristyle_f21fae0b74110ae2_l047_g6 peristyle_f21fae0b74110ae2_l047_g7
 );
 static TABLE: &Aligned<[u8; 5952]> = &Aligned(*include_bytes!("l047_out16_m_cv1.bin"));
 static GROUPS: &[Group] = &[
@@ -60,56 +62,56 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 16),
         0,
         0,
-        unrolled!(peristyle_425a12905df33d43_l047_g0),
+        unrolled!(peristyle_f21fae0b74110ae2_l047_g0),
     ),
     Group::new(
         &[1, 19, 4, 30],
         (16, 16),
         32,
         23,
-        unrolled!(peristyle_425a12905df33d43_l047_g1),
+        unrolled!(peristyle_f21fae0b74110ae2_l047_g1),
     ),
     Group::new(
         &[3, 17, 14, 31],
         (32, 14),
         64,
         41,
-        unrolled!(peristyle_425a12905df33d43_l047_g2),
+        unrolled!(peristyle_f21fae0b74110ae2_l047_g2),
     ),
     Group::new(
         &[5, 25, 7, 16],
         (46, 16),
         92,
         60,
-        unrolled!(peristyle_425a12905df33d43_l047_g3),
+        unrolled!(peristyle_f21fae0b74110ae2_l047_g3),
     ),
     Group::new(
         &[6, 9, 8, 22],
         (62, 15),
         124,
         83,
-        unrolled!(peristyle_425a12905df33d43_l047_g4),
+        unrolled!(peristyle_f21fae0b74110ae2_l047_g4),
     ),
     Group::new(
         &[10, 21, 27, 28],
         (77, 16),
         154,
         105,
-        unrolled!(peristyle_425a12905df33d43_l047_g5),
+        unrolled!(peristyle_f21fae0b74110ae2_l047_g5),
     ),
     Group::new(
         &[12, 20, 18, 23],
         (93, 18),
         186,
         128,
-        unrolled!(peristyle_425a12905df33d43_l047_g6),
+        unrolled!(peristyle_f21fae0b74110ae2_l047_g6),
     ),
     Group::new(
         &[13, 15, 24, 26],
         (111, 14),
         222,
         150,
-        unrolled!(peristyle_425a12905df33d43_l047_g7),
+        unrolled!(peristyle_f21fae0b74110ae2_l047_g7),
     ),
 ];
 /// The layer.

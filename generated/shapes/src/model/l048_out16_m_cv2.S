@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_49e35774d20bea0f_l048_g0
-.hidden peristyle_49e35774d20bea0f_l048_g0
-.type peristyle_49e35774d20bea0f_l048_g0,@function
+.globl peristyle_b75b8c67f73fb7b9_l048_g0
+.hidden peristyle_b75b8c67f73fb7b9_l048_g0
+.type peristyle_b75b8c67f73fb7b9_l048_g0,@function
 .p2align 6
-peristyle_49e35774d20bea0f_l048_g0:
+peristyle_b75b8c67f73fb7b9_l048_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -536,12 +536,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_49e35774d20bea0f_l048_g0,.-peristyle_49e35774d20bea0f_l048_g0
-.globl peristyle_49e35774d20bea0f_l048_g1
-.hidden peristyle_49e35774d20bea0f_l048_g1
-.type peristyle_49e35774d20bea0f_l048_g1,@function
+.size peristyle_b75b8c67f73fb7b9_l048_g0,.-peristyle_b75b8c67f73fb7b9_l048_g0
+.globl peristyle_b75b8c67f73fb7b9_l048_g1
+.hidden peristyle_b75b8c67f73fb7b9_l048_g1
+.type peristyle_b75b8c67f73fb7b9_l048_g1,@function
 .p2align 6
-peristyle_49e35774d20bea0f_l048_g1:
+peristyle_b75b8c67f73fb7b9_l048_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -951,12 +951,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_49e35774d20bea0f_l048_g1,.-peristyle_49e35774d20bea0f_l048_g1
-.globl peristyle_49e35774d20bea0f_l048_g2
-.hidden peristyle_49e35774d20bea0f_l048_g2
-.type peristyle_49e35774d20bea0f_l048_g2,@function
+.size peristyle_b75b8c67f73fb7b9_l048_g1,.-peristyle_b75b8c67f73fb7b9_l048_g1
+.globl peristyle_b75b8c67f73fb7b9_l048_g2
+.hidden peristyle_b75b8c67f73fb7b9_l048_g2
+.type peristyle_b75b8c67f73fb7b9_l048_g2,@function
 .p2align 6
-peristyle_49e35774d20bea0f_l048_g2:
+peristyle_b75b8c67f73fb7b9_l048_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1322,12 +1322,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_49e35774d20bea0f_l048_g2,.-peristyle_49e35774d20bea0f_l048_g2
-.globl peristyle_49e35774d20bea0f_l048_g3
-.hidden peristyle_49e35774d20bea0f_l048_g3
-.type peristyle_49e35774d20bea0f_l048_g3,@function
+.size peristyle_b75b8c67f73fb7b9_l048_g2,.-peristyle_b75b8c67f73fb7b9_l048_g2
+.globl peristyle_b75b8c67f73fb7b9_l048_g3
+.hidden peristyle_b75b8c67f73fb7b9_l048_g3
+.type peristyle_b75b8c67f73fb7b9_l048_g3,@function
 .p2align 6
-peristyle_49e35774d20bea0f_l048_g3:
+peristyle_b75b8c67f73fb7b9_l048_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1726,12 +1726,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_49e35774d20bea0f_l048_g3,.-peristyle_49e35774d20bea0f_l048_g3
-.globl peristyle_49e35774d20bea0f_l048_g4
-.hidden peristyle_49e35774d20bea0f_l048_g4
-.type peristyle_49e35774d20bea0f_l048_g4,@function
+.size peristyle_b75b8c67f73fb7b9_l048_g3,.-peristyle_b75b8c67f73fb7b9_l048_g3
+.globl peristyle_b75b8c67f73fb7b9_l048_g4
+.hidden peristyle_b75b8c67f73fb7b9_l048_g4
+.type peristyle_b75b8c67f73fb7b9_l048_g4,@function
 .p2align 6
-peristyle_49e35774d20bea0f_l048_g4:
+peristyle_b75b8c67f73fb7b9_l048_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2133,12 +2133,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_49e35774d20bea0f_l048_g4,.-peristyle_49e35774d20bea0f_l048_g4
-.globl peristyle_49e35774d20bea0f_l048_g5
-.hidden peristyle_49e35774d20bea0f_l048_g5
-.type peristyle_49e35774d20bea0f_l048_g5,@function
+.size peristyle_b75b8c67f73fb7b9_l048_g4,.-peristyle_b75b8c67f73fb7b9_l048_g4
+.globl peristyle_b75b8c67f73fb7b9_l048_g5
+.hidden peristyle_b75b8c67f73fb7b9_l048_g5
+.type peristyle_b75b8c67f73fb7b9_l048_g5,@function
 .p2align 6
-peristyle_49e35774d20bea0f_l048_g5:
+peristyle_b75b8c67f73fb7b9_l048_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2577,12 +2577,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_49e35774d20bea0f_l048_g5,.-peristyle_49e35774d20bea0f_l048_g5
-.globl peristyle_49e35774d20bea0f_l048_g6
-.hidden peristyle_49e35774d20bea0f_l048_g6
-.type peristyle_49e35774d20bea0f_l048_g6,@function
+.size peristyle_b75b8c67f73fb7b9_l048_g5,.-peristyle_b75b8c67f73fb7b9_l048_g5
+.globl peristyle_b75b8c67f73fb7b9_l048_g6
+.hidden peristyle_b75b8c67f73fb7b9_l048_g6
+.type peristyle_b75b8c67f73fb7b9_l048_g6,@function
 .p2align 6
-peristyle_49e35774d20bea0f_l048_g6:
+peristyle_b75b8c67f73fb7b9_l048_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2988,12 +2988,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_49e35774d20bea0f_l048_g6,.-peristyle_49e35774d20bea0f_l048_g6
-.globl peristyle_49e35774d20bea0f_l048_g7
-.hidden peristyle_49e35774d20bea0f_l048_g7
-.type peristyle_49e35774d20bea0f_l048_g7,@function
+.size peristyle_b75b8c67f73fb7b9_l048_g6,.-peristyle_b75b8c67f73fb7b9_l048_g6
+.globl peristyle_b75b8c67f73fb7b9_l048_g7
+.hidden peristyle_b75b8c67f73fb7b9_l048_g7
+.type peristyle_b75b8c67f73fb7b9_l048_g7,@function
 .p2align 6
-peristyle_49e35774d20bea0f_l048_g7:
+peristyle_b75b8c67f73fb7b9_l048_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3414,5 +3414,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_49e35774d20bea0f_l048_g7,.-peristyle_49e35774d20bea0f_l048_g7
+.size peristyle_b75b8c67f73fb7b9_l048_g7,.-peristyle_b75b8c67f73fb7b9_l048_g7
 .section .note.GNU-stack,"",@progbits

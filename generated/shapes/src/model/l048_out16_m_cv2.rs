@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,10 +22,10 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_49e35774d20bea0f_l048_g0 peristyle_49e35774d20bea0f_l048_g1
-    peristyle_49e35774d20bea0f_l048_g2 peristyle_49e35774d20bea0f_l048_g3
-    peristyle_49e35774d20bea0f_l048_g4 peristyle_49e35774d20bea0f_l048_g5
-    peristyle_49e35774d20bea0f_l048_g6 peristyle_49e35774d20bea0f_l048_g7
+    peristyle_b75b8c67f73fb7b9_l048_g0 peristyle_b75b8c67f73fb7b9_l048_g1
+    peristyle_b75b8c67f73fb7b9_l048_g2 peristyle_b75b8c67f73fb7b9_l048_g3
+    peristyle_b75b8c67f73fb7b9_l048_g4 peristyle_b75b8c67f73fb7b9_l048_g5
+    peristyle_b75b8c67f73fb7b9_l048_g6 peristyle_b75b8c67f73fb7b9_l048_g7
 );
 static TABLE: &Aligned<[u8; 22336]> = &Aligned(*include_bytes!("l048_out16_m_cv2.bin"));
 static GROUPS: &[Group] = &[
@@ -60,56 +62,56 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 80),
         0,
         0,
-        unrolled!(peristyle_49e35774d20bea0f_l048_g0),
+        unrolled!(peristyle_b75b8c67f73fb7b9_l048_g0),
     ),
     Group::new(
         &[1, 16, 2, 25],
         (80, 83),
         160,
         66,
-        unrolled!(peristyle_49e35774d20bea0f_l048_g1),
+        unrolled!(peristyle_b75b8c67f73fb7b9_l048_g1),
     ),
     Group::new(
         &[3, 23, 21, 30],
         (163, 82),
         326,
         136,
-        unrolled!(peristyle_49e35774d20bea0f_l048_g2),
+        unrolled!(peristyle_b75b8c67f73fb7b9_l048_g2),
     ),
     Group::new(
         &[4, 27, 9, 13],
         (245, 81),
         490,
         194,
-        unrolled!(peristyle_49e35774d20bea0f_l048_g3),
+        unrolled!(peristyle_b75b8c67f73fb7b9_l048_g3),
     ),
     Group::new(
         &[5, 31, 10, 22],
         (326, 85),
         652,
         258,
-        unrolled!(peristyle_49e35774d20bea0f_l048_g4),
+        unrolled!(peristyle_b75b8c67f73fb7b9_l048_g4),
     ),
     Group::new(
         &[6, 19, 8, 20],
         (411, 92),
         822,
         320,
-        unrolled!(peristyle_49e35774d20bea0f_l048_g5),
+        unrolled!(peristyle_b75b8c67f73fb7b9_l048_g5),
     ),
     Group::new(
         &[11, 24, 28, 29],
         (503, 82),
         1006,
         395,
-        unrolled!(peristyle_49e35774d20bea0f_l048_g6),
+        unrolled!(peristyle_b75b8c67f73fb7b9_l048_g6),
     ),
     Group::new(
         &[12, 14, 18, 26],
         (585, 92),
         1170,
         461,
-        unrolled!(peristyle_49e35774d20bea0f_l048_g7),
+        unrolled!(peristyle_b75b8c67f73fb7b9_l048_g7),
     ),
 ];
 /// The layer.

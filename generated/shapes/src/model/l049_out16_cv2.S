@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_97a8f3827dd943cc_l049_g0
-.hidden peristyle_97a8f3827dd943cc_l049_g0
-.type peristyle_97a8f3827dd943cc_l049_g0,@function
+.globl peristyle_6a2ef04b89f1cb20_l049_g0
+.hidden peristyle_6a2ef04b89f1cb20_l049_g0
+.type peristyle_6a2ef04b89f1cb20_l049_g0,@function
 .p2align 6
-peristyle_97a8f3827dd943cc_l049_g0:
+peristyle_6a2ef04b89f1cb20_l049_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -384,12 +384,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_97a8f3827dd943cc_l049_g0,.-peristyle_97a8f3827dd943cc_l049_g0
-.globl peristyle_97a8f3827dd943cc_l049_g1
-.hidden peristyle_97a8f3827dd943cc_l049_g1
-.type peristyle_97a8f3827dd943cc_l049_g1,@function
+.size peristyle_6a2ef04b89f1cb20_l049_g0,.-peristyle_6a2ef04b89f1cb20_l049_g0
+.globl peristyle_6a2ef04b89f1cb20_l049_g1
+.hidden peristyle_6a2ef04b89f1cb20_l049_g1
+.type peristyle_6a2ef04b89f1cb20_l049_g1,@function
 .p2align 6
-peristyle_97a8f3827dd943cc_l049_g1:
+peristyle_6a2ef04b89f1cb20_l049_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -648,12 +648,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_97a8f3827dd943cc_l049_g1,.-peristyle_97a8f3827dd943cc_l049_g1
-.globl peristyle_97a8f3827dd943cc_l049_g2
-.hidden peristyle_97a8f3827dd943cc_l049_g2
-.type peristyle_97a8f3827dd943cc_l049_g2,@function
+.size peristyle_6a2ef04b89f1cb20_l049_g1,.-peristyle_6a2ef04b89f1cb20_l049_g1
+.globl peristyle_6a2ef04b89f1cb20_l049_g2
+.hidden peristyle_6a2ef04b89f1cb20_l049_g2
+.type peristyle_6a2ef04b89f1cb20_l049_g2,@function
 .p2align 6
-peristyle_97a8f3827dd943cc_l049_g2:
+peristyle_6a2ef04b89f1cb20_l049_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -922,12 +922,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_97a8f3827dd943cc_l049_g2,.-peristyle_97a8f3827dd943cc_l049_g2
-.globl peristyle_97a8f3827dd943cc_l049_g3
-.hidden peristyle_97a8f3827dd943cc_l049_g3
-.type peristyle_97a8f3827dd943cc_l049_g3,@function
+.size peristyle_6a2ef04b89f1cb20_l049_g2,.-peristyle_6a2ef04b89f1cb20_l049_g2
+.globl peristyle_6a2ef04b89f1cb20_l049_g3
+.hidden peristyle_6a2ef04b89f1cb20_l049_g3
+.type peristyle_6a2ef04b89f1cb20_l049_g3,@function
 .p2align 6
-peristyle_97a8f3827dd943cc_l049_g3:
+peristyle_6a2ef04b89f1cb20_l049_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1176,12 +1176,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_97a8f3827dd943cc_l049_g3,.-peristyle_97a8f3827dd943cc_l049_g3
-.globl peristyle_97a8f3827dd943cc_l049_g4
-.hidden peristyle_97a8f3827dd943cc_l049_g4
-.type peristyle_97a8f3827dd943cc_l049_g4,@function
+.size peristyle_6a2ef04b89f1cb20_l049_g3,.-peristyle_6a2ef04b89f1cb20_l049_g3
+.globl peristyle_6a2ef04b89f1cb20_l049_g4
+.hidden peristyle_6a2ef04b89f1cb20_l049_g4
+.type peristyle_6a2ef04b89f1cb20_l049_g4,@function
 .p2align 6
-peristyle_97a8f3827dd943cc_l049_g4:
+peristyle_6a2ef04b89f1cb20_l049_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1467,12 +1467,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_97a8f3827dd943cc_l049_g4,.-peristyle_97a8f3827dd943cc_l049_g4
-.globl peristyle_97a8f3827dd943cc_l049_g5
-.hidden peristyle_97a8f3827dd943cc_l049_g5
-.type peristyle_97a8f3827dd943cc_l049_g5,@function
+.size peristyle_6a2ef04b89f1cb20_l049_g4,.-peristyle_6a2ef04b89f1cb20_l049_g4
+.globl peristyle_6a2ef04b89f1cb20_l049_g5
+.hidden peristyle_6a2ef04b89f1cb20_l049_g5
+.type peristyle_6a2ef04b89f1cb20_l049_g5,@function
 .p2align 6
-peristyle_97a8f3827dd943cc_l049_g5:
+peristyle_6a2ef04b89f1cb20_l049_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1728,12 +1728,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_97a8f3827dd943cc_l049_g5,.-peristyle_97a8f3827dd943cc_l049_g5
-.globl peristyle_97a8f3827dd943cc_l049_g6
-.hidden peristyle_97a8f3827dd943cc_l049_g6
-.type peristyle_97a8f3827dd943cc_l049_g6,@function
+.size peristyle_6a2ef04b89f1cb20_l049_g5,.-peristyle_6a2ef04b89f1cb20_l049_g5
+.globl peristyle_6a2ef04b89f1cb20_l049_g6
+.hidden peristyle_6a2ef04b89f1cb20_l049_g6
+.type peristyle_6a2ef04b89f1cb20_l049_g6,@function
 .p2align 6
-peristyle_97a8f3827dd943cc_l049_g6:
+peristyle_6a2ef04b89f1cb20_l049_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2003,12 +2003,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_97a8f3827dd943cc_l049_g6,.-peristyle_97a8f3827dd943cc_l049_g6
-.globl peristyle_97a8f3827dd943cc_l049_g7
-.hidden peristyle_97a8f3827dd943cc_l049_g7
-.type peristyle_97a8f3827dd943cc_l049_g7,@function
+.size peristyle_6a2ef04b89f1cb20_l049_g6,.-peristyle_6a2ef04b89f1cb20_l049_g6
+.globl peristyle_6a2ef04b89f1cb20_l049_g7
+.hidden peristyle_6a2ef04b89f1cb20_l049_g7
+.type peristyle_6a2ef04b89f1cb20_l049_g7,@function
 .p2align 6
-peristyle_97a8f3827dd943cc_l049_g7:
+peristyle_6a2ef04b89f1cb20_l049_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2266,5 +2266,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_97a8f3827dd943cc_l049_g7,.-peristyle_97a8f3827dd943cc_l049_g7
+.size peristyle_6a2ef04b89f1cb20_l049_g7,.-peristyle_6a2ef04b89f1cb20_l049_g7
 .section .note.GNU-stack,"",@progbits

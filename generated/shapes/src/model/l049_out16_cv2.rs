@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,10 +22,10 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_97a8f3827dd943cc_l049_g0 peristyle_97a8f3827dd943cc_l049_g1
-    peristyle_97a8f3827dd943cc_l049_g2 peristyle_97a8f3827dd943cc_l049_g3
-    peristyle_97a8f3827dd943cc_l049_g4 peristyle_97a8f3827dd943cc_l049_g5
-    peristyle_97a8f3827dd943cc_l049_g6 peristyle_97a8f3827dd943cc_l049_g7
+    peristyle_6a2ef04b89f1cb20_l049_g0 peristyle_6a2ef04b89f1cb20_l049_g1
+    peristyle_6a2ef04b89f1cb20_l049_g2 peristyle_6a2ef04b89f1cb20_l049_g3
+    peristyle_6a2ef04b89f1cb20_l049_g4 peristyle_6a2ef04b89f1cb20_l049_g5
+    peristyle_6a2ef04b89f1cb20_l049_g6 peristyle_6a2ef04b89f1cb20_l049_g7
 );
 static TABLE: &Aligned<[u8; 10880]> = &Aligned(*include_bytes!("l049_out16_cv2.bin"));
 static GROUPS: &[Group] = &[
@@ -60,56 +62,56 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 29),
         0,
         0,
-        unrolled!(peristyle_97a8f3827dd943cc_l049_g0),
+        unrolled!(peristyle_6a2ef04b89f1cb20_l049_g0),
     ),
     Group::new(
         &[1, 30, 17, 21],
         (29, 30),
         58,
         36,
-        unrolled!(peristyle_97a8f3827dd943cc_l049_g1),
+        unrolled!(peristyle_6a2ef04b89f1cb20_l049_g1),
     ),
     Group::new(
         &[2, 23, 4, 14],
         (59, 32),
         118,
         75,
-        unrolled!(peristyle_97a8f3827dd943cc_l049_g2),
+        unrolled!(peristyle_6a2ef04b89f1cb20_l049_g2),
     ),
     Group::new(
         &[3, 16, 6, 7],
         (91, 30),
         182,
         118,
-        unrolled!(peristyle_97a8f3827dd943cc_l049_g3),
+        unrolled!(peristyle_6a2ef04b89f1cb20_l049_g3),
     ),
     Group::new(
         &[5, 20, 8, 28],
         (121, 36),
         242,
         155,
-        unrolled!(peristyle_97a8f3827dd943cc_l049_g4),
+        unrolled!(peristyle_6a2ef04b89f1cb20_l049_g4),
     ),
     Group::new(
         &[9, 13, 11, 22],
         (157, 30),
         314,
         200,
-        unrolled!(peristyle_97a8f3827dd943cc_l049_g5),
+        unrolled!(peristyle_6a2ef04b89f1cb20_l049_g5),
     ),
     Group::new(
         &[10, 26, 15, 31],
         (187, 34),
         374,
         240,
-        unrolled!(peristyle_97a8f3827dd943cc_l049_g6),
+        unrolled!(peristyle_6a2ef04b89f1cb20_l049_g6),
     ),
     Group::new(
         &[12, 19, 18, 24],
         (221, 29),
         442,
         280,
-        unrolled!(peristyle_97a8f3827dd943cc_l049_g7),
+        unrolled!(peristyle_6a2ef04b89f1cb20_l049_g7),
     ),
 ];
 /// The layer.

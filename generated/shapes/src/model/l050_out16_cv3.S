@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_524e7e625ccf943b_l050_g0
-.hidden peristyle_524e7e625ccf943b_l050_g0
-.type peristyle_524e7e625ccf943b_l050_g0,@function
+.globl peristyle_7879d2a476c2f484_l050_g0
+.hidden peristyle_7879d2a476c2f484_l050_g0
+.type peristyle_7879d2a476c2f484_l050_g0,@function
 .p2align 6
-peristyle_524e7e625ccf943b_l050_g0:
+peristyle_7879d2a476c2f484_l050_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -374,12 +374,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_524e7e625ccf943b_l050_g0,.-peristyle_524e7e625ccf943b_l050_g0
-.globl peristyle_524e7e625ccf943b_l050_g1
-.hidden peristyle_524e7e625ccf943b_l050_g1
-.type peristyle_524e7e625ccf943b_l050_g1,@function
+.size peristyle_7879d2a476c2f484_l050_g0,.-peristyle_7879d2a476c2f484_l050_g0
+.globl peristyle_7879d2a476c2f484_l050_g1
+.hidden peristyle_7879d2a476c2f484_l050_g1
+.type peristyle_7879d2a476c2f484_l050_g1,@function
 .p2align 6
-peristyle_524e7e625ccf943b_l050_g1:
+peristyle_7879d2a476c2f484_l050_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -615,12 +615,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_524e7e625ccf943b_l050_g1,.-peristyle_524e7e625ccf943b_l050_g1
-.globl peristyle_524e7e625ccf943b_l050_g2
-.hidden peristyle_524e7e625ccf943b_l050_g2
-.type peristyle_524e7e625ccf943b_l050_g2,@function
+.size peristyle_7879d2a476c2f484_l050_g1,.-peristyle_7879d2a476c2f484_l050_g1
+.globl peristyle_7879d2a476c2f484_l050_g2
+.hidden peristyle_7879d2a476c2f484_l050_g2
+.type peristyle_7879d2a476c2f484_l050_g2,@function
 .p2align 6
-peristyle_524e7e625ccf943b_l050_g2:
+peristyle_7879d2a476c2f484_l050_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -860,12 +860,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_524e7e625ccf943b_l050_g2,.-peristyle_524e7e625ccf943b_l050_g2
-.globl peristyle_524e7e625ccf943b_l050_g3
-.hidden peristyle_524e7e625ccf943b_l050_g3
-.type peristyle_524e7e625ccf943b_l050_g3,@function
+.size peristyle_7879d2a476c2f484_l050_g2,.-peristyle_7879d2a476c2f484_l050_g2
+.globl peristyle_7879d2a476c2f484_l050_g3
+.hidden peristyle_7879d2a476c2f484_l050_g3
+.type peristyle_7879d2a476c2f484_l050_g3,@function
 .p2align 6
-peristyle_524e7e625ccf943b_l050_g3:
+peristyle_7879d2a476c2f484_l050_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1127,12 +1127,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_524e7e625ccf943b_l050_g3,.-peristyle_524e7e625ccf943b_l050_g3
-.globl peristyle_524e7e625ccf943b_l050_g4
-.hidden peristyle_524e7e625ccf943b_l050_g4
-.type peristyle_524e7e625ccf943b_l050_g4,@function
+.size peristyle_7879d2a476c2f484_l050_g3,.-peristyle_7879d2a476c2f484_l050_g3
+.globl peristyle_7879d2a476c2f484_l050_g4
+.hidden peristyle_7879d2a476c2f484_l050_g4
+.type peristyle_7879d2a476c2f484_l050_g4,@function
 .p2align 6
-peristyle_524e7e625ccf943b_l050_g4:
+peristyle_7879d2a476c2f484_l050_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1369,12 +1369,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_524e7e625ccf943b_l050_g4,.-peristyle_524e7e625ccf943b_l050_g4
-.globl peristyle_524e7e625ccf943b_l050_g5
-.hidden peristyle_524e7e625ccf943b_l050_g5
-.type peristyle_524e7e625ccf943b_l050_g5,@function
+.size peristyle_7879d2a476c2f484_l050_g4,.-peristyle_7879d2a476c2f484_l050_g4
+.globl peristyle_7879d2a476c2f484_l050_g5
+.hidden peristyle_7879d2a476c2f484_l050_g5
+.type peristyle_7879d2a476c2f484_l050_g5,@function
 .p2align 6
-peristyle_524e7e625ccf943b_l050_g5:
+peristyle_7879d2a476c2f484_l050_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1603,12 +1603,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_524e7e625ccf943b_l050_g5,.-peristyle_524e7e625ccf943b_l050_g5
-.globl peristyle_524e7e625ccf943b_l050_g6
-.hidden peristyle_524e7e625ccf943b_l050_g6
-.type peristyle_524e7e625ccf943b_l050_g6,@function
+.size peristyle_7879d2a476c2f484_l050_g5,.-peristyle_7879d2a476c2f484_l050_g5
+.globl peristyle_7879d2a476c2f484_l050_g6
+.hidden peristyle_7879d2a476c2f484_l050_g6
+.type peristyle_7879d2a476c2f484_l050_g6,@function
 .p2align 6
-peristyle_524e7e625ccf943b_l050_g6:
+peristyle_7879d2a476c2f484_l050_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1836,12 +1836,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_524e7e625ccf943b_l050_g6,.-peristyle_524e7e625ccf943b_l050_g6
-.globl peristyle_524e7e625ccf943b_l050_g7
-.hidden peristyle_524e7e625ccf943b_l050_g7
-.type peristyle_524e7e625ccf943b_l050_g7,@function
+.size peristyle_7879d2a476c2f484_l050_g6,.-peristyle_7879d2a476c2f484_l050_g6
+.globl peristyle_7879d2a476c2f484_l050_g7
+.hidden peristyle_7879d2a476c2f484_l050_g7
+.type peristyle_7879d2a476c2f484_l050_g7,@function
 .p2align 6
-peristyle_524e7e625ccf943b_l050_g7:
+peristyle_7879d2a476c2f484_l050_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2078,12 +2078,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_524e7e625ccf943b_l050_g7,.-peristyle_524e7e625ccf943b_l050_g7
-.globl peristyle_524e7e625ccf943b_l050_g8
-.hidden peristyle_524e7e625ccf943b_l050_g8
-.type peristyle_524e7e625ccf943b_l050_g8,@function
+.size peristyle_7879d2a476c2f484_l050_g7,.-peristyle_7879d2a476c2f484_l050_g7
+.globl peristyle_7879d2a476c2f484_l050_g8
+.hidden peristyle_7879d2a476c2f484_l050_g8
+.type peristyle_7879d2a476c2f484_l050_g8,@function
 .p2align 6
-peristyle_524e7e625ccf943b_l050_g8:
+peristyle_7879d2a476c2f484_l050_g8:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2344,12 +2344,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_524e7e625ccf943b_l050_g8,.-peristyle_524e7e625ccf943b_l050_g8
-.globl peristyle_524e7e625ccf943b_l050_g9
-.hidden peristyle_524e7e625ccf943b_l050_g9
-.type peristyle_524e7e625ccf943b_l050_g9,@function
+.size peristyle_7879d2a476c2f484_l050_g8,.-peristyle_7879d2a476c2f484_l050_g8
+.globl peristyle_7879d2a476c2f484_l050_g9
+.hidden peristyle_7879d2a476c2f484_l050_g9
+.type peristyle_7879d2a476c2f484_l050_g9,@function
 .p2align 6
-peristyle_524e7e625ccf943b_l050_g9:
+peristyle_7879d2a476c2f484_l050_g9:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2586,12 +2586,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_524e7e625ccf943b_l050_g9,.-peristyle_524e7e625ccf943b_l050_g9
-.globl peristyle_524e7e625ccf943b_l050_g10
-.hidden peristyle_524e7e625ccf943b_l050_g10
-.type peristyle_524e7e625ccf943b_l050_g10,@function
+.size peristyle_7879d2a476c2f484_l050_g9,.-peristyle_7879d2a476c2f484_l050_g9
+.globl peristyle_7879d2a476c2f484_l050_g10
+.hidden peristyle_7879d2a476c2f484_l050_g10
+.type peristyle_7879d2a476c2f484_l050_g10,@function
 .p2align 6
-peristyle_524e7e625ccf943b_l050_g10:
+peristyle_7879d2a476c2f484_l050_g10:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2839,12 +2839,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_524e7e625ccf943b_l050_g10,.-peristyle_524e7e625ccf943b_l050_g10
-.globl peristyle_524e7e625ccf943b_l050_g11
-.hidden peristyle_524e7e625ccf943b_l050_g11
-.type peristyle_524e7e625ccf943b_l050_g11,@function
+.size peristyle_7879d2a476c2f484_l050_g10,.-peristyle_7879d2a476c2f484_l050_g10
+.globl peristyle_7879d2a476c2f484_l050_g11
+.hidden peristyle_7879d2a476c2f484_l050_g11
+.type peristyle_7879d2a476c2f484_l050_g11,@function
 .p2align 6
-peristyle_524e7e625ccf943b_l050_g11:
+peristyle_7879d2a476c2f484_l050_g11:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3098,12 +3098,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_524e7e625ccf943b_l050_g11,.-peristyle_524e7e625ccf943b_l050_g11
-.globl peristyle_524e7e625ccf943b_l050_g12
-.hidden peristyle_524e7e625ccf943b_l050_g12
-.type peristyle_524e7e625ccf943b_l050_g12,@function
+.size peristyle_7879d2a476c2f484_l050_g11,.-peristyle_7879d2a476c2f484_l050_g11
+.globl peristyle_7879d2a476c2f484_l050_g12
+.hidden peristyle_7879d2a476c2f484_l050_g12
+.type peristyle_7879d2a476c2f484_l050_g12,@function
 .p2align 6
-peristyle_524e7e625ccf943b_l050_g12:
+peristyle_7879d2a476c2f484_l050_g12:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3338,12 +3338,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_524e7e625ccf943b_l050_g12,.-peristyle_524e7e625ccf943b_l050_g12
-.globl peristyle_524e7e625ccf943b_l050_g13
-.hidden peristyle_524e7e625ccf943b_l050_g13
-.type peristyle_524e7e625ccf943b_l050_g13,@function
+.size peristyle_7879d2a476c2f484_l050_g12,.-peristyle_7879d2a476c2f484_l050_g12
+.globl peristyle_7879d2a476c2f484_l050_g13
+.hidden peristyle_7879d2a476c2f484_l050_g13
+.type peristyle_7879d2a476c2f484_l050_g13,@function
 .p2align 6
-peristyle_524e7e625ccf943b_l050_g13:
+peristyle_7879d2a476c2f484_l050_g13:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3584,12 +3584,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_524e7e625ccf943b_l050_g13,.-peristyle_524e7e625ccf943b_l050_g13
-.globl peristyle_524e7e625ccf943b_l050_g14
-.hidden peristyle_524e7e625ccf943b_l050_g14
-.type peristyle_524e7e625ccf943b_l050_g14,@function
+.size peristyle_7879d2a476c2f484_l050_g13,.-peristyle_7879d2a476c2f484_l050_g13
+.globl peristyle_7879d2a476c2f484_l050_g14
+.hidden peristyle_7879d2a476c2f484_l050_g14
+.type peristyle_7879d2a476c2f484_l050_g14,@function
 .p2align 6
-peristyle_524e7e625ccf943b_l050_g14:
+peristyle_7879d2a476c2f484_l050_g14:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -3826,12 +3826,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_524e7e625ccf943b_l050_g14,.-peristyle_524e7e625ccf943b_l050_g14
-.globl peristyle_524e7e625ccf943b_l050_g15
-.hidden peristyle_524e7e625ccf943b_l050_g15
-.type peristyle_524e7e625ccf943b_l050_g15,@function
+.size peristyle_7879d2a476c2f484_l050_g14,.-peristyle_7879d2a476c2f484_l050_g14
+.globl peristyle_7879d2a476c2f484_l050_g15
+.hidden peristyle_7879d2a476c2f484_l050_g15
+.type peristyle_7879d2a476c2f484_l050_g15,@function
 .p2align 6
-peristyle_524e7e625ccf943b_l050_g15:
+peristyle_7879d2a476c2f484_l050_g15:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -4086,5 +4086,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_524e7e625ccf943b_l050_g15,.-peristyle_524e7e625ccf943b_l050_g15
+.size peristyle_7879d2a476c2f484_l050_g15,.-peristyle_7879d2a476c2f484_l050_g15
 .section .note.GNU-stack,"",@progbits

@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,14 +22,14 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_524e7e625ccf943b_l050_g0 peristyle_524e7e625ccf943b_l050_g1
-    peristyle_524e7e625ccf943b_l050_g2 peristyle_524e7e625ccf943b_l050_g3
-    peristyle_524e7e625ccf943b_l050_g4 peristyle_524e7e625ccf943b_l050_g5
-    peristyle_524e7e625ccf943b_l050_g6 peristyle_524e7e625ccf943b_l050_g7
-    peristyle_524e7e625ccf943b_l050_g8 peristyle_524e7e625ccf943b_l050_g9
-    peristyle_524e7e625ccf943b_l050_g10 peristyle_524e7e625ccf943b_l050_g11
-    peristyle_524e7e625ccf943b_l050_g12 peristyle_524e7e625ccf943b_l050_g13
-    peristyle_524e7e625ccf943b_l050_g14 peristyle_524e7e625ccf943b_l050_g15
+    peristyle_7879d2a476c2f484_l050_g0 peristyle_7879d2a476c2f484_l050_g1
+    peristyle_7879d2a476c2f484_l050_g2 peristyle_7879d2a476c2f484_l050_g3
+    peristyle_7879d2a476c2f484_l050_g4 peristyle_7879d2a476c2f484_l050_g5
+    peristyle_7879d2a476c2f484_l050_g6 peristyle_7879d2a476c2f484_l050_g7
+    peristyle_7879d2a476c2f484_l050_g8 peristyle_7879d2a476c2f484_l050_g9
+    peristyle_7879d2a476c2f484_l050_g10 peristyle_7879d2a476c2f484_l050_g11
+    peristyle_7879d2a476c2f484_l050_g12 peristyle_7879d2a476c2f484_l050_g13
+    peristyle_7879d2a476c2f484_l050_g14 peristyle_7879d2a476c2f484_l050_g15
 );
 static TABLE: &Aligned<[u8; 20864]> = &Aligned(*include_bytes!("l050_out16_cv3.bin"));
 static GROUPS: &[Group] = &[
@@ -88,112 +90,112 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 29),
         0,
         0,
-        unrolled!(peristyle_524e7e625ccf943b_l050_g0),
+        unrolled!(peristyle_7879d2a476c2f484_l050_g0),
     ),
     Group::new(
         &[1, 8, 31, 38],
         (29, 28),
         58,
         40,
-        unrolled!(peristyle_524e7e625ccf943b_l050_g1),
+        unrolled!(peristyle_7879d2a476c2f484_l050_g1),
     ),
     Group::new(
         &[2, 7, 23, 61],
         (57, 28),
         114,
         74,
-        unrolled!(peristyle_524e7e625ccf943b_l050_g2),
+        unrolled!(peristyle_7879d2a476c2f484_l050_g2),
     ),
     Group::new(
         &[3, 50, 9, 32],
         (85, 32),
         170,
         112,
-        unrolled!(peristyle_524e7e625ccf943b_l050_g3),
+        unrolled!(peristyle_7879d2a476c2f484_l050_g3),
     ),
     Group::new(
         &[4, 28, 47, 59],
         (117, 28),
         234,
         158,
-        unrolled!(peristyle_524e7e625ccf943b_l050_g4),
+        unrolled!(peristyle_7879d2a476c2f484_l050_g4),
     ),
     Group::new(
         &[5, 40, 33, 60],
         (145, 27),
         290,
         193,
-        unrolled!(peristyle_524e7e625ccf943b_l050_g5),
+        unrolled!(peristyle_7879d2a476c2f484_l050_g5),
     ),
     Group::new(
         &[6, 39, 43, 53],
         (172, 30),
         344,
         225,
-        unrolled!(peristyle_524e7e625ccf943b_l050_g6),
+        unrolled!(peristyle_7879d2a476c2f484_l050_g6),
     ),
     Group::new(
         &[10, 52, 17, 57],
         (202, 32),
         404,
         259,
-        unrolled!(peristyle_524e7e625ccf943b_l050_g7),
+        unrolled!(peristyle_7879d2a476c2f484_l050_g7),
     ),
     Group::new(
         &[12, 19, 34, 36],
         (234, 30),
         468,
         291,
-        unrolled!(peristyle_524e7e625ccf943b_l050_g8),
+        unrolled!(peristyle_7879d2a476c2f484_l050_g8),
     ),
     Group::new(
         &[13, 15, 25, 44],
         (264, 29),
         528,
         333,
-        unrolled!(peristyle_524e7e625ccf943b_l050_g9),
+        unrolled!(peristyle_7879d2a476c2f484_l050_g9),
     ),
     Group::new(
         &[14, 35, 22, 30],
         (293, 30),
         586,
         367,
-        unrolled!(peristyle_524e7e625ccf943b_l050_g10),
+        unrolled!(peristyle_7879d2a476c2f484_l050_g10),
     ),
     Group::new(
         &[16, 24, 49, 63],
         (323, 31),
         646,
         407,
-        unrolled!(peristyle_524e7e625ccf943b_l050_g11),
+        unrolled!(peristyle_7879d2a476c2f484_l050_g11),
     ),
     Group::new(
         &[18, 58, 27, 37],
         (354, 30),
         708,
         444,
-        unrolled!(peristyle_524e7e625ccf943b_l050_g12),
+        unrolled!(peristyle_7879d2a476c2f484_l050_g12),
     ),
     Group::new(
         &[20, 41, 26, 29],
         (384, 29),
         768,
         482,
-        unrolled!(peristyle_524e7e625ccf943b_l050_g13),
+        unrolled!(peristyle_7879d2a476c2f484_l050_g13),
     ),
     Group::new(
         &[21, 45, 48, 56],
         (413, 28),
         826,
         521,
-        unrolled!(peristyle_524e7e625ccf943b_l050_g14),
+        unrolled!(peristyle_7879d2a476c2f484_l050_g14),
     ),
     Group::new(
         &[42, 51, 55, 62],
         (441, 30),
         882,
         559,
-        unrolled!(peristyle_524e7e625ccf943b_l050_g15),
+        unrolled!(peristyle_7879d2a476c2f484_l050_g15),
     ),
 ];
 /// The layer.

@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_e0a19080b36efced_l057_g0
-.hidden peristyle_e0a19080b36efced_l057_g0
-.type peristyle_e0a19080b36efced_l057_g0,@function
+.globl peristyle_7dbd4315f28a5958_l057_g0
+.hidden peristyle_7dbd4315f28a5958_l057_g0
+.type peristyle_7dbd4315f28a5958_l057_g0,@function
 .p2align 6
-peristyle_e0a19080b36efced_l057_g0:
+peristyle_7dbd4315f28a5958_l057_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -301,12 +301,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e0a19080b36efced_l057_g0,.-peristyle_e0a19080b36efced_l057_g0
-.globl peristyle_e0a19080b36efced_l057_g1
-.hidden peristyle_e0a19080b36efced_l057_g1
-.type peristyle_e0a19080b36efced_l057_g1,@function
+.size peristyle_7dbd4315f28a5958_l057_g0,.-peristyle_7dbd4315f28a5958_l057_g0
+.globl peristyle_7dbd4315f28a5958_l057_g1
+.hidden peristyle_7dbd4315f28a5958_l057_g1
+.type peristyle_7dbd4315f28a5958_l057_g1,@function
 .p2align 6
-peristyle_e0a19080b36efced_l057_g1:
+peristyle_7dbd4315f28a5958_l057_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -477,12 +477,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e0a19080b36efced_l057_g1,.-peristyle_e0a19080b36efced_l057_g1
-.globl peristyle_e0a19080b36efced_l057_g2
-.hidden peristyle_e0a19080b36efced_l057_g2
-.type peristyle_e0a19080b36efced_l057_g2,@function
+.size peristyle_7dbd4315f28a5958_l057_g1,.-peristyle_7dbd4315f28a5958_l057_g1
+.globl peristyle_7dbd4315f28a5958_l057_g2
+.hidden peristyle_7dbd4315f28a5958_l057_g2
+.type peristyle_7dbd4315f28a5958_l057_g2,@function
 .p2align 6
-peristyle_e0a19080b36efced_l057_g2:
+peristyle_7dbd4315f28a5958_l057_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -644,12 +644,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e0a19080b36efced_l057_g2,.-peristyle_e0a19080b36efced_l057_g2
-.globl peristyle_e0a19080b36efced_l057_g3
-.hidden peristyle_e0a19080b36efced_l057_g3
-.type peristyle_e0a19080b36efced_l057_g3,@function
+.size peristyle_7dbd4315f28a5958_l057_g2,.-peristyle_7dbd4315f28a5958_l057_g2
+.globl peristyle_7dbd4315f28a5958_l057_g3
+.hidden peristyle_7dbd4315f28a5958_l057_g3
+.type peristyle_7dbd4315f28a5958_l057_g3,@function
 .p2align 6
-peristyle_e0a19080b36efced_l057_g3:
+peristyle_7dbd4315f28a5958_l057_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -865,12 +865,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e0a19080b36efced_l057_g3,.-peristyle_e0a19080b36efced_l057_g3
-.globl peristyle_e0a19080b36efced_l057_g4
-.hidden peristyle_e0a19080b36efced_l057_g4
-.type peristyle_e0a19080b36efced_l057_g4,@function
+.size peristyle_7dbd4315f28a5958_l057_g3,.-peristyle_7dbd4315f28a5958_l057_g3
+.globl peristyle_7dbd4315f28a5958_l057_g4
+.hidden peristyle_7dbd4315f28a5958_l057_g4
+.type peristyle_7dbd4315f28a5958_l057_g4,@function
 .p2align 6
-peristyle_e0a19080b36efced_l057_g4:
+peristyle_7dbd4315f28a5958_l057_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1083,12 +1083,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e0a19080b36efced_l057_g4,.-peristyle_e0a19080b36efced_l057_g4
-.globl peristyle_e0a19080b36efced_l057_g5
-.hidden peristyle_e0a19080b36efced_l057_g5
-.type peristyle_e0a19080b36efced_l057_g5,@function
+.size peristyle_7dbd4315f28a5958_l057_g4,.-peristyle_7dbd4315f28a5958_l057_g4
+.globl peristyle_7dbd4315f28a5958_l057_g5
+.hidden peristyle_7dbd4315f28a5958_l057_g5
+.type peristyle_7dbd4315f28a5958_l057_g5,@function
 .p2align 6
-peristyle_e0a19080b36efced_l057_g5:
+peristyle_7dbd4315f28a5958_l057_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1304,12 +1304,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e0a19080b36efced_l057_g5,.-peristyle_e0a19080b36efced_l057_g5
-.globl peristyle_e0a19080b36efced_l057_g6
-.hidden peristyle_e0a19080b36efced_l057_g6
-.type peristyle_e0a19080b36efced_l057_g6,@function
+.size peristyle_7dbd4315f28a5958_l057_g5,.-peristyle_7dbd4315f28a5958_l057_g5
+.globl peristyle_7dbd4315f28a5958_l057_g6
+.hidden peristyle_7dbd4315f28a5958_l057_g6
+.type peristyle_7dbd4315f28a5958_l057_g6,@function
 .p2align 6
-peristyle_e0a19080b36efced_l057_g6:
+peristyle_7dbd4315f28a5958_l057_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1514,12 +1514,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e0a19080b36efced_l057_g6,.-peristyle_e0a19080b36efced_l057_g6
-.globl peristyle_e0a19080b36efced_l057_g7
-.hidden peristyle_e0a19080b36efced_l057_g7
-.type peristyle_e0a19080b36efced_l057_g7,@function
+.size peristyle_7dbd4315f28a5958_l057_g6,.-peristyle_7dbd4315f28a5958_l057_g6
+.globl peristyle_7dbd4315f28a5958_l057_g7
+.hidden peristyle_7dbd4315f28a5958_l057_g7
+.type peristyle_7dbd4315f28a5958_l057_g7,@function
 .p2align 6
-peristyle_e0a19080b36efced_l057_g7:
+peristyle_7dbd4315f28a5958_l057_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1737,12 +1737,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e0a19080b36efced_l057_g7,.-peristyle_e0a19080b36efced_l057_g7
-.globl peristyle_e0a19080b36efced_l057_g8
-.hidden peristyle_e0a19080b36efced_l057_g8
-.type peristyle_e0a19080b36efced_l057_g8,@function
+.size peristyle_7dbd4315f28a5958_l057_g7,.-peristyle_7dbd4315f28a5958_l057_g7
+.globl peristyle_7dbd4315f28a5958_l057_g8
+.hidden peristyle_7dbd4315f28a5958_l057_g8
+.type peristyle_7dbd4315f28a5958_l057_g8,@function
 .p2align 6
-peristyle_e0a19080b36efced_l057_g8:
+peristyle_7dbd4315f28a5958_l057_g8:
 push %rbp
 mov %rsp,%rbp
 sub $64,%rsp
@@ -1818,5 +1818,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_e0a19080b36efced_l057_g8,.-peristyle_e0a19080b36efced_l057_g8
+.size peristyle_7dbd4315f28a5958_l057_g8,.-peristyle_7dbd4315f28a5958_l057_g8
 .section .note.GNU-stack,"",@progbits

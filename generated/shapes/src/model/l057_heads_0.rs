@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,11 +22,11 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_e0a19080b36efced_l057_g0 peristyle_e0a19080b36efced_l057_g1
-    peristyle_e0a19080b36efced_l057_g2 peristyle_e0a19080b36efced_l057_g3
-    peristyle_e0a19080b36efced_l057_g4 peristyle_e0a19080b36efced_l057_g5
-    peristyle_e0a19080b36efced_l057_g6 peristyle_e0a19080b36efced_l057_g7
-    peristyle_e0a19080b36efced_l057_g8
+    peristyle_7dbd4315f28a5958_l057_g0 peristyle_7dbd4315f28a5958_l057_g1
+    peristyle_7dbd4315f28a5958_l057_g2 peristyle_7dbd4315f28a5958_l057_g3
+    peristyle_7dbd4315f28a5958_l057_g4 peristyle_7dbd4315f28a5958_l057_g5
+    peristyle_7dbd4315f28a5958_l057_g6 peristyle_7dbd4315f28a5958_l057_g7
+    peristyle_7dbd4315f28a5958_l057_g8
 );
 static TABLE: &Aligned<[u8; 6720]> = &Aligned(*include_bytes!("l057_heads_0.bin"));
 static GROUPS: &[Group] = &[
@@ -63,58 +65,58 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 13),
         0,
         0,
-        unrolled!(peristyle_e0a19080b36efced_l057_g0),
+        unrolled!(peristyle_7dbd4315f28a5958_l057_g0),
     ),
     Group::new(
         &[1, 25, 12, 23],
         (13, 13),
         26,
         18,
-        unrolled!(peristyle_e0a19080b36efced_l057_g1),
+        unrolled!(peristyle_7dbd4315f28a5958_l057_g1),
     ),
     Group::new(
         &[2, 24, 3, 14],
         (26, 12),
         52,
         37,
-        unrolled!(peristyle_e0a19080b36efced_l057_g2),
+        unrolled!(peristyle_7dbd4315f28a5958_l057_g2),
     ),
     Group::new(
         &[4, 15, 6, 28],
         (38, 18),
         76,
         53,
-        unrolled!(peristyle_e0a19080b36efced_l057_g3),
+        unrolled!(peristyle_7dbd4315f28a5958_l057_g3),
     ),
     Group::new(
         &[5, 7, 17, 27],
         (56, 16),
         112,
         81,
-        unrolled!(peristyle_e0a19080b36efced_l057_g4),
+        unrolled!(peristyle_7dbd4315f28a5958_l057_g4),
     ),
     Group::new(
         &[8, 10, 18, 19],
         (72, 17),
         144,
         110,
-        unrolled!(peristyle_e0a19080b36efced_l057_g5),
+        unrolled!(peristyle_7dbd4315f28a5958_l057_g5),
     ),
     Group::new(
         &[9, 31, 16, 20],
         (89, 15),
         178,
         140,
-        unrolled!(peristyle_e0a19080b36efced_l057_g6),
+        unrolled!(peristyle_7dbd4315f28a5958_l057_g6),
     ),
     Group::new(
         &[21, 29, 26, 30],
         (104, 18),
         208,
         165,
-        unrolled!(peristyle_e0a19080b36efced_l057_g7),
+        unrolled!(peristyle_7dbd4315f28a5958_l057_g7),
     ),
-    Group::new(&[32], (122, 15), 244, 195, unrolled!(peristyle_e0a19080b36efced_l057_g8)),
+    Group::new(&[32], (122, 15), 244, 195, unrolled!(peristyle_7dbd4315f28a5958_l057_g8)),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {

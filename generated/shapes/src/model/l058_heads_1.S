@@ -126,11 +126,11 @@ vmovdqa %ymm0,224(%rsp)
 vpand %ymm15,%ymm11,%ymm11
 .endm
 .text
-.globl peristyle_39a6d3e896f13162_l058_g0
-.hidden peristyle_39a6d3e896f13162_l058_g0
-.type peristyle_39a6d3e896f13162_l058_g0,@function
+.globl peristyle_5a685ec4eb4d59f6_l058_g0
+.hidden peristyle_5a685ec4eb4d59f6_l058_g0
+.type peristyle_5a685ec4eb4d59f6_l058_g0,@function
 .p2align 6
-peristyle_39a6d3e896f13162_l058_g0:
+peristyle_5a685ec4eb4d59f6_l058_g0:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -364,12 +364,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_39a6d3e896f13162_l058_g0,.-peristyle_39a6d3e896f13162_l058_g0
-.globl peristyle_39a6d3e896f13162_l058_g1
-.hidden peristyle_39a6d3e896f13162_l058_g1
-.type peristyle_39a6d3e896f13162_l058_g1,@function
+.size peristyle_5a685ec4eb4d59f6_l058_g0,.-peristyle_5a685ec4eb4d59f6_l058_g0
+.globl peristyle_5a685ec4eb4d59f6_l058_g1
+.hidden peristyle_5a685ec4eb4d59f6_l058_g1
+.type peristyle_5a685ec4eb4d59f6_l058_g1,@function
 .p2align 6
-peristyle_39a6d3e896f13162_l058_g1:
+peristyle_5a685ec4eb4d59f6_l058_g1:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -567,12 +567,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_39a6d3e896f13162_l058_g1,.-peristyle_39a6d3e896f13162_l058_g1
-.globl peristyle_39a6d3e896f13162_l058_g2
-.hidden peristyle_39a6d3e896f13162_l058_g2
-.type peristyle_39a6d3e896f13162_l058_g2,@function
+.size peristyle_5a685ec4eb4d59f6_l058_g1,.-peristyle_5a685ec4eb4d59f6_l058_g1
+.globl peristyle_5a685ec4eb4d59f6_l058_g2
+.hidden peristyle_5a685ec4eb4d59f6_l058_g2
+.type peristyle_5a685ec4eb4d59f6_l058_g2,@function
 .p2align 6
-peristyle_39a6d3e896f13162_l058_g2:
+peristyle_5a685ec4eb4d59f6_l058_g2:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -877,12 +877,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_39a6d3e896f13162_l058_g2,.-peristyle_39a6d3e896f13162_l058_g2
-.globl peristyle_39a6d3e896f13162_l058_g3
-.hidden peristyle_39a6d3e896f13162_l058_g3
-.type peristyle_39a6d3e896f13162_l058_g3,@function
+.size peristyle_5a685ec4eb4d59f6_l058_g2,.-peristyle_5a685ec4eb4d59f6_l058_g2
+.globl peristyle_5a685ec4eb4d59f6_l058_g3
+.hidden peristyle_5a685ec4eb4d59f6_l058_g3
+.type peristyle_5a685ec4eb4d59f6_l058_g3,@function
 .p2align 6
-peristyle_39a6d3e896f13162_l058_g3:
+peristyle_5a685ec4eb4d59f6_l058_g3:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1185,12 +1185,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_39a6d3e896f13162_l058_g3,.-peristyle_39a6d3e896f13162_l058_g3
-.globl peristyle_39a6d3e896f13162_l058_g4
-.hidden peristyle_39a6d3e896f13162_l058_g4
-.type peristyle_39a6d3e896f13162_l058_g4,@function
+.size peristyle_5a685ec4eb4d59f6_l058_g3,.-peristyle_5a685ec4eb4d59f6_l058_g3
+.globl peristyle_5a685ec4eb4d59f6_l058_g4
+.hidden peristyle_5a685ec4eb4d59f6_l058_g4
+.type peristyle_5a685ec4eb4d59f6_l058_g4,@function
 .p2align 6
-peristyle_39a6d3e896f13162_l058_g4:
+peristyle_5a685ec4eb4d59f6_l058_g4:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1478,12 +1478,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_39a6d3e896f13162_l058_g4,.-peristyle_39a6d3e896f13162_l058_g4
-.globl peristyle_39a6d3e896f13162_l058_g5
-.hidden peristyle_39a6d3e896f13162_l058_g5
-.type peristyle_39a6d3e896f13162_l058_g5,@function
+.size peristyle_5a685ec4eb4d59f6_l058_g4,.-peristyle_5a685ec4eb4d59f6_l058_g4
+.globl peristyle_5a685ec4eb4d59f6_l058_g5
+.hidden peristyle_5a685ec4eb4d59f6_l058_g5
+.type peristyle_5a685ec4eb4d59f6_l058_g5,@function
 .p2align 6
-peristyle_39a6d3e896f13162_l058_g5:
+peristyle_5a685ec4eb4d59f6_l058_g5:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -1776,12 +1776,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_39a6d3e896f13162_l058_g5,.-peristyle_39a6d3e896f13162_l058_g5
-.globl peristyle_39a6d3e896f13162_l058_g6
-.hidden peristyle_39a6d3e896f13162_l058_g6
-.type peristyle_39a6d3e896f13162_l058_g6,@function
+.size peristyle_5a685ec4eb4d59f6_l058_g5,.-peristyle_5a685ec4eb4d59f6_l058_g5
+.globl peristyle_5a685ec4eb4d59f6_l058_g6
+.hidden peristyle_5a685ec4eb4d59f6_l058_g6
+.type peristyle_5a685ec4eb4d59f6_l058_g6,@function
 .p2align 6
-peristyle_39a6d3e896f13162_l058_g6:
+peristyle_5a685ec4eb4d59f6_l058_g6:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2075,12 +2075,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_39a6d3e896f13162_l058_g6,.-peristyle_39a6d3e896f13162_l058_g6
-.globl peristyle_39a6d3e896f13162_l058_g7
-.hidden peristyle_39a6d3e896f13162_l058_g7
-.type peristyle_39a6d3e896f13162_l058_g7,@function
+.size peristyle_5a685ec4eb4d59f6_l058_g6,.-peristyle_5a685ec4eb4d59f6_l058_g6
+.globl peristyle_5a685ec4eb4d59f6_l058_g7
+.hidden peristyle_5a685ec4eb4d59f6_l058_g7
+.type peristyle_5a685ec4eb4d59f6_l058_g7,@function
 .p2align 6
-peristyle_39a6d3e896f13162_l058_g7:
+peristyle_5a685ec4eb4d59f6_l058_g7:
 push %rbp
 mov %rsp,%rbp
 sub $256,%rsp
@@ -2295,12 +2295,12 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_39a6d3e896f13162_l058_g7,.-peristyle_39a6d3e896f13162_l058_g7
-.globl peristyle_39a6d3e896f13162_l058_g8
-.hidden peristyle_39a6d3e896f13162_l058_g8
-.type peristyle_39a6d3e896f13162_l058_g8,@function
+.size peristyle_5a685ec4eb4d59f6_l058_g7,.-peristyle_5a685ec4eb4d59f6_l058_g7
+.globl peristyle_5a685ec4eb4d59f6_l058_g8
+.hidden peristyle_5a685ec4eb4d59f6_l058_g8
+.type peristyle_5a685ec4eb4d59f6_l058_g8,@function
 .p2align 6
-peristyle_39a6d3e896f13162_l058_g8:
+peristyle_5a685ec4eb4d59f6_l058_g8:
 push %rbp
 mov %rsp,%rbp
 sub $64,%rsp
@@ -2402,5 +2402,5 @@ jnz 1b
 vzeroupper
 leave
 ret
-.size peristyle_39a6d3e896f13162_l058_g8,.-peristyle_39a6d3e896f13162_l058_g8
+.size peristyle_5a685ec4eb4d59f6_l058_g8,.-peristyle_5a685ec4eb4d59f6_l058_g8
 .section .note.GNU-stack,"",@progbits

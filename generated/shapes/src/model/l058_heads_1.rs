@@ -8,6 +8,8 @@
 //!
 //! Kernel with AVX2: `u8s8_spconv_4x32_unrolled`: sparse, and its straight-line code fits the code budget.
 //!
+//! Kernel with AVX-VNNI: `u8s8_spconv_2x64_dots`: there tables, whose pairs a dot product takes two at a time, are faster than straight-line code.
+//!
 //! Kernel with AVX-512: `u8s8_spconv_4x64_quads`: there tables are faster than the longer instructions of straight-line code.
 use peristyle_runtime::engine::DType;
 use peristyle_runtime::engine::Window;
@@ -20,11 +22,11 @@ use peristyle_runtime::kernels::map::Map;
 use peristyle_runtime::simd::math::Quantizer;
 use peristyle_runtime::{declare_unrolled, unrolled};
 declare_unrolled!(
-    peristyle_39a6d3e896f13162_l058_g0 peristyle_39a6d3e896f13162_l058_g1
-    peristyle_39a6d3e896f13162_l058_g2 peristyle_39a6d3e896f13162_l058_g3
-    peristyle_39a6d3e896f13162_l058_g4 peristyle_39a6d3e896f13162_l058_g5
-    peristyle_39a6d3e896f13162_l058_g6 peristyle_39a6d3e896f13162_l058_g7
-    peristyle_39a6d3e896f13162_l058_g8
+    peristyle_5a685ec4eb4d59f6_l058_g0 peristyle_5a685ec4eb4d59f6_l058_g1
+    peristyle_5a685ec4eb4d59f6_l058_g2 peristyle_5a685ec4eb4d59f6_l058_g3
+    peristyle_5a685ec4eb4d59f6_l058_g4 peristyle_5a685ec4eb4d59f6_l058_g5
+    peristyle_5a685ec4eb4d59f6_l058_g6 peristyle_5a685ec4eb4d59f6_l058_g7
+    peristyle_5a685ec4eb4d59f6_l058_g8
 );
 static TABLE: &Aligned<[u8; 11840]> = &Aligned(*include_bytes!("l058_heads_1.bin"));
 static GROUPS: &[Group] = &[
@@ -63,58 +65,58 @@ static UNROLLED_GROUPS: &[Group] = &[
         (0, 26),
         0,
         0,
-        unrolled!(peristyle_39a6d3e896f13162_l058_g0),
+        unrolled!(peristyle_5a685ec4eb4d59f6_l058_g0),
     ),
     Group::new(
         &[2, 24, 3, 14],
         (26, 21),
         52,
         40,
-        unrolled!(peristyle_39a6d3e896f13162_l058_g1),
+        unrolled!(peristyle_5a685ec4eb4d59f6_l058_g1),
     ),
     Group::new(
         &[4, 31, 6, 21],
         (47, 33),
         94,
         68,
-        unrolled!(peristyle_39a6d3e896f13162_l058_g2),
+        unrolled!(peristyle_5a685ec4eb4d59f6_l058_g2),
     ),
     Group::new(
         &[5, 17, 15, 26],
         (80, 34),
         160,
         128,
-        unrolled!(peristyle_39a6d3e896f13162_l058_g3),
+        unrolled!(peristyle_5a685ec4eb4d59f6_l058_g3),
     ),
     Group::new(
         &[7, 28, 9, 30],
         (114, 34),
         228,
         184,
-        unrolled!(peristyle_39a6d3e896f13162_l058_g4),
+        unrolled!(peristyle_5a685ec4eb4d59f6_l058_g4),
     ),
     Group::new(
         &[8, 19, 18, 29],
         (148, 33),
         296,
         236,
-        unrolled!(peristyle_39a6d3e896f13162_l058_g5),
+        unrolled!(peristyle_5a685ec4eb4d59f6_l058_g5),
     ),
     Group::new(
         &[10, 16, 20, 27],
         (181, 31),
         362,
         289,
-        unrolled!(peristyle_39a6d3e896f13162_l058_g6),
+        unrolled!(peristyle_5a685ec4eb4d59f6_l058_g6),
     ),
     Group::new(
         &[12, 23, 13, 25],
         (212, 25),
         424,
         344,
-        unrolled!(peristyle_39a6d3e896f13162_l058_g7),
+        unrolled!(peristyle_5a685ec4eb4d59f6_l058_g7),
     ),
-    Group::new(&[32], (237, 27), 474, 378, unrolled!(peristyle_39a6d3e896f13162_l058_g8)),
+    Group::new(&[32], (237, 27), 474, 378, unrolled!(peristyle_5a685ec4eb4d59f6_l058_g8)),
 ];
 /// The layer.
 pub static LAYER: Layer = Layer {

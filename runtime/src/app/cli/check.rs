@@ -21,7 +21,7 @@ use crate::simd::peak::Peak;
 #[command(after_help = "Examples:
   DETECTOR check
   DETECTOR check --json | jq .isa
-  PERISTYLE_ISA=avx2 DETECTOR check      as a machine without AVX-512 would
+  PERISTYLE_ISA=avx2 DETECTOR check      as a machine without dot products of bytes would
 
 Exit code: 0.")]
 pub(super) struct CheckArgs {
@@ -64,7 +64,7 @@ impl Facts {
     /// `TRUE`, `TRUE (emulated)` or `FALSE`, as DeepSparse words it.
     fn int8(&self) -> &'static str {
         match self.isa {
-            Isa::Avx512 => "TRUE",
+            Isa::Avx512 | Isa::AvxVnni => "TRUE",
             Isa::Avx2 => "TRUE (emulated)",
             Isa::Portable => "FALSE",
         }
@@ -79,14 +79,14 @@ impl Facts {
                 advice.push(format!("PERISTYLE_ISA={wanted} keeps {} kernels from running; unset it", best.name()));
             }
             Some(wanted) if wanted != self.isa.name() => advice.push(format!(
-                "PERISTYLE_ISA={wanted} has no effect: it is one of portable, avx2, avx512, and only lowers"
+                "PERISTYLE_ISA={wanted} has no effect: it is one of portable, avx2, avxvnni, avx512, and only lowers"
             )),
             _ => {}
         }
         match best {
-            Isa::Avx512 => {}
+            Isa::Avx512 | Isa::AvxVnni => {}
             Isa::Avx2 => advice.push(
-                "without AVX-512 VNNI, quantised networks multiply pairs in 16 bits: about half the speed per core; \
+                "without dot products of bytes (AVX-512 VNNI, AVX-VNNI), quantised networks multiply pairs in 16 bits: about half the speed per core; \
                  they still run faster than float ones"
                     .into(),
             ),
@@ -214,7 +214,7 @@ impl Facts {
             "isa": self.isa.name(),
             "isa_override": self.wanted,
             "kernels": kernels,
-            "vnni": self.isa == Isa::Avx512,
+            "vnni": self.isa >= Isa::AvxVnni,
             "peak_gmacs_per_second_per_thread": {
                 "f32": self.peak.f32.macs_per_second / 1e9,
                 "u8s8": self.peak.u8s8.macs_per_second / 1e9,

@@ -46,9 +46,9 @@ const fn kernel(name: &'static str, isa: Isa, arithmetic: Arithmetic, form: Form
 
 const _: () = assert!(MAX_GROUP == 4 && PAIRS_GROUP == 2, "the names say how many outputs");
 
-/// Every kernel. A convolution runs the first one of its arithmetic and its machine's instruction set whose form it was
-/// compiled for.
-pub static KERNELS: [Kernel; 20] = [
+/// Every kernel. A convolution runs the first one of its arithmetic that its machine can run and whose form it was compiled
+/// for.
+pub static KERNELS: [Kernel; 22] = [
     kernel("f32_spconv_4x96_rows", Isa::Avx512, Arithmetic::F32, Form::Rows, 96),
     kernel("f32_spconv_4x24_unrolled", Isa::Avx2, Arithmetic::F32, Form::Unrolled, 24),
     kernel("f32_spconv_4x24_rows", Isa::Avx2, Arithmetic::F32, Form::Rows, 24),
@@ -60,19 +60,29 @@ pub static KERNELS: [Kernel; 20] = [
     kernel("f32_panels_4x24", Isa::Avx2, Arithmetic::F32, Form::DensePanels, 24),
     kernel("f32_panels_portable", Isa::Portable, Arithmetic::F32, Form::DensePanels, 48),
     kernel("u8s8_panels_2x64", Isa::Avx512, Arithmetic::U8S8, Form::DotPanels, 64),
+    kernel("u8s8_panels_1x64_dots", Isa::AvxVnni, Arithmetic::U8S8, Form::Panels, 64),
     kernel("u8s8_panels_1x64", Isa::Avx2, Arithmetic::U8S8, Form::Panels, 64),
     kernel("u8s8_panels_portable", Isa::Portable, Arithmetic::U8S8, Form::Panels, 64),
     kernel("f32_winograd_4x4_3x3", Isa::Avx512, Arithmetic::F32, Form::Points, 24),
     kernel("f32_winograd_4x4_3x3", Isa::Avx2, Arithmetic::F32, Form::Points, 24),
     kernel("f32_winograd_portable", Isa::Portable, Arithmetic::F32, Form::Points, 24),
     kernel("u8s8_spconv_4x64_quads", Isa::Avx512, Arithmetic::U8S8, Form::Quads, 64),
+    kernel("u8s8_spconv_2x64_dots", Isa::AvxVnni, Arithmetic::U8S8, Form::Pairs, 64),
     kernel("u8s8_spconv_4x32_unrolled", Isa::Avx2, Arithmetic::U8S8, Form::Unrolled, 32),
     kernel("u8s8_spconv_2x64_pairs", Isa::Avx2, Arithmetic::U8S8, Form::Pairs, 64),
     kernel("u8s8_spconv_portable", Isa::Portable, Arithmetic::U8S8, Form::Pairs, 32),
 ];
 
-/// Why AVX-512 has no straight-line code.
-pub const WIDE_REASON: &str = "there tables are faster than the longer instructions of straight-line code";
+/// Why machines with `isa` run no straight-line code; nothing if they do.
+pub const fn tables_only(isa: Isa, arithmetic: Arithmetic) -> Option<&'static str> {
+    match (isa, arithmetic) {
+        (Isa::Avx512, _) => Some("there tables are faster than the longer instructions of straight-line code"),
+        (Isa::AvxVnni, Arithmetic::U8S8) => {
+            Some("there tables, whose pairs a dot product takes two at a time, are faster than straight-line code")
+        }
+        _ => None,
+    }
+}
 
 /// Base tiles that a kernel computes at once, at most: passes of whole such runs leave no kernel a remainder.
 pub fn widest(arithmetic: Arithmetic) -> usize {
@@ -98,7 +108,8 @@ pub fn find(
             Form::Rows | Form::Pairs | Form::Quads => true,
         },
     };
-    let serves = |k: &&Kernel| k.isa == isa && k.arithmetic == arithmetic && form(k.form);
+    // Those of one form stand in the order of their instruction sets, the best first.
+    let serves = |k: &&Kernel| k.isa <= isa && k.arithmetic == arithmetic && form(k.form);
     KERNELS.iter().find(serves).expect("there is a table kernel for every instruction set and arithmetic")
 }
 

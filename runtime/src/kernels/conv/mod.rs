@@ -152,8 +152,8 @@ impl Conv {
     pub fn table(&self, isa: Isa) -> &Table {
         let coded = |table: &&Table| table.groups.iter().all(|g| g.unrolled.is_some());
         let special = match isa {
-            Isa::Portable => None,
             Isa::Avx2 => self.unrolled.as_ref().filter(coded),
+            Isa::Portable | Isa::AvxVnni => None,
             Isa::Avx512 => self.quads.as_ref(),
         };
         special.unwrap_or(&self.table)

@@ -16,7 +16,8 @@ pub type Unrolled = unsafe extern "C" fn(*const u8, *mut u8, *const u8, usize);
 ///
 /// A group's entries follow each other in `offsets` and `weights` in the order of its segments. An entry is one row
 /// (`F32`), a pair of rows or a quad of rows (`U8S8`): one offset per row, and per output in the mask, lowest output
-/// first, one `f32` weight, or the two or four `i8` weights.
+/// first, one `f32` weight, or the two or four `i8` weights. Pairs of one mask come in even numbers, and the weights of the
+/// first stand beside those of the second in a word for every output; but for straight-line code pairs stand alone.
 ///
 /// Panels have orders of their own, which [`f32_panels`](super::f32_panels) and [`u8s8_panels`](super::u8s8_panels) tell: their
 /// entries are not those of one group after the other.
@@ -32,8 +33,8 @@ pub struct Table {
     /// every word; for panels of quads the first weight word of every output, or pair of outputs, of a panel, in the order of the
     /// segments.
     pub offsets: Cow<'static, [i32]>,
-    /// Weights in the machine's byte order: one word an entry and output for rows and quads, half a word for pairs, whose
-    /// groups start at a whole word; for panels of quads their records.
+    /// Weights in the machine's byte order: one word an entry and output for rows and quads, one for two pairs, or for one in
+    /// halves for straight-line code, whose groups start at a whole word; for panels of quads their records.
     pub weights: Cow<'static, [u32]>,
 }
 

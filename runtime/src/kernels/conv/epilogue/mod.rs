@@ -106,7 +106,9 @@ impl Epilogue {
         unsafe {
             match isa {
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 | Isa::Avx512 if self.is_fused(&run) => self.run_fused(isa, conv, sums, arena, &run),
+                Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 if self.is_fused(&run) => {
+                    self.run_fused(isa, conv, sums, arena, &run)
+                }
                 _ => self.run_plain(isa, conv, sums, arena, &run),
             }
         }

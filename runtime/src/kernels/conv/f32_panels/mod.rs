@@ -325,11 +325,11 @@ unsafe fn run_pass(isa: Isa, pass: &Pass<'_>) -> Cursor {
     unsafe {
         match (isa, pass.tile) {
             #[cfg(target_arch = "x86_64")]
-            (Isa::Avx2, PanelTile::Sparse2x48) => avx2::sparse(pass),
+            (Isa::Avx2 | Isa::AvxVnni, PanelTile::Sparse2x48) => avx2::sparse(pass),
             #[cfg(target_arch = "x86_64")]
             (Isa::Avx512, PanelTile::Sparse2x48) => avx512::sparse(pass),
             #[cfg(target_arch = "x86_64")]
-            (Isa::Avx2, PanelTile::Dense4x24) => avx2::dense(pass),
+            (Isa::Avx2 | Isa::AvxVnni, PanelTile::Dense4x24) => avx2::dense(pass),
             #[cfg(target_arch = "x86_64")]
             (Isa::Avx512, PanelTile::Dense4x24) => avx512::dense(pass),
             _ => portable::run(pass),
@@ -346,7 +346,7 @@ unsafe fn pack(isa: Isa, offsets: &[i32], x: *const u8, to: *mut f32) {
     unsafe {
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 | Isa::Avx512 => avx2::pack(offsets, x, to),
+            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 => avx2::pack(offsets, x, to),
             _ => {
                 for (k, &offset) in offsets.iter().enumerate() {
                     let row = x.offset(offset as isize).cast::<[f32; PASS]>();

@@ -35,7 +35,7 @@ pub unsafe fn run(
         match isa {
             Isa::Portable => portable(table, group, x, accumulators, stride, tiles),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => match group.unrolled {
+            Isa::Avx2 | Isa::AvxVnni => match group.unrolled {
                 Some(kernel) => {
                     kernel(x, accumulators.cast(), table.weights.as_ptr().add(group.weight as usize).cast(), tiles);
                 }

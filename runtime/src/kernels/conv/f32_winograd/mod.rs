@@ -296,7 +296,7 @@ impl Unit<'_> {
         unsafe {
             match isa {
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 | Isa::Avx512 => avx2::transform(self),
+                Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 => avx2::transform(self),
                 _ => portable::transform(self),
             }
         }
@@ -313,7 +313,7 @@ impl Unit<'_> {
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx512 => avx512::multiply(self),
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => avx2::multiply(self),
+                Isa::Avx2 | Isa::AvxVnni => avx2::multiply(self),
                 _ => portable::multiply(self),
             }
         }
@@ -328,7 +328,7 @@ impl Unit<'_> {
         unsafe {
             match isa {
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 | Isa::Avx512 => avx2::results(self, group),
+                Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 => avx2::results(self, group),
                 _ => portable::results(self, group),
             }
         }

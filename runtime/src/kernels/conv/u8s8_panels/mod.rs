@@ -17,14 +17,16 @@
 //! of a unit follow each other panel by panel, in an order in which few outputs have other counts of blocks than the one
 //! before: a processor foresees the ends of loops that are as long as the last time.
 //!
-//! With dot products (AVX-512 VNNI) blocks do not matter, for the products of a quad are added to 32-bit sums, but loads do:
-//! a vector is a load and a product. There two outputs share the loads of the quads that both use, from tables of their own:
-//! [`dots`].
+//! With dot products blocks do not matter, for the products of a quad are added to 32-bit sums. Those of 256 bits
+//! (AVX-VNNI) walk the same records. For those of 512 bits (AVX-512 VNNI) loads do matter: a vector is a load and a product.
+//! There two outputs share the loads of the quads that both use, from tables of their own: [`dots`].
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx_vnni;
 pub mod dots;
 mod portable;
 
@@ -212,7 +214,9 @@ unsafe fn run_pass(isa: Isa, pairs: bool, pass: &Pass<'_>) {
             #[cfg(target_arch = "x86_64")]
             (Isa::Avx512, true) => avx512::run(pass),
             #[cfg(target_arch = "x86_64")]
-            (Isa::Avx2 | Isa::Avx512, _) => avx2::run(pass),
+            (Isa::AvxVnni | Isa::Avx512, false) => avx_vnni::run(pass),
+            #[cfg(target_arch = "x86_64")]
+            (Isa::Avx2, _) => avx2::run(pass),
             _ => portable::run(pass),
         }
     }
@@ -228,7 +232,7 @@ unsafe fn pack(isa: Isa, offsets: &[i32], x: *const u8, to: *mut u8) {
     unsafe {
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 | Isa::Avx512 => avx2::pack(offsets, x, to),
+            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 => avx2::pack(offsets, x, to),
             _ => portable::pack(offsets, x, to),
         }
     }

@@ -11,13 +11,18 @@
 //! Straight-line code (`4x32`) holds its offsets, shares a pair among up to four outputs, and ends a block of each
 //! output just before its sum could leave 16 bits.
 //!
-//! With dot products (AVX-512 VNNI), by *quads*: four rows are interleaved once, and every output adds the products of
+//! With dot products in 256 bits (AVX-VNNI), two pairs of a block are interleaved once more, and every output adds the
+//! products of their four rows to 32-bit sums with one `vpdpbusd` per eight pixels. Blocks have no ends there.
+//!
+//! With dot products in 512 bits (AVX-512 VNNI), by *quads*: four rows are interleaved once, and every output adds the products of
 //! four rows to 32-bit sums with one `vpdpbusd` per sixteen pixels, two tiles at a time.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx_vnni;
 
 use super::table::{Group, Table};
 use crate::simd::Isa;
@@ -32,7 +37,7 @@ pub const PAIRS_GROUP: usize = 2;
 pub const PAIRS_TILES: usize = 2;
 /// Pairs whose offsets the kernel reads before their turn, and past the last pair of a table.
 pub const PAIRS_AHEAD: usize = 2;
-/// Pairs of a block, for the segments of a mask in order.
+/// Pairs of a block, for the segments of a mask in order: even numbers, since weights stand for two pairs at a time.
 pub const PAIR_BLOCKS: [usize; 3] = [8, 4, 2];
 /// Masks of pairs in the order of a part's segments; each has one segment per size of block.
 pub const PAIR_MASKS: [u8; 3] = [3, 1, 2];
@@ -72,6 +77,8 @@ pub unsafe fn run(
                 None => avx2::run(table, group, x, accumulators, stride, tiles),
             },
             #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni => avx_vnni::run(table, group, x, accumulators, stride, tiles),
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => {
                 avx512::run(table, group, x, accumulators, stride, tiles);
             }
@@ -91,23 +98,19 @@ unsafe fn portable(table: &Table, group: &Group, x: *const u8, accumulators: *mu
             core::slice::from_raw_parts_mut(accumulators.add(j * stride), pixels).fill(0);
         }
         let mut offset = group.offset as usize;
-        let mut weight = group.weight as usize * 2;
+        let mut weight = group.weight as usize;
         for segment in table.segments(group) {
-            for _ in 0..segment.entries() {
-                let row = |o: i32| core::slice::from_raw_parts(x.offset(o as isize), pixels);
-                let (a, b) = (row(table.offsets[offset]), row(table.offsets[offset + 1]));
-                offset += 2;
-                let mut mask = segment.mask;
-                while mask != 0 {
-                    let j = mask.trailing_zeros() as usize;
-                    mask &= mask - 1;
-                    let [wa, wb] = table.halves()[weight].map(i32::from);
-                    weight += 1;
+            for _ in 0..segment.entries() / 2 {
+                for j in (0..u8::BITS as usize).filter(|j| segment.mask >> j & 1 != 0) {
                     let sums = core::slice::from_raw_parts_mut(accumulators.add(j * stride), pixels);
-                    for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
-                        *sum += wa * i32::from(a) + wb * i32::from(b);
+                    let weights = table.weights[weight].to_ne_bytes();
+                    weight += 1;
+                    for (w, &offset) in weights.into_iter().zip(&table.offsets[offset..]) {
+                        let row = core::slice::from_raw_parts(x.offset(offset as isize), pixels);
+                        sums.iter_mut().zip(row).for_each(|(sum, &x)| *sum += i32::from(w as i8) * i32::from(x));
                     }
                 }
+                offset += 4;
             }
         }
     }

@@ -46,15 +46,15 @@
 
 .macro PERISTYLE_SET3 i a b
     PERISTYLE_ROWS \a \b
-    PERISTYLE_SET \i*4 0 1 2 3
+    PERISTYLE_SET 8*(\i>>1)+2*(\i&1) 0 1 2 3
     PERISTYLE_NEXT 8*(\i+2) \a \b
-    PERISTYLE_SET \i*4+2 4 5 6 7
+    PERISTYLE_SET 8*(\i>>1)+2*(\i&1)+4 4 5 6 7
 .endm
 .macro PERISTYLE_ADD3 i a b
     PERISTYLE_ROWS \a \b
-    PERISTYLE_ADD \i*4 0 1 2 3
+    PERISTYLE_ADD 8*(\i>>1)+2*(\i&1) 0 1 2 3
     PERISTYLE_NEXT 8*(\i+2) \a \b
-    PERISTYLE_ADD \i*4+2 4 5 6 7
+    PERISTYLE_ADD 8*(\i>>1)+2*(\i&1)+4 4 5 6 7
 .endm
 .macro PERISTYLE_SET1 i a b
     PERISTYLE_ROWS \a \b
