@@ -5,7 +5,7 @@
 
 use super::program::{Kind, Program, Step};
 use super::spec::{DType, TensorSpec};
-use crate::kernels::conv::u8s8_spconv::{PAIR_BLOCKS, PAIR_MASKS, PAIR_SEGMENTS, PAIRS_GROUP};
+use crate::kernels::conv::u8s8_spconv::{PAIR_BLOCKS, PAIR_MASKS, PAIR_SEGMENTS, PAIRS_AHEAD, PAIRS_GROUP};
 use crate::kernels::conv::{Arithmetic, Conv, MAX_GROUP, PanelTile, Segment, Table};
 use crate::kernels::detect_head::DetectHead;
 use crate::kernels::map::Map;
@@ -328,7 +328,8 @@ fn outputs_of_groups(table: &Table, channels: usize) -> Fault {
     })
 }
 
-/// Checks that a table of pairs consists of whole parts.
+/// Checks that a table of pairs, whose indices are known to be right, consists of whole parts, and that kernels may read
+/// ahead.
 fn parts(table: &Table) -> Fault {
     ensure(table.group == PAIRS_GROUP, "its groups have an impossible size")?;
     let whole = |part: &[Segment]| {
@@ -337,8 +338,11 @@ fn parts(table: &Table) -> Fault {
     };
     table.groups.iter().try_for_each(|group| {
         let segments = table.segments(group);
-        let known = segments.len().is_multiple_of(PAIR_SEGMENTS) && segments.chunks(PAIR_SEGMENTS).all(whole);
-        ensure(known, "a part lacks segments")
+        let parts = segments.chunks_exact(PAIR_SEGMENTS);
+        let known = !segments.is_empty() && parts.remainder().is_empty() && parts.clone().all(whole);
+        ensure(known, "a part lacks segments")?;
+        let pairs = segments.iter().map(Segment::entries).sum::<usize>() + PAIRS_AHEAD;
+        ensure(group.offset as usize + pairs * PAIR <= table.offsets.len(), "its pairs end where their table does")
     })
 }
 

@@ -54,7 +54,7 @@ pub const BLOCK_NEGATIVE: i32 = 128;
 ///
 /// # Safety
 /// `x` points to the first input pixel; the offsets of the table and `tiles * TILE` pixels from each must be readable;
-/// `accumulators` holds `group.outputs.len()` rows of `stride >= tiles * TILE` elements, an even number of tiles; the
+/// `accumulators` holds `table.group` rows of `stride >= tiles * TILE` elements, an even number of tiles; the
 /// machine has `isa`, and `table` is the one that [`Conv::table`](super::Conv::table) gives for it.
 pub unsafe fn run(
     isa: Isa,
