@@ -69,7 +69,7 @@ impl DetectHead {
                 Isa::Avx2 | Isa::AvxVnni | Isa::Avx512
                     if self.outputs.min(cells.level.map.width) >= avx2::LANES && !cells.level.map.is_split() =>
                 {
-                    self.run_blocks(buffers, &cells);
+                    self.run_blocks(isa, buffers, &cells);
                 }
                 _ => self.run_plain(isa, buffers, &cells),
             }

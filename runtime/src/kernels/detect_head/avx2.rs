@@ -1,12 +1,16 @@
-//! The decode for AVX2, and for AVX-512 as well: eight outputs of eight columns at a time, transposed in registers.
+//! The decode for AVX2 and AVX-512: eight outputs of a vector of columns at a time, transposed in registers.
+//!
+//! Loops count: what iterators compute may have its vectors in memory.
+#![allow(clippy::needless_range_loop)]
 
 use super::{Cells, DetectHead};
 use crate::engine::Buffers;
-use crate::simd::math::vector::sigmoid;
-use crate::simd::prefetch;
+use crate::simd::math::vector::{Vector, sigmoid};
+use crate::simd::{Isa, prefetch};
 use core::arch::x86_64::{
-    __m256, _mm256_add_ps, _mm256_loadu_ps, _mm256_mul_ps, _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_setr_ps,
+    __m256, __m512, _mm256_add_ps, _mm256_mul_ps, _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_setr_ps,
     _mm256_setzero_ps, _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_sub_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps,
+    _mm512_castps512_ps256, _mm512_extractf32x8_ps,
 };
 
 /// Outputs and columns of a block. What is left of either is computed with some that were, in a block that ends there.
@@ -14,15 +18,63 @@ pub(super) const LANES: usize = 8;
 /// Cache lines asked for with every block: about as many as it fills.
 const LINES: usize = 4;
 
+/// Vectors of columns of an output, in parts of [`LANES`].
+///
+/// # Safety
+/// Of its method: as for [`Vector`].
+trait Columns: Vector {
+    /// Part `at` of the columns.
+    unsafe fn part(self, at: usize) -> __m256;
+}
+
+impl Columns for __m256 {
+    #[inline(always)]
+    unsafe fn part(self, _: usize) -> __m256 {
+        self
+    }
+}
+
+impl Columns for __m512 {
+    #[inline(always)]
+    unsafe fn part(self, at: usize) -> __m256 {
+        // SAFETY: by the contract.
+        unsafe { if at == 0 { _mm512_castps512_ps256(self) } else { _mm512_extractf32x8_ps::<1>(self) } }
+    }
+}
+
 impl DetectHead {
     /// As `run_with`, for rows of at least [`LANES`] outputs and columns of a map that is not split.
     ///
     /// # Safety
-    /// As for [`DetectHead::run_unit`].
-    #[target_feature(enable = "avx2,fma")]
-    pub(super) unsafe fn run_blocks(&self, buffers: &Buffers<'_>, cells: &Cells<'_>) {
+    /// As for [`DetectHead::run_unit`]; the machine has AVX2 or, if `isa` says so, AVX-512.
+    pub(super) unsafe fn run_blocks(&self, isa: Isa, buffers: &Buffers<'_>, cells: &Cells<'_>) {
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn avx2(head: &DetectHead, buffers: &Buffers<'_>, cells: &Cells<'_>) {
+            // SAFETY: forwarded.
+            unsafe { head.blocks::<__m256>(buffers, cells) }
+        }
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+        unsafe fn avx512(head: &DetectHead, buffers: &Buffers<'_>, cells: &Cells<'_>) {
+            // SAFETY: forwarded.
+            unsafe { head.blocks::<__m512>(buffers, cells) }
+        }
+        // SAFETY: forwarded.
+        unsafe {
+            match isa {
+                Isa::Avx512 if cells.level.map.width >= <__m512 as Vector>::LANES => avx512(self, buffers, cells),
+                _ => avx2(self, buffers, cells),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`DetectHead::run_blocks`], inlined into what has the instruction set of the vectors, which the map is as wide
+    /// as.
+    #[inline(always)]
+    unsafe fn blocks<V: Columns>(&self, buffers: &Buffers<'_>, cells: &Cells<'_>) {
         let Cells { level, anchor, y, row } = *cells;
         let (map, outputs) = (&level.map, self.outputs);
+        let parts = V::LANES / LANES;
         // SAFETY: blocks lie inside the map and the view.
         unsafe {
             let out = buffers.base(&self.y.base).add(self.y.offset).cast::<f32>().add(row * outputs);
@@ -33,28 +85,35 @@ impl DetectHead {
             for block in (0..outputs.div_ceil(LANES)).rev() {
                 let first = (block * LANES).min(outputs - LANES);
                 let row = |k: usize, x: usize| raw.wrapping_add(map.index(anchor * outputs + first + k, y, x));
-                for at in 0..map.width.div_ceil(LANES) {
-                    let x = (at * LANES).min(map.width - LANES);
+                for at in 0..map.width.div_ceil(V::LANES) {
+                    let x = (at * V::LANES).min(map.width - V::LANES);
                     // Channels are far apart, and so are the lines written: the processor foresees neither. A line of a
-                    // channel serves two blocks.
-                    if at % 2 == 0 {
+                    // channel serves two parts.
+                    if at * parts % 2 == 0 {
                         (0..LANES).for_each(|k| prefetch(row(k, x).wrapping_sub(LANES * map.plane).cast()));
                     }
-                    for _ in 0..LINES {
+                    for _ in 0..LINES * parts {
                         prefetch(ahead);
                         ahead = ahead.wrapping_add(64);
                     }
-                    let mut values = [_mm256_setzero_ps(); LANES];
-                    for (k, pair) in values.as_chunks_mut::<2>().0.iter_mut().enumerate() {
-                        *pair = sigmoid([_mm256_loadu_ps(row(2 * k, x)), _mm256_loadu_ps(row(2 * k + 1, x))]);
+                    let mut sigmoids = [V::splat(0.0); LANES];
+                    for (k, pair) in sigmoids.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+                        *pair = sigmoid([V::load(row(2 * k, x)), V::load(row(2 * k + 1, x))]);
                     }
-                    if first == 0 {
-                        let [a, b, c, d, ..] = &mut values;
-                        [*a, *b, *c, *d] = boxes([*a, *b, *c, *d], x, y, level.stride, level.anchors[anchor]);
-                    }
-                    let to = out.add(x * outputs + first);
-                    for (i, column) in transpose(values).into_iter().enumerate() {
-                        _mm256_storeu_ps(to.add(i * outputs), column);
+                    for part in 0..parts {
+                        let x = x + part * LANES;
+                        let mut values = [_mm256_setzero_ps(); LANES];
+                        for k in 0..LANES {
+                            values[k] = sigmoids[k].part(part);
+                        }
+                        if first == 0 {
+                            let [a, b, c, d, ..] = &mut values;
+                            [*a, *b, *c, *d] = boxes([*a, *b, *c, *d], x, y, level.stride, level.anchors[anchor]);
+                        }
+                        let to = out.add(x * outputs + first);
+                        for (i, column) in transpose(values).into_iter().enumerate() {
+                            _mm256_storeu_ps(to.add(i * outputs), column);
+                        }
                     }
                 }
             }
@@ -148,10 +207,8 @@ mod tests {
     /// Heads of every width and number of outputs, decoded by blocks and by the definition.
     #[test]
     fn blocks_are_the_definition() {
-        if Isa::detect() < Isa::Avx2 {
-            eprintln!("skipped: this machine lacks AVX2");
-            return;
-        }
+        let (here, lacking): (Vec<_>, Vec<_>) = [Isa::Avx2, Isa::Avx512].iter().partition(|&&isa| isa <= Isa::detect());
+        lacking.iter().for_each(|isa: &Isa| eprintln!("skipped: this machine lacks {}", isa.name()));
         for outputs in [5, 7, 8, 9, 12, 16, 21, 85] {
             for width in [1, 7, 8, 9, 15, 16, 20, 33] {
                 let anchors: &'static [[f32; 2]] = &[[10.0, 13.0], [33.5, 23.25]];
@@ -184,7 +241,10 @@ mod tests {
                     }
                     arena.into_iter().map(f32::to_bits).collect::<Vec<_>>()
                 };
-                assert!(decode(Isa::Avx2) == decode(Isa::Portable), "{outputs} outputs of {width} columns");
+                let defined = decode(Isa::Portable);
+                for &isa in &here {
+                    assert!(decode(isa) == defined, "{outputs} outputs of {width} columns: {isa:?}");
+                }
             }
         }
     }
