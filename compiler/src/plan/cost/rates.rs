@@ -124,6 +124,7 @@ fn wide(work: Work) -> f64 {
         Work::DotEntry => 1.15,
         Work::DotLoop | Work::DotGroup | Work::DotPair => 1.0,
         Work::PointProduct => 0.455,
+        Work::Decoded => 0.8,
         _ if bound(work) == Bound::Multiply => 0.5,
         Work::SiluBytes => 0.53,
         Work::Cheap | Work::Exponential | Work::Residual | Work::Quantise | Work::Moved | Work::Split => 0.7,
