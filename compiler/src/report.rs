@@ -5,6 +5,7 @@ use crate::error::Error;
 use peristyle_runtime::engine::{Kind, Layer};
 use peristyle_runtime::simd::Isa;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
@@ -36,12 +37,10 @@ impl Compilation {
     fn layer(&self, index: usize, layer: &Layer) -> Value {
         let info = &layer.info;
         let kernels = match (&layer.kind, &self.plan.notes[index].conv) {
-            (Kind::Conv(conv), Some(note)) => json!({
-                "avx2": note.choice.kernel(Isa::Avx2).name,
-                "avxvnni": note.choice.kernel(Isa::AvxVnni).name,
-                "avx512": note.choice.kernel(Isa::Avx512).name,
-                "portable": conv.kernel(Isa::Portable).name,
-            }),
+            (Kind::Conv(_), Some(note)) => {
+                let kernel = |isa: Isa| note.choice.kernel(isa.min(layer.widest_isa())).name;
+                json!(Isa::ALL.map(|isa| (isa.name(), kernel(isa))).into_iter().collect::<BTreeMap<_, _>>())
+            }
             _ => json!(info.kernel),
         };
         json!({

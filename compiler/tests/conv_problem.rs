@@ -2,20 +2,23 @@
 //!
 //! The unrolled kernels of all problems are assembled into one shared object and loaded.
 
+#[path = "conv_problem/code.rs"]
+mod code;
+
+use code::{assemble, link, with_code};
 use peristyle_compiler::emit::kernel::assembly;
 use peristyle_compiler::interp;
 use peristyle_compiler::ir::{
     Activation, Conv, ConvGeometry, ConvQuant, DType, Data, Epilogue, Graph, Op, Residual, Store, Tensor, Type,
 };
-use peristyle_compiler::plan::{self, Columns, KernelUse, Options, Plan};
+use peristyle_compiler::plan::{self, Columns, KernelUse, Options};
 use peristyle_runtime::engine::{Engine, Infer, Kind, Program, TensorMut, TensorRef};
 use peristyle_runtime::kernels::conv::u8s8_spconv::PAIR_SEGMENTS;
-use peristyle_runtime::kernels::conv::{Arithmetic, Panels, Unrolled};
+use peristyle_runtime::kernels::conv::{Arithmetic, Panels};
 use peristyle_runtime::simd::Isa;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use std::process::Command;
 
 /// How the weights of a problem are drawn.
 #[derive(Clone, Copy, Debug)]
@@ -345,24 +348,6 @@ fn points(runner: &mut TestRunner) -> Vec<ConvProblem> {
     large.into_iter().chain(any).enumerate().map(problem).collect()
 }
 
-/// The plan with its unrolled kernels taken from `library`.
-fn link(mut plan: Plan, library: &libloading::Library, symbol: impl Fn(usize) -> String) -> &'static Program {
-    for layer in &mut plan.layers {
-        if let Kind::Conv(conv) = &mut layer.kind {
-            let table = match conv.arithmetic {
-                Arithmetic::F32 => Some(&mut conv.table),
-                Arithmetic::U8S8 => conv.unrolled.as_mut(),
-            };
-            for (index, group) in table.into_iter().flat_map(|table| table.groups.to_mut()).enumerate() {
-                // SAFETY: the symbol is a function of this type, assembled by this test.
-                group.unrolled =
-                    Some(unsafe { *library.get::<Unrolled>(symbol(index).as_bytes()).expect("assembled") });
-            }
-        }
-    }
-    plan.leak()
-}
-
 #[test]
 fn every_kernel_agrees_with_the_interpreter() {
     let options = Options {
@@ -382,20 +367,17 @@ fn every_kernel_agrees_with_the_interpreter() {
     let symbol = |problem: usize, group: usize| format!("problem_{problem}_{group}");
     let mut files = Vec::new();
     let mut plans = Vec::new();
-    let (mut parts, mut coded) = (0, 0);
+    let mut parts = 0;
     for (index, problem) in problems.iter().enumerate() {
         let graph = problem.graph();
         peristyle_compiler::ir::verify::verify(&graph).unwrap_or_else(|e| panic!("{e}: {problem:?}"));
         let plan = plan::build(&graph, &options).unwrap_or_else(|e| panic!("{e}: {problem:?}"));
+        let plan = with_code(plan);
         for layer in &plan.layers {
             if let Kind::Conv(conv) = &layer.kind {
                 if conv.arithmetic == Arithmetic::U8S8 {
                     parts = parts.max(conv.table.segments.len() / conv.table.groups.len() / PAIR_SEGMENTS);
                 }
-                if conv.arithmetic == Arithmetic::U8S8 && conv.unrolled.is_none() {
-                    continue;
-                }
-                coded += 1;
                 files.push(assembly(conv, "test", |group| symbol(index, group)).replace(".hidden", "# visible:"));
             }
         }
@@ -404,7 +386,6 @@ fn every_kernel_agrees_with_the_interpreter() {
         plans.push((plan, inputs, expected));
     }
     assert!(parts > 1, "some problem must have several parts");
-    assert!(coded > 250, "only {coded} layers have straight-line code");
     let library = if cfg!(all(target_arch = "x86_64", target_os = "linux")) && Isa::detect() >= Isa::Avx2 {
         Some(assemble(&files))
     } else {
@@ -415,7 +396,7 @@ fn every_kernel_agrees_with_the_interpreter() {
     for (index, (problem, (plan, inputs, expected))) in problems.iter().zip(plans).enumerate() {
         let linked = library.as_ref().map(|library| {
             let again = plan::build(&problem.graph(), &options).expect("planned before");
-            link(again, library, |group| symbol(index, group))
+            link(with_code(again), library, |group| symbol(index, group))
         });
         let tables = plan.leak();
         compare(problem, "portable table", &expected, &run(tables, Isa::Portable, &inputs, &expected));
@@ -436,6 +417,11 @@ fn every_kernel_agrees_with_the_interpreter() {
         for isa in Isa::ALL.into_iter().filter(|&isa| isa <= Isa::detect()) {
             compare(problem, "panels", &expected, &run(panelled, isa, &inputs, &expected));
         }
+        let panels = if index % 2 == 0 { KernelUse::Possible } else { KernelUse::Never };
+        let narrow = plan::build(&problem.graph(), &Options { wide: false, panels, ..options });
+        let narrow = narrow.expect("planned before").leak();
+        assert!(!problem.quantised || narrow.widest_isa() == Isa::AvxVnni, "{problem:?}");
+        compare(problem, "without tables for AVX-512", &expected, &run(narrow, Isa::Avx512, &inputs, &expected));
         let by_points = plan::build(&problem.graph(), &Options { winograd: KernelUse::Possible, ..options });
         let by_points = by_points.expect("planned before").leak();
         let is_by_points = |kind: &Kind| matches!(kind, Kind::Conv(conv) if conv.winograd.is_some());
@@ -456,20 +442,4 @@ fn every_kernel_agrees_with_the_interpreter() {
     assert!(panelled_layers.iter().all(|&n| n > 10), "layers of all tiles of panels: {panelled_layers:?}");
     assert!(point_layers > 20, "layers by points: {point_layers}");
     assert!(several_blocks.iter().all(|&n| n > 4), "layers of several blocks of rows: {several_blocks:?}");
-}
-
-fn assemble(files: &[String]) -> libloading::Library {
-    let dir = tempfile::tempdir().expect("a temporary folder");
-    let object = dir.path().join("kernels.so");
-    let mut cc = Command::new("cc");
-    cc.arg("-shared").arg("-o").arg(&object);
-    for (index, text) in files.iter().enumerate() {
-        let source = dir.path().join(format!("kernels_{index}.S"));
-        std::fs::write(&source, text).expect("writable");
-        cc.arg(source);
-    }
-    let status = cc.status().expect("cc runs");
-    assert!(status.success(), "the kernels assemble");
-    // SAFETY: the object holds only the kernels; it has no initialisers.
-    unsafe { libloading::Library::new(&object).expect("loads") }
 }

@@ -102,9 +102,12 @@ fn pairs_come_in_whole_parts() {
     }
     let swapped = damaged(sound, |layer| conv(layer, |c: &mut Conv| c.table.segments.to_mut().swap(3, 6)));
     assert!(swapped.ends_with("a part lacks segments"), "{swapped}");
+    let quads = |c: &mut Conv| c.quads.as_mut().expect("tables of quads").segments.to_mut()[0].block = 0;
+    let blocks = damaged(sound, |layer| conv(layer, quads));
+    assert!(blocks.ends_with("a segment has blocks"), "{blocks}");
     let without = damaged(sound, |layer| conv(layer, |c: &mut Conv| c.table.groups.to_mut()[0].segments.1 = 0));
     assert!(without.ends_with("a part lacks segments"), "{without}");
-    let shorter = |c: &mut Conv| drop(c.table.offsets.to_mut().pop());
+    let shorter = |c: &mut Conv| assert!(c.table.offsets.to_mut().pop().is_some());
     let ahead = damaged(sound, |layer| conv(layer, shorter));
     assert!(ahead.ends_with("its pairs end where their table does"), "{ahead}");
 }

@@ -62,7 +62,7 @@ fn a_changed_weight_is_named_by_the_binary() {
 
     corrupt(&crate_dir.join("src/model"), "l023_stage32_m_cv2");
     let corrupted = build(&crate_dir, &target);
-    for isa in [None, Some("portable"), Some("avx2")] {
+    for isa in [None, Some("portable"), Some("avx2"), Some("avxvnni")] {
         let (code, out) = selftest(&corrupted, isa, &["--threads", "1"]);
         assert_eq!(code, Some(1), "{out}");
         assert!(out.starts_with("FAILED (") && out.contains(": layer l023 `/stage32.m.cv2/Conv`"), "{out}");

@@ -15,7 +15,7 @@ pub use pairing::{Pair, pairs};
 pub use what_if::{WhatIf, impose};
 
 use crate::ir::Graph;
-use crate::plan::cost::{Cpu, Prediction, build, size};
+use crate::plan::cost::{self, Cpu, Prediction, build, size};
 use crate::plan::kernel::Pattern;
 use crate::plan::{ChannelZeros, Note, Plan};
 use peristyle_runtime::engine::{Kind, Layer};
@@ -187,6 +187,7 @@ impl Inspection {
     ) -> Inspection {
         let prediction = Prediction::new(plan, cpu, threads);
         let sizes = size::of(plan);
+        let isa = cost::isa(plan, cpu);
         let row = |index: usize| {
             let (layer, note) = (&plan.layers[index], &plan.notes[index]);
             LayerRow {
@@ -196,9 +197,9 @@ impl Inspection {
                 output: layer.info.outputs.first().map_or(Vec::new(), |shape| shape.to_vec()),
                 window: layer.info.window.map(|w| [w.size[0], w.size[1], w.stride[0], w.stride[1]]),
                 weights: weights(layer, note, channels),
-                kernel: crate::plan::cost::kernel(plan, index, cpu.isa)
+                kernel: cost::kernel(plan, index, isa)
                     .map_or_else(|| layer.info.kernel.to_string(), |kernel| kernel.name.to_string()),
-                reason: note.conv.as_ref().map_or_else(String::new, |conv| conv.choice.reason.clone()),
+                reason: note.conv.as_ref().map_or_else(String::new, |conv| conv.choice.reason(isa).to_string()),
                 macs: layer.info.macs,
                 milliseconds: prediction.layers[index].seconds * 1e3,
                 size: sizes[index],

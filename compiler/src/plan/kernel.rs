@@ -2,7 +2,7 @@
 
 use super::{Options, blocking, panels, winograd};
 use crate::ir::{Conv, Data, Tensor};
-use peristyle_runtime::kernels::conv::family::{Kernel, find, tables_only};
+use peristyle_runtime::kernels::conv::family::{self, Kernel, find};
 use peristyle_runtime::kernels::conv::u8s8_panels::QUAD;
 use peristyle_runtime::kernels::conv::{Arithmetic, Blocking, MAX_GROUP, Panels, Winograd, f32_spconv, u8s8_spconv};
 use peristyle_runtime::simd::Isa;
@@ -130,7 +130,7 @@ impl Choice {
     /// Why they run it.
     pub fn reason(&self, isa: Isa) -> &str {
         let special = self.panels.is_some() || self.winograd.is_some();
-        tables_only(isa, self.arithmetic).filter(|_| !special).unwrap_or(&self.reason)
+        family::reason(isa, self.arithmetic, special, &self.reason)
     }
 }
 

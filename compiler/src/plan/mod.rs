@@ -47,7 +47,7 @@ pub struct Options {
     pub panels: KernelUse,
     /// Which `f32` layers are computed by Winograd's minimal filtering.
     pub winograd: KernelUse,
-    /// Whether layers get tables for AVX-512; without them such machines run the kernels for AVX2.
+    /// Whether integer layers get tables for AVX-512; without them such machines run the kernels of 256 bits.
     pub wide: bool,
 }
 

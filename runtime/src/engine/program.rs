@@ -2,7 +2,7 @@
 
 use super::info::LayerInfo;
 use super::spec::ModelSpec;
-use crate::kernels::conv::family::tables_only;
+use crate::kernels::conv::family;
 use crate::kernels::conv::{Arithmetic, Conv};
 use crate::kernels::detect_head::DetectHead;
 use crate::kernels::map::Map;
@@ -144,12 +144,13 @@ impl Layer {
 
     /// Why this kernel runs on a machine with `isa`; empty where there is no choice.
     pub fn reason(&self, isa: Isa) -> &str {
-        match (&self.kind, isa) {
-            (Kind::Conv(_), Isa::Portable) => "",
-            (Kind::Conv(conv), _) if conv.panels.is_none() && conv.winograd.is_none() => {
-                tables_only(isa, conv.arithmetic).unwrap_or(&self.info.reason)
+        let planned = &self.info.reason;
+        match &self.kind {
+            Kind::Conv(conv) => {
+                let special = conv.panels.is_some() || conv.winograd.is_some();
+                family::reason(isa, conv.arithmetic, special, planned)
             }
-            _ => &self.info.reason,
+            _ => planned,
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use super::program::{Kind, Program, Step};
 use super::spec::{DType, TensorSpec};
-use crate::kernels::conv::u8s8_spconv::{PAIR_BLOCKS, PAIR_MASKS, PAIR_SEGMENTS, PAIRS_AHEAD, PAIRS_GROUP};
+use crate::kernels::conv::u8s8_spconv::{PAIR, PAIR_BLOCKS, PAIR_MASKS, PAIR_SEGMENTS, PAIRS_AHEAD, PAIRS_GROUP, QUAD};
 use crate::kernels::conv::{Arithmetic, Conv, MAX_GROUP, PanelTile, Segment, Table};
 use crate::kernels::detect_head::DetectHead;
 use crate::kernels::map::Map;
@@ -31,10 +31,6 @@ pub struct ProgramError {
 const MAX: usize = 1 << 31;
 /// Register tiles that kernels may read past the last pixel.
 const TILES_PAST_END: usize = 4;
-/// Rows of an entry of pairs.
-const PAIR: usize = 2;
-/// Rows of an entry of [`Conv::quads`], when there are no panels.
-const QUAD: usize = 4;
 /// Columns that the head decode may read past the end of a row.
 const HEAD_BLOCK: usize = 16;
 
@@ -275,8 +271,9 @@ impl Memory<'_> {
         let tile = conv.arithmetic.tile();
         let past = TILES_PAST_END.max(conv.blocking.pass_tiles);
         if !conv.packed.is_empty() {
-            let rows = i64::from(reach.1) / conv.pass_bytes() as i64;
-            let whole = conv.pass_bytes().is_multiple_of(64) && reach.0 >= 0 && rows < conv.packed.len() as i64;
+            let pass = conv.pass_bytes() as i64;
+            let inside = reach.0 >= 0 && i64::from(reach.1) + pass <= conv.packed.len() as i64 * pass;
+            let whole = conv.pass_bytes().is_multiple_of(64) && inside;
             ensure(whole, "its weights reach outside the packed input")?;
             conv.panels.and_then(|panels| panels.fault(conv)).map_or(Ok(()), Err)?;
             reach = conv.packed.iter().fold((0, 0), |(low, high), &at| (low.min(at), high.max(at)));
@@ -356,6 +353,7 @@ fn table(table: &Table, rows: usize, channels: usize, size: usize) -> Result<(i3
         let segments = segments.ok_or("a group has unknown segments")?;
         let known = segments.iter().all(|s| s.entries() == 0 || usize::from(s.mask) >> outputs == 0);
         ensure(known, "a segment has an unknown output")?;
+        ensure(rows == PAIR || segments.iter().all(|s| s.block == 1), "a segment has blocks")?;
         let entries: usize = segments.iter().map(Segment::entries).sum();
         let slots: usize = segments.iter().map(Segment::slots).sum();
         let words = if rows == PAIR { slots.div_ceil(2) } else { slots };

@@ -19,7 +19,7 @@ impl Isa {
                 Isa::Portable => Vec::new(),
                 Isa::Avx2 => features!("avx2", "fma"),
                 Isa::AvxVnni if !has!("avxvnni") && has!("avx512vnni") => {
-                    features!("avx2", "fma", "avx512vl", "avx512vnni")
+                    features!("avx2", "fma", "avx512f", "avx512vl", "avx512vnni")
                 }
                 Isa::AvxVnni => features!("avx2", "fma", "avxvnni"),
                 Isa::Avx512 => {

@@ -35,7 +35,8 @@ pub enum Isa {
 }
 
 impl Isa {
-    /// The best instruction set of this machine; without `std`, of the target. `PERISTYLE_ISA=portable` (or `avx2`, `avxvnni`, `avx512`) lowers it, never raises it.
+    /// The best instruction set of this machine; without `std`, of the target. `PERISTYLE_ISA=portable` (or `avx2`,
+    /// `avxvnni`, `avx512`) lowers it, never raises it.
     pub fn detect() -> Isa {
         let best = Isa::best();
         #[cfg(feature = "std")]
@@ -55,7 +56,7 @@ impl Isa {
                 has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") && has!("avx512vnni");
             return match () {
                 () if avx512 => Isa::Avx512,
-                () if has!("avxvnni") => Isa::AvxVnni,
+                () if has!("avxvnni") || has!("avx512vl") && has!("avx512vnni") => Isa::AvxVnni,
                 () => Isa::Avx2,
             };
         }

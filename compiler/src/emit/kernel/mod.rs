@@ -31,12 +31,9 @@ pub fn assembly(conv: &Conv, header: &str, symbol: impl Fn(usize) -> String) -> 
     text
 }
 
-/// The table that straight-line code is made from: integers that have such code have a table for it.
+/// The table that the straight-line code of an unrolled layer is made from.
 pub fn source(conv: &Conv) -> &Table {
-    match conv.arithmetic {
-        Arithmetic::F32 => &conv.table,
-        Arithmetic::U8S8 => conv.unrolled.as_ref().expect("packed with the decision for straight-line code"),
-    }
+    conv.source_of_code().expect("packed with the decision for straight-line code")
 }
 
 /// Addresses weights with one-byte displacements: `rax` follows the one being read.

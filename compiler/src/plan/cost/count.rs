@@ -134,7 +134,7 @@ impl Cut {
 
 fn conv(conv: &Conv, form: Form, rows: &Range<usize>, tally: &mut Tally) {
     let table = match form {
-        Form::Unrolled => conv.unrolled.as_ref().unwrap_or(&conv.table),
+        Form::Unrolled => conv.source_of_code().unwrap_or(&conv.table),
         Form::Quads | Form::DotPanels => conv.quads.as_ref().unwrap_or(&conv.table),
         _ => &conv.table,
     };

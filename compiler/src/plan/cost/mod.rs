@@ -42,8 +42,7 @@ pub struct Prediction {
 impl Prediction {
     /// Predicts what a plan takes on so many threads, which compute an image together.
     pub fn new(plan: &Plan, cpu: &Cpu, threads: usize) -> Prediction {
-        let isa = plan.layers.iter().map(Layer::widest_isa).fold(cpu.isa, Isa::min);
-        let cpu = &Cpu { isa, ..*cpu };
+        let cpu = &Cpu { isa: isa(plan, cpu), ..*cpu };
         let mut layers = vec![LayerCost::default(); plan.layers.len()];
         for step in &plan.schedule {
             let index = step.layer as usize;
@@ -61,6 +60,11 @@ impl Prediction {
     pub fn seconds(&self) -> f64 {
         self.layers.iter().map(|layer| layer.seconds).sum()
     }
+}
+
+/// The instruction set that a plan runs with on a processor.
+pub fn isa(plan: &Plan, cpu: &Cpu) -> Isa {
+    plan.layers.iter().map(Layer::widest_isa).fold(cpu.isa, Isa::min)
 }
 
 /// The kernel that computes a convolution of a plan.

@@ -44,7 +44,7 @@ pub fn bound(work: Work) -> Bound {
 pub fn cycles(isa: Isa, work: Work) -> f64 {
     match isa {
         Isa::Avx512 => avx2(work) * wide(work),
-        Isa::AvxVnni => avx2(work) * dots(work),
+        Isa::AvxVnni => avx2(work) * dots_of_256_bits(work),
         Isa::Avx2 | Isa::Portable => avx2(work),
     }
 }
@@ -134,7 +134,7 @@ fn wide(work: Work) -> f64 {
 
 /// Cycles with dot products in 256 bits, as a multiple of those with AVX2, from profiles of Zen 4: four units share the
 /// instructions of pairs there, and two those of dot products. Where there are three in all, dot products gain more.
-fn dots(work: Work) -> f64 {
+fn dots_of_256_bits(work: Work) -> f64 {
     match work {
         Work::PairForBoth | Work::PairForOne => 0.92,
         Work::RunQuad | Work::ListedQuad => 0.85,

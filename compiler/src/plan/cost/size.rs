@@ -74,7 +74,7 @@ mod longest {
 
 /// Most bytes of straight-line code of a layer.
 fn code(conv: &Conv) -> usize {
-    let table = conv.unrolled.as_ref().unwrap_or(&conv.table);
+    let Some(table) = conv.source_of_code() else { return 0 };
     let bytes = |group| match conv.arithmetic {
         Arithmetic::F32 => floats(table, group),
         Arithmetic::U8S8 => pairs(table, group),

@@ -6,14 +6,12 @@
 
 use super::{Builder, Row, groups, merge};
 use peristyle_runtime::kernels::conv::u8s8_spconv::{
-    BLOCK_NEGATIVE, BLOCK_POSITIVE, PAIR_BLOCKS, PAIR_MASKS, PAIRS_AHEAD, PAIRS_GROUP, PART_BLOCKS,
+    BLOCK_NEGATIVE, BLOCK_POSITIVE, PAIR_BLOCKS, PAIR_MASKS, PAIRS_AHEAD, PAIRS_GROUP, PART_BLOCKS, QUAD,
 };
 use peristyle_runtime::kernels::conv::{Segment, Table};
 
 /// Bins among which a row finds the best: with more of them rows of a block would lie far apart.
 const WINDOW: usize = 16;
-/// Rows of a pair.
-const PAIR: usize = 2;
 /// Eighths of a block that must be rows.
 const FULL: usize = 6;
 /// Rows of one output, left over by its blocks, that are cheaper as pairs of both.
@@ -165,7 +163,7 @@ impl Part {
                     let last = rows.last().expect("bins are not empty").offset;
                     rows.resize(2 * block, PairRow { offset: last, weights: [0; PAIRS_GROUP] });
                     offsets.extend(rows.iter().map(|row| row.offset));
-                    for pairs in rows.chunks(2 * PAIR) {
+                    for pairs in rows.chunks(QUAD) {
                         let used = (0..PAIRS_GROUP).filter(|j| mask >> j & 1 == 1);
                         words.extend(
                             used.map(|j| u32::from_le_bytes(std::array::from_fn(|i| pairs[i].weights[j] as u8))),

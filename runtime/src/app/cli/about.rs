@@ -109,9 +109,9 @@ pub(super) fn run(args: &AboutArgs, context: &mut Context<'_, '_>) -> Result<(),
         writeln!(context.console.out, "{}", serde_json::to_string_pretty(&sbom).map_err(Failure::new)?)?;
         return Ok(());
     }
-    let isa = Isa::detect();
     let mut model = (context.new)(1).map_err(|error| Failure::threads(1, &error, "number of processes"))?;
     let program = model.engine().map(|engine| engine.program());
+    let isa = program.map_or(Isa::detect(), |program| program.widest_isa().min(Isa::detect()));
     let kinds = program.map_or_else(Vec::new, |program| kinds(&program.layers, isa));
     let golden = program.map_or(0, |program| program.golden.len());
     if args.json {

@@ -40,6 +40,8 @@ pub struct App {
 /// What a model says about itself once it has been made.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts {
+    /// The instruction set that it runs with.
+    pub isa: Isa,
     /// Whether it multiplies integers.
     pub quantised: bool,
     /// Whether it carries golden values.
@@ -49,11 +51,11 @@ pub struct Facts {
 impl Facts {
     /// Asks an engine.
     pub fn of(model: &mut dyn Infer) -> Self {
-        let Some(engine) = model.engine() else { return Self { quantised: false, golden: false } };
+        let Some(engine) = model.engine() else { return Self { isa: Isa::detect(), quantised: false, golden: false } };
         let isa = engine.isa();
         let program = engine.program();
         let quantised = program.layers.iter().any(|layer| layer.kernel(isa).starts_with("u8s8"));
-        Self { quantised, golden: !program.golden.is_empty() }
+        Self { isa, quantised, golden: !program.golden.is_empty() }
     }
 }
 
@@ -102,7 +104,7 @@ impl App {
             "nonzero_weights": spec.weights.1,
             "macs": spec.macs.0,
             "nonzero_macs": spec.macs.1,
-            "isa": Isa::detect().name(),
+            "isa": facts.map_or(Isa::detect(), |facts| facts.isa).name(),
             "defaults": defaults(&endpoint.defaults),
         })
     }

@@ -73,14 +73,16 @@ pub static KERNELS: [Kernel; 22] = [
     kernel("u8s8_spconv_portable", Isa::Portable, Arithmetic::U8S8, Form::Pairs, 32),
 ];
 
-/// Why machines with `isa` run no straight-line code; nothing if they do.
-pub const fn tables_only(isa: Isa, arithmetic: Arithmetic) -> Option<&'static str> {
+/// Why a layer's kernel runs on machines with `isa`, where the layer was planned for `planned` and may be `special`,
+/// computed from panels or by points; empty where there is no choice.
+pub const fn reason(isa: Isa, arithmetic: Arithmetic, special: bool, planned: &str) -> &str {
     match (isa, arithmetic) {
-        (Isa::Avx512, _) => Some("there tables are faster than the longer instructions of straight-line code"),
-        (Isa::AvxVnni, Arithmetic::U8S8) => {
-            Some("there tables, whose pairs a dot product takes two at a time, are faster than straight-line code")
+        (Isa::Portable, _) => "",
+        (Isa::Avx512, _) if !special => "there tables are faster than the longer instructions of straight-line code",
+        (Isa::AvxVnni, Arithmetic::U8S8) if !special => {
+            "there tables, whose pairs a dot product takes two at a time, are faster than straight-line code"
         }
-        _ => None,
+        _ => planned,
     }
 }
 
@@ -108,7 +110,7 @@ pub fn find(
             Form::Rows | Form::Pairs | Form::Quads => true,
         },
     };
-    // Those of one form stand in the order of their instruction sets, the best first.
+    // Of all that may run a layer, those of the best instruction set stand first.
     let serves = |k: &&Kernel| k.isa <= isa && k.arithmetic == arithmetic && form(k.form);
     KERNELS.iter().find(serves).expect("there is a table kernel for every instruction set and arithmetic")
 }
@@ -145,6 +147,10 @@ mod tests {
             let panels = tile.map(|tile| Panels { rows: 1, tile });
             let winograd = (kernel.form == Form::Points).then_some(Winograd { tile_rows: 1, pad: [1, 1] });
             assert_eq!(find(kernel.isa, kernel.arithmetic, unrolled, panels, winograd), kernel);
+            for isa in Isa::ALL.into_iter().filter(|&isa| isa >= kernel.isa) {
+                let found = find(isa, kernel.arithmetic, unrolled, panels, winograd);
+                assert!(found.isa >= kernel.isa && found.isa <= isa, "{}: {}", isa.name(), found.name);
+            }
         }
     }
 }

@@ -93,7 +93,7 @@ pub struct Conv {
     pub out_width: usize,
     /// Nonzeros, grouped and bucketed.
     pub table: Table,
-    /// `U8S8`: the same, packed for dot products of four bytes.
+    /// `U8S8`: the same, packed for dot products in 512 bits.
     pub quads: Option<Table>,
     /// `U8S8`: the same as straight-line code for AVX2, if the planner chose so. Only its groups and weights are read.
     pub unrolled: Option<Table>,
@@ -157,6 +157,14 @@ impl Conv {
             Isa::Avx512 => self.quads.as_ref(),
         };
         special.unwrap_or(&self.table)
+    }
+
+    /// The table that straight-line code of this layer is made from; integers that have such code have a table for it.
+    pub fn source_of_code(&self) -> Option<&Table> {
+        match self.arithmetic {
+            Arithmetic::F32 => Some(&self.table),
+            Arithmetic::U8S8 => self.unrolled.as_ref(),
+        }
     }
 
     /// Units of work in the output rows `rows`.

@@ -89,7 +89,7 @@ impl DetectHead {
                     let x = (at * V::LANES).min(map.width - V::LANES);
                     // Channels are far apart, and so are the lines written: the processor foresees neither. A line of a
                     // channel serves two parts.
-                    if at * parts % 2 == 0 {
+                    if (at * parts).is_multiple_of(2) {
                         (0..LANES).for_each(|k| prefetch(row(k, x).wrapping_sub(LANES * map.plane).cast()));
                     }
                     for _ in 0..LINES * parts {
@@ -207,7 +207,8 @@ mod tests {
     /// Heads of every width and number of outputs, decoded by blocks and by the definition.
     #[test]
     fn blocks_are_the_definition() {
-        let (here, lacking): (Vec<_>, Vec<_>) = [Isa::Avx2, Isa::Avx512].iter().partition(|&&isa| isa <= Isa::detect());
+        let (here, lacking): (Vec<_>, Vec<_>) =
+            [Isa::Avx2, Isa::AvxVnni, Isa::Avx512].iter().partition(|&&isa| isa <= Isa::detect());
         lacking.iter().for_each(|isa: &Isa| eprintln!("skipped: this machine lacks {}", isa.name()));
         for outputs in [5, 7, 8, 9, 12, 16, 21, 85] {
             for width in [1, 7, 8, 9, 15, 16, 20, 33] {

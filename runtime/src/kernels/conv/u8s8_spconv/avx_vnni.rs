@@ -3,15 +3,13 @@
 //! Loops count: what iterators compute may have its sums in memory.
 #![allow(clippy::needless_range_loop)]
 
-use super::{Group, PAIR_BLOCKS, PAIR_SEGMENTS, PAIRS_GROUP, PAIRS_TILES, TILE, Table};
+use super::{Group, PAIR_BLOCKS, PAIR_SEGMENTS, PAIRS_GROUP, PAIRS_TILES, QUAD, TILE, Table};
 use crate::simd::has;
 use core::arch::x86_64::*;
 use core::mem::MaybeUninit;
 
 /// Vectors of the sums of a tile.
 const VECTORS: usize = TILE / 8;
-/// Rows of a dot product.
-const QUAD: usize = 4;
 
 /// Accumulates `tiles` tiles, rounded up to whole passes: the last may read a tile more and write it.
 ///

@@ -31,6 +31,10 @@ use crate::simd::Isa;
 pub const TILE: usize = 32;
 /// Outputs of a group of straight-line code or quads.
 pub const GROUP: usize = 4;
+/// Rows of a pair.
+pub const PAIR: usize = 2;
+/// Rows of a quad.
+pub const QUAD: usize = 4;
 /// Outputs of a group of pairs.
 pub const PAIRS_GROUP: usize = 2;
 /// Tiles that the kernel of pairs computes at once.
@@ -100,17 +104,19 @@ unsafe fn portable(table: &Table, group: &Group, x: *const u8, accumulators: *mu
         let mut offset = group.offset as usize;
         let mut weight = group.weight as usize;
         for segment in table.segments(group) {
-            for _ in 0..segment.entries() / 2 {
-                for j in (0..u8::BITS as usize).filter(|j| segment.mask >> j & 1 != 0) {
-                    let sums = core::slice::from_raw_parts_mut(accumulators.add(j * stride), pixels);
-                    let weights = table.weights[weight].to_ne_bytes();
+            for _ in 0..segment.entries() / (QUAD / PAIR) {
+                let row = |i: usize| core::slice::from_raw_parts(x.offset(table.offsets[offset + i] as isize), pixels);
+                let (a, b, c, d) = (row(0), row(1), row(2), row(3));
+                offset += QUAD;
+                for j in (0..table.group).filter(|j| segment.mask >> j & 1 != 0) {
+                    let weights = table.weights[weight].to_ne_bytes().map(|w| i32::from(w as i8));
                     weight += 1;
-                    for (w, &offset) in weights.into_iter().zip(&table.offsets[offset..]) {
-                        let row = core::slice::from_raw_parts(x.offset(offset as isize), pixels);
-                        sums.iter_mut().zip(row).for_each(|(sum, &x)| *sum += i32::from(w as i8) * i32::from(x));
+                    let sums = core::slice::from_raw_parts_mut(accumulators.add(j * stride), pixels);
+                    for ((((sum, &a), &b), &c), &d) in sums.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+                        let x = [a, b, c, d].map(i32::from);
+                        *sum += weights[0] * x[0] + weights[1] * x[1] + weights[2] * x[2] + weights[3] * x[3];
                     }
                 }
-                offset += 4;
             }
         }
     }
