@@ -2,7 +2,7 @@
 
 use super::pass::{BYTES, Bytes, Pass, VECTORS, load};
 use crate::simd::math::silu_bytes::{NearQuantizer, Ratio, Ratios};
-use crate::simd::math::vector::Vector;
+use crate::simd::math::vector::{Vector, sigmoid_ratio, silu_of_ratio};
 use crate::simd::{Isa, prefetch_to_write};
 use core::arch::x86_64::*;
 
@@ -41,9 +41,10 @@ impl Pass<'_> {
         &self,
         isa: Isa,
         ratio: &Ratio,
-        (acc_bias, scale, bias): (i32, f32, f32),
+        sum: (i32, f32, f32),
         len: usize,
     ) {
+        let (acc_bias, scale, bias) = sum;
         let [first, more @ ..] = self.bytes else { return };
         // Of the last block, a part of one, these stand in for what must not be written behind a row.
         let mut last = [[0u8; LANES]; BYTES];
@@ -76,7 +77,7 @@ impl Pass<'_> {
                     doubt |= NearQuantizer::<V>::new(quantizer).store(doubled, to);
                 }
                 if doubt {
-                    self.block_again(isa, at, LANES, if whole { None } else { Some(last.as_mut_ptr().cast()) });
+                    self.block_again(isa, sum, at, if whole { None } else { Some(last.as_mut_ptr().cast()) });
                 }
             }
             if rest > 0 {
@@ -87,19 +88,47 @@ impl Pass<'_> {
         }
     }
 
-    /// Computes the bytes of `lanes` elements from `at` on, to `last`, in rows of as many, if it is given.
+    /// Computes the bytes of a block from `at` on by the definitions, to `last`, in rows of a block, if it is given.
     ///
     /// # Safety
-    /// As for [`Pass::run`].
+    /// As for [`Pass::run_silu_bytes`], for a block of the vectors of `isa`.
     #[cold]
     #[inline(never)]
-    unsafe fn block_again(&self, isa: Isa, at: usize, lanes: usize, last: Option<*mut u8>) {
-        let mut rows = [Bytes::NOWHERE; BYTES];
-        for (i, (row, bytes)) in rows.iter_mut().zip(self.bytes).enumerate() {
-            let to = last.map_or(bytes.to.wrapping_add(at), |last| last.wrapping_add(i * lanes));
-            *row = Bytes { to, ..*bytes };
+    unsafe fn block_again(&self, isa: Isa, sum: (i32, f32, f32), at: usize, last: Option<*mut u8>) {
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn avx2(pass: &Pass<'_>, sum: (i32, f32, f32), at: usize, last: Option<*mut u8>) {
+            // SAFETY: forwarded.
+            unsafe { pass.defined::<__m256>(sum, at, last) }
+        }
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+        unsafe fn avx512(pass: &Pass<'_>, sum: (i32, f32, f32), at: usize, last: Option<*mut u8>) {
+            // SAFETY: forwarded.
+            unsafe { pass.defined::<__m512>(sum, at, last) }
         }
         // SAFETY: forwarded.
-        unsafe { Pass { from: self.from.add(at), bytes: &rows[..self.bytes.len()], ..*self }.run(isa, lanes) };
+        unsafe {
+            match isa {
+                Isa::Avx512 => avx512(self, sum, at, last),
+                _ => avx2(self, sum, at, last),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`Pass::block_again`], inlined into what has the instruction set of the vectors.
+    #[inline(always)]
+    unsafe fn defined<V: Vector>(&self, (acc_bias, scale, bias): (i32, f32, f32), at: usize, last: Option<*mut u8>) {
+        // SAFETY: forwarded.
+        unsafe {
+            let mut x = load::<V>(self.from.add(at));
+            for x in &mut x {
+                *x = x.integer_sum(V::splat_integer(acc_bias)).mul_add(V::splat(scale), V::splat(bias));
+            }
+            let y = silu_of_ratio(x, sigmoid_ratio(x));
+            for (i, bytes) in self.bytes.iter().enumerate() {
+                let to = last.map_or(bytes.to.wrapping_add(at), |last| last.wrapping_add(i * VECTORS * V::LANES));
+                bytes.quantizer.quantize_to(y, to);
+            }
+        }
     }
 }
