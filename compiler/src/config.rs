@@ -190,7 +190,8 @@ impl Config {
 
     /// The instruction sets that the emitted code is specialised for; by default all that the target may have. Without
     /// [`Isa::Avx2`] no kernel is unrolled into assembly, without [`Isa::Avx512`] there are no tables for its dot
-    /// products and integer networks run the kernels of 256 bits on such machines. What the runtime holds for others stays: the model runs on every machine.
+    /// products and integer networks run the kernels of 256 bits on such machines. What the runtime holds for others stays:
+    /// the model runs on every machine.
     #[must_use]
     pub fn target_isa(mut self, isas: impl IntoIterator<Item = Isa>) -> Self {
         self.isas = isas.into_iter().collect();

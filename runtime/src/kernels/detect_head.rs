@@ -1,7 +1,7 @@
 //! Decode of anchor-based detection heads.
 
 #[cfg(target_arch = "x86_64")]
-mod avx2;
+mod blocks;
 
 use super::map::Map;
 use super::strided::View;
@@ -67,7 +67,7 @@ impl DetectHead {
             match isa {
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx2 | Isa::AvxVnni | Isa::Avx512
-                    if self.outputs.min(cells.level.map.width) >= avx2::LANES && !cells.level.map.is_split() =>
+                    if self.outputs.min(cells.level.map.width) >= blocks::LANES && !cells.level.map.is_split() =>
                 {
                     self.run_blocks(isa, buffers, &cells);
                 }

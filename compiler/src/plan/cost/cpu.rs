@@ -74,8 +74,8 @@ pub const CPUS: &[Cpu] = &[
         bandwidth: 90.0,
         measured: false,
     },
+    // Cycles of dot products, as llvm-mca has them for this processor, by those it has for Zen 4.
     Cpu {
-        // Cycles of dot products, as llvm-mca has them for this processor, by those it has for Zen 4.
         name: "alderlake-avxvnni",
         description: "Intel Alder Lake and later, performance cores: Core of the 12th generation on",
         isa: Isa::AvxVnni,

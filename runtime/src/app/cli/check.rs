@@ -86,8 +86,8 @@ impl Facts {
         match best {
             Isa::Avx512 | Isa::AvxVnni => {}
             Isa::Avx2 => advice.push(
-                "without dot products of bytes (AVX-512 VNNI, AVX-VNNI), quantised networks multiply pairs in 16 bits: about half the speed per core; \
-                 they still run faster than float ones"
+                "without dot products of bytes (AVX-512 VNNI, AVX-VNNI), quantised networks multiply pairs in 16 bits, \
+                 which takes longer; they still run faster than float ones"
                     .into(),
             ),
             Isa::Portable => advice.push(

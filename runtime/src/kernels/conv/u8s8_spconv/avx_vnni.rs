@@ -50,6 +50,7 @@ macro_rules! blocks {
         }
     };
 }
+
 /// The kernel with dot products in one of their encodings.
 macro_rules! kernel {
     ($encoding:ident, $features:literal, $dot:ident) => {
@@ -67,8 +68,8 @@ macro_rules! kernel {
                 stride: usize,
                 tiles: usize,
             ) {
-                // SAFETY: by the contract of `run`; entries of the group's segments lie in `offsets` and `weights`, and every part has
-                // all its segments.
+                // SAFETY: by the contract of `run`; entries of the group's segments lie in `offsets` and `weights`, and every
+                // part has all its segments.
                 unsafe {
                     for pass in 0..tiles.div_ceil(PAIRS_TILES) {
                         let x = x.add(pass * PAIRS_TILES * TILE);

@@ -14,8 +14,8 @@
 //! With dot products in 256 bits (AVX-VNNI), two pairs of a block are interleaved once more, and every output adds the
 //! products of their four rows to 32-bit sums with one `vpdpbusd` per eight pixels. Blocks have no ends there.
 //!
-//! With dot products in 512 bits (AVX-512 VNNI), by *quads*: four rows are interleaved once, and every output adds the products of
-//! four rows to 32-bit sums with one `vpdpbusd` per sixteen pixels, two tiles at a time.
+//! With dot products in 512 bits (AVX-512 VNNI), by *quads*: four rows are interleaved once, and every output adds the
+//! products of four rows to 32-bit sums with one `vpdpbusd` per sixteen pixels, two tiles at a time.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
