@@ -10,6 +10,7 @@ use peristyle_runtime::app::{self, Compiled, Console, NewEngine};
 use peristyle_runtime::engine::{DType, Engine, Kind, Layer, LayerInfo, ModelSpec, Program, Step, TensorSpec, Window};
 use peristyle_runtime::kernels::Activation;
 use peristyle_runtime::kernels::strided::{Base, MatMul, Unary, UnaryFn, View};
+use peristyle_runtime::simd::Isa;
 use serde_json::{Value, json};
 use support::{DETECTOR, Fake, bright_box};
 
@@ -159,6 +160,19 @@ fn the_export_has_the_keys_of_other_tools_and_shares_that_add_up() {
     assert_eq!(number(next, "lost_time_in_ms"), most);
     for key in ["cpu", "isa", "version", "orig_model_path", "layer_breakdown"] {
         assert!(!report[key].is_null(), "{key}");
+    }
+}
+
+#[test]
+fn reports_name_the_instruction_set_that_ran() {
+    let portable: NewEngine = |threads| Ok(Box::new(Engine::with_isa(&PROGRAM, threads, Isa::Portable).unwrap()));
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("isa.json");
+    for args in ["profile -bi 1 -wi 0 -ncores 1 -q", "benchmark -t 0.01 -w 0 -ncores 1 -q"] {
+        let args: Vec<&str> = args.split(' ').chain(["-x", path.to_str().unwrap()]).collect();
+        let (code, _, err) = run_on(&SPEC, portable, &args);
+        assert_eq!((code, err.as_str()), (0, ""), "{args:?}");
+        let report: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        assert_eq!(report["isa"], "portable", "{args:?}");
     }
 }
 

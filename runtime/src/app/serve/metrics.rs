@@ -9,11 +9,11 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::schedule::Spent;
-use crate::app::{Compiled, memory};
+use crate::app::memory;
+use crate::engine::ModelSpec;
 use crate::simd::Isa;
 
 /// Seconds, from half a millisecond to half a minute.
@@ -42,6 +42,14 @@ struct EndpointLabels {
     endpoint: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ModelLabels {
+    model: &'static str,
+    sha256: &'static str,
+    compiler: &'static str,
+    isa: &'static str,
+}
+
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// Everything that is counted.
@@ -57,6 +65,7 @@ pub struct Metrics {
     in_flight: Gauge,
     abandoned: Counter,
     ready: Gauge,
+    models: Family<ModelLabels, Gauge>,
     resident: Gauge,
     cpu_seconds: Counter<f64, AtomicU64>,
     counted_cpu: std::sync::Mutex<f64>,
@@ -68,7 +77,7 @@ fn seconds() -> Histogram {
 
 impl Metrics {
     /// Nothing counted yet.
-    pub fn new(models: &[Compiled]) -> Self {
+    pub fn new() -> Self {
         let mut registry = Registry::default();
         let requests = Family::default();
         let request_seconds = Family::new_with_constructor(seconds as fn() -> Histogram);
@@ -78,6 +87,7 @@ impl Metrics {
         let (queue_depth, in_flight, ready, resident) = <(Gauge, Gauge, Gauge, Gauge)>::default();
         let abandoned = Counter::default();
         let cpu_seconds = Counter::default();
+        let models = Family::default();
         let own = registry.sub_registry_with_prefix("peristyle");
         own.register("requests", "Requests answered", requests.clone());
         own.register_with_unit("request", "Time to answer a request", Unit::Seconds, request_seconds.clone());
@@ -89,15 +99,7 @@ impl Metrics {
         own.register("requests_in_flight", "Requests that are being answered", in_flight.clone());
         own.register("requests_abandoned", "Requests whose client went away before the answer", abandoned.clone());
         own.register("ready", "1 when the service takes requests", ready.clone());
-        for model in models {
-            let labels = [
-                ("model", model.spec.name),
-                ("sha256", model.spec.sha256),
-                ("compiler", model.spec.compiler),
-                ("isa", Isa::detect().name()),
-            ];
-            own.register("model", "A model in this program", Info::new(labels.to_vec()));
-        }
+        own.register("model_info", "1 for a model in this program, once it has been made", models.clone());
         registry.register_with_unit(
             "process_resident_memory",
             "Memory that the process holds",
@@ -121,10 +123,17 @@ impl Metrics {
             in_flight,
             abandoned,
             ready,
+            models,
             resident,
             cpu_seconds,
             counted_cpu: std::sync::Mutex::default(),
         }
+    }
+
+    /// A model was made, and runs with an instruction set.
+    pub fn model(&self, spec: &ModelSpec, isa: Isa) {
+        let &ModelSpec { name: model, sha256, compiler, .. } = spec;
+        self.models.get_or_create(&ModelLabels { model, sha256, compiler, isa: isa.name() }).set(1);
     }
 
     /// A request came.

@@ -94,7 +94,7 @@ fn start(settings: Settings, models: Vec<Compiled>) -> Result<Arc<App>, Failure>
         openapi: docs::openapi(&settings, &models).into(),
         docs: docs::page(&settings, &models).into(),
         schedule: Arc::new(Schedule::new(settings.scheduling)),
-        metrics: Arc::new(Metrics::new(&models)),
+        metrics: Arc::new(Metrics::new()),
         room: intake::Room::new(&settings.limits),
         health: Health::default(),
         facts: models.iter().map(|_| OnceLock::new()).collect(),

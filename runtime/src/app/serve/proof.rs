@@ -14,7 +14,9 @@ pub fn prove(app: &App, networks: &Networks) {
     for (index, model) in app.models.iter().enumerate() {
         let proved = catch_unwind(AssertUnwindSafe(|| {
             let mut engine = (model.new)(cores).map_err(|error| format!("cannot start {cores} threads: {error}"))?;
-            let _ = app.facts[index].set(Facts::of(&mut *engine));
+            let facts = Facts::of(&mut *engine);
+            app.metrics.model(model.spec, facts.isa);
+            let _ = app.facts[index].set(facts);
             if app.settings.selftest {
                 compare(&mut *engine)?;
             }

@@ -9,7 +9,6 @@ use crate::app::hardware::governor;
 use crate::app::memory;
 use crate::app::threads::cpu_model;
 use crate::engine::ModelSpec;
-use crate::simd::Isa;
 
 pub(super) fn json(scenario: Scenario, spec: &ModelSpec, plan: &Plan, measured: &Measured, staged: bool) -> Value {
     let (scenario, scheduler) = match scenario {
@@ -19,7 +18,6 @@ pub(super) fn json(scenario: Scenario, spec: &ModelSpec, plan: &Plan, measured: 
     };
     let shapes: Vec<_> = spec.inputs.iter().map(|input| batched_shape(input, plan.batch)).collect();
     let program = std::env::current_exe().unwrap_or_default();
-    let isa = if plan.reference.0 { Isa::Portable } else { Isa::detect() };
     let mut value = json!({
         "engine": "peristyle",
         "version": spec.compiler,
@@ -36,7 +34,7 @@ pub(super) fn json(scenario: Scenario, spec: &ModelSpec, plan: &Plan, measured: 
         "benchmark_result": measured.latencies.to_json(scenario, measured.items_per_sec(plan.batch), measured.seconds),
         "fraction_of_supported_ops": 1.0,
         "cpu": cpu_model(),
-        "isa": isa.name(),
+        "isa": measured.isa.name(),
         "governor": governor(),
         "pinned": measured.pinned,
         "peak_rss_bytes": memory::peak(),

@@ -92,6 +92,8 @@ pub(crate) struct Measured {
     pub stages: Timings,
     /// Whether the system let threads be pinned.
     pub pinned: bool,
+    /// What the networks ran with.
+    pub isa: Isa,
 }
 
 impl Measured {
@@ -137,6 +139,7 @@ pub(super) fn measure_streams<'a>(
     let places = plan.places();
     let everywhere = affinity::allowed();
     let mut pinned = plan.pinning != Pinning::None;
+    let mut isa = Isa::detect();
     let mut streams = Vec::new();
     for (threads, place) in plan.threads().zip(&places) {
         // The threads of an engine inherit where the one that starts them may run.
@@ -145,7 +148,9 @@ pub(super) fn measure_streams<'a>(
         if let Some(everywhere) = everywhere.as_ref().filter(|_| place.is_some()) {
             affinity::restrict(everywhere);
         }
-        streams.push((prepare(engine.map_err(no_threads)?)?, place));
+        let mut engine = engine.map_err(no_threads)?;
+        isa = engine.engine().map_or(isa, |engine| engine.isa());
+        streams.push((prepare(engine)?, place));
     }
     // Where the streams wait for each other; `None` when not all of them could be started.
     let barrier = OnceLock::new();
@@ -179,6 +184,7 @@ pub(super) fn measure_streams<'a>(
         seconds: (last - first).as_secs_f64(),
         stages,
         pinned,
+        isa,
     })
 }
 

@@ -31,7 +31,9 @@ fn everything_is_counted_and_timed() {
         assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
     }
     assert!(service.metric("process_resident_memory_bytes") > 1e6);
-    assert!(text.contains("peristyle_model_info{model=\"stand-in\",sha256=\"5eed\""));
+    let model = "peristyle_model_info{model=\"stand-in\",sha256=\"5eed\",compiler=\"";
+    let model = text.lines().find(|l| l.starts_with(model)).expect("the model's line");
+    assert!(model.contains("\",isa=\"") && model.ends_with("\"} 1"), "{model}");
 }
 
 #[test]
