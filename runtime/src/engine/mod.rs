@@ -37,6 +37,7 @@ pub use threads::MAX_THREADS;
 pub use validate::ProgramError;
 
 use crate::kernels::strided::Base;
+use crate::simd::Isa;
 
 /// Memory of one run as a layer sees it.
 #[derive(Clone, Copy)]
@@ -115,6 +116,11 @@ pub trait Infer: Send {
     /// The compiled engine, whose layers can be timed; `None` for a stand-in.
     fn engine(&mut self) -> Option<&mut Engine> {
         None
+    }
+
+    /// The instruction set that it runs with: that of the engine, for a stand-in the machine's best.
+    fn isa(&mut self) -> Isa {
+        self.engine().map_or_else(Isa::detect, |engine| Engine::isa(engine))
     }
 }
 

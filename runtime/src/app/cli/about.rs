@@ -110,9 +110,8 @@ pub(super) fn run(args: &AboutArgs, context: &mut Context<'_, '_>) -> Result<(),
         return Ok(());
     }
     let mut model = (context.new)(1).map_err(|error| Failure::threads(1, &error, "number of processes"))?;
-    let engine = model.engine();
-    let isa = engine.as_ref().map_or(Isa::detect(), |engine| engine.isa());
-    let program = engine.map(|engine| engine.program());
+    let isa = model.isa();
+    let program = model.engine().map(|engine| engine.program());
     let kinds = program.map_or_else(Vec::new, |program| kinds(&program.layers, isa));
     let golden = program.map_or(0, |program| program.golden.len());
     if args.json {

@@ -51,8 +51,8 @@ pub struct Facts {
 impl Facts {
     /// Asks an engine.
     pub fn of(model: &mut dyn Infer) -> Self {
-        let Some(engine) = model.engine() else { return Self { isa: Isa::detect(), quantised: false, golden: false } };
-        let isa = engine.isa();
+        let isa = model.isa();
+        let Some(engine) = model.engine() else { return Self { isa, quantised: false, golden: false } };
         let program = engine.program();
         let quantised = program.layers.iter().any(|layer| layer.kernel(isa).starts_with("u8s8"));
         Self { isa, quantised, golden: !program.golden.is_empty() }

@@ -149,7 +149,7 @@ pub(super) fn measure_streams<'a>(
             affinity::restrict(everywhere);
         }
         let mut engine = engine.map_err(no_threads)?;
-        isa = engine.engine().map_or(isa, |engine| engine.isa());
+        isa = engine.isa();
         streams.push((prepare(engine)?, place));
     }
     // Where the streams wait for each other; `None` when not all of them could be started.
